@@ -1,0 +1,9 @@
+//! chinwag's protocol as pure state machines.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod id;
+pub mod rng;
+pub mod time;
