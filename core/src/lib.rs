@@ -4,6 +4,7 @@
 
 extern crate alloc;
 
+pub mod clock;
 pub mod id;
 pub mod rng;
 pub mod time;
