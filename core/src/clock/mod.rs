@@ -50,7 +50,8 @@ impl SharedHlc {
     /// The next stamp.
     pub fn tick(&self, wall: WallTime) -> Timestamp {
         let wall = wall.as_micros() << 12;
-        let before = self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some((last + 1).max(wall)));
+        let before =
+            self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some((last + 1).max(wall)));
         Timestamp((before.unwrap_or(0) + 1).max(wall))
     }
     /// A stamp was seen.
