@@ -1,0 +1,49 @@
+//! Calls, one-way messages and gossip over one byte stream (`docs/protocol.md` §5).
+//!
+//! ```text
+//!  bytes --> receive --> dispatch --> inbound calls --> events (to the driver)
+//!                           |  \
+//!                     ending   calls, deadlines
+//!                           |  /
+//!  bytes <-- send <----- sending <-- connection <------ verbs (from the driver)
+//! ```
+//!
+//! `hello` says who speaks and within which limits, `frame` has the 16-byte headers and the extension, `methods` sends names once
+//! per connection, `ending` has deadlines, timers, go-away and the close.
+//!
+//! [`Connection`] is the machine; each box is a noun of its own beside it. Not here: opening and reconnecting streams, choosing a
+//! peer, retries, encoding messages. Those are the driver's.
+
+pub mod config;
+
+mod calls;
+mod connection;
+mod deadlines;
+mod dispatch;
+mod ending;
+mod event;
+mod frame;
+mod headers;
+mod hello;
+mod inbound;
+mod methods;
+mod read;
+mod receive;
+mod send;
+mod sending;
+mod stats;
+mod status;
+
+pub use config::{Config, ConfigError};
+pub use connection::{Connection, Side};
+pub use event::{
+    CallId, CloseReason, Event, Fingerprint, Flush, GossipError, InboundId, Request, RequestError,
+    RespondError,
+};
+pub use headers::{Headers, HeadersError};
+pub use hello::{Hello, MAGIC, PeerHello, STREAM_VERSION_MAX, STREAM_VERSION_MIN, archive_format};
+pub use stats::Stats;
+pub use status::{Code, Status};
+
+#[cfg(test)]
+mod tests;
