@@ -168,7 +168,9 @@ impl Membership {
     /// Whether the local node itself suspects this life of the member on somebody's accusation, so that a told death
     /// ends it at once.
     fn has_own_suspicion(&self, slot: Slot, claim: Rank) -> bool {
-        self.suspicions.get(slot).is_some_and(|running| running.life == claim.life() && !running.is_of_told_death)
+        self.suspicions
+            .get(slot)
+            .is_some_and(|running| running.life == claim.life() && !running.is_of_told_death)
     }
 
     /// §4.5: a death told of a member that is alive here is no verdict yet. The member is suspected for the minimum time
@@ -180,10 +182,11 @@ impl Membership {
             return;
         }
         let known = self.table.get(slot).rank();
-        let suspicion =
-            Suspicion::of_told_death(claim.life(), self.cluster_size(), &self.config, now.mono);
+        let suspicion = Suspicion::of_told_death(claim.life(), self.cluster_size(), &self.config, now.mono);
         let Self { table, rng, .. } = self;
-        table.update(slot, rng, now.mono, |record| adopt(record, Rank { state: State::Suspect, ..claim }, None));
+        table.update(slot, rng, now.mono, |record| {
+            adopt(record, Rank { state: State::Suspect, ..claim }, None)
+        });
         self.suspicions.start(slot, suspicion);
         self.stats.updates_applied += 1;
         self.changed(now, slot, known, Via::Gossip);
@@ -192,14 +195,8 @@ impl Membership {
 
     fn begin_suspicion(&mut self, now: Now, slot: Slot, update: &Update<'_>) {
         let life = (update.epoch, update.incarnation);
-        let suspicion = Suspicion::new(
-            life,
-            update.id,
-            &update.accusers,
-            self.cluster_size(),
-            &self.config,
-            now.mono,
-        );
+        let suspicion =
+            Suspicion::new(life, update.id, &update.accusers, self.cluster_size(), &self.config, now.mono);
         self.suspicions.start(slot, suspicion);
     }
 
@@ -316,7 +313,8 @@ impl Membership {
     /// the end of all epochs cannot be passed and is left standing; only a forger makes one.
     pub(super) fn raise(&mut self, now: Now, claim: Rank) {
         let own = self.table.local().rank();
-        let accused = if claim.epoch == own.epoch { claim.incarnation.max(own.incarnation) } else { own.incarnation };
+        let accused =
+            if claim.epoch == own.epoch { claim.incarnation.max(own.incarnation) } else { own.incarnation };
         let next = match accused.get().checked_add(1) {
             Some(count) if claim.epoch <= own.epoch => Some((own.epoch, Incarnation::new(count))),
             _ => claim.epoch.max(own.epoch).next().map(|epoch| (epoch, Incarnation::ZERO)),

@@ -30,7 +30,9 @@ pub enum BroadcastError {
 impl fmt::Display for BroadcastError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooLong { len } => write!(f, "a broadcast of {len} bytes is longer than {BROADCAST_LEN_MAX}"),
+            Self::TooLong { len } => {
+                write!(f, "a broadcast of {len} bytes is longer than {BROADCAST_LEN_MAX}")
+            }
             Self::Full => write!(f, "{BROADCASTS_MAX} broadcasts wait already"),
             Self::HasLeft => write!(f, "this node has left the cluster"),
         }

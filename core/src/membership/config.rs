@@ -220,7 +220,14 @@ impl Config {
     /// Plain SWIM of the 2002 paper with a suspicion of fixed length: every extension of Lifeguard off.
     #[must_use]
     pub fn without_lifeguard(self) -> Self {
-        Self { awareness_max: 0, suspicion_max_mult: 1, buddy: false, nacks: false, pause_guard: false, ..self }
+        Self {
+            awareness_max: 0,
+            suspicion_max_mult: 1,
+            buddy: false,
+            nacks: false,
+            pause_guard: false,
+            ..self
+        }
     }
 
     /// Checks what the machine relies on.

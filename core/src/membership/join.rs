@@ -9,10 +9,10 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use crate::id::NodeId;
+use crate::membership::Membership;
 use crate::membership::config::{Config, SEEDS_MAX};
 use crate::membership::outbox::{Destination, Plane};
 use crate::membership::timers::jitter;
-use crate::membership::Membership;
 use crate::time::{Instant, Now};
 
 /// A seed address and who answered there.
@@ -110,7 +110,9 @@ impl Membership {
 
     fn is_present(&self, seed: &Seed) -> bool {
         let slot = seed.id.and_then(|id| self.table.find(id));
-        slot.is_some_and(|slot| self.table.get(slot).state.is_live() && self.table.get(slot).addr() == seed.addr)
+        slot.is_some_and(|slot| {
+            self.table.get(slot).state.is_live() && self.table.get(slot).addr() == seed.addr
+        })
     }
 
     /// Whoever has answered at `addr` is `id`.

@@ -157,7 +157,8 @@ mod tests {
 
     #[test]
     fn a_map_keeps_its_pairs_sorted_and_replaces_values() {
-        let map = Metadata::new().with("zone", "b").unwrap().with("dc", "eu").unwrap().with("zone", "c").unwrap();
+        let map =
+            Metadata::new().with("zone", "b").unwrap().with("dc", "eu").unwrap().with("zone", "c").unwrap();
         assert_eq!(map.iter().collect::<Vec<_>>(), [("dc", "eu"), ("zone", "c")]);
         assert_eq!(map.data_center(), "eu");
         assert_eq!(map.get("rack"), None);

@@ -61,12 +61,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+pub use broadcast::{BroadcastError, SendError};
 pub use config::*;
 pub use event::{Event, Snapshot};
 pub use member::{Member, State};
 pub use metadata::{DATA_CENTER_KEY, METADATA_LEN_MAX, Metadata, MetadataError};
 pub use outbox::{Destination, Plane, Transmit};
-pub use broadcast::{BroadcastError, SendError};
 pub use stats::Stats;
 pub use timers::TimeoutReason;
 

@@ -71,7 +71,8 @@ impl Membership {
         if self.relays.running.len() >= RELAYS_MAX {
             return self.refuse_relay(speaker, seq, target, budget_ms);
         }
-        let budget = Duration::from_millis(u64::from(budget_ms)).min(self.awareness.scale(self.config.probe_interval));
+        let budget =
+            Duration::from_millis(u64::from(budget_ms)).min(self.awareness.scale(self.config.probe_interval));
         let own_seq = self.next_seq();
         let ends = if budget_ms == 0 { self.config.probe_interval } else { budget };
         self.relays.running.push(Relay {

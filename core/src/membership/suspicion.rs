@@ -98,10 +98,6 @@ impl Suspicions {
             }
         }
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.running.len()
-    }
 }
 
 impl Suspicion {

@@ -353,7 +353,8 @@ impl Membership {
             self.sync.transfers.push_back(transfer);
         }
         self.sync.refill(now.mono, self.config.sync_rate_max);
-        self.sync.allowance = self.sync.allowance.saturating_sub(i64::try_from(buf.len()).unwrap_or(i64::MAX));
+        self.sync.allowance =
+            self.sync.allowance.saturating_sub(i64::try_from(buf.len()).unwrap_or(i64::MAX));
         Some(Transmit { to: transfer.to, plane: Plane::Stream })
     }
 
@@ -362,7 +363,8 @@ impl Membership {
     fn belongs(&self, transfer: &Transfer) -> bool {
         let Some(record) = self.table.try_get(transfer.cursor) else { return false };
         let is_in_mask = transfer.mask >> bucket_of(record.id) & 1 == 1;
-        let is_wanted = record.state.is_live() || transfer.has_tombstones || transfer.to.id == Some(record.id);
+        let is_wanted =
+            record.state.is_live() || transfer.has_tombstones || transfer.to.id == Some(record.id);
         is_in_mask && is_wanted && record.changed <= transfer.version_max
     }
 

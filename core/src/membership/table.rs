@@ -73,7 +73,8 @@ pub(crate) struct Record {
     pub(crate) versions: u8,
 }
 
-const _: () = assert!(size_of::<Record>() <= 96, "a record stays within the memory aim of 128 bytes a member");
+const _: () =
+    assert!(size_of::<Record>() <= 96, "a record stays within the memory aim of 128 bytes a member");
 
 impl Record {
     pub(crate) fn rank(&self) -> Rank {
@@ -161,7 +162,8 @@ impl Table {
 
     /// The record in a slot that is known to be taken.
     pub(crate) fn get(&self, slot: Slot) -> &Record {
-        self.try_get(slot).expect("slots in rings, queues and timers are withdrawn before a record is forgotten")
+        self.try_get(slot)
+            .expect("slots in rings, queues and timers are withdrawn before a record is forgotten")
     }
 
     pub(crate) fn try_get(&self, slot: Slot) -> Option<&Record> {
@@ -276,7 +278,13 @@ impl Table {
 
     /// Changes a record through `change`, and moves it between ring, list of the dead and tombstones as its state
     /// asks for. The one way a record changes.
-    pub(crate) fn update(&mut self, slot: Slot, rng: &mut Rng, now: Instant, change: impl FnOnce(&mut Record)) {
+    pub(crate) fn update(
+        &mut self,
+        slot: Slot,
+        rng: &mut Rng,
+        now: Instant,
+        change: impl FnOnce(&mut Record),
+    ) {
         let before = self.get(slot).state;
         self.delist_digest(slot);
         self.version += 1;

@@ -2,7 +2,6 @@
 
 use core::time::Duration;
 
-use crate::membership::outbox::{Body, Intent, Plane};
 use crate::membership::Membership;
 use crate::rng::Rng;
 use crate::time::{Instant, Now, nanos};
@@ -48,7 +47,8 @@ impl Membership {
         if self.leave.is_done() {
             return None;
         }
-        let tombstone = self.table.oldest_tombstone().map(|(since, _)| since + self.config.tombstone_lifetime);
+        let tombstone =
+            self.table.oldest_tombstone().map(|(since, _)| since + self.config.tombstone_lifetime);
         let has_probe = self.is_joined() && !self.leave.has_begun();
         let deadlines = [
             (has_probe.then(|| self.probe.due()), TimeoutReason::Probe),
@@ -142,11 +142,6 @@ impl Membership {
             self.forget(slot);
         }
         self.arm_reconnect(now);
-    }
-
-    /// A question that needs no rumour beside it.
-    pub(super) fn bare(to: crate::membership::Destination, plane: Plane, body: Body) -> Intent {
-        Intent { to, plane, body, peer: None, tells_own: false, carries_rumors: false }
     }
 }
 

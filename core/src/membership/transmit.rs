@@ -60,7 +60,10 @@ impl Membership {
         self.write_body(now, intent, buf);
         if self.config.buddy
             && let Some(slot) = intent.peer
-            && self.table.try_get(slot).is_some_and(|record| Some(record.id) == intent.to.id && record.state != State::Alive)
+            && self
+                .table
+                .try_get(slot)
+                .is_some_and(|record| Some(record.id) == intent.to.id && record.state != State::Alive)
         {
             self.write_record(slot, now.mono, false, buf);
         }
@@ -147,7 +150,7 @@ impl Membership {
 
     /// Fills the rest of a datagram with rumours, the least-sent first, each at most once, and counts them sent.
     fn write_rumors(&mut self, now: Now, buf: &mut Vec<u8>) {
-        let mut written: SmallVec<[u32; 48]> = SmallVec::new();
+        let mut written: SmallVec<[u32; 64]> = SmallVec::new();
         let (mut next, mut misfits) = (self.rumors.first(), 0);
         while let Some(at) = next
             && misfits < MISFITS_MAX
@@ -156,7 +159,9 @@ impl Membership {
             let len = buf.len();
             match self.rumors.get(at) {
                 Some(Rumor::Member(slot)) => self.write_record(*slot, now.mono, false, buf),
-                Some(Rumor::Broadcast { origin, seq, payload }) => encode::broadcast(buf, *origin, *seq, payload),
+                Some(Rumor::Broadcast { origin, seq, payload }) => {
+                    encode::broadcast(buf, *origin, *seq, payload)
+                }
                 None => debug_assert!(false, "entries in the lists are taken"),
             }
             if buf.len() > self.config.datagram_len_max {
