@@ -185,7 +185,7 @@ impl Membership {
         let suspicion = Suspicion::of_told_death(claim.life(), self.cluster_size(), &self.config, now.mono);
         let Self { table, rng, .. } = self;
         table.update(slot, rng, now.mono, |record| {
-            adopt(record, Rank { state: State::Suspect, ..claim }, None)
+            adopt(record, Rank { state: State::Suspect, ..claim }, None);
         });
         self.suspicions.start(slot, suspicion);
         self.stats.updates_applied += 1;
