@@ -102,7 +102,7 @@ pub struct Config {
 
     /// Time between table exchanges up to 32 members; grows with log2 of n beyond (§4.7). Default 30 s.
     pub sync_interval: Duration,
-    /// Time to the next exchange after one that found differences, at least. Default 1 s.
+    /// Time to the next exchange after one that found differences, at least. Default 500 ms.
     pub sync_interval_min: Duration,
     /// An exchange that has not been answered by then has failed. Default 5 s.
     pub sync_timeout: Duration,
@@ -160,7 +160,7 @@ impl Config {
             gossip_fanout: 3,
             retransmit_mult: 6,
             sync_interval: Duration::from_secs(30),
-            sync_interval_min: Duration::from_secs(1),
+            sync_interval_min: Duration::from_millis(500),
             sync_timeout: Duration::from_secs(5),
             sync_rate_max: 192 * 1024,
             join_retry_min: Duration::from_millis(250),

@@ -274,13 +274,14 @@ impl Membership {
 
     /// Differences bring the next exchange near; equal tables move it away, up to the scaled interval.
     fn exchange_answered(&mut self, now: Now, mask: u64) {
+        if mask != 0 {
+            self.sync.interval = self.config.sync_interval_min;
+            self.sync.due = Some(now.mono + jitter(&mut self.rng, self.sync.interval));
+            return;
+        }
+        self.stats.syncs_equal += 1;
         let longest = self.sync_interval_scaled();
-        self.sync.interval = if mask == 0 {
-            self.stats.syncs_equal += 1;
-            (self.sync.interval * 2).min(longest)
-        } else {
-            self.config.sync_interval_min
-        };
+        self.sync.interval = (self.sync.interval * 2).min(longest);
         self.schedule_sync(now, self.sync.interval);
     }
 

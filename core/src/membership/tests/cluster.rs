@@ -74,7 +74,8 @@ fn all_restart_at_new_ports_through_one_seed() {
 fn a_partition_of_any_length_heals_by_itself() {
     for (seed, span) in [(6, secs(60)), (7, secs(3_600))] {
         let mut net = Net::converged(seed, Config::lan(), 12);
-        let (a, b): (alloc::vec::Vec<usize>, alloc::vec::Vec<usize>) = (0..12).partition(|host| host % 2 == 0);
+        let (a, b): (alloc::vec::Vec<usize>, alloc::vec::Vec<usize>) =
+            (0..12).partition(|host| host % 2 == 0);
         net.partition(&a, &b);
         net.run_for(span);
         assert_eq!(net.hosts[0].machine.live_count(), 5, "each side sees the other dead");

@@ -118,7 +118,14 @@ impl Net {
         self.start_as(host, id(host), addr(host), Epoch::at(self.clock().wall), seeds);
     }
 
-    pub(crate) fn start_as(&mut self, host: usize, id: NodeId, at: SocketAddr, epoch: Epoch, seeds: &[usize]) {
+    pub(crate) fn start_as(
+        &mut self,
+        host: usize,
+        id: NodeId,
+        at: SocketAddr,
+        epoch: Epoch,
+        seeds: &[usize],
+    ) {
         let metadata = Metadata::new().with("dc", "eu").unwrap();
         let local = Local { id, epoch, addr: at, metadata };
         let clock = Arc::new(SharedHlc::new(millis(500)));

@@ -30,6 +30,12 @@ fn join_256_within_two_seconds() {
 }
 
 #[test]
+fn join_1000_within_five_seconds() {
+    let (took, most) = join(1_000, secs(20));
+    assert!(took <= secs(5) && most <= 2_000_000, "{took:?}, {most} bytes");
+}
+
+#[test]
 fn an_idle_cluster_sends_only_probes() {
     let mut net = Net::converged(12, Config::lan(), 32);
     net.run_for(secs(120));
