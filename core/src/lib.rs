@@ -7,4 +7,5 @@ extern crate alloc;
 pub mod clock;
 pub mod id;
 pub mod rng;
+pub mod select;
 pub mod time;
