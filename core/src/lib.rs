@@ -4,6 +4,8 @@
 
 extern crate alloc;
 
+pub mod clock;
 pub mod id;
 pub mod rng;
+pub mod rpc;
 pub mod time;

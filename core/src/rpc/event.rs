@@ -1,0 +1,320 @@
+//! What a connection tells its driver, and what it is told to do: [`Event`], [`Request`], ids and errors.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::fmt;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::headers::Headers;
+use super::hello::PeerHello;
+use super::status::Status;
+use crate::clock::Timestamp;
+use crate::time::Instant;
+
+/// The hash of a method's request and reply layout: both ends must hold the same for a call to be dispatched.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint(u64);
+
+impl Fingerprint {
+    /// The fingerprint with this value.
+    pub const fn new(raw: u64) -> Self {
+        Self(raw)
+    }
+
+    /// The value.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({:016x})", self.0)
+    }
+}
+
+/// A call made over this connection: 14 bits of slot, 18 of generation (`docs/protocol.md` §5.4).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub(super) u32);
+
+impl CallId {
+    /// The number on the wire.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    /// The slot: a small dense index, below `in_flight_max`, of at most one open call at a time. A driver can keep its
+    /// wakers in a plain table by it.
+    pub const fn slot(self) -> usize {
+        (self.0 & (super::config::SLOTS_MAX - 1)) as usize
+    }
+}
+
+impl fmt::Debug for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "call{}.{}", self.slot(), self.0 >> 14)
+    }
+}
+
+/// A call of the peer that waits for [`respond`](super::Connection::respond). Never given out twice by a connection, up
+/// to 2^32 calls with the same wire id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InboundId {
+    pub(super) call: u32,
+    pub(super) serial: u32,
+}
+
+impl InboundId {
+    /// The slot: a small dense index, below `in_flight_max`, of at most one open call at a time.
+    pub const fn slot(self) -> usize {
+        (self.call & (super::config::SLOTS_MAX - 1)) as usize
+    }
+}
+
+impl fmt::Debug for InboundId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "inbound{}.{}", self.slot(), self.serial)
+    }
+}
+
+/// A call or a one-way message to be sent.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The service's explicit name, 1 to 255 bytes.
+    pub service: &'a str,
+    /// The method's name within it, 1 to 255 bytes.
+    pub method: &'a str,
+    /// The layout of request and reply.
+    pub fingerprint: Fingerprint,
+    /// Metadata.
+    pub headers: Headers,
+    /// How long from now the call may take; `None` is without end. Zero has already passed.
+    pub deadline: Option<Duration>,
+    /// The message.
+    pub body: Bytes,
+}
+
+/// What happened. Bodies begin at 16-byte aligned addresses.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The peer's hello is in and accepted. The first event of every connection that works.
+    Connected(PeerHello),
+    /// The peer calls. Answer with [`respond`](super::Connection::respond).
+    Request {
+        /// To answer with.
+        id: InboundId,
+        /// The service.
+        service: Arc<str>,
+        /// The method.
+        method: Arc<str>,
+        /// The layout the caller compiled with.
+        fingerprint: Fingerprint,
+        /// Metadata.
+        headers: Headers,
+        /// When the caller stops waiting.
+        deadline: Option<Instant>,
+        /// The caller's clock when it sent; already observed.
+        stamp: Timestamp,
+        /// The message.
+        body: Bytes,
+    },
+    /// The peer says something that wants no answer.
+    OneWay {
+        /// The service.
+        service: Arc<str>,
+        /// The method.
+        method: Arc<str>,
+        /// The layout the sender compiled with.
+        fingerprint: Fingerprint,
+        /// Metadata.
+        headers: Headers,
+        /// When it stops to matter.
+        deadline: Option<Instant>,
+        /// The sender's clock when it sent; already observed.
+        stamp: Timestamp,
+        /// The message.
+        body: Bytes,
+    },
+    /// A call of the peer needs no answer any more: it was cancelled or its deadline passed. Answering is an error that
+    /// changes nothing.
+    Cancelled(InboundId),
+    /// A call of ours ended. Exactly one for each call that [`request`](super::Connection::request) returned, except
+    /// those ended by [`cancel`](super::Connection::cancel).
+    Response {
+        /// The call.
+        call: CallId,
+        /// How it ended.
+        result: Result<(Headers, Bytes), Status>,
+    },
+    /// A gossip frame's payload, for `Membership::handle_stream`.
+    Gossip(Bytes),
+    /// The peer takes no new calls; those open finish.
+    GoAway,
+    /// The end. Every call has had its event; calls of the peer are over without further events. The last event.
+    Closed(CloseReason),
+}
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The stream ended or was reset.
+    Lost,
+    /// What the peer sent does not begin with the magic: not this protocol.
+    NotChinwag,
+    /// No version is spoken by both. Ranges as (lowest, highest).
+    Version {
+        /// What this node speaks.
+        ours: (u8, u8),
+        /// What the peer speaks.
+        theirs: (u8, u8),
+    },
+    /// The peer belongs to another cluster.
+    ForeignCluster {
+        /// This node's cluster.
+        ours: String,
+        /// The peer's, as it says; at most 255 bytes.
+        theirs: String,
+    },
+    /// The peer archives messages in another rkyv format (endianness, pointer width, alignment).
+    Format {
+        /// This build's format byte (`docs/protocol.md` §5.1).
+        ours: u8,
+        /// The peer's.
+        theirs: u8,
+    },
+    /// The peer's hello did not come in time.
+    HelloTimeout,
+    /// A ping was not answered, and nothing else came, in time.
+    KeepaliveTimeout,
+    /// The peer broke a rule that leaves the stream unreadable; which one.
+    Protocol(&'static str),
+    /// The peer floods with frames that must be answered and does not read the answers.
+    Overrun,
+    /// Membership declared the peer dead or restarted.
+    PeerGone,
+    /// Both sides went away and every call ended.
+    Drained,
+    /// A go-away was given, and calls were still open when its time was over.
+    DrainTimeout,
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lost => f.write_str("the connection was lost"),
+            Self::NotChinwag => f.write_str("the peer does not speak chinwag"),
+            Self::Version { ours, theirs } => write!(
+                f,
+                "no common version: this node speaks {} to {}, the peer {} to {}",
+                ours.0, ours.1, theirs.0, theirs.1
+            ),
+            Self::ForeignCluster { ours, theirs } => {
+                write!(f, "the peer is in cluster {theirs:?}, this node in {ours:?}")
+            }
+            Self::Format { ours, theirs } => {
+                write!(f, "the peer archives in format {theirs:#04x}, this node in {ours:#04x}")
+            }
+            Self::HelloTimeout => f.write_str("the peer sent no hello in time"),
+            Self::KeepaliveTimeout => f.write_str("the peer fell silent"),
+            Self::Protocol(rule) => write!(f, "the peer broke the protocol: {rule}"),
+            Self::Overrun => f.write_str("the peer floods and does not read"),
+            Self::PeerGone => f.write_str("the peer is gone"),
+            Self::Drained => f.write_str("drained after a go-away"),
+            Self::DrainTimeout => f.write_str("not drained in time after a go-away"),
+        }
+    }
+}
+
+/// Why a call or a one-way message was not taken. Nothing changed; nothing was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestError {
+    /// Too many bytes wait to be sent.
+    Full,
+    /// Too many calls are open, by this side's limit or the peer's.
+    Overloaded,
+    /// The body is larger than the peer accepts (or, before its hello, than this side would).
+    TooLarge,
+    /// The headers are larger than the peer accepts (or, before its hello, than this side would).
+    HeadersTooLarge,
+    /// A name is empty or longer than 255 bytes.
+    Name,
+    /// The peer's table of method names is full.
+    TooManyMethods,
+    /// One of the sides is going away: use another connection.
+    GoingAway,
+    /// The connection has ended.
+    Closed,
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "too many bytes wait to be sent",
+            Self::Overloaded => "too many calls are open",
+            Self::TooLarge => "the message is larger than the peer accepts",
+            Self::HeadersTooLarge => "the headers are larger than the peer accepts",
+            Self::Name => "a service or method name has 1 to 255 bytes",
+            Self::TooManyMethods => "the peer's table of method names is full",
+            Self::GoingAway => "the connection is going away",
+            Self::Closed => "the connection has ended",
+        })
+    }
+}
+
+impl core::error::Error for RequestError {}
+
+/// Why an answer was not sent as given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RespondError {
+    /// The call is over: answered, cancelled, past its deadline, or the connection ended. Nothing changed.
+    Ended,
+    /// The answer or its headers are larger than the peer accepts. The call was answered with `TooLarge` instead.
+    TooLarge,
+}
+
+impl fmt::Display for RespondError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ended => "the call is over",
+            Self::TooLarge => "the answer is larger than the peer accepts",
+        })
+    }
+}
+
+impl core::error::Error for RespondError {}
+
+/// Why gossip was not taken. Nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GossipError {
+    /// Too many bytes wait to be sent.
+    Full,
+    /// The payload is larger than [`GOSSIP_LEN_MAX`](super::config::GOSSIP_LEN_MAX).
+    TooLarge,
+    /// The connection has ended.
+    Closed,
+}
+
+impl fmt::Display for GossipError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "too many bytes wait to be sent",
+            Self::TooLarge => "the gossip is too large for a frame",
+            Self::Closed => "the connection has ended",
+        })
+    }
+}
+
+impl core::error::Error for GossipError {}
+
+/// When what is queued should be written (`reference/rpc.md` §4.2): small calls live from being batched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// Nothing is queued.
+    Nothing,
+    /// Write now: nobody is about to add to the batch, or it is large.
+    Now,
+    /// Let the run queue turn once, then write whatever is there. Never wait twice.
+    AfterTurn,
+}
