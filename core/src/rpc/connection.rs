@@ -1,23 +1,40 @@
-//! [`Connection`]: the machine over one byte stream. This commit fixes its interface; the machine follows.
+//! [`Connection`]: the machine over one byte stream (`docs/protocol.md` §5).
 
 use alloc::collections::VecDeque;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::config::Config;
+use super::calls::{Calls, Open};
+use super::config::{Config, GOSSIP_LEN_MAX};
+use super::deadlines::{Deadlines, Due};
 use super::event::{
-    CallId, CloseReason, Event, Flush, GossipError, InboundId, Request, RequestError, RespondError,
+    CallId, CloseReason, Event, Fingerprint, Flush, GossipError, InboundId, Request, RequestError,
+    RespondError,
 };
+use super::frame::{FLAG_NEVER_RAN, FrameHeader, Kind};
 use super::headers::Headers;
-use super::hello::Hello;
+use super::hello::{Hello, PeerHello};
+use super::inbound::Inbound;
+use super::methods::{Method, Named, are_names_valid};
+use super::receive::Receiver;
+use super::send::Outbox;
 use super::stats::Stats;
-use super::status::Status;
+use super::status::{Code, Status};
 use crate::clock::SharedHlc;
 use crate::time::{Instant, Now};
 
-/// Which end of the stream this is.
+/// Bytes queued from which on waiting for a larger batch gains nothing.
+const FLUSH_LEN: usize = 64 * 1024;
+
+/// What a request that waits for the peer's hello counts against `outbound_len_max` beside its parts.
+const WAITING_OVERHEAD: usize = 128;
+
+/// Which end of the stream this is. The protocol is the same for both; the driver tells connections apart by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// This node connected.
@@ -26,68 +43,260 @@ pub enum Side {
     Acceptor,
 }
 
-/// The machine over one byte stream.
-#[derive(Debug)]
+/// The machine over one byte stream: calls, one-way messages and gossip, both ways.
+///
+/// Its methods are of four families: `handle_*` and `recv_buffer` take the world in, `poll_*` give out what it wants, the
+/// verbs ([`request`](Self::request), [`respond`](Self::respond), [`cancel`](Self::cancel), …) are the user's, the rest are
+/// getters. A driver does, for ever:
+///
+/// ```text
+/// read into recv_buffer()      -> handle_received(now, len)     (end or error of the stream: handle_closed(now))
+/// poll_event() until None      -> dispatch, wake callers        (after each handle_*; Closed is the last event)
+/// poll_transmit(now, &mut out) -> write `out`                   (after each call; until it returns 0)
+/// wait for readable, writable, a verb, or poll_timeout()        -> handle_timeout(now)
+/// ```
+///
+/// A driver that was held up reads before it calls `handle_timeout`, so that its own pause is not taken for the peer's silence.
+/// It reads on while a write is blocked. A peer can make the machine end this connection and nothing worse; what it holds is bounded
+/// by its [`Config`] whatever the peer does.
 pub struct Connection {
-    side: Side,
-    events: VecDeque<Event>,
-    recv: Vec<u8>,
-    is_closed: bool,
-    stats: Stats,
+    pub(super) side: Side,
+    /// Within its ranges.
+    pub(super) config: Arc<Config>,
+    pub(super) hello: Hello,
+    pub(super) clock: Arc<SharedHlc>,
+    pub(super) phase: Phase,
+    pub(super) receiver: Receiver,
+    pub(super) outbox: Outbox,
+    pub(super) events: VecDeque<Event>,
+    /// What was asked for before the peer's hello came (§5.1.1).
+    pub(super) waiting: VecDeque<Waiting>,
+    pub(super) waiting_len: usize,
+    pub(super) calls: Calls,
+    pub(super) inbound: Inbound,
+    pub(super) deadlines: Deadlines,
+    pub(super) named: Named,
+    /// The methods the peer has named.
+    pub(super) methods: Vec<Method>,
+    pub(super) started: Instant,
+    pub(super) last_received: Instant,
+    pub(super) ping_sent: Option<Instant>,
+    /// Where in the stream the last pong begins.
+    pub(super) pong_at: Option<u64>,
+    /// When this side went away.
+    pub(super) went_away: Option<Instant>,
+    pub(super) has_peer_gone_away: bool,
+    pub(super) stats: Stats,
 }
 
-#[expect(unused_variables, reason = "the interface first")]
+/// Where the connection is (§5, the table).
+#[derive(Debug)]
+pub(super) enum Phase {
+    Greeting,
+    Open(PeerHello),
+    Closed,
+}
+
+/// A verb that waits for the peer's hello.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    Message { call: Option<CallId>, message: Message, deadline: Option<Instant> },
+    Gossip(Vec<u8>),
+}
+
+/// A request that owns its names.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) service: String,
+    pub(super) method: String,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) headers: Headers,
+    pub(super) body: Bytes,
+}
+
 impl Connection {
-    /// A connection over a stream that has just opened.
+    /// A connection over a stream that has just opened. Its hello is ready to be transmitted.
     pub fn new(side: Side, config: Arc<Config>, hello: Hello, clock: Arc<SharedHlc>, now: Now) -> Self {
-        Self { side, events: VecDeque::new(), recv: alloc::vec![0; 1024], is_closed: false, stats: Stats::default() }
-    }
-    /// Where the next bytes of the stream go. Never empty.
-    pub fn recv_buffer(&mut self) -> &mut [u8] {
-        &mut self.recv
-    }
-    /// `len` bytes were put at the front of [`Connection::recv_buffer`].
-    pub fn handle_received(&mut self, now: Now, len: usize) {}
-    /// The stream ended or was reset.
-    pub fn handle_closed(&mut self, now: Now) {
-        if !core::mem::replace(&mut self.is_closed, true) {
-            self.events.push_back(Event::Closed(CloseReason::Lost));
+        let config = if config.validate().is_ok() { config } else { Arc::new(config.clamped()) };
+        let mut outbox = Outbox::default();
+        outbox.raw(&hello.encode(&config));
+        Self {
+            side,
+            receiver: Receiver::new(&config),
+            inbound: Inbound::new(config.in_flight_max),
+            config,
+            hello,
+            clock,
+            phase: Phase::Greeting,
+            outbox,
+            events: VecDeque::new(),
+            waiting: VecDeque::new(),
+            waiting_len: 0,
+            calls: Calls::default(),
+            deadlines: Deadlines::default(),
+            named: Named::default(),
+            methods: Vec::new(),
+            started: now.mono,
+            last_received: now.mono,
+            ping_sent: None,
+            pong_at: None,
+            went_away: None,
+            has_peer_gone_away: false,
+            stats: Stats::default(),
         }
     }
-    /// Time passed. Early calls are no-ops.
-    pub fn handle_timeout(&mut self, now: Now) {}
-    /// Membership declared the peer dead or restarted.
-    pub fn handle_peer_gone(&mut self, now: Now) {}
-    /// Appends bytes to write to `out` and returns how many.
-    pub fn poll_transmit(&mut self, now: Now, out: &mut Vec<u8>) -> usize {
-        0
+
+    // ---- the world in ----
+
+    /// Where the next bytes of the stream go. Never empty.
+    pub fn recv_buffer(&mut self) -> &mut [u8] {
+        self.receiver.buffer()
     }
-    /// The next event.
+
+    /// `len` bytes were put at the front of [`Connection::recv_buffer`]; more than it holds counts as all of it.
+    pub fn handle_received(&mut self, now: Now, len: usize) {
+        if self.is_closed() || len == 0 {
+            return;
+        }
+        self.stats.bytes_in += self.receiver.filled(len) as u64;
+        self.last_received = now.mono;
+        self.ping_sent = None;
+        if let Err(reason) = self.read(now) {
+            self.close(reason);
+        }
+        self.close_if_drained();
+    }
+
+    /// The stream ended or was reset. Every call ends (§5.9.4).
+    pub fn handle_closed(&mut self, _now: Now) {
+        self.close(CloseReason::Lost);
+    }
+
+    /// Membership declared the peer dead or restarted: every call ends as `PeerGone`, and so does the connection.
+    pub fn handle_peer_gone(&mut self, _now: Now) {
+        self.close(CloseReason::PeerGone);
+    }
+
+    /// Time passed. Early calls are no-ops.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.expire_calls(now);
+        self.expire_timers(now.mono);
+        self.close_if_drained();
+    }
+
+    // ---- what the machine wants ----
+
+    /// Appends at most [`Config::transmit_len_max`] bytes to `out`, to be written in order, and returns how many; 0 when there is
+    /// nothing to write. An empty `out` may be exchanged for the machine's own buffer, which saves the copy.
+    ///
+    /// After [`Event::Closed`] there is nothing more, except for a hello that the peer may need to name a mismatch. Bytes
+    /// given out earlier are still to be written before the stream is closed.
+    pub fn poll_transmit(&mut self, _now: Now, out: &mut Vec<u8>) -> usize {
+        let moved = self.outbox.transmit(out, self.config.transmit_len_max);
+        self.close_if_drained();
+        moved
+    }
+
+    /// The next event, oldest first.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
-    /// When to call [`Connection::handle_timeout`].
+
+    /// When [`Connection::handle_timeout`] has something to do; `None` once closed.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        let own = match &self.phase {
+            Phase::Closed => return None,
+            Phase::Greeting => self.started + self.config.hello_timeout,
+            Phase::Open(_) => self.keepalive_at(),
+        };
+        let drain = self.drain_at().unwrap_or(Instant::FAR_FUTURE);
+        let calls = self.deadlines.next().unwrap_or(Instant::FAR_FUTURE);
+        Some(own.min(drain).min(calls))
     }
-    /// Calls the peer. # Errors: see [`RequestError`].
+
+    /// When what is queued should be written.
+    pub fn flush(&self) -> Flush {
+        let open = self.calls.open_count() + self.inbound.open_count();
+        match self.outbox.len() {
+            0 => Flush::Nothing,
+            len if len >= FLUSH_LEN || self.outbox.batch() >= open => Flush::Now,
+            _ => Flush::AfterTurn,
+        }
+    }
+
+    // ---- verbs ----
+
+    /// Calls the peer. The call's one [`Event::Response`] follows, unless it is cancelled.
+    ///
+    /// # Errors
+    /// See [`RequestError`]; nothing changed.
     pub fn request(&mut self, now: Now, request: Request<'_>) -> Result<CallId, RequestError> {
-        Err(RequestError::Closed)
+        self.check(&request)?;
+        let limit = match &self.phase {
+            Phase::Open(peer) => self.config.in_flight_max.min(peer.in_flight_max),
+            _ => self.config.in_flight_max,
+        };
+        if self.calls.open_count() >= limit {
+            return Err(RequestError::Overloaded);
+        }
+        let method = self.method_id(request.service, request.method, request.fingerprint)?;
+        let open = Open { has_deadline: request.deadline.is_some(), position: None };
+        let call = self.calls.open(limit, open).ok_or(RequestError::Overloaded)?;
+        self.stats.calls_out += 1;
+        if let Some(timeout) = request.deadline {
+            self.deadlines.insert(now.mono + timeout, Due::Call(call));
+            if timeout < Duration::from_micros(1) {
+                self.end_call(call, Code::DeadlineExceeded, "the deadline had passed when the call was made");
+                return Ok(call);
+            }
+        }
+        match method {
+            Some(method) => {
+                let timeout = request.deadline.map(micros);
+                self.send_message(now, Some(call), method, timeout, &request.headers, request.body);
+            }
+            None => self.wait(now, Some(call), request),
+        }
+        Ok(call)
     }
-    /// Sends a message that wants no answer.
+
+    /// Sends a message that wants no answer. Whether it arrives cannot be known.
+    ///
+    /// # Errors
+    /// See [`RequestError`]; nothing changed. A deadline that has passed is no error: the message is dropped and counted.
     pub fn one_way(&mut self, now: Now, request: Request<'_>) -> Result<(), RequestError> {
-        Err(RequestError::Closed)
+        self.check(&request)?;
+        if request.deadline.is_some_and(|timeout| timeout < Duration::from_micros(1)) {
+            self.stats.one_way_dropped += 1;
+            return Ok(());
+        }
+        match self.method_id(request.service, request.method, request.fingerprint)? {
+            Some(method) => {
+                let timeout = request.deadline.map(micros);
+                self.send_message(now, None, method, timeout, &request.headers, request.body);
+            }
+            None => self.wait(now, None, request),
+        }
+        Ok(())
     }
+
     /// Answers a call of the peer.
+    ///
+    /// # Errors
+    /// See [`RespondError`].
     pub fn respond(
         &mut self,
         now: Now,
         id: InboundId,
         result: Result<Bytes, Status>,
     ) -> Result<(), RespondError> {
-        Err(RespondError::Ended)
+        self.respond_with(now, id, &Headers::new(), result)
     }
+
     /// Answers a call of the peer, with headers.
+    ///
+    /// # Errors
+    /// See [`RespondError`].
     pub fn respond_with(
         &mut self,
         now: Now,
@@ -95,32 +304,249 @@ impl Connection {
         headers: &Headers,
         result: Result<Bytes, Status>,
     ) -> Result<(), RespondError> {
-        Err(RespondError::Ended)
+        let Phase::Open(peer) = &self.phase else {
+            return Err(RespondError::Ended);
+        };
+        let (headers_len_max, message_len_max) = (peer.headers_len_max, peer.message_len_max);
+        let has_deadline = self.inbound.end(id).ok_or(RespondError::Ended)?;
+        if has_deadline {
+            self.forget_deadline();
+        }
+        let is_too_large = exceeds(headers.encoded_len(), headers_len_max)
+            || result.as_ref().is_ok_and(|body| exceeds(body.len(), message_len_max));
+        if is_too_large {
+            let status = Status::new(Code::TooLarge, "the response is larger than the caller accepts");
+            self.send_response(now, id.call, &Headers::new(), Err(status));
+        } else {
+            self.send_response(now, id.call, headers, result);
+        }
+        self.close_if_drained();
+        if is_too_large { Err(RespondError::TooLarge) } else { Ok(()) }
     }
-    /// Gives a call up. No event follows; returns whether the call was open (so `false`: its `Response` is or was an event).
-    pub fn cancel(&mut self, now: Now, call: CallId) -> bool {
-        false
+
+    /// Gives a call up; its handler is told. No event follows. Returns whether the call was open: if not, its
+    /// [`Event::Response`] is in the queue or was given out.
+    pub fn cancel(&mut self, _now: Now, call: CallId) -> bool {
+        let Some(open) = self.calls.end(call) else {
+            return false;
+        };
+        self.forget_call(call, open);
+        self.close_if_drained();
+        true
     }
+
     /// Sends a gossip frame.
-    pub fn gossip(&mut self, now: Now, payload: &[u8]) -> Result<(), GossipError> {
-        Err(GossipError::Closed)
+    ///
+    /// # Errors
+    /// See [`GossipError`]; nothing changed.
+    pub fn gossip(&mut self, _now: Now, payload: &[u8]) -> Result<(), GossipError> {
+        if payload.len() > GOSSIP_LEN_MAX {
+            return Err(GossipError::TooLarge);
+        }
+        match self.phase {
+            Phase::Closed => return Err(GossipError::Closed),
+            _ if self.is_full() => return Err(GossipError::Full),
+            Phase::Open(_) => self.outbox.plain(FrameHeader::new(Kind::Gossip, 0), payload),
+            Phase::Greeting => {
+                self.waiting_len += payload.len() + WAITING_OVERHEAD;
+                self.waiting.push_back(Waiting::Gossip(payload.to_vec()));
+            }
+        }
+        Ok(())
     }
-    /// Takes no new calls, lets the open ones finish, then closes.
-    pub fn go_away(&mut self, now: Now) {}
-    /// When to write what is queued.
-    pub fn flush(&self) -> Flush {
-        Flush::Nothing
+
+    /// Takes no new calls from either side, lets the open ones finish, then closes (§5.9). A second call changes nothing.
+    pub fn go_away(&mut self, now: Now) {
+        if self.is_closed() || self.went_away.is_some() {
+            return;
+        }
+        self.went_away = Some(now.mono);
+        if matches!(self.phase, Phase::Open(_)) {
+            self.outbox.plain(FrameHeader::new(Kind::GoAway, 0), &[]);
+        } else {
+            self.end_waiting(Code::Unavailable, "this node is going away");
+        }
     }
+
+    // ---- getters ----
+
     /// Counters.
     pub fn stats(&self) -> Stats {
-        self.stats
+        Stats { bytes_out: self.outbox.bytes_left(), frames_out: self.outbox.frames(), ..self.stats }
     }
+
     /// Which end this is.
     pub fn side(&self) -> Side {
         self.side
     }
-    /// Whether the connection has ended.
+
+    /// What the peer's hello said; `None` before it was accepted and once the connection has ended.
+    pub fn peer(&self) -> Option<&PeerHello> {
+        match &self.phase {
+            Phase::Open(peer) => Some(peer),
+            _ => None,
+        }
+    }
+
+    /// Calls made here that are open.
+    pub fn calls_open(&self) -> u32 {
+        self.calls.open_count()
+    }
+
+    /// Calls of the peer that wait for an answer.
+    pub fn inbound_open(&self) -> u32 {
+        self.inbound.open_count()
+    }
+
+    /// Bytes that wait to be written.
+    pub fn queued_len(&self) -> usize {
+        self.outbox.len() + self.waiting_len
+    }
+
+    /// Whether either side is going away, so that new calls belong elsewhere.
+    pub fn is_going_away(&self) -> bool {
+        self.went_away.is_some() || self.has_peer_gone_away
+    }
+
+    /// Whether the connection has ended. [`Event::Closed`] is or was in the queue.
     pub fn is_closed(&self) -> bool {
-        self.is_closed
+        matches!(self.phase, Phase::Closed)
+    }
+
+    // ---- sending ----
+
+    fn is_full(&self) -> bool {
+        self.queued_len() >= self.config.outbound_len_max
+    }
+
+    /// What a request must be to be taken (§5.7.1, §5.7.4).
+    fn check(&self, request: &Request<'_>) -> Result<(), RequestError> {
+        let (message_len_max, headers_len_max) = match &self.phase {
+            Phase::Closed => return Err(RequestError::Closed),
+            Phase::Open(peer) => (peer.message_len_max, peer.headers_len_max),
+            Phase::Greeting => (self.config.message_len_max, self.config.headers_len_max),
+        };
+        if self.is_going_away() {
+            Err(RequestError::GoingAway)
+        } else if !are_names_valid(request.service, request.method) {
+            Err(RequestError::Name)
+        } else if exceeds(request.body.len(), message_len_max) {
+            Err(RequestError::TooLarge)
+        } else if exceeds(request.headers.encoded_len(), headers_len_max) {
+            Err(RequestError::HeadersTooLarge)
+        } else if self.is_full() {
+            Err(RequestError::Full)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The id of a method, defined to the peer if it is new; `None` before the peer's hello (§5.2.5).
+    pub(super) fn method_id(
+        &mut self,
+        service: &str,
+        method: &str,
+        fingerprint: Fingerprint,
+    ) -> Result<Option<u16>, RequestError> {
+        let Phase::Open(peer) = &self.phase else {
+            return Ok(None);
+        };
+        if let Some(id) = self.named.find(service, method, fingerprint) {
+            return Ok(Some(id));
+        }
+        let named = Method { service: service.into(), method: method.into(), fingerprint };
+        let mut body = Vec::new();
+        named.encode(&mut body);
+        let id = self.named.name(named, peer.methods_max).ok_or(RequestError::TooManyMethods)?;
+        self.outbox.plain(FrameHeader { method: id, ..FrameHeader::new(Kind::Intern, 0) }, &body);
+        Ok(Some(id))
+    }
+
+    /// Queues a `Request` (with a call) or a `OneWay`.
+    pub(super) fn send_message(
+        &mut self,
+        now: Now,
+        call: Option<CallId>,
+        method: u16,
+        timeout: Option<u64>,
+        headers: &Headers,
+        body: Bytes,
+    ) {
+        let header = match call {
+            Some(call) => {
+                self.calls.set_position(call, self.outbox.position());
+                FrameHeader { method, ..FrameHeader::new(Kind::Request, call.0) }
+            }
+            None => FrameHeader { method, ..FrameHeader::new(Kind::OneWay, 0) },
+        };
+        let stamp = self.clock.tick(now.wall);
+        self.outbox.message(header, stamp, timeout, headers, body);
+    }
+
+    /// Keeps a request until the peer's hello is in.
+    fn wait(&mut self, now: Now, call: Option<CallId>, request: Request<'_>) {
+        let deadline = request.deadline.map(|timeout| now.mono + timeout);
+        let message = Message {
+            service: request.service.into(),
+            method: request.method.into(),
+            fingerprint: request.fingerprint,
+            headers: request.headers,
+            body: request.body,
+        };
+        self.waiting_len += message.len();
+        self.waiting.push_back(Waiting::Message { call, message, deadline });
+    }
+
+    /// Queues a `Response`.
+    pub(super) fn send_response(
+        &mut self,
+        now: Now,
+        call: u32,
+        headers: &Headers,
+        result: Result<Bytes, Status>,
+    ) {
+        let mut header = FrameHeader::new(Kind::Response, call);
+        let body = match result {
+            Ok(body) => body,
+            Err(status) => {
+                // 0 is success and no code: one that claims it is kept a failure.
+                header.code = if status.code.get() == 0 { Code::Internal.get() } else { status.code.get() };
+                header.flags = if status.may_have_run() { 0 } else { FLAG_NEVER_RAN };
+                Bytes::copy_from_slice(status.wire_message().as_bytes())
+            }
+        };
+        let stamp = self.clock.tick(now.wall);
+        self.outbox.message(header, stamp, None, headers, body);
+    }
+}
+
+impl Message {
+    /// What it counts against `outbound_len_max` while it waits.
+    pub(super) fn len(&self) -> usize {
+        let names = self.service.len() + self.method.len();
+        names + self.headers.encoded_len() + self.body.len() + WAITING_OVERHEAD
+    }
+}
+
+/// Whether `len` is beyond a limit of the wire.
+pub(super) fn exceeds(len: usize, len_max: u32) -> bool {
+    u32::try_from(len).map_or(true, |len| len > len_max)
+}
+
+/// A timeout as it travels: whole microseconds, rounded down, so that it only shrinks (§5.3.4). More than the field holds is the
+/// largest that is not "none".
+pub(super) fn micros(timeout: Duration) -> u64 {
+    u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX).min(u64::MAX - 1)
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("side", &self.side)
+            .field("phase", &self.phase)
+            .field("calls_open", &self.calls.open_count())
+            .field("inbound_open", &self.inbound.open_count())
+            .field("queued_len", &self.queued_len())
+            .finish_non_exhaustive()
     }
 }

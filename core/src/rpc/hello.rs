@@ -1,9 +1,15 @@
 //! The hello: who speaks, in which cluster, which versions, within which limits (`docs/protocol.md` §5.1).
 
 use alloc::string::String;
-use core::net::SocketAddr;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use crate::id::{Epoch, NodeId};
+use super::config::{ALIGN, Config, HELLO_LEN_MAX, NAME_LEN_MAX};
+use super::event::CloseReason;
+use super::frame::padded;
+use super::read;
+use super::status::clip;
+use crate::id::{Epoch, Fence, NodeId};
 
 /// The stream versions this build speaks, lowest and highest. Peers use the highest both speak (§5.1).
 pub const STREAM_VERSION_MIN: u8 = 1;
@@ -31,7 +37,7 @@ pub fn archive_format() -> u8 {
 /// Who this side is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// The cluster's name; its [`Fence`](crate::id::Fence) is derived. At most 255 bytes travel; the fence covers all.
+    /// The cluster's name; its [`Fence`] is derived. At most 255 bytes travel; the fence covers all.
     pub cluster: String,
     /// This node.
     pub id: NodeId,
@@ -60,4 +66,151 @@ pub struct PeerHello {
     pub headers_len_max: u32,
     /// Methods it lets this side name.
     pub methods_max: u16,
+}
+
+/// Bytes of the prefix: magic, payload length, zeros.
+const PREFIX_LEN: usize = ALIGN;
+/// Bytes of the payload's fixed part, which never changes (§5.1.2).
+const FIXED_LEN: usize = 64;
+
+impl Hello {
+    /// The hello as it travels, with what `config` adds to it.
+    pub(super) fn encode(&self, config: &Config) -> Vec<u8> {
+        let name = clip(&self.cluster, NAME_LEN_MAX);
+        let ip = match self.addr.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        let payload_len = u32::try_from(FIXED_LEN + name.len()).expect("the name was cut to 255 bytes");
+        let name_len = u8::try_from(name.len()).expect("the name was cut to 255 bytes");
+
+        let mut out = Vec::with_capacity(PREFIX_LEN + padded(FIXED_LEN + name.len()));
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&payload_len.to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&[config.version_min, config.version_max, archive_format(), name_len]);
+        out.extend_from_slice(&config.methods_max.to_le_bytes());
+        out.extend_from_slice(&self.addr.port().to_le_bytes());
+        out.extend_from_slice(&Fence::of(&self.cluster).get().to_le_bytes());
+        out.extend_from_slice(&self.id.get().to_le_bytes());
+        out.extend_from_slice(&self.epoch.get().to_le_bytes());
+        out.extend_from_slice(&ip.octets());
+        for limit in [config.in_flight_max, config.message_len_max, config.headers_len_max, 0] {
+            out.extend_from_slice(&limit.to_le_bytes());
+        }
+        debug_assert_eq!(out.len(), PREFIX_LEN + FIXED_LEN, "the fixed part is as specified");
+        out.extend_from_slice(name.as_bytes());
+        out.resize(padded(out.len()), 0);
+        out
+    }
+
+    /// Reads the peer's hello at the front of `bytes`: `None` while more is needed, then how many bytes it took.
+    ///
+    /// # Errors
+    /// Why the connection must end (§5.1.3, §5.1.4).
+    pub(super) fn accept(
+        &self,
+        config: &Config,
+        bytes: &[u8],
+    ) -> Result<Option<(PeerHello, usize)>, CloseReason> {
+        let seen = bytes.len().min(MAGIC.len());
+        if bytes[..seen] != MAGIC[..seen] {
+            return Err(CloseReason::NotChinwag);
+        }
+        let mut rest = bytes;
+        if read::take(&mut rest, MAGIC.len()).is_none() {
+            return Ok(None);
+        }
+        let (Some(payload_len), Some(_)) = (read::u32(&mut rest), read::u32(&mut rest)) else {
+            return Ok(None);
+        };
+        let payload_len = usize::try_from(payload_len).unwrap_or(usize::MAX);
+        if payload_len > HELLO_LEN_MAX {
+            return Err(CloseReason::Protocol("a hello has at most 1,024 bytes"));
+        }
+        let Some(padded_payload) = read::take(&mut rest, padded(payload_len)) else {
+            return Ok(None);
+        };
+        let peer = self.judge(config, &padded_payload[..payload_len])?;
+        Ok(Some((peer, PREFIX_LEN + padded(payload_len))))
+    }
+
+    fn judge(&self, config: &Config, payload: &[u8]) -> Result<PeerHello, CloseReason> {
+        let theirs = Payload::decode(payload).ok_or(CloseReason::Protocol("a hello holds its fixed part"))?;
+        if theirs.fence != Fence::of(&self.cluster) {
+            return Err(CloseReason::ForeignCluster { ours: self.cluster.clone(), theirs: theirs.cluster });
+        }
+        let version = config.version_max.min(theirs.version_max);
+        if version < config.version_min.max(theirs.version_min) {
+            return Err(CloseReason::Version {
+                ours: (config.version_min, config.version_max),
+                theirs: (theirs.version_min, theirs.version_max),
+            });
+        }
+        if theirs.format != archive_format() {
+            return Err(CloseReason::Format { ours: archive_format(), theirs: theirs.format });
+        }
+        if theirs.epoch > Epoch::MAX.get() {
+            return Err(CloseReason::Protocol("an epoch has 47 bits"));
+        }
+        Ok(PeerHello {
+            id: theirs.id,
+            epoch: Epoch::new(theirs.epoch),
+            addr: theirs.addr,
+            version,
+            in_flight_max: theirs.in_flight_max,
+            message_len_max: theirs.message_len_max,
+            headers_len_max: theirs.headers_len_max,
+            methods_max: theirs.methods_max,
+        })
+    }
+}
+
+/// A hello's payload, read and not yet judged.
+struct Payload {
+    version_min: u8,
+    version_max: u8,
+    format: u8,
+    methods_max: u16,
+    fence: Fence,
+    id: NodeId,
+    epoch: u64,
+    addr: SocketAddr,
+    in_flight_max: u32,
+    message_len_max: u32,
+    headers_len_max: u32,
+    cluster: String,
+}
+
+impl Payload {
+    fn decode(payload: &[u8]) -> Option<Self> {
+        let r = &mut &*payload;
+        let [version_min, version_max, format, name_len] = read::array::<4>(r)?;
+        let methods_max = read::u16(r)?;
+        let port = read::u16(r)?;
+        let fence = Fence::from_raw(read::u64(r)?);
+        let id = NodeId::new(read::u64(r)?);
+        let epoch = read::u64(r)?;
+        let ip = Ipv6Addr::from(read::array::<16>(r)?).to_canonical();
+        let in_flight_max = read::u32(r)?;
+        let message_len_max = read::u32(r)?;
+        let headers_len_max = read::u32(r)?;
+        read::u32(r)?;
+        let cluster = String::from_utf8_lossy(read::take(r, usize::from(name_len))?).into_owned();
+        let addr = SocketAddr::new(ip, port);
+        Some(Self {
+            version_min,
+            version_max,
+            format,
+            methods_max,
+            fence,
+            id,
+            epoch,
+            addr,
+            in_flight_max,
+            message_len_max,
+            headers_len_max,
+            cluster,
+        })
+    }
 }

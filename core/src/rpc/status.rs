@@ -144,7 +144,7 @@ impl Status {
 }
 
 /// The longest prefix of `text` that has at most `len` bytes and ends between characters.
-    pub(super) fn clip(text: &str, len: usize) -> &str {
+pub(super) fn clip(text: &str, len: usize) -> &str {
     &text[..text.floor_char_boundary(len)]
 }
 

@@ -1,0 +1,186 @@
+//! How calls and connections end: deadlines, timers, go-away, the close (`docs/protocol.md` §5.4, §5.8, §5.9).
+
+use bytes::Bytes;
+
+use super::calls::Open;
+use super::connection::{Connection, Phase, Waiting};
+use super::deadlines::Due;
+use super::event::{CallId, CloseReason, Event, InboundId};
+use super::frame::{FrameHeader, Kind};
+use super::headers::Headers;
+use super::status::{Code, Status};
+use crate::time::{Instant, Now};
+
+impl Connection {
+    /// Ends an open call with what its one event says. The call has been taken out of the table.
+    pub(super) fn complete(&mut self, call: CallId, open: Open, result: Result<(Headers, Bytes), Status>) {
+        if open.has_deadline {
+            self.forget_deadline();
+        }
+        self.stats.calls_out_ended += 1;
+        self.events.push_back(Event::Response { call, result });
+    }
+
+    /// Ends an open call from this side, with an event; the peer is told if it may know of the call (§5.4.3).
+    pub(super) fn end_call(&mut self, call: CallId, code: Code, message: &str) {
+        let Some(open) = self.calls.end(call) else {
+            return;
+        };
+        let status =
+            if self.has_left(open) { Status::new(code, message) } else { Status::unsent(code, message) };
+        self.forget_call(call, open);
+        self.events.push_back(Event::Response { call, result: Err(status) });
+    }
+
+    /// Whether the first byte of a call's request was given out (§5.5.3).
+    fn has_left(&self, open: Open) -> bool {
+        open.position.is_some_and(|position| self.outbox.has_left(position))
+    }
+
+    /// What remains of a call that ended before its response: its deadline, and its request, here or at the peer.
+    pub(super) fn forget_call(&mut self, call: CallId, open: Open) {
+        self.stats.calls_out_ended += 1;
+        if open.has_deadline {
+            self.forget_deadline();
+        }
+        if open.position.is_some() {
+            self.outbox.plain(FrameHeader::new(Kind::Cancel, call.0), &[]);
+        } else if let Some(at) = self.waiting.iter().position(|waiting| waiting.is_of(call))
+            && let Some(Waiting::Message { message, .. }) = self.waiting.remove(at)
+        {
+            self.waiting_len -= message.len();
+        }
+    }
+
+    /// A call with a deadline ended.
+    pub(super) fn forget_deadline(&mut self) {
+        let (calls, inbound) = (&self.calls, &self.inbound);
+        self.deadlines.remove(|due| match due {
+            Due::Call(call) => calls.get(call).is_some(),
+            Due::Inbound(id) => inbound.is_open(id),
+        });
+    }
+
+    /// Ends every call that is past its deadline, at both ends (§5.4.2, §5.4.7).
+    pub(super) fn expire_calls(&mut self, now: Now) {
+        while let Some(due) = self.deadlines.pop_due(now.mono) {
+            match due {
+                Due::Call(call) => self.end_call(call, Code::DeadlineExceeded, "the deadline passed"),
+                Due::Inbound(id) => self.expire_inbound(now, id),
+            }
+        }
+    }
+
+    fn expire_inbound(&mut self, now: Now, id: InboundId) {
+        if self.inbound.end(id).is_some() {
+            self.forget_deadline();
+            self.events.push_back(Event::Cancelled(id));
+            let status = Status::new(Code::DeadlineExceeded, "the deadline passed while the call ran");
+            self.send_response(now, id.call, &Headers::new(), Err(status));
+        }
+    }
+
+    /// The connection's own timers (§5.8.1, §5.1.6, §5.9.3).
+    pub(super) fn expire_timers(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Closed => return,
+            Phase::Greeting if now >= self.started + self.config.hello_timeout => {
+                return self.close(CloseReason::HelloTimeout);
+            }
+            Phase::Greeting => {}
+            Phase::Open(_) if now >= self.keepalive_at() => {
+                if self.ping_sent.is_some() {
+                    return self.close(CloseReason::KeepaliveTimeout);
+                }
+                self.ping_sent = Some(now);
+                self.outbox.plain(FrameHeader::new(Kind::Ping, 0), &[]);
+            }
+            Phase::Open(_) => {}
+        }
+        if self.drain_at().is_some_and(|at| now >= at) {
+            self.close(CloseReason::DrainTimeout);
+        }
+    }
+
+    /// When silence is next acted upon.
+    pub(super) fn keepalive_at(&self) -> Instant {
+        let is_in_use = self.calls.open_count() + self.inbound.open_count() > 0;
+        match self.ping_sent {
+            Some(at) => at + self.config.keepalive_timeout,
+            None if is_in_use => self.last_received + self.config.keepalive_calls,
+            None => self.last_received + self.config.keepalive_idle,
+        }
+    }
+
+    /// When a go-away has taken too long.
+    pub(super) fn drain_at(&self) -> Option<Instant> {
+        self.went_away.map(|at| at + self.config.drain_timeout)
+    }
+
+    /// The connection ends when both sides have gone away and nothing is left of either's calls (§5.9.2).
+    pub(super) fn close_if_drained(&mut self) {
+        let is_drained = matches!(self.phase, Phase::Open(_))
+            && self.went_away.is_some()
+            && self.has_peer_gone_away
+            && self.calls.open_count() == 0
+            && self.inbound.open_count() == 0
+            && self.queued_len() == 0;
+        if is_drained {
+            self.close(CloseReason::Drained);
+        }
+    }
+
+    /// Ends what waits for the peer's hello, each call with its event.
+    pub(super) fn end_waiting(&mut self, code: Code, message: &str) {
+        self.waiting_len = 0;
+        for waiting in core::mem::take(&mut self.waiting) {
+            match waiting {
+                Waiting::Message { call: Some(call), .. } => self.end_call(call, code, message),
+                Waiting::Message { call: None, .. } => self.stats.one_way_dropped += 1,
+                Waiting::Gossip(_) => self.stats.gossip_dropped += 1,
+            }
+        }
+    }
+
+    /// The end: every call has its event, in slot order, then `Closed` (§5.9.4). Later ends change nothing.
+    pub(super) fn close(&mut self, reason: CloseReason) {
+        if self.is_closed() {
+            return;
+        }
+        let mut slot = 0;
+        while let Some((call, open)) = self.calls.end_any(slot) {
+            slot = call.slot() + 1;
+            let status = self.last_status(&reason, open);
+            self.stats.calls_out_ended += 1;
+            self.events.push_back(Event::Response { call, result: Err(status) });
+        }
+        self.waiting.clear();
+        self.waiting_len = 0;
+        self.deadlines.clear();
+        self.inbound.clear();
+        self.receiver.close();
+        if matches!(self.phase, Phase::Open(_)) {
+            self.outbox.clear();
+        }
+        self.phase = Phase::Closed;
+        self.events.push_back(Event::Closed(reason));
+    }
+
+    /// How an open call ends with the connection (§5.5.4).
+    fn last_status(&self, reason: &CloseReason, open: Open) -> Status {
+        let has_left = self.has_left(open);
+        let code = match reason {
+            CloseReason::PeerGone => Code::PeerGone,
+            _ if has_left => Code::ConnectionLost,
+            _ => Code::Unavailable,
+        };
+        let message = alloc::format!("{reason}");
+        if has_left { Status::new(code, message) } else { Status::unsent(code, message) }
+    }
+}
+
+impl Waiting {
+    fn is_of(&self, of: CallId) -> bool {
+        matches!(self, Self::Message { call: Some(call), .. } if *call == of)
+    }
+}

@@ -1,0 +1,78 @@
+//! [`Inbound`]: the peer's calls that wait for an answer (`docs/protocol.md` §5.4.5).
+
+use alloc::vec::Vec;
+
+use super::config::SLOTS_MAX;
+use super::event::InboundId;
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    id: InboundId,
+    has_deadline: bool,
+}
+
+/// Open calls by slot. The caller picks the slot, so finding a call is indexing, and the number of slots is the limit.
+#[derive(Debug)]
+pub(super) struct Inbound {
+    slots: Vec<Option<Entry>>,
+    slots_max: u32,
+    serial: u32,
+    open: u32,
+}
+
+impl Inbound {
+    pub(super) fn new(slots_max: u32) -> Self {
+        Self { slots: Vec::new(), slots_max, serial: 0, open: 0 }
+    }
+
+    /// Calls that wait for an answer.
+    pub(super) fn open_count(&self) -> u32 {
+        self.open
+    }
+
+    /// Whether the peer may use the slot of this id now.
+    pub(super) fn has_room(&self, call: u32) -> bool {
+        slot(call) < self.slots_max as usize && self.slots.get(slot(call)).is_none_or(Option::is_none)
+    }
+
+    /// Opens a call; [`Inbound::has_room`] was asked.
+    pub(super) fn open(&mut self, call: u32, has_deadline: bool) -> InboundId {
+        debug_assert!(self.has_room(call), "the slot is free");
+        self.serial = self.serial.wrapping_add(1);
+        let id = InboundId { call, serial: self.serial };
+        if self.slots.len() <= slot(call) {
+            self.slots.resize(slot(call) + 1, None);
+        }
+        self.slots[slot(call)] = Some(Entry { id, has_deadline });
+        self.open += 1;
+        id
+    }
+
+    /// Whether this call waits for an answer.
+    pub(super) fn is_open(&self, id: InboundId) -> bool {
+        self.slots.get(id.slot()).copied().flatten().is_some_and(|entry| entry.id == id)
+    }
+
+    /// Ends this call; `None` if it is over. The answer is whether it had a deadline.
+    pub(super) fn end(&mut self, id: InboundId) -> Option<bool> {
+        let entry = self.slots.get_mut(id.slot())?.take_if(|entry| entry.id == id)?;
+        self.open -= 1;
+        Some(entry.has_deadline)
+    }
+
+    /// The open call the peer means by `call`.
+    pub(super) fn find(&self, call: u32) -> Option<InboundId> {
+        let entry = self.slots.get(slot(call)).copied().flatten()?;
+        (entry.id.call == call).then_some(entry.id)
+    }
+
+    /// Every call is over.
+    pub(super) fn clear(&mut self) {
+        self.slots = Vec::new();
+        self.open = 0;
+    }
+}
+
+fn slot(call: u32) -> usize {
+    (call & (SLOTS_MAX - 1)) as usize
+}
