@@ -161,6 +161,7 @@ impl<S: Service> Client<S> {
         if self.peer == self.shared.id {
             return self.call_locally(begun, outgoing, deadline).await;
         }
+        let _outstanding = self.shared.board.outstanding(self.peer);
         for _ in 0..CALL_ATTEMPTS_MAX {
             let now = self.shared.runtime.now();
             let link = self.link(now)?;

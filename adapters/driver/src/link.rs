@@ -8,7 +8,7 @@ mod task;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 
@@ -40,8 +40,6 @@ pub(crate) struct Link {
     peer: OnceLock<PeerHello>,
     /// Cleared once no new call may be put on it: replaced by another link, going away, or over.
     is_usable: AtomicBool,
-    /// Handlers of the peer's calls that run as tasks.
-    handlers: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -73,7 +71,6 @@ impl Link {
             bell: Bell::default(),
             peer: OnceLock::new(),
             is_usable: AtomicBool::new(true),
-            handlers: AtomicUsize::new(0),
             state: Mutex::new(state),
         })
     }
@@ -89,6 +86,11 @@ impl Link {
 
     pub(crate) fn is_usable(&self) -> bool {
         self.is_usable.load(Ordering::SeqCst)
+    }
+
+    /// Whether either side has said that it takes no more calls on it.
+    pub(crate) fn is_leaving(&self) -> bool {
+        lock(&self.state).machine.is_going_away()
     }
 
     /// No new calls from here. The dialler closes it once it is quiet.
@@ -167,8 +169,7 @@ impl Link {
 
     /// When it has been quiet for long enough, if that is for this side to say.
     fn idle_at(&self, state: &State) -> Option<Instant> {
-        let stats = state.machine.stats();
-        let is_quiet = stats.calls_out == stats.calls_out_ended && self.handlers.load(Ordering::SeqCst) == 0;
+        let is_quiet = state.machine.calls_open() + state.machine.inbound_open() == 0 && !state.machine.is_going_away();
         let is_ours = self.target.is_some() && self.peer().is_some();
         let limit = if self.is_usable() { IDLE_MAX } else { IDLE_RETIRED_MAX };
         (is_quiet && is_ours).then(|| state.used_at + limit)

@@ -5,12 +5,13 @@ use std::fmt;
 use std::future::poll_fn;
 use std::ops::Deref;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, Waker};
 
 use arc_swap::ArcSwap;
 use chinwag_core::membership::{Event, Snapshot};
-use chinwag_core::select::Topology;
+use chinwag_core::id::NodeId;
+use chinwag_core::select::{Outstanding, Topology};
 
 use crate::limits::WATCH_EVENTS_MAX;
 use crate::sync::lock;
@@ -18,41 +19,14 @@ use crate::sync::lock;
 /// The view of the cluster at one version. Cheap to clone, and never changes: ask the node again for a newer one.
 #[derive(Clone)]
 pub struct Members {
-    published: Arc<Published>,
-}
-
-pub(crate) struct Published {
-    snapshot: Snapshot,
-    /// Made when the first selection asks: suspicions change the view and nobody may be selecting.
-    topology: OnceLock<Topology>,
-}
-
-impl Published {
-    fn new(snapshot: Snapshot) -> Self {
-        Self { snapshot, topology: OnceLock::new() }
-    }
-
-    pub(crate) fn topology(&self) -> &Topology {
-        self.topology.get_or_init(|| {
-            let local = self.snapshot.local();
-            let others = self.snapshot.members().iter().map(|member| (member.id, member.data_center()));
-            Topology::new(local.id, local.data_center(), others)
-        })
-    }
-}
-
-impl Members {
-    /// The same members by data centre, as selectors see them.
-    pub fn topology(&self) -> &Topology {
-        self.published.topology()
-    }
+    snapshot: Arc<Snapshot>,
 }
 
 impl Deref for Members {
     type Target = Snapshot;
 
     fn deref(&self) -> &Snapshot {
-        &self.published.snapshot
+        &self.snapshot
     }
 }
 
@@ -64,23 +38,51 @@ impl fmt::Debug for Members {
 
 /// Where the node task publishes, and everybody reads without a lock.
 pub(crate) struct Board {
-    current: ArcSwap<Published>,
+    current: ArcSwap<Snapshot>,
+    /// Behind `current` until somebody selects: suspicions change the view and nobody may be selecting.
+    topology: ArcSwap<Topology>,
+    /// Held while the topology is brought up to date, so that each follows the one before.
+    topology_writer: Mutex<()>,
     /// `None` once the node has ended: no more events.
     watches: Mutex<Option<Vec<Weak<Queue>>>>,
 }
 
 impl Board {
     pub(crate) fn new(snapshot: Snapshot) -> Self {
-        Self { current: ArcSwap::from_pointee(Published::new(snapshot)), watches: Mutex::new(Some(Vec::new())) }
+        let others = snapshot.members().iter().map(|member| (member.id, member.data_center()));
+        let local = snapshot.local();
+        Self {
+            topology: ArcSwap::from_pointee(Topology::new(snapshot.version(), local.id, local.data_center(), others)),
+            topology_writer: Mutex::new(()),
+            current: ArcSwap::from_pointee(snapshot),
+            watches: Mutex::new(Some(Vec::new())),
+        }
     }
 
     pub(crate) fn members(&self) -> Members {
-        Members { published: self.current.load_full() }
+        Members { snapshot: self.current.load_full() }
     }
 
-    /// Without counting a reference: for selecting.
-    pub(crate) fn current(&self) -> arc_swap::Guard<Arc<Published>> {
-        self.current.load()
+    /// The topology of the current view. Two atomic loads, unless the view has changed since the last time.
+    pub(crate) fn topology(&self) -> arc_swap::Guard<Arc<Topology>> {
+        let topology = self.topology.load();
+        if topology.version() == self.current.load().version() {
+            return topology;
+        }
+        let _writer = lock(&self.topology_writer);
+        let (topology, snapshot) = (self.topology.load(), self.current.load());
+        if topology.version() != snapshot.version() {
+            let local = snapshot.local();
+            let others = snapshot.members().iter().map(|member| (member.id, member.data_center()));
+            let next = topology.next(snapshot.version(), local.id, local.data_center(), others);
+            self.topology.store(Arc::new(next));
+        }
+        self.topology.load()
+    }
+
+    /// Counts a call to `peer` as outstanding until the result is dropped.
+    pub(crate) fn outstanding(&self, peer: NodeId) -> Option<Outstanding> {
+        self.topology.load().load(peer).map(|load| load.begin())
     }
 
     /// Publishes the view first and then the events that led to it, so that whoever hears an event sees its effect.
@@ -90,7 +92,7 @@ impl Board {
             // Under the lock that `watch` takes: a watch begins with a view and gets exactly the events after it.
             let mut watches = lock(&self.watches);
             if let Some(snapshot) = snapshot {
-                self.current.store(Arc::new(Published::new(snapshot)));
+                self.current.store(Arc::new(snapshot));
             }
             if let Some(watches) = &mut *watches {
                 watches.retain(|watch| match watch.upgrade() {

@@ -41,7 +41,6 @@ pub(super) struct HandlerTask {
 impl HandlerTask {
     pub(super) fn spawn(shared: &Arc<Shared>, link: &Arc<Link>, id: Option<InboundId>, answer: Answer) -> Arc<Running> {
         let running = Arc::new(Running::default());
-        link.handlers.fetch_add(1, Ordering::SeqCst);
         shared.counters.handlers_spawned.add(1);
         let task = Self { answer, id, running: running.clone(), link: link.clone(), shared: shared.clone() };
         shared.runtime.spawn(Box::pin(task));
@@ -64,13 +63,5 @@ impl Future for HandlerTask {
             self.link.respond(self.shared.runtime.now(), id, result);
         }
         Poll::Ready(())
-    }
-}
-
-impl Drop for HandlerTask {
-    fn drop(&mut self) {
-        self.link.handlers.fetch_sub(1, Ordering::SeqCst);
-        // The link may have become idle.
-        self.link.bell.ring();
     }
 }

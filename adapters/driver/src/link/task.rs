@@ -7,6 +7,7 @@ use std::future::Future;
 use std::io::IoSlice;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -201,22 +202,13 @@ impl LinkTask {
             // Taken where the machine is locked.
             Event::Response { .. } => {}
             Event::Gossip(frame) => {
-                if let (Some(peer), Some(remote)) = (self.link.peer(), self.remote()) {
-                    self.shared.post_gossip(StreamPeer { id: peer.id, epoch: peer.epoch, remote }, frame);
+                if let Some(peer) = self.link.peer() {
+                    self.shared.post_gossip(StreamPeer { id: peer.id, epoch: peer.epoch, addr: peer.addr }, frame);
                 }
             }
-            Event::GoAway => {
-                self.link.retire();
-                lock(&self.link.state).machine.go_away(now);
-            }
+            // The machine goes away too, by itself.
+            Event::GoAway => self.link.retire(),
             Event::Closed(reason) => self.ended = Some(reason),
-        }
-    }
-
-    fn remote(&self) -> Option<std::net::SocketAddr> {
-        match &self.io {
-            Io::Open(stream) => stream.peer_addr().ok(),
-            _ => self.link.target.map(|target| target.addr),
         }
     }
 
@@ -375,7 +367,7 @@ impl LinkTask {
             return;
         }
         let now = self.shared.runtime.now();
-        self.link.is_usable.store(false, std::sync::atomic::Ordering::SeqCst);
+        self.link.is_usable.store(false, Ordering::SeqCst);
         let is_gossip_lost = {
             let mut state = lock(&self.link.state);
             state.machine.handle_closed(now);
