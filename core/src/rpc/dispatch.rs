@@ -5,7 +5,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::config::{COPY_LEN_MAX, GOSSIP_LEN_MAX, OWED_LEN_MAX, SKIP_LEN_MAX};
-use super::connection::{Connection, Message, Phase, Waiting, exceeds, micros};
+use super::connection::{Connection, Phase};
 use super::deadlines::Due;
 use super::event::{CallId, CloseReason, Event};
 use super::frame::{Extension, FLAG_ESSENTIAL, FLAG_NEVER_RAN, FrameHeader, Kind, headers_len};
@@ -13,6 +13,7 @@ use super::headers::Headers;
 use super::hello::PeerHello;
 use super::methods::Method;
 use super::receive::Frame;
+use super::sending::{Message, Waiting, exceeds, micros};
 use super::status::{Code, Status};
 use crate::time::{Instant, Now};
 

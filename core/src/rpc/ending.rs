@@ -3,11 +3,12 @@
 use bytes::Bytes;
 
 use super::calls::Open;
-use super::connection::{Connection, Phase, Waiting};
+use super::connection::{Connection, Phase};
 use super::deadlines::Due;
 use super::event::{CallId, CloseReason, Event, InboundId};
 use super::frame::{FrameHeader, Kind};
 use super::headers::Headers;
+use super::sending::Waiting;
 use super::status::{Code, Status};
 use crate::time::{Instant, Now};
 
@@ -176,11 +177,5 @@ impl Connection {
         };
         let message = alloc::format!("{reason}");
         if has_left { Status::new(code, message) } else { Status::unsent(code, message) }
-    }
-}
-
-impl Waiting {
-    fn is_of(&self, of: CallId) -> bool {
-        matches!(self, Self::Message { call: Some(call), .. } if *call == of)
     }
 }

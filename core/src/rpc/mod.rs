@@ -1,4 +1,18 @@
 //! Calls, one-way messages and gossip over one byte stream (`docs/protocol.md` §5).
+//!
+//! ```text
+//!  bytes --> receive --> dispatch --> inbound calls --> events (to the driver)
+//!                           |  \
+//!                     ending   calls, deadlines
+//!                           |  /
+//!  bytes <-- send <----- sending <-- connection <------ verbs (from the driver)
+//! ```
+//!
+//! `hello` says who speaks and within which limits, `frame` has the 16-byte headers and the extension, `methods` sends names once
+//! per connection, `ending` has deadlines, timers, go-away and the close.
+//!
+//! [`Connection`] is the machine; each box is a noun of its own beside it. Not here: opening and reconnecting streams, choosing a
+//! peer, retries, encoding messages. Those are the driver's.
 
 pub mod config;
 
@@ -16,6 +30,7 @@ mod methods;
 mod read;
 mod receive;
 mod send;
+mod sending;
 mod stats;
 mod status;
 
@@ -29,3 +44,6 @@ pub use headers::{Headers, HeadersError};
 pub use hello::{Hello, MAGIC, PeerHello, STREAM_VERSION_MAX, STREAM_VERSION_MIN, archive_format};
 pub use stats::Stats;
 pub use status::{Code, Status};
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use super::headers::Headers;
 use crate::clock::Timestamp;
 
 /// A drained buffer with more room than this is given back: one burst must not be paid for for ever.
-const KEPT_CAPACITY_MAX: usize = 256 * 1024;
+const KEPT_CAPACITY: usize = 256 * 1024;
 
 #[derive(Debug)]
 enum Segment {
@@ -167,11 +167,11 @@ impl Outbox {
         if self.tail_at == self.tail.len() {
             self.tail.clear();
             self.tail_at = 0;
-        } else if self.tail_at > KEPT_CAPACITY_MAX && self.tail_at > self.tail.len() / 2 {
+        } else if self.tail_at > KEPT_CAPACITY && self.tail_at > self.tail.len() / 2 {
             self.tail.drain(..self.tail_at);
             self.tail_at = 0;
         }
-        if self.tail.is_empty() && self.tail.capacity() > KEPT_CAPACITY_MAX {
+        if self.tail.is_empty() && self.tail.capacity() > KEPT_CAPACITY {
             self.tail = Vec::new();
         }
         len
