@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use chinwag_core::clock::{DRIFT_MAX_DEFAULT, SharedHlc, Timestamp};
 use chinwag_core::id::{Epoch, NodeId};
-use chinwag_core::membership::{self, Config, DATA_CENTER_KEY, Local, Membership, Metadata, MetadataError, Planes};
+use chinwag_core::membership::{
+    self, Config, DATA_CENTER_KEY, Local, Membership, Metadata, MetadataError, Planes,
+};
 use chinwag_core::rng::mix;
 use chinwag_core::rpc;
 use chinwag_core::select::{NodeSelector, Spread};
@@ -211,7 +213,9 @@ async fn bind(runtime: &dyn Runtime, listen: SocketAddr, planes: Planes) -> Resu
         match runtime.bind_udp(addr).await {
             Ok(udp) => return Ok(Sockets { addr, listener, udp: Some(udp) }),
             Err(error)
-                if error.kind() == io::ErrorKind::AddrInUse && listen.port() == 0 && attempt < BIND_ATTEMPTS_MAX => {}
+                if error.kind() == io::ErrorKind::AddrInUse
+                    && listen.port() == 0
+                    && attempt < BIND_ATTEMPTS_MAX => {}
             Err(error) => return Err(failed(error)),
         }
     }

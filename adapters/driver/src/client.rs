@@ -110,7 +110,10 @@ impl<S: Service> Client<S> {
     ///
     /// # Errors
     /// As [`Client::call`].
-    pub async fn call_with_headers<M: Message>(&self, message: &M) -> Result<(Headers, View<M::Reply>), Status>
+    pub async fn call_with_headers<M: Message>(
+        &self,
+        message: &M,
+    ) -> Result<(Headers, View<M::Reply>), Status>
     where
         S: Handler<M>,
     {
@@ -168,7 +171,10 @@ impl<S: Service> Client<S> {
             match link.call(&self.shared, now, self.request(now, &outgoing, deadline)) {
                 Ok(call) => match call.await {
                     // The peer turned it away because this connection is going away: certainly not run, so ask on another.
-                    Err(status) if status.code == Code::Unavailable && !status.may_have_run() && link.is_leaving() => {}
+                    Err(status)
+                        if status.code == Code::Unavailable
+                            && !status.may_have_run()
+                            && link.is_leaving() => {}
                     outcome => return outcome,
                 },
                 Err(RequestError::GoingAway | RequestError::Closed) => link.retire(),
@@ -203,7 +209,10 @@ impl<S: Service> Client<S> {
         }
         let members = self.shared.board.members();
         let Some(member) = members.get(self.peer) else {
-            return Err(Status::unsent(Code::Unavailable, format!("node {} is not a live member", self.peer)));
+            return Err(Status::unsent(
+                Code::Unavailable,
+                format!("node {} is not a live member", self.peer),
+            ));
         };
         let to = Destination { addr: member.addr, id: Some(self.peer) };
         self.shared.links.find_or_dial(&self.shared, now, to).map_err(|error| match error {
@@ -239,7 +248,8 @@ impl<S: Service> Client<S> {
             return Err(Status::unsent(Code::Unavailable, "this node has shut down"));
         }
         let caller = Caller { id: self.shared.id, epoch: self.shared.epoch(), addr: self.shared.addr };
-        let given = Given { deadline, headers: self.headers.clone(), stamp: self.shared.clock.tick(now.wall) };
+        let given =
+            Given { deadline, headers: self.headers.clone(), stamp: self.shared.clock.tick(now.wall) };
         let cx = Context::new(self.shared.clone(), caller, given);
         let Outgoing { service, method, fingerprint, body } = outgoing;
         self.shared.registry.begin(Incoming { service, method, fingerprint }, cx, body)
@@ -248,9 +258,7 @@ impl<S: Service> Client<S> {
 
 fn outgoing<S: Service, M: Message>(message: &M) -> Result<Outgoing, Status> {
     match encode(message) {
-        Ok(body) => {
-            Ok(Outgoing { service: S::NAME, method: M::NAME, fingerprint: M::FINGERPRINT, body })
-        }
+        Ok(body) => Ok(Outgoing { service: S::NAME, method: M::NAME, fingerprint: M::FINGERPRINT, body }),
         Err(error) => Err(Status::unsent(Code::Internal, format!("request not encoded: {error}"))),
     }
 }

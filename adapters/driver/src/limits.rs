@@ -1,6 +1,11 @@
 //! Every limit of the driver, with the reason for its number. Those of the machines are in core.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
+
+/// How deeply pointers in an archive may nest. Validation recurses once per level and a peer chooses the levels: without
+/// a limit, 1.6 MB of nested boxes overflow a 2 MiB stack and abort the process. 64 is the limit Cap'n Proto ships.
+pub const DEPTH_MAX: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
 
 /// Events a [`Watch`](crate::Watch) holds for a reader that is behind; further ones are counted and reported as `Lost`.
 /// A thousand joins at once, and still below 200 KiB.

@@ -169,7 +169,8 @@ impl Link {
 
     /// When it has been quiet for long enough, if that is for this side to say.
     fn idle_at(&self, state: &State) -> Option<Instant> {
-        let is_quiet = state.machine.calls_open() + state.machine.inbound_open() == 0 && !state.machine.is_going_away();
+        let is_quiet =
+            state.machine.calls_open() + state.machine.inbound_open() == 0 && !state.machine.is_going_away();
         let is_ours = self.target.is_some() && self.peer().is_some();
         let limit = if self.is_usable() { IDLE_MAX } else { IDLE_RETIRED_MAX };
         (is_quiet && is_ours).then(|| state.used_at + limit)

@@ -100,7 +100,12 @@ impl Links {
     }
 
     /// The link to `to`, dialled if need be.
-    pub(crate) fn find_or_dial(&self, shared: &Arc<Shared>, now: Now, to: Destination) -> Result<Arc<Link>, NoLink> {
+    pub(crate) fn find_or_dial(
+        &self,
+        shared: &Arc<Shared>,
+        now: Now,
+        to: Destination,
+    ) -> Result<Arc<Link>, NoLink> {
         let (link, not_before) = {
             let mut table = lock(&self.table);
             if table.is_closed {

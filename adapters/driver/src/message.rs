@@ -42,11 +42,11 @@ impl<T> Payload for T where
 /// A request: a method's name and what it answers with.
 ///
 /// The name is written down, never taken from the type: types move between modules, and names on the wire must not.
-pub trait Message: Payload {
+pub trait Message: Payload + Sized {
     /// What the method answers.
     type Reply: Payload;
 
-    /// The method's name within its service. At most [`METHOD_LEN_MAX`](chinwag_core::rpc::METHOD_LEN_MAX) bytes.
+    /// The method's name within its service. At most [`NAME_LEN_MAX`](chinwag_core::rpc::config::NAME_LEN_MAX) bytes.
     const NAME: &'static str;
 
     /// A hash of the name and of the archived layouts of request and reply. It travels with every call, so that two builds

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::{BroadcastError, Metadata, MetadataError, SendError, Snapshot};
 use chinwag_core::select::{Consistency, NodeSelector, Picks, SelectError};
@@ -151,8 +152,7 @@ impl Node {
     /// # Errors
     /// See [`SendError`].
     pub fn send(&self, to: impl Into<NodeId>, payload: &[u8]) -> Result<(), SendError> {
-        let now = self.now();
-        lock(&self.shared().machine).send(now, to.into(), payload)?;
+        lock(&self.shared().machine).send_to(to.into(), Bytes::copy_from_slice(payload))?;
         self.shared().bell.ring();
         Ok(())
     }

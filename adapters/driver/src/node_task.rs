@@ -236,7 +236,9 @@ impl NodeTask {
                 gone(member, Gone::Left);
             }
             Event::Updated(member) => tracing::debug!(%local, id = %member.id, "updated"),
-            Event::Conflict { id, addr } => tracing::error!(%local, %id, %addr, "two live nodes claim one id"),
+            Event::Conflict { id, addr } => {
+                tracing::error!(%local, %id, %addr, "two live nodes claim one id")
+            }
             Event::Isolated => tracing::warn!(%local, "the last other member is gone"),
             Event::ForeignCluster { from } => {
                 tracing::warn!(%local, %from, "a node of another cluster talks to this one");

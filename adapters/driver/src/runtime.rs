@@ -102,10 +102,15 @@ pub trait UdpSocket: Send {
     /// Takes one datagram into `buf` and gives its length and sender. What does not fit in `buf` is lost.
     ///
     /// An error concerns some earlier datagram (a port unreachable, say); the socket stays usable.
-    fn poll_recv_from(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<(usize, SocketAddr)>>;
+    fn poll_recv_from(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<(usize, SocketAddr)>>;
 
     /// Sends one datagram. Ready with `Ok` says that it was handed on, not that it arrived.
-    fn poll_send_to(&mut self, cx: &mut Context<'_>, datagram: &[u8], to: SocketAddr) -> Poll<io::Result<()>>;
+    fn poll_send_to(&mut self, cx: &mut Context<'_>, datagram: &[u8], to: SocketAddr)
+    -> Poll<io::Result<()>>;
 
     /// The address it is bound to, with the real port.
     fn local_addr(&self) -> io::Result<SocketAddr>;

@@ -63,7 +63,8 @@ pub trait Service: Sized + Send + Sync + 'static {
 /// caller cancels, the deadline passes, or the connection ends. A panic ends the call with [`Code::Internal`], and nothing else.
 pub trait Handler<M: Message>: Service {
     /// Answers `request`.
-    fn handle(&self, cx: &Context, request: View<M>) -> impl Future<Output = Result<M::Reply, Status>> + Send;
+    fn handle(&self, cx: &Context, request: View<M>)
+    -> impl Future<Output = Result<M::Reply, Status>> + Send;
 }
 
 /// The methods of a service, as [`Service::methods`] lists them.
@@ -101,7 +102,11 @@ fn is_name(name: &str) -> bool {
 }
 
 /// Validates, handles, encodes: all of it where the handler runs, so that a large message does not hold up its connection.
-fn run<S: Handler<M>, M: Message>(service: Arc<S>, cx: Context, body: Bytes) -> BoxFuture<Result<Bytes, Status>> {
+fn run<S: Handler<M>, M: Message>(
+    service: Arc<S>,
+    cx: Context,
+    body: Bytes,
+) -> BoxFuture<Result<Bytes, Status>> {
     Box::pin(async move {
         let request = View::<M>::new(body)
             .map_err(|malformed| Status::never_ran(Code::SchemaMismatch, malformed.to_string()))?;
@@ -135,7 +140,12 @@ impl std::error::Error for AddServiceError {}
 
 /// A service whose type is forgotten.
 trait Dispatch: Send + Sync {
-    fn begin(&self, call: Incoming<'_>, cx: Context, body: Bytes) -> Result<BoxFuture<Result<Bytes, Status>>, Status>;
+    fn begin(
+        &self,
+        call: Incoming<'_>,
+        cx: Context,
+        body: Bytes,
+    ) -> Result<BoxFuture<Result<Bytes, Status>>, Status>;
 }
 
 struct Registered<S> {
@@ -144,7 +154,12 @@ struct Registered<S> {
 }
 
 impl<S: Service> Dispatch for Registered<S> {
-    fn begin(&self, call: Incoming<'_>, cx: Context, body: Bytes) -> Result<BoxFuture<Result<Bytes, Status>>, Status> {
+    fn begin(
+        &self,
+        call: Incoming<'_>,
+        cx: Context,
+        body: Bytes,
+    ) -> Result<BoxFuture<Result<Bytes, Status>>, Status> {
         let Some(method) = self.methods.get(call.method) else {
             let text = format!("service {:?} has no method {:?}", call.service, call.method);
             return Err(Status::new(Code::UnknownMethod, text));

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::num::NonZeroUsize;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -15,15 +14,12 @@ use rkyv::validation::Validator;
 use rkyv::validation::archive::ArchiveValidator;
 use rkyv::validation::shared::SharedValidator;
 
+use crate::limits::DEPTH_MAX;
 use crate::message::Payload;
-
-/// How deeply pointers in an archive may nest. Validation recurses once per level and a peer chooses the levels: without
-/// a limit, 1.6 MB of nested boxes overflow a 2 MiB stack and abort the process. 64 is the limit Cap'n Proto ships.
-pub const DEPTH_MAX: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
 
 /// The alignment a message is read at: that of `u128`, the widest primitive an archive holds. The root's own
 /// alignment is not enough, since what it points to may need more.
-pub const ALIGN: usize = 16;
+pub(crate) const ALIGN: usize = 16;
 
 /// A message as it was received: validated once, never copied, read through [`Deref`] as [`Archived<T>`](rkyv::Archived).
 ///
@@ -39,7 +35,7 @@ impl<T: Payload> View<T> {
     /// Validates `bytes` as an archive of `T` that ends where `bytes` end.
     ///
     /// Never panics. Fails when `bytes` are short, malformed, or nested deeper than [`DEPTH_MAX`]. Bytes that do not start at a
-    /// multiple of [`ALIGN`] are copied to one first; what a connection receives does, and is not copied.
+    /// multiple of 16 are copied to one first; what a connection receives does, and is not copied.
     pub fn new(bytes: Bytes) -> Result<Self, Malformed> {
         let bytes = if bytes.as_ptr().addr().is_multiple_of(ALIGN) { bytes } else { aligned_copy(&bytes) };
         let archive = ArchiveValidator::with_max_depth(&bytes, Some(DEPTH_MAX));
@@ -74,9 +70,10 @@ impl<T: Archive> Clone for View<T> {
     }
 }
 
-impl<T: Archive<Archived: fmt::Debug>> fmt::Debug for View<T> {
+/// Its length alone: archived types need not be printable. `(*view)` is what can be.
+impl<T: Archive> fmt::Debug for View<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
+        write!(f, "View({} bytes)", self.bytes.len())
     }
 }
 

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, Waker};
 
 use arc_swap::ArcSwap;
-use chinwag_core::membership::{Event, Snapshot};
 use chinwag_core::id::NodeId;
+use chinwag_core::membership::{Event, Snapshot};
 use chinwag_core::select::{Outstanding, Topology};
 
 use crate::limits::WATCH_EVENTS_MAX;
@@ -52,7 +52,12 @@ impl Board {
         let others = snapshot.members().iter().map(|member| (member.id, member.data_center()));
         let local = snapshot.local();
         Self {
-            topology: ArcSwap::from_pointee(Topology::new(snapshot.version(), local.id, local.data_center(), others)),
+            topology: ArcSwap::from_pointee(Topology::new(
+                snapshot.version(),
+                local.id,
+                local.data_center(),
+                others,
+            )),
             topology_writer: Mutex::new(()),
             current: ArcSwap::from_pointee(snapshot),
             watches: Mutex::new(Some(Vec::new())),

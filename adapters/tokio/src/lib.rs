@@ -38,15 +38,15 @@
 //! # }
 //! ```
 
-mod runtime;
+mod adapter;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Deref;
 
-pub use chinwag::*;
+pub use adapter::Tokio;
 pub use chinwag;
-pub use runtime::Tokio;
+pub use chinwag::*;
 
 /// [`chinwag::Node`], started on tokio: it has all its methods, and a [`builder`](Node::builder) that need not be told the
 /// runtime. What runs on every runtime (services, extensions) takes a `&chinwag::Node`, which `&Node` turns into by itself.

@@ -39,7 +39,12 @@ pub(super) struct HandlerTask {
 }
 
 impl HandlerTask {
-    pub(super) fn spawn(shared: &Arc<Shared>, link: &Arc<Link>, id: Option<InboundId>, answer: Answer) -> Arc<Running> {
+    pub(super) fn spawn(
+        shared: &Arc<Shared>,
+        link: &Arc<Link>,
+        id: Option<InboundId>,
+        answer: Answer,
+    ) -> Arc<Running> {
         let running = Arc::new(Running::default());
         shared.counters.handlers_spawned.add(1);
         let task = Self { answer, id, running: running.clone(), link: link.clone(), shared: shared.clone() };

@@ -203,7 +203,8 @@ impl LinkTask {
             Event::Response { .. } => {}
             Event::Gossip(frame) => {
                 if let Some(peer) = self.link.peer() {
-                    self.shared.post_gossip(StreamPeer { id: peer.id, epoch: peer.epoch, addr: peer.addr }, frame);
+                    self.shared
+                        .post_gossip(StreamPeer { id: peer.id, epoch: peer.epoch, addr: peer.addr }, frame);
                 }
             }
             // The machine goes away too, by itself.
@@ -234,7 +235,7 @@ impl LinkTask {
             // poll's waker is never needed, and waking the connection with it would be for nothing.
             Ok(mut answer) => match Pin::new(&mut answer).poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(result) => result,
-                Poll::Pending => return self.spawn(id, answer),
+                Poll::Pending => return self.keep_running(id, answer),
             },
         };
         match id {
@@ -247,14 +248,17 @@ impl LinkTask {
         }
     }
 
-    fn spawn(&mut self, id: Option<InboundId>, answer: Answer) {
+    fn keep_running(&mut self, id: Option<InboundId>, answer: Answer) {
         let Some(id) = id else {
             // The only holder of a handler that has ended is this list.
             self.one_ways.retain(|running| Arc::strong_count(running) > 1);
             if self.one_ways.len() < ONE_WAYS_MAX {
                 self.one_ways.push(HandlerTask::spawn(&self.shared, &self.link, None, answer));
             } else {
-                tracing::debug!(link = self.link.key, "a one-way message was dropped: too many are being handled");
+                tracing::debug!(
+                    link = self.link.key,
+                    "a one-way message was dropped: too many are being handled"
+                );
             }
             return;
         };
@@ -394,7 +398,9 @@ impl LinkTask {
         let (link, peer) = (self.link.key, self.link.peer().map(|peer| peer.id.get()));
         match &self.ended {
             Some(
-                reason @ (CloseReason::ForeignCluster { .. } | CloseReason::Version { .. } | CloseReason::Format { .. }),
+                reason @ (CloseReason::ForeignCluster { .. }
+                | CloseReason::Version { .. }
+                | CloseReason::Format { .. }),
             ) => tracing::warn!(link, target = ?self.link.target, %reason, "the peer does not fit"),
             Some(reason) => tracing::debug!(link, ?peer, %reason, "connection closed"),
             None => tracing::debug!(link, ?peer, "connection dropped"),

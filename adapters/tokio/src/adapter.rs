@@ -51,7 +51,10 @@ impl Runtime for Tokio {
         Now { mono: Instant::ZERO + mono, wall: WallTime::UNIX_EPOCH + wall }
     }
 
-    #[expect(clippy::disallowed_types, reason = "this is where randomness comes from: std seeds its hashers from the OS")]
+    #[expect(
+        clippy::disallowed_types,
+        reason = "this is where randomness comes from: std seeds its hashers from the OS"
+    )]
     fn seed(&self) -> u64 {
         std::hash::RandomState::new().build_hasher().finish()
     }
@@ -135,13 +138,22 @@ const YEAR: Duration = Duration::from_secs(365 * 86_400);
 struct Udp(tokio::net::UdpSocket);
 
 impl UdpSocket for Udp {
-    fn poll_recv_from(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<(usize, SocketAddr)>> {
+    fn poll_recv_from(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<(usize, SocketAddr)>> {
         let mut buf = ReadBuf::new(buf);
         let from = ready!(self.0.poll_recv_from(cx, &mut buf))?;
         Poll::Ready(Ok((buf.filled().len(), from)))
     }
 
-    fn poll_send_to(&mut self, cx: &mut Context<'_>, datagram: &[u8], to: SocketAddr) -> Poll<io::Result<()>> {
+    fn poll_send_to(
+        &mut self,
+        cx: &mut Context<'_>,
+        datagram: &[u8],
+        to: SocketAddr,
+    ) -> Poll<io::Result<()>> {
         self.0.poll_send_to(cx, datagram, to).map_ok(|_sent| ())
     }
 
