@@ -6,6 +6,8 @@ extern crate alloc;
 
 pub mod clock;
 pub mod id;
+pub mod membership;
 pub mod rng;
 pub mod rpc;
 pub mod time;
+pub mod wire;

@@ -35,7 +35,6 @@ impl Rng {
     }
 
     /// A number in `0..bound`, or 0 if `bound` is 0. Uniform to within 2^-32 (Lemire's multiply-shift).
-    #[expect(clippy::cast_possible_truncation, reason = "the high half of a 64-bit product is below `bound`")]
     pub fn below(&mut self, bound: u32) -> u32 {
         ((u64::from(bound) * (self.next_u64() >> 32)) >> 32) as u32
     }
@@ -46,7 +45,6 @@ impl Rng {
     }
 
     /// A number in `0..bound`, or 0 if `bound` is 0, for spans wider than 32 bits.
-    #[expect(clippy::cast_possible_truncation, reason = "the high half of a 128-bit product is below `bound`")]
     pub fn below_u64(&mut self, bound: u64) -> u64 {
         ((u128::from(bound) * u128::from(self.next_u64())) >> 64) as u64
     }
@@ -68,7 +66,10 @@ mod tests {
     fn a_seed_means_the_same_run_for_ever() {
         let mut rng = Rng::new(1);
         let drawn = [rng.next_u64(), rng.next_u64(), rng.next_u64()];
-        assert_eq!(drawn, [14_971_601_782_005_023_387, 13_781_649_495_232_077_965, 1_847_458_086_238_483_744]);
+        assert_eq!(
+            drawn,
+            [14_971_601_782_005_023_387, 13_781_649_495_232_077_965, 1_847_458_086_238_483_744]
+        );
     }
 
     #[test]

@@ -6,8 +6,6 @@
 pub mod datagram;
 pub mod update;
 
-mod metadata;
-
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The protocol versions this build speaks, lowest and highest. Peers use the highest both speak (§2.2).

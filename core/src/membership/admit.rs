@@ -1,0 +1,212 @@
+//! Who may be believed to be whom (`docs/protocol.md` §4.9).
+//!
+//! Two things are asked of an address before a claim is believed: of the incumbent, when another node claims its id
+//! from elsewhere; and of the claimant, when word of it may be older than a tombstone that has been forgotten. Both
+//! are one ping with one deadline.
+
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use crate::id::{Epoch, Incarnation};
+use crate::membership::apply::Via;
+use crate::membership::outbox::{Body, Destination, Intent, Plane};
+use crate::membership::{CHECKS_MAX, Event, Membership, State};
+use crate::time::{Instant, Now};
+use crate::wire::datagram::Run;
+use crate::wire::update::{Accusers, Details, Update};
+
+/// An alive claim that waits for an answer.
+#[derive(Clone, Debug)]
+pub(super) struct Claim {
+    pub(super) run: Run,
+    pub(super) incarnation: Incarnation,
+    pub(super) versions: u8,
+    pub(super) addr: SocketAddr,
+    pub(super) metadata: Vec<u8>,
+}
+
+impl Claim {
+    pub(super) fn of(update: &Update<'_>, details: &Details<'_>) -> Self {
+        Self {
+            run: Run { id: update.id, epoch: update.epoch },
+            incarnation: details.incarnation,
+            versions: details.versions,
+            addr: details.addr,
+            metadata: details.metadata.to_vec(),
+        }
+    }
+
+    pub(super) fn update(&self) -> Update<'_> {
+        let details = Details {
+            incarnation: self.incarnation,
+            versions: self.versions,
+            addr: self.addr,
+            metadata: &self.metadata,
+        };
+        Update {
+            id: self.run.id,
+            epoch: self.run.epoch,
+            incarnation: self.incarnation,
+            state: State::Alive,
+            accusers: Accusers::new(),
+            age: None,
+            details: Some(details),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Question {
+    /// Is the incumbent of the claimant's id still there? If not, the claimant is admitted.
+    Incumbent { incumbent: Destination, claimant: Destination, exchange: u32, is_joining: bool },
+    /// Is the claimant there?
+    Claimant,
+}
+
+#[derive(Debug)]
+struct Check {
+    seq: u32,
+    /// Who has to answer.
+    asked: Run,
+    claim: Claim,
+    question: Question,
+    ends: Instant,
+}
+
+/// The questions that are open.
+#[derive(Debug, Default)]
+pub(crate) struct Checks {
+    open: Vec<Check>,
+    due: Option<Instant>,
+    /// Conflicts already reported: the rival and where it is.
+    reported: Vec<(Run, SocketAddr)>,
+}
+
+impl Checks {
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    fn refresh(&mut self) {
+        self.due = self.open.iter().map(|check| check.ends).min();
+    }
+
+    /// Gives every open question `by` more time: the node itself was asleep for as long.
+    pub(crate) fn extend_all(&mut self, by: core::time::Duration) {
+        for check in &mut self.open {
+            check.ends = check.ends + by;
+        }
+        self.refresh();
+    }
+}
+
+impl Membership {
+    /// Asks a claimant that may be long dead whether it lives.
+    pub(super) fn verify(&mut self, now: Now, update: &Update<'_>) {
+        let (State::Alive, Some(details)) = (update.state, &update.details) else {
+            self.stats.updates_stale += 1;
+            return;
+        };
+        let claim = Claim::of(update, details);
+        let asked = Destination { addr: claim.addr, id: Some(claim.run.id) };
+        self.ask(now, asked, claim.run, claim, Question::Claimant);
+    }
+
+    /// Asks the incumbent of an id whether it lives, on behalf of a claimant that asks for the table. Answers whether the
+    /// claimant has to wait.
+    pub(super) fn challenge(
+        &mut self,
+        now: Now,
+        claim: Claim,
+        claimant: Destination,
+        exchange: u32,
+        is_joining: bool,
+    ) -> bool {
+        let Some(slot) = self.table.find(claim.run.id) else { return false };
+        let record = self.table.get(slot);
+        if !record.state.is_live() || record.addr() == claim.addr {
+            return false;
+        }
+        let (asked, incumbent) = (self.run_of(slot), self.destination(slot));
+        let question = Question::Incumbent { incumbent, claimant, exchange, is_joining };
+        self.ask(now, incumbent, asked, claim, question)
+    }
+
+    fn ask(&mut self, now: Now, to: Destination, asked: Run, claim: Claim, question: Question) -> bool {
+        let is_open = self.checks.open.iter().any(|check| check.claim.run == claim.run);
+        if is_open {
+            return true;
+        }
+        if self.checks.open.len() >= CHECKS_MAX {
+            self.stats.updates_refused += 1;
+            return true;
+        }
+        let seq = self.next_seq();
+        let ends = now.mono + self.awareness.scale(self.config.probe_timeout_max);
+        self.checks.open.push(Check { seq, asked, claim, question, ends });
+        self.checks.refresh();
+        for plane in [Plane::Datagram, Plane::Stream] {
+            let body = Body::Ping { seq, target: asked };
+            self.send(Intent { to, plane, body, peer: None, tells_own: false, carries_rumors: false });
+        }
+        true
+    }
+
+    /// An answer to an open question; answers whether it was one.
+    pub(super) fn check_acked(&mut self, now: Now, seq: u32, subject: Run) -> bool {
+        let found = self.checks.open.iter().position(|check| check.seq == seq && check.asked == subject);
+        let Some(at) = found else { return false };
+        let check = self.checks.open.swap_remove(at);
+        self.checks.refresh();
+        match check.question {
+            Question::Claimant => self.apply(now, &check.claim.update(), Via::FirstHand),
+            Question::Incumbent { incumbent, claimant, .. } => {
+                self.report_conflict(check.claim.run, check.claim.addr);
+                let to_claimant = Body::Conflict { rival: check.asked, addr: incumbent.addr };
+                self.answer(claimant, Plane::Stream, to_claimant);
+                let to_incumbent = Body::Conflict { rival: check.claim.run, addr: check.claim.addr };
+                self.answer(incumbent, Plane::Datagram, to_incumbent);
+            }
+        }
+        true
+    }
+
+    pub(super) fn on_checks_due(&mut self, now: Now) {
+        while let Some(at) = self.checks.open.iter().position(|check| check.ends <= now.mono) {
+            let check = self.checks.open.swap_remove(at);
+            if let Question::Incumbent { claimant, exchange, is_joining, .. } = check.question {
+                self.apply(now, &check.claim.update(), Via::FirstHand);
+                self.transfer_all(claimant, exchange, is_joining);
+            }
+        }
+        self.checks.refresh();
+    }
+
+    /// Somebody says that another live node claims an id. An event and nothing more: it proves nothing.
+    pub(super) fn on_conflict(&mut self, rival: Run, addr: SocketAddr) {
+        if rival.id == self.local_id() && addr != self.table.local().addr() {
+            self.report_conflict(rival, addr);
+        }
+    }
+
+    /// Reports a conflict, once a rival.
+    pub(super) fn report_conflict(&mut self, rival: Run, addr: SocketAddr) {
+        if self.checks.reported.contains(&(rival, addr)) {
+            return;
+        }
+        if self.checks.reported.len() >= CHECKS_MAX {
+            self.checks.reported.remove(0);
+        }
+        self.checks.reported.push((rival, addr));
+        self.tell(Event::Conflict { id: rival.id, addr });
+    }
+
+    /// Lets a rival under the local node's own id know that it is one.
+    pub(super) fn warn_rival(&mut self, epoch: Epoch, addr: SocketAddr) {
+        let own = self.table.local();
+        let (id, own_epoch, own_addr) = (own.id, own.epoch, own.addr());
+        debug_assert!(epoch >= own_epoch, "an earlier run of this id is this node's own past");
+        let body = Body::Conflict { rival: Run { id, epoch: own_epoch }, addr: own_addr };
+        self.answer(Destination { addr, id: None }, Plane::Datagram, body);
+    }
+}

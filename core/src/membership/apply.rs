@@ -1,0 +1,390 @@
+//! Merging claims: the one place where belief about a member changes (`docs/protocol.md` §4.2, §4.5).
+
+use crate::id::{Epoch, Incarnation};
+use crate::membership::member::Rank;
+use crate::membership::ring::Slot;
+use crate::membership::rumors::Rumor;
+use crate::membership::suspicion::Suspicion;
+use crate::membership::table::{Entry, LOCAL, NOWHERE, Record};
+use crate::membership::{Event, Member, Membership, Metadata, RELAYED_RUMORS_MAX, State};
+use crate::time::Now;
+use crate::wire::datagram::Run;
+use crate::wire::update::{Details, Update};
+
+/// How a claim came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Via {
+    /// Beside other messages: worth telling on.
+    Gossip,
+    /// In a table transfer: told on only while few rumours wait (§4.7).
+    Transfer,
+    /// In the first table that a joiner gets: everybody else knows it already.
+    FirstTransfer,
+    /// From the member itself, or after it has answered for itself (§4.9).
+    FirstHand,
+}
+
+impl Membership {
+    /// Takes one claim in.
+    pub(super) fn apply(&mut self, now: Now, update: &Update<'_>, via: Via) {
+        if update.id == self.local_id() {
+            self.hear_of_self(now, update);
+            return;
+        }
+        match self.table.find(update.id) {
+            Some(slot) => self.merge(now, slot, update, via),
+            None => self.meet(now, update, via),
+        }
+    }
+
+    /// A claim about somebody unknown.
+    fn meet(&mut self, now: Now, update: &Update<'_>, via: Via) {
+        // Without details there is nowhere to put it; a table transfer will bring them.
+        let Some(details) = &update.details else {
+            self.stats.updates_stale += 1;
+            return;
+        };
+        let since = now.mono - core::time::Duration::from_secs(u64::from(update.age.unwrap_or(0)));
+        let is_live = update.state.is_live();
+        let is_long_gone = !is_live && now.mono.since(since) >= self.config.tombstone_lifetime;
+        if is_long_gone || (!is_live && update.age.is_none()) {
+            self.stats.updates_stale += 1;
+            return;
+        }
+        // §4.9: D8 of other implementations, which take any stale claim for news once the tombstone is gone.
+        let is_doubtful = self.table.forgotten().is_some_and(|forgotten| update.epoch <= forgotten);
+        if is_live && is_doubtful && via != Via::FirstHand {
+            self.verify(now, update);
+            return;
+        }
+        let Some(metadata) = Metadata::decode(details.metadata).filter(|_| !self.table.is_full()) else {
+            self.stats.updates_refused += 1;
+            return;
+        };
+        let entry = Entry {
+            id: update.id,
+            rank: rank(update),
+            details: details.incarnation,
+            addr: details.addr,
+            metadata,
+            versions: details.versions,
+            since: if is_live { now.mono } else { since },
+        };
+        let slot = self.table.insert(entry, &mut self.rng);
+        self.stats.updates_applied += 1;
+        if update.state == State::Suspect {
+            self.begin_suspicion(now, slot, update);
+        }
+        if is_live {
+            let member = self.table.get(slot).member();
+            self.tell(Event::Joined(member));
+            self.spread_via(now, slot, via);
+        }
+        self.trim_tombstones();
+    }
+
+    /// A claim about somebody known: the greater rank holds.
+    fn merge(&mut self, now: Now, slot: Slot, update: &Update<'_>, via: Via) {
+        let (claim, known) = (rank(update), self.table.get(slot).rank());
+        if claim <= known {
+            self.merge_lesser(now, slot, update, via);
+            return;
+        }
+        if claim.epoch > known.epoch && update.details.is_none() {
+            self.stats.updates_stale += 1;
+            return;
+        }
+        let metadata = match &update.details {
+            Some(details) => match self.sound_details(slot, claim.epoch, details) {
+                Some(metadata) => Some(metadata),
+                None => return,
+            },
+            None => None,
+        };
+        let is_told_death = claim.state == State::Dead && known.state.is_live() && claim.epoch == known.epoch;
+        if is_told_death && !self.has_own_suspicion(slot, claim) {
+            self.doubt(now, slot, claim);
+            return;
+        }
+        let Self { table, rng, .. } = self;
+        table.update(slot, rng, now.mono, |record| {
+            adopt(record, claim, update.details.as_ref().zip(metadata));
+        });
+        self.stats.updates_applied += 1;
+        if claim.state == State::Suspect {
+            self.begin_suspicion(now, slot, update);
+        } else {
+            self.suspicions.cancel(slot);
+        }
+        if let (false, Some(age)) = (claim.state.is_live(), update.age) {
+            self.table.backdate(slot, now.mono - core::time::Duration::from_secs(u64::from(age)));
+        }
+        self.changed(now, slot, known, via);
+    }
+
+    /// A claim that does not change the rank may still bring a new accuser, or details that were missing.
+    fn merge_lesser(&mut self, now: Now, slot: Slot, update: &Update<'_>, via: Via) {
+        let record = self.table.get(slot);
+        let known = record.rank();
+        let mut is_news = false;
+        if rank(update) == known && update.state == State::Suspect {
+            is_news = self.suspicions.confirm(slot, update.id, &update.accusers);
+        }
+        if let Some(details) = &update.details
+            && update.epoch == known.epoch
+            && details.incarnation > record.details
+            && let Some(metadata) = self.sound_details(slot, update.epoch, details)
+        {
+            let Self { table, rng, .. } = self;
+            table.update(slot, rng, now.mono, |record| adopt(record, known, Some((details, metadata))));
+            if known.state.is_live() {
+                self.tell(Event::Updated(self.table.get(slot).member()));
+            }
+            is_news = true;
+        }
+        if is_news {
+            self.stats.updates_applied += 1;
+            self.spread_via(now, slot, via);
+        } else {
+            self.stats.updates_stale += 1;
+        }
+    }
+
+    /// The metadata of `details`, unless they are broken or put a known run at another address: a run keeps its
+    /// address, so that is somebody else under the same id (§4.9, R4).
+    fn sound_details(&mut self, slot: Slot, epoch: Epoch, details: &Details<'_>) -> Option<Metadata> {
+        let record = self.table.get(slot);
+        let (id, was) = (record.id, record.addr());
+        if epoch == record.epoch && details.addr != was {
+            self.stats.updates_refused += 1;
+            self.report_conflict(Run { id, epoch }, details.addr);
+            return None;
+        }
+        let metadata = Metadata::decode(details.metadata);
+        self.stats.updates_refused += u64::from(metadata.is_none());
+        metadata
+    }
+
+    /// Whether the local node itself suspects this life of the member on somebody's accusation, so that a told death
+    /// ends it at once.
+    fn has_own_suspicion(&self, slot: Slot, claim: Rank) -> bool {
+        self.suspicions
+            .get(slot)
+            .is_some_and(|running| running.life == claim.life() && !running.is_of_told_death)
+    }
+
+    /// §4.5: a death told of a member that is alive here is no verdict yet. The member is suspected for the minimum time
+    /// and told at once, so that it can refute (D11 of other implementations, which bury it unheard).
+    fn doubt(&mut self, now: Now, slot: Slot, claim: Rank) {
+        let is_running = self.suspicions.get(slot).is_some_and(|running| running.life == claim.life());
+        if is_running {
+            self.stats.updates_stale += 1;
+            return;
+        }
+        let known = self.table.get(slot).rank();
+        let suspicion = Suspicion::of_told_death(claim.life(), self.cluster_size(), &self.config, now.mono);
+        let Self { table, rng, .. } = self;
+        table.update(slot, rng, now.mono, |record| {
+            adopt(record, Rank { state: State::Suspect, ..claim }, None);
+        });
+        self.suspicions.start(slot, suspicion);
+        self.stats.updates_applied += 1;
+        self.changed(now, slot, known, Via::Gossip);
+        self.warn(slot);
+    }
+
+    fn begin_suspicion(&mut self, now: Now, slot: Slot, update: &Update<'_>) {
+        let life = (update.epoch, update.incarnation);
+        let suspicion =
+            Suspicion::new(life, update.id, &update.accusers, self.cluster_size(), &self.config, now.mono);
+        self.suspicions.start(slot, suspicion);
+    }
+
+    /// The local node's own probe of a member went unanswered.
+    pub(super) fn accuse(&mut self, now: Now, slot: Slot) {
+        let known = self.table.get(slot).rank();
+        let (subject, own) = (self.table.get(slot).id, self.local_id());
+        match known.state {
+            State::Alive => {
+                let suspicion = Suspicion::new(
+                    known.life(),
+                    subject,
+                    &[own],
+                    self.cluster_size(),
+                    &self.config,
+                    now.mono,
+                );
+                let Self { table, rng, .. } = self;
+                table.update(slot, rng, now.mono, |record| record.state = State::Suspect);
+                self.suspicions.start(slot, suspicion);
+                self.changed(now, slot, known, Via::Gossip);
+            }
+            State::Suspect if self.suspicions.confirm(slot, subject, &[own]) => self.spread(now, slot),
+            _ => {}
+        }
+    }
+
+    /// A suspicion has run out: the one way a member is first declared dead (C4).
+    pub(super) fn bury(&mut self, now: Now, slot: Slot) {
+        self.suspicions.cancel(slot);
+        let known = self.table.get(slot).rank();
+        let Self { table, rng, .. } = self;
+        table.update(slot, rng, now.mono, |record| record.state = State::Dead);
+        self.changed(now, slot, known, Via::Gossip);
+    }
+
+    /// Tells user and cluster what has become of `slot`, which stood at `known` before.
+    fn changed(&mut self, now: Now, slot: Slot, known: Rank, via: Via) {
+        let record = self.table.get(slot);
+        let member = record.member();
+        let was_gone = !known.state.is_live();
+        if let Some(event) = transition(known, member) {
+            let is_back = was_gone && matches!(event, Event::Joined(_));
+            let id = record.id;
+            self.tell(event);
+            if is_back {
+                self.sync_soon_with(now, id);
+            }
+        }
+        if known.state.is_live() && self.live_count() == 0 {
+            self.tell(Event::Isolated);
+            self.rejoin(now);
+        }
+        self.spread_via(now, slot, via);
+        self.arm_reconnect(now);
+        self.trim_tombstones();
+    }
+
+    fn spread_via(&mut self, now: Now, slot: Slot, via: Via) {
+        let is_worth_it = match via {
+            Via::Gossip | Via::FirstHand => true,
+            Via::Transfer => self.rumors.len() < RELAYED_RUMORS_MAX,
+            Via::FirstTransfer => false,
+        };
+        if is_worth_it {
+            self.spread(now, slot);
+        }
+    }
+
+    /// Queues what the table says of `slot`, as new.
+    pub(super) fn spread(&mut self, now: Now, slot: Slot) {
+        let Some(rumor) = self.table.rumor_mut(slot) else { return };
+        if *rumor == NOWHERE {
+            *rumor = self.rumors.push(Rumor::Member(slot));
+        } else {
+            self.rumors.renew(*rumor);
+        }
+        self.arm_gossip(now);
+    }
+
+    /// A claim about the local node.
+    fn hear_of_self(&mut self, now: Now, update: &Update<'_>) {
+        let (claim, own) = (rank(update), self.table.local().rank());
+        if self.leave.has_begun() {
+            self.stats.updates_stale += 1;
+            return;
+        }
+        if let (State::Alive, Some(details)) = (claim.state, &update.details)
+            && details.addr != self.table.local().addr()
+        {
+            // Another run of this id elsewhere. A later one is a rival; an earlier one is this node's own past.
+            if claim.epoch >= own.epoch {
+                self.report_conflict(Run { id: update.id, epoch: claim.epoch }, details.addr);
+                self.warn_rival(claim.epoch, details.addr);
+            }
+            return;
+        }
+        if claim.life() < own.life() || claim == own {
+            // D7 of other implementations: an accusation of an earlier life is answered, not ignored, or the accuser
+            // would never learn that it is refuted.
+            self.stats.updates_stale += 1;
+            if claim.state != State::Alive && self.table.local().rumor == NOWHERE {
+                self.spread(now, LOCAL);
+            }
+            return;
+        }
+        self.stats.refutations += 1;
+        self.awareness.worse();
+        self.raise(now, claim);
+        self.spread(now, LOCAL);
+    }
+
+    /// Moves the local node past `claim`: to the next incarnation of its epoch, or past a later epoch (§4.2). A claim at
+    /// the end of all epochs cannot be passed and is left standing; only a forger makes one.
+    pub(super) fn raise(&mut self, now: Now, claim: Rank) {
+        let own = self.table.local().rank();
+        let accused =
+            if claim.epoch == own.epoch { claim.incarnation.max(own.incarnation) } else { own.incarnation };
+        let next = match accused.get().checked_add(1) {
+            Some(count) if claim.epoch <= own.epoch => Some((own.epoch, Incarnation::new(count))),
+            _ => claim.epoch.max(own.epoch).next().map(|epoch| (epoch, Incarnation::ZERO)),
+        };
+        let Some((epoch, incarnation)) = next else {
+            self.stats.updates_refused += 1;
+            return;
+        };
+        let Self { table, rng, .. } = self;
+        table.update(LOCAL, rng, now.mono, |record| {
+            record.epoch = epoch;
+            record.incarnation = incarnation;
+            record.details = incarnation;
+        });
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        self.out.tell(event, &mut self.stats);
+    }
+
+    /// Forgets the oldest tombstones beyond the number that is kept.
+    pub(super) fn trim_tombstones(&mut self) {
+        while self.table.tombstone_count() > self.config.tombstones_max {
+            let Some((_, slot)) = self.table.oldest_tombstone() else { return };
+            self.forget(slot);
+        }
+    }
+
+    /// Forgets one tombstone and everything that points to it.
+    pub(super) fn forget(&mut self, slot: Slot) {
+        let record = self.table.get(slot);
+        let (id, rumor) = (record.id, record.rumor);
+        if rumor != NOWHERE {
+            self.rumors.remove(rumor);
+        }
+        self.broadcasts.forget(id);
+        self.table.forget(slot);
+        self.stats.tombstones_forgotten += 1;
+    }
+}
+
+fn rank(update: &Update<'_>) -> Rank {
+    Rank { epoch: update.epoch, incarnation: update.incarnation, state: update.state }
+}
+
+/// Sets the rank, and the details if they are newer than what stands there.
+fn adopt(record: &mut Record, claim: Rank, details: Option<(&Details<'_>, Metadata)>) {
+    if let Some((details, metadata)) = details
+        && (claim.epoch > record.epoch || details.incarnation >= record.details)
+    {
+        record.details = details.incarnation;
+        record.addr = details.addr.into();
+        record.versions = details.versions;
+        record.metadata = metadata;
+    }
+    record.epoch = claim.epoch;
+    record.incarnation = claim.incarnation;
+    record.state = claim.state;
+}
+
+/// The event of a member that stood at `known` and now is `member`; none while it stays out of the view.
+fn transition(known: Rank, member: Member) -> Option<Event> {
+    let is_new = !known.state.is_live() || member.epoch > known.epoch;
+    match member.state {
+        State::Alive | State::Suspect if is_new => Some(Event::Joined(member)),
+        State::Alive if known.state == State::Suspect => Some(Event::Recovered(member)),
+        State::Suspect if known.state == State::Alive => Some(Event::Suspected(member)),
+        State::Alive | State::Suspect => Some(Event::Updated(member)),
+        State::Dead | State::Left if !known.state.is_live() => None,
+        State::Dead => Some(Event::Died(member)),
+        State::Left => Some(Event::Left(member)),
+    }
+}

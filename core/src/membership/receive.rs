@@ -1,0 +1,206 @@
+//! Taking messages in: who speaks, may it speak here, and which part of the machine it speaks to (`docs/protocol.md` §2.3).
+
+use core::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::membership::apply::Via;
+use crate::membership::outbox::{Body, Destination, Intent, Plane};
+use crate::membership::ring::Slot;
+use crate::membership::{Event, FOREIGN_MAX, Membership, State, StreamPeer};
+use crate::time::Now;
+use crate::wire::Reader;
+use crate::wire::datagram::{self, Header, HeaderError, Message, Next, Run};
+
+/// Who sent the payload that is being read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Speaker {
+    pub(super) run: Run,
+    /// Where it can be answered: the source of its datagram, or its connection.
+    pub(super) reply: Destination,
+    pub(super) plane: Plane,
+    /// Its record, if it is a member or was one.
+    pub(super) slot: Option<Slot>,
+    /// Whether the answer may be longer than the question: the payload came from the address that its member record
+    /// names, or over a connection.
+    pub(super) is_proven: bool,
+}
+
+impl Membership {
+    /// A datagram came from `from`. Whatever it says, nothing but counters changes unless it is whole, of a known version
+    /// and of this cluster.
+    pub fn handle_datagram(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) {
+        self.stats.datagrams_in += 1;
+        self.stats.datagram_bytes_in += bytes.len() as u64;
+        let reply = Destination { addr: from, id: None };
+        self.receive(now, reply, Plane::Datagram, bytes);
+    }
+
+    /// A gossip frame came over a connection from `peer`. A payload that claims another sender is dropped.
+    pub fn handle_stream(&mut self, now: Now, peer: StreamPeer, bytes: &[u8]) {
+        self.stats.streams_in += 1;
+        self.stats.stream_bytes_in += bytes.len() as u64;
+        let reply = Destination { addr: peer.addr, id: Some(peer.id) };
+        self.receive(now, reply, Plane::Stream, bytes);
+    }
+
+    fn receive(&mut self, now: Now, reply: Destination, plane: Plane, bytes: &[u8]) {
+        let mut reader = Reader::new(bytes);
+        let header = match Header::decode(&mut reader) {
+            Ok(header) => header,
+            Err(HeaderError::Malformed) => return self.stats.malformed += 1,
+            Err(HeaderError::ForeignVersion) => return self.stats.foreign_version += 1,
+        };
+        if header.fence != self.fence {
+            return self.hear_foreigner(reply.addr);
+        }
+        let is_own_run = header.sender == self.local_id() && header.epoch == self.table.local().epoch;
+        if is_own_run || reply.id.is_some_and(|id| id != header.sender) || self.leave.is_done() {
+            return self.stats.misdirected += 1;
+        }
+        if self.clock.observe(now.wall, header.stamp).is_err() {
+            self.stats.stamps_refused += 1;
+        }
+        let speaker = self.speaker(&header, reply, plane);
+        self.read_messages(now, &speaker, &mut reader);
+    }
+
+    fn speaker(&self, header: &Header, reply: Destination, plane: Plane) -> Speaker {
+        let slot = self.table.find(header.sender);
+        let is_at_home = slot.is_some_and(|slot| self.table.get(slot).addr() == reply.addr);
+        Speaker {
+            run: Run { id: header.sender, epoch: header.epoch },
+            reply: Destination { addr: reply.addr, id: Some(header.sender) },
+            plane,
+            slot,
+            is_proven: is_at_home || plane == Plane::Stream,
+        }
+    }
+
+    fn read_messages(&mut self, now: Now, speaker: &Speaker, reader: &mut Reader<'_>) {
+        let mut via = Via::Gossip;
+        let lives = self.table.local().rank().life();
+        let mut is_accused = false;
+        loop {
+            match datagram::next(reader) {
+                Next::Message(Message::Update(update)) => {
+                    is_accused |= update.id == self.local_id() && update.state != State::Alive;
+                    self.apply(now, &update, via);
+                }
+                Next::Message(Message::SyncChunk { exchange, is_reply, is_last, mask }) => {
+                    via = self.on_sync_chunk(now, speaker, exchange, is_reply, is_last, mask);
+                }
+                Next::Message(Message::SyncBusy { exchange }) => {
+                    via = Via::Transfer;
+                    self.on_sync_busy(now, speaker, exchange);
+                }
+                Next::Message(message) => self.on_message(now, speaker, &message),
+                Next::UnknownKind => self.stats.unknown_kind += 1,
+                Next::Malformed => {
+                    self.stats.malformed += 1;
+                    break;
+                }
+                Next::End => break,
+            }
+        }
+        if is_accused || self.table.local().rank().life() != lives {
+            self.answer_accuser(now, speaker);
+        }
+    }
+
+    fn on_message(&mut self, now: Now, speaker: &Speaker, message: &Message<'_>) {
+        match *message {
+            Message::Ping { seq, target } => self.on_ping(speaker, seq, target),
+            Message::PingReq { seq, target, budget_ms } => {
+                self.on_ping_req(now, speaker, seq, target, budget_ms);
+            }
+            Message::Ack { seq, subject } => self.on_ack(now, speaker, seq, subject),
+            Message::Nack { seq, subject } => self.on_nack(speaker, seq, subject),
+            Message::Broadcast { origin, seq, payload } => self.on_broadcast(now, origin, seq, payload),
+            Message::Payload(payload) => {
+                let payload = Bytes::copy_from_slice(payload);
+                self.tell(Event::Message { from: speaker.run.id, payload });
+            }
+            Message::SyncRequest { exchange, is_joining, digest, ref own } => {
+                self.on_sync_request(now, speaker, exchange, is_joining, digest, own);
+            }
+            Message::Leave { seq } => self.on_leave(speaker, seq),
+            Message::Conflict { rival, addr } => self.on_conflict(rival, addr),
+            Message::Update(_) | Message::SyncChunk { .. } | Message::SyncBusy { .. } => {
+                unreachable!("read_messages takes these itself")
+            }
+        }
+    }
+
+    fn on_ping(&mut self, speaker: &Speaker, seq: u32, target: Run) {
+        let own = self.table.local();
+        if target.id != own.id {
+            // The address has another node now; an answer would keep the old one alive.
+            self.stats.misdirected += 1;
+            return;
+        }
+        let own_run = Run { id: own.id, epoch: own.epoch };
+        let intent = Intent {
+            to: speaker.reply,
+            plane: speaker.plane,
+            body: Body::Ack { seq, subject: own_run },
+            peer: speaker.slot.filter(|_| speaker.is_proven),
+            // Whoever asks for an earlier run has missed the restart.
+            tells_own: speaker.is_proven && target.epoch != own_run.epoch,
+            carries_rumors: speaker.is_proven,
+        };
+        self.send(intent);
+    }
+
+    /// Whoever accuses the local node is answered with its own word: on the ack to the same datagram if there is one.
+    fn answer_accuser(&mut self, now: Now, speaker: &Speaker) {
+        if !speaker.is_proven || self.leave.has_begun() {
+            return;
+        }
+        if let Some(intent) = self.out.last_to(speaker.reply.addr) {
+            intent.tells_own = true;
+        } else if let Some(slot) = speaker.slot {
+            self.send_gossip(slot, true);
+        }
+        self.arm_gossip(now);
+    }
+
+    fn hear_foreigner(&mut self, from: SocketAddr) {
+        self.stats.foreign_cluster += 1;
+        if self.foreign.len() < FOREIGN_MAX && !self.foreign.contains(&from) {
+            self.foreign.push(from);
+            self.tell(Event::ForeignCluster { from });
+        }
+    }
+
+    /// Queues a message, on the plane that is in use.
+    pub(super) fn send(&mut self, mut intent: Intent) {
+        if self.config.planes == crate::membership::Planes::StreamOnly {
+            intent.plane = Plane::Stream;
+        }
+        self.out.send(intent, &mut self.stats);
+    }
+
+    /// Queues rumours for one member.
+    pub(super) fn send_gossip(&mut self, slot: Slot, tells_own: bool) {
+        let intent = Intent {
+            to: self.destination(slot),
+            plane: Plane::Datagram,
+            body: Body::Gossip,
+            peer: Some(slot),
+            tells_own,
+            carries_rumors: true,
+        };
+        self.send(intent);
+    }
+
+    pub(super) fn destination(&self, slot: Slot) -> Destination {
+        let record = self.table.get(slot);
+        Destination { addr: record.addr(), id: Some(record.id) }
+    }
+
+    pub(super) fn run_of(&self, slot: Slot) -> Run {
+        let record = self.table.get(slot);
+        Run { id: record.id, epoch: record.epoch }
+    }
+}

@@ -1,0 +1,386 @@
+//! Anti-entropy: two tables become one (`docs/protocol.md` §4.7).
+//!
+//! ```text
+//! asker                                   answerer
+//!   SyncRequest { digest of 64 buckets, own record } ──>
+//!   <── SyncChunk { reply, mask of differing buckets } + records, …, last
+//!   SyncChunk { same mask } + records the asker had before, …, last ──>      (not from a joiner)
+//! ```
+//!
+//! Equal digests end it after one answer. A chunk stands alone: nothing is reassembled, so nothing is held for a peer
+//! but a cursor. An answerer that has sent its share says so and names a few members to ask instead, so a thousand
+//! joiners do not all take the table from their one seed.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::id::NodeId;
+use crate::membership::admit::Claim;
+use crate::membership::apply::Via;
+use crate::membership::config::{Config, STREAM_LEN_MAX};
+use crate::membership::outbox::{Body, Destination, Plane, Transmit};
+use crate::membership::receive::Speaker;
+use crate::membership::ring::Slot;
+use crate::membership::table::{LOCAL, bucket_of};
+use crate::membership::timers::jitter;
+use crate::membership::{EXCHANGES_MAX, Membership, State, TRANSFERS_MAX};
+use crate::time::{Instant, Now, nanos};
+use crate::wire::datagram::{Digest, encode};
+use crate::wire::update::Update;
+
+/// Members named to an asker that is sent on.
+const ALTERNATIVES: usize = 8;
+
+/// An exchange this node began.
+#[derive(Clone, Copy, Debug)]
+struct Exchange {
+    number: u32,
+    to: Destination,
+    ends: Instant,
+    /// The table version when it began: what was learnt since is not sent back.
+    version: u64,
+    is_joining: bool,
+}
+
+/// A part of the table on its way to a peer.
+#[derive(Clone, Copy, Debug)]
+struct Transfer {
+    to: Destination,
+    exchange: u32,
+    mask: u64,
+    cursor: Slot,
+    is_reply: bool,
+    /// Records changed after this table version are left out.
+    version_max: u64,
+    /// Whether the dead and the left go along.
+    has_tombstones: bool,
+}
+
+/// Exchanges, transfers, and when the next exchange begins.
+#[derive(Debug)]
+pub(crate) struct Sync {
+    due: Option<Instant>,
+    interval: Duration,
+    /// Whom to ask next, if not somebody at random.
+    hint: Option<NodeId>,
+    exchanges: SmallVec<[Exchange; EXCHANGES_MAX]>,
+    transfers: VecDeque<Transfer>,
+    next_exchange: u32,
+    /// Bytes that may be sent now; below zero they are owed.
+    allowance: i64,
+    refilled: Instant,
+}
+
+impl Sync {
+    pub(crate) fn new(config: &Config, now: Instant) -> Self {
+        Self {
+            due: None,
+            interval: config.sync_interval_min,
+            hint: None,
+            exchanges: SmallVec::new(),
+            transfers: VecDeque::new(),
+            next_exchange: 0,
+            allowance: i64::from(config.sync_rate_max) * 2,
+            refilled: now,
+        }
+    }
+
+    /// When something happens next: an exchange begins or fails.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let failing = self.exchanges.iter().map(|exchange| exchange.ends).min();
+        failing.into_iter().chain(self.due).min()
+    }
+
+    fn take(&mut self, number: u32, peer: NodeId) -> Option<Exchange> {
+        let is_it = |exchange: &Exchange| {
+            exchange.number == number && exchange.to.id.is_none_or(|expected| expected == peer)
+        };
+        let at = self.exchanges.iter().position(is_it)?;
+        Some(self.exchanges.swap_remove(at))
+    }
+
+    fn refill(&mut self, now: Instant, rate: u32) {
+        let burst = i64::from(rate) * 2;
+        let earned = u128::from(nanos(now.since(self.refilled))) * u128::from(rate) / 1_000_000_000;
+        // Fractions of a byte are not lost: time is only taken when it has earned something.
+        if earned > 0 {
+            self.allowance = self.allowance.saturating_add(i64::try_from(earned).unwrap_or(burst)).min(burst);
+            self.refilled = now;
+        }
+    }
+}
+
+impl Membership {
+    pub(super) fn on_sync_due(&mut self, now: Now) {
+        while let Some(at) = self.sync.exchanges.iter().position(|exchange| exchange.ends <= now.mono) {
+            let failed = self.sync.exchanges.swap_remove(at);
+            self.exchange_failed(now, &failed);
+        }
+        if self.sync.due.is_none_or(|due| due > now.mono) {
+            return;
+        }
+        self.sync.due = None;
+        let hinted = self.sync.hint.take().and_then(|id| self.table.find(id));
+        let hinted = hinted.filter(|&slot| self.table.get(slot).state.is_live());
+        let Some(slot) = hinted.or_else(|| self.table.random_live(&mut self.rng)) else { return };
+        self.schedule_sync(now, self.sync.interval);
+        let to = self.destination(slot);
+        self.begin_exchange(now, to, false);
+    }
+
+    /// Asks `to` for what differs. `is_joining`: everything may.
+    pub(super) fn begin_exchange(&mut self, now: Now, to: Destination, is_joining: bool) {
+        let is_asked = self.sync.exchanges.iter().any(|exchange| exchange.to.addr == to.addr);
+        if is_asked || self.sync.exchanges.len() >= EXCHANGES_MAX || self.leave.has_begun() {
+            return;
+        }
+        self.sync.next_exchange = self.sync.next_exchange.wrapping_add(1);
+        let number = self.sync.next_exchange;
+        self.sync.exchanges.push(Exchange {
+            number,
+            to,
+            ends: now.mono + self.config.sync_timeout,
+            version: self.version(),
+            is_joining,
+        });
+        self.stats.syncs += 1;
+        self.answer(to, Plane::Stream, Body::SyncRequest { exchange: number, is_joining });
+    }
+
+    fn exchange_failed(&mut self, now: Now, failed: &Exchange) {
+        self.stats.syncs_failed += 1;
+        if !failed.is_joining && self.is_joined() {
+            self.schedule_sync(now, self.config.sync_interval_min);
+        }
+    }
+
+    /// A stream to `to` could not be opened, or broke before the frame was out: whatever waits for it need not wait on.
+    pub fn handle_stream_failed(&mut self, now: Now, to: Destination) {
+        while let Some(at) = self.sync.exchanges.iter().position(|exchange| exchange.to == to) {
+            let failed = self.sync.exchanges.swap_remove(at);
+            self.exchange_failed(now, &failed);
+        }
+        self.sync.transfers.retain(|transfer| transfer.to != to);
+    }
+
+    pub(super) fn on_sync_request(
+        &mut self,
+        now: Now,
+        speaker: &Speaker,
+        exchange: u32,
+        is_joining: bool,
+        digest: Digest<'_>,
+        own: &Update<'_>,
+    ) {
+        // A whole table is never sent to an address that has not proved itself, and never as a datagram.
+        let Some(details) = own.details.as_ref().filter(|_| speaker.plane == Plane::Stream) else {
+            return self.stats.malformed += 1;
+        };
+        let is_own_word = own.id == speaker.run.id && own.state == State::Alive;
+        if !is_own_word || self.leave.has_begun() {
+            return self.stats.misdirected += 1;
+        }
+        if own.id == self.local_id() {
+            return self.meet_rival(now, speaker, own, details.addr);
+        }
+        let claim = Claim::of(own, details);
+        if self.challenge(now, claim, speaker.reply, exchange, is_joining) {
+            return;
+        }
+        self.apply(now, own, Via::FirstHand);
+        let mask = digest.differing(self.table.digest());
+        self.transfer(now, speaker.reply, exchange, mask, is_joining);
+    }
+
+    /// Somebody with the local node's own id asks for the table.
+    fn meet_rival(&mut self, now: Now, speaker: &Speaker, own: &Update<'_>, addr: SocketAddr) {
+        let local = self.table.local();
+        let (epoch, local_addr) = (local.epoch, local.addr());
+        if addr == local_addr {
+            // The node's own past: it dialled itself, or a packet was late.
+            return self.stats.misdirected += 1;
+        }
+        self.report_conflict(speaker.run, addr);
+        let rival = crate::wire::datagram::Run { id: own.id, epoch };
+        self.answer(speaker.reply, Plane::Stream, Body::Conflict { rival, addr: local_addr });
+        self.arm_gossip(now);
+    }
+
+    fn transfer(&mut self, now: Now, to: Destination, exchange: u32, mask: u64, is_joining: bool) {
+        self.sync.refill(now.mono, self.config.sync_rate_max);
+        let is_over = self.sync.allowance <= 0 || self.sync.transfers.len() >= TRANSFERS_MAX;
+        if is_over && mask != 0 {
+            self.stats.syncs_busy += 1;
+            return self.answer(to, Plane::Stream, Body::SyncBusy { exchange });
+        }
+        let (is_reply, version_max) = (true, u64::MAX);
+        self.queue_transfer(to, exchange, mask, is_reply, version_max, !is_joining);
+    }
+
+    /// Sends everything to a claimant that has been admitted after a check.
+    pub(super) fn transfer_all(&mut self, to: Destination, exchange: u32, is_joining: bool) {
+        if self.sync.transfers.len() < TRANSFERS_MAX {
+            self.queue_transfer(to, exchange, u64::MAX, true, u64::MAX, !is_joining);
+        }
+    }
+
+    fn queue_transfer(
+        &mut self,
+        to: Destination,
+        exchange: u32,
+        mask: u64,
+        is_reply: bool,
+        version_max: u64,
+        has_tombstones: bool,
+    ) {
+        let cursor = if mask == 0 { self.table.slots_end() } else { LOCAL };
+        let transfer = Transfer { to, exchange, mask, cursor, is_reply, version_max, has_tombstones };
+        self.sync.transfers.push_back(transfer);
+    }
+
+    /// A chunk begins; the claims that follow it came the way this answers.
+    pub(super) fn on_sync_chunk(
+        &mut self,
+        now: Now,
+        speaker: &Speaker,
+        exchange: u32,
+        is_reply: bool,
+        is_last: bool,
+        mask: u64,
+    ) -> Via {
+        if !is_reply {
+            return Via::Transfer;
+        }
+        let Some(ours) = self.sync.take(exchange, speaker.run.id) else { return Via::Transfer };
+        self.seed_answered(now, ours.to.addr, speaker.run.id);
+        if is_last || mask == 0 {
+            self.exchange_answered(now, mask);
+        } else {
+            // More chunks come: they are awaited afresh, from the peer that is now known.
+            let to = Destination { id: Some(speaker.run.id), ..ours.to };
+            let ends = now.mono + self.config.sync_timeout;
+            self.sync.exchanges.push(Exchange { to, ends, ..ours });
+        }
+        // The asker's side goes out once, when the answer is whole.
+        if is_last && mask != 0 && !ours.is_joining {
+            self.queue_transfer(speaker.reply, exchange, mask, false, ours.version, true);
+        }
+        if ours.is_joining { Via::FirstTransfer } else { Via::Transfer }
+    }
+
+    /// Differences bring the next exchange near; equal tables move it away, up to the scaled interval.
+    fn exchange_answered(&mut self, now: Now, mask: u64) {
+        let longest = self.sync_interval_scaled();
+        self.sync.interval = if mask == 0 {
+            self.stats.syncs_equal += 1;
+            (self.sync.interval * 2).min(longest)
+        } else {
+            self.config.sync_interval_min
+        };
+        self.schedule_sync(now, self.sync.interval);
+    }
+
+    /// The answerer has sent its share; it has named members, which the same payload brings.
+    pub(super) fn on_sync_busy(&mut self, now: Now, speaker: &Speaker, exchange: u32) {
+        if let Some(ours) = self.sync.take(exchange, speaker.run.id) {
+            self.seed_answered(now, ours.to.addr, speaker.run.id);
+            self.sync.interval = self.config.sync_interval_min;
+            self.sync.due = Some(now.mono + jitter(&mut self.rng, self.config.gossip_interval));
+        }
+    }
+
+    /// Brings the next exchange near, with a member that is back: both sides have much to tell.
+    pub(super) fn sync_soon_with(&mut self, now: Now, id: NodeId) {
+        if self.sync.hint.is_none() {
+            self.sync.hint = Some(id);
+            let soon = now.mono + jitter(&mut self.rng, self.config.sync_interval_min);
+            self.sync.due = Some(self.sync.due.map_or(soon, |due| due.min(soon)));
+        }
+    }
+
+    /// The next exchange begins after `interval`, give or take a quarter.
+    fn schedule_sync(&mut self, now: Now, interval: Duration) {
+        let spread = interval * 3 / 4 + jitter(&mut self.rng, interval / 2);
+        self.sync.due = Some(now.mono + spread);
+    }
+
+    /// Starts the exchanges of a node that has just met another member.
+    pub(super) fn start_syncing(&mut self, now: Now) {
+        if self.sync.due.is_none() {
+            self.sync.interval = self.config.sync_interval_min;
+            self.schedule_sync(now, self.sync.interval);
+        }
+    }
+
+    /// The longest time between exchanges: grows with log2 n past 32 members.
+    fn sync_interval_scaled(&self) -> Duration {
+        let members = u32::try_from(self.cluster_size()).unwrap_or(u32::MAX);
+        let log2_up = members.next_power_of_two().ilog2();
+        self.config.sync_interval.saturating_mul(log2_up.saturating_sub(4).max(1))
+    }
+
+    /// Writes the next chunk of the first transfer into `buf`.
+    pub(super) fn transmit_chunk(&mut self, now: Now, buf: &mut Vec<u8>) -> Option<Transmit> {
+        let mut transfer = self.sync.transfers.pop_front()?;
+        let version = self.peer_version(transfer.to.id);
+        self.write_header(now, version, buf);
+        let marker_at = buf.len();
+        let Transfer { exchange, is_reply, mask, .. } = transfer;
+        encode::sync_chunk(buf, exchange, is_reply, false, mask);
+        let end = self.table.slots_end();
+        while transfer.cursor < end {
+            let len = buf.len();
+            if self.belongs(&transfer) {
+                let age_at = now.mono;
+                self.write_record(transfer.cursor, age_at, true, buf);
+            }
+            if buf.len() > STREAM_LEN_MAX {
+                buf.truncate(len);
+                break;
+            }
+            transfer.cursor += 1;
+        }
+        let is_last = transfer.cursor >= end;
+        if is_last {
+            let mut marker = Vec::with_capacity(32);
+            encode::sync_chunk(&mut marker, exchange, is_reply, true, mask);
+            buf[marker_at..marker_at + marker.len()].copy_from_slice(&marker);
+        } else {
+            self.sync.transfers.push_back(transfer);
+        }
+        self.sync.refill(now.mono, self.config.sync_rate_max);
+        self.sync.allowance =
+            self.sync.allowance.saturating_sub(i64::try_from(buf.len()).unwrap_or(i64::MAX));
+        Some(Transmit { to: transfer.to, plane: Plane::Stream })
+    }
+
+    /// Whether the record under the cursor is part of the transfer. A claim about the receiver itself always is: a
+    /// node that comes back has to learn what is said of it.
+    fn belongs(&self, transfer: &Transfer) -> bool {
+        let Some(record) = self.table.try_get(transfer.cursor) else { return false };
+        let is_in_mask = transfer.mask >> bucket_of(record.id) & 1 == 1;
+        let is_wanted =
+            record.state.is_live() || transfer.has_tombstones || transfer.to.id == Some(record.id);
+        is_in_mask && is_wanted && record.changed <= transfer.version_max
+    }
+
+    /// Writes a few members for an asker that is sent on.
+    pub(super) fn write_alternatives(&mut self, now: Now, except: Option<NodeId>, buf: &mut Vec<u8>) {
+        self.write_record(LOCAL, now.mono, true, buf);
+        let except = except.and_then(|id| self.table.find(id)).unwrap_or(LOCAL);
+        for id in self.draw_live(ALTERNATIVES, except) {
+            if let Some(slot) = self.table.find(id) {
+                self.write_record(slot, now.mono, true, buf);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn exchanges_open(&self) -> usize {
+        self.sync.exchanges.len()
+    }
+}

@@ -1,0 +1,406 @@
+//! The member table: what is known about every member, found by id in constant time (`docs/protocol.md` §4.1).
+//!
+//! Slot 0 is the local node. Live members stand in the probe [`Ring`]; dead ones in a list of their own, to be
+//! reconnected; dead and left ones in an order of age, to be forgotten. The digest is kept as members change, so no
+//! call but a table transfer ever walks the members.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use hashbrown::HashTable;
+
+use crate::id::{Epoch, Incarnation, NodeId};
+use crate::membership::member::{Member, Rank, State};
+use crate::membership::ring::{Ring, Slot};
+use crate::membership::{MEMBERS_MAX, Metadata};
+use crate::rng::{Rng, mix};
+use crate::time::Instant;
+use crate::wire::datagram::BUCKETS;
+
+/// The slot of the local node.
+pub(crate) const LOCAL: Slot = 0;
+/// No position in a list.
+pub(crate) const NOWHERE: u32 = u32::MAX;
+
+/// A socket address in 20 bytes instead of 32: IPv6 flow and scope do not travel and are not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CompactAddr {
+    ip: [u8; 16],
+    port: u16,
+    is_v4: bool,
+}
+
+impl From<SocketAddr> for CompactAddr {
+    fn from(addr: SocketAddr) -> Self {
+        let (ip, is_v4) = match addr.ip() {
+            IpAddr::V4(ip) => (ip.to_ipv6_mapped(), true),
+            IpAddr::V6(ip) => (ip, false),
+        };
+        Self { ip: ip.octets(), port: addr.port(), is_v4 }
+    }
+}
+
+impl From<CompactAddr> for SocketAddr {
+    fn from(addr: CompactAddr) -> Self {
+        let ip = Ipv6Addr::from(addr.ip);
+        let [.., a, b, c, d] = addr.ip;
+        let ip = if addr.is_v4 { IpAddr::from([a, b, c, d]) } else { IpAddr::from(ip) };
+        Self::new(ip, addr.port)
+    }
+}
+
+/// What is known about one member.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) id: NodeId,
+    pub(crate) epoch: Epoch,
+    pub(crate) metadata: Metadata,
+    /// The table version of the last change.
+    pub(crate) changed: u64,
+    /// Since when the member is in its state.
+    pub(crate) since: Instant,
+    pub(crate) addr: CompactAddr,
+    pub(crate) incarnation: Incarnation,
+    /// The incarnation in which the member said what stands in `addr` and `metadata`.
+    pub(crate) details: Incarnation,
+    /// Position in the ring (live) or in the list of the dead.
+    at: u32,
+    /// Its entry in the rumour queue, or [`NOWHERE`].
+    pub(crate) rumor: u32,
+    pub(crate) state: State,
+    /// Protocol versions it speaks, lowest and highest, four bits each.
+    pub(crate) versions: u8,
+}
+
+const _: () =
+    assert!(size_of::<Record>() <= 96, "a record stays within the memory aim of 128 bytes a member");
+
+impl Record {
+    pub(crate) fn rank(&self) -> Rank {
+        Rank { epoch: self.epoch, incarnation: self.incarnation, state: self.state }
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr.into()
+    }
+
+    pub(crate) fn member(&self) -> Member {
+        Member {
+            id: self.id,
+            epoch: self.epoch,
+            incarnation: self.incarnation,
+            state: self.state,
+            addr: self.addr(),
+            metadata: self.metadata.clone(),
+        }
+    }
+
+    /// What the record adds to its bucket's digest: everything two tables must agree on about a live member.
+    /// Suspicions are left out: gossip spreads them, and they pass.
+    fn digest(&self) -> u64 {
+        let life = mix(self.id.get()) ^ mix(self.epoch.get() << 16);
+        let said = u64::from(self.incarnation.get()) << 32 | u64::from(self.details.get());
+        mix(life.wrapping_add(mix(said.wrapping_add(1))))
+    }
+}
+
+/// A record as it comes into the table.
+pub(crate) struct Entry {
+    pub(crate) id: NodeId,
+    pub(crate) rank: Rank,
+    pub(crate) details: Incarnation,
+    pub(crate) addr: SocketAddr,
+    pub(crate) metadata: Metadata,
+    pub(crate) versions: u8,
+    pub(crate) since: Instant,
+}
+
+/// All records, and the orders they are looked up in.
+#[derive(Debug)]
+pub(crate) struct Table {
+    records: Vec<Option<Record>>,
+    free: Vec<Slot>,
+    index: HashTable<Slot>,
+    ring: Ring,
+    dead: Vec<Slot>,
+    /// Dead and left members, the longest gone first.
+    tombstones: BTreeSet<(Instant, Slot)>,
+    digest: [u64; BUCKETS],
+    version: u64,
+    /// The latest epoch among forgotten tombstones: a stale claim that somebody of such an epoch lives cannot be
+    /// told from news (§4.9).
+    forgotten: Option<Epoch>,
+}
+
+impl Table {
+    pub(crate) fn new(local: Entry) -> Self {
+        let mut table = Self {
+            records: Vec::new(),
+            free: Vec::new(),
+            index: HashTable::new(),
+            ring: Ring::default(),
+            dead: Vec::new(),
+            tombstones: BTreeSet::new(),
+            digest: [0; BUCKETS],
+            version: 0,
+            forgotten: None,
+        };
+        let slot = table.place(local);
+        debug_assert_eq!(slot, LOCAL, "the local node comes first");
+        table.add_digest(slot);
+        table
+    }
+
+    pub(crate) fn find(&self, id: NodeId) -> Option<Slot> {
+        self.index.find(mix(id.get()), |&slot| self.id_at(slot) == Some(id)).copied()
+    }
+
+    fn id_at(&self, slot: Slot) -> Option<NodeId> {
+        self.records.get(slot as usize)?.as_ref().map(|record| record.id)
+    }
+
+    /// The record in a slot that is known to be taken.
+    pub(crate) fn get(&self, slot: Slot) -> &Record {
+        self.try_get(slot)
+            .expect("slots in rings, queues and timers are withdrawn before a record is forgotten")
+    }
+
+    pub(crate) fn try_get(&self, slot: Slot) -> Option<&Record> {
+        self.records.get(slot as usize)?.as_ref()
+    }
+
+    pub(crate) fn local(&self) -> &Record {
+        self.get(LOCAL)
+    }
+
+    fn get_mut(&mut self, slot: Slot) -> &mut Record {
+        self.records[slot as usize].as_mut().expect("as in `get`")
+    }
+
+    /// The rumour-queue entry of a record.
+    pub(crate) fn rumor_mut(&mut self, slot: Slot) -> Option<&mut u32> {
+        self.records.get_mut(slot as usize)?.as_mut().map(|record| &mut record.rumor)
+    }
+
+    /// Other live members.
+    pub(crate) fn live_count(&self) -> usize {
+        self.ring.len()
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub(crate) fn digest(&self) -> &[u64; BUCKETS] {
+        &self.digest
+    }
+
+    pub(crate) fn forgotten(&self) -> Option<Epoch> {
+        self.forgotten
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.index.len() >= MEMBERS_MAX
+    }
+
+    /// Slots in use or free; a cursor over the table runs to here.
+    pub(crate) fn slots_end(&self) -> Slot {
+        Slot::try_from(self.records.len()).expect("MEMBERS_MAX is far below 2^32")
+    }
+
+    pub(crate) fn next_probe(&mut self, rng: &mut Rng) -> Option<Slot> {
+        let Self { ring, records, .. } = self;
+        ring.advance(rng, |slot, at| set_at(records, slot, at))
+    }
+
+    pub(crate) fn random_live(&self, rng: &mut Rng) -> Option<Slot> {
+        self.ring.random(rng)
+    }
+
+    pub(crate) fn random_dead(&self, rng: &mut Rng) -> Option<Slot> {
+        self.dead.get(rng.index(self.dead.len())).copied()
+    }
+
+    pub(crate) fn dead_count(&self) -> usize {
+        self.dead.len()
+    }
+
+    pub(crate) fn tombstone_count(&self) -> usize {
+        self.tombstones.len()
+    }
+
+    pub(crate) fn oldest_tombstone(&self) -> Option<(Instant, Slot)> {
+        self.tombstones.first().copied()
+    }
+
+    /// Every record, the local one first, in slot order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Record> {
+        self.records.iter().flatten()
+    }
+
+    /// Adds a member that is not in the table. The caller has checked that there is room.
+    pub(crate) fn insert(&mut self, entry: Entry, rng: &mut Rng) -> Slot {
+        let slot = self.place(entry);
+        self.version += 1;
+        self.get_mut(slot).changed = self.version;
+        self.enlist(slot, rng);
+        slot
+    }
+
+    fn place(&mut self, entry: Entry) -> Slot {
+        let record = Record {
+            id: entry.id,
+            epoch: entry.rank.epoch,
+            metadata: entry.metadata,
+            changed: self.version,
+            since: entry.since,
+            addr: entry.addr.into(),
+            incarnation: entry.rank.incarnation,
+            details: entry.details,
+            at: NOWHERE,
+            rumor: NOWHERE,
+            state: entry.rank.state,
+            versions: entry.versions,
+        };
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.records.push(None);
+            self.slots_end() - 1
+        });
+        let hash = mix(record.id.get());
+        self.records[slot as usize] = Some(record);
+        let Self { index, records, .. } = self;
+        index.insert_unique(hash, slot, |&slot| {
+            records[slot as usize].as_ref().map_or(0, |record| mix(record.id.get()))
+        });
+        slot
+    }
+
+    /// Changes a record through `change`, and moves it between ring, list of the dead and tombstones as its state
+    /// asks for. The one way a record changes.
+    pub(crate) fn update(
+        &mut self,
+        slot: Slot,
+        rng: &mut Rng,
+        now: Instant,
+        change: impl FnOnce(&mut Record),
+    ) {
+        let before = self.get(slot).state;
+        self.delist_digest(slot);
+        self.version += 1;
+        let version = self.version;
+        let was_since = self.get(slot).since;
+        let record = self.get_mut(slot);
+        change(record);
+        record.changed = version;
+        let after = record.state;
+        if before == after || slot == LOCAL {
+            self.add_digest(slot);
+            return;
+        }
+        self.get_mut(slot).since = now;
+        if before.is_live() && after.is_live() {
+            self.add_digest(slot);
+            return;
+        }
+        self.delist(slot, before, was_since);
+        self.enlist(slot, rng);
+    }
+
+    /// Makes a tombstone as old as `since`, which a transfer has told.
+    pub(crate) fn backdate(&mut self, slot: Slot, since: Instant) {
+        let record = self.get_mut(slot);
+        let was = core::mem::replace(&mut record.since, since);
+        if self.tombstones.remove(&(was, slot)) {
+            self.tombstones.insert((since, slot));
+        }
+    }
+
+    /// Forgets a tombstone, and remembers how late its epoch was.
+    pub(crate) fn forget(&mut self, slot: Slot) {
+        let Some(record) = self.try_get(slot) else { return };
+        let (id, epoch, state, since) = (record.id, record.epoch, record.state, record.since);
+        debug_assert!(!state.is_live(), "only tombstones are forgotten");
+        self.delist(slot, state, since);
+        if let Ok(found) = self.index.find_entry(mix(id.get()), |&other| other == slot) {
+            found.remove();
+        }
+        self.records[slot as usize] = None;
+        self.free.push(slot);
+        self.forgotten = self.forgotten.max(Some(epoch));
+    }
+
+    fn enlist(&mut self, slot: Slot, rng: &mut Rng) {
+        let Self { ring, records, dead, tombstones, .. } = self;
+        let Some(record) = &records[slot as usize] else { return };
+        let (state, since) = (record.state, record.since);
+        match state {
+            State::Alive | State::Suspect => {
+                ring.insert(slot, rng, |slot, at| set_at(records, slot, at));
+            }
+            State::Dead => {
+                set_at(records, slot, u32::try_from(dead.len()).expect("bounded by MEMBERS_MAX"));
+                dead.push(slot);
+                tombstones.insert((since, slot));
+            }
+            State::Left => {
+                tombstones.insert((since, slot));
+            }
+        }
+        self.add_digest(slot);
+    }
+
+    /// Takes `slot` out of the orders it stood in as a member in state `was`.
+    fn delist(&mut self, slot: Slot, was: State, since: Instant) {
+        let Self { ring, records, dead, tombstones, .. } = self;
+        let Some(at) = records[slot as usize].as_ref().map(|record| record.at) else { return };
+        match was {
+            State::Alive | State::Suspect => ring.remove(at, |slot, at| set_at(records, slot, at)),
+            State::Dead => {
+                dead.swap_remove(at as usize);
+                if let Some(&moved) = dead.get(at as usize) {
+                    set_at(records, moved, at);
+                }
+                tombstones.remove(&(since, slot));
+            }
+            State::Left => {
+                tombstones.remove(&(since, slot));
+            }
+        }
+        set_at(records, slot, NOWHERE);
+    }
+
+    fn add_digest(&mut self, slot: Slot) {
+        let record = self.get(slot);
+        if record.state.is_live() {
+            let (bucket, digest) = (bucket_of(record.id), record.digest());
+            self.digest[bucket] ^= digest;
+        }
+    }
+
+    /// Exclusive or is its own inverse.
+    fn delist_digest(&mut self, slot: Slot) {
+        self.add_digest(slot);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn digest_from_scratch(&self) -> [u64; BUCKETS] {
+        let mut digest = [0; BUCKETS];
+        for record in self.iter().filter(|record| record.state.is_live()) {
+            digest[bucket_of(record.id)] ^= record.digest();
+        }
+        digest
+    }
+}
+
+fn set_at(records: &mut [Option<Record>], slot: Slot, at: u32) {
+    if let Some(record) = &mut records[slot as usize] {
+        record.at = at;
+    }
+}
+
+/// The digest bucket of a member: the high bits of its mixed id, which the index does not use first.
+pub(crate) fn bucket_of(id: NodeId) -> usize {
+    const _: () = assert!(BUCKETS == 64, "six bits pick a bucket");
+    (mix(id.get()) >> 58) as usize
+}

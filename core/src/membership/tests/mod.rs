@@ -1,0 +1,7 @@
+//! Stories of clusters driven by hand. Each rule of `docs/protocol.md` §4 has a test that names it.
+
+extern crate std;
+
+mod cluster;
+mod net;
+mod scale;

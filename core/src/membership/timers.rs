@@ -1,0 +1,151 @@
+//! When something is due, and what: one earliest deadline out of the parts' own.
+
+use core::time::Duration;
+
+use crate::membership::Membership;
+use crate::rng::Rng;
+use crate::time::{Instant, Now, nanos};
+
+/// Why [`Membership::poll_timeout`] names the instant it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum TimeoutReason {
+    /// A probe begins, asks helpers, or ends.
+    Probe,
+    /// A suspicion runs out.
+    Suspicion,
+    /// A relayed probe is nacked or given up.
+    Relay,
+    /// A question about a claimant has gone unanswered.
+    Check,
+    /// Rumours wait.
+    Gossip,
+    /// A table exchange begins or fails.
+    Sync,
+    /// The seeds are wanted.
+    Join,
+    /// A dead member is tried.
+    Reconnect,
+    /// The farewell is repeated or over.
+    Leave,
+    /// A tombstone is forgotten.
+    Tombstone,
+}
+
+impl Membership {
+    /// When [`handle_timeout`](Self::handle_timeout) is wanted; `None`: never, until something else happens.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.next_timeout().map(|(at, _)| at)
+    }
+
+    /// Why then.
+    pub fn timeout_reason(&self) -> Option<TimeoutReason> {
+        self.next_timeout().map(|(_, reason)| reason)
+    }
+
+    fn next_timeout(&self) -> Option<(Instant, TimeoutReason)> {
+        if self.leave.is_done() {
+            return None;
+        }
+        let tombstone =
+            self.table.oldest_tombstone().map(|(since, _)| since + self.config.tombstone_lifetime);
+        let has_probe = self.is_joined() && !self.leave.has_begun();
+        let deadlines = [
+            (has_probe.then(|| self.probe.due()), TimeoutReason::Probe),
+            (self.suspicions.next_deadline(), TimeoutReason::Suspicion),
+            (self.relays.due(), TimeoutReason::Relay),
+            (self.checks.due(), TimeoutReason::Check),
+            (self.gossip_at, TimeoutReason::Gossip),
+            (self.sync.due(), TimeoutReason::Sync),
+            (self.join.due(), TimeoutReason::Join),
+            (self.reconnect_at, TimeoutReason::Reconnect),
+            (self.leave.due(), TimeoutReason::Leave),
+            (tombstone, TimeoutReason::Tombstone),
+        ];
+        let armed = deadlines.into_iter().filter_map(|(at, reason)| at.map(|at| (at, reason)));
+        armed.min_by_key(|&(at, _)| at)
+    }
+
+    /// Does everything that is due. An early call does nothing; a late one does each thing once.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.guard_against_pause(now);
+        // Every handler moves its own deadline past `now`, or ends what it was for; one pass a reason is all there is
+        // to do, but for suspicions and tombstones, of which many may be due.
+        while let Some((_, reason)) = self.next_timeout().filter(|&(at, _)| at <= now.mono) {
+            match reason {
+                TimeoutReason::Probe => self.on_probe_due(now),
+                TimeoutReason::Suspicion => self.on_suspicion_due(now),
+                TimeoutReason::Relay => self.on_relays_due(now),
+                TimeoutReason::Check => self.on_checks_due(now),
+                TimeoutReason::Gossip => self.on_gossip_due(now),
+                TimeoutReason::Sync => self.on_sync_due(now),
+                TimeoutReason::Join => self.on_join_due(now),
+                TimeoutReason::Reconnect => self.on_reconnect_due(now),
+                TimeoutReason::Leave => self.on_leave_due(now),
+                TimeoutReason::Tombstone => self.on_tombstone_due(now),
+            }
+        }
+    }
+
+    /// §4.4: a node whose own timers are this late was asleep. What it waited for may lie unread in its sockets, so it
+    /// passes no verdict for the time it slept.
+    fn guard_against_pause(&mut self, now: Now) {
+        let Some(due) = self.poll_timeout() else { return };
+        let late = now.mono.since(due);
+        if !self.config.pause_guard || late <= self.config.probe_timeout_max {
+            return;
+        }
+        self.stats.pauses += 1;
+        self.awareness.worse();
+        self.suspicions.extend_all(late);
+        self.relays.drop_overdue(now.mono);
+        self.checks.extend_all(late);
+        if !self.leave.has_begun() {
+            self.probe.abandon(now.mono + self.config.probe_timeout_min);
+        }
+    }
+
+    fn on_suspicion_due(&mut self, now: Now) {
+        while let Some(slot) = self.suspicions.expired(now.mono) {
+            self.bury(now, slot);
+        }
+    }
+
+    fn on_gossip_due(&mut self, now: Now) {
+        self.gossip_at = None;
+        if self.rumors.is_empty() {
+            return;
+        }
+        self.gossip_at = Some(now.mono + self.config.gossip_interval);
+        for id in self.draw_live(self.config.gossip_fanout, crate::membership::table::LOCAL) {
+            if let Some(slot) = self.table.find(id) {
+                self.send_gossip(slot, false);
+            }
+        }
+        // With nobody to tell, what waits is kept for whoever comes first, without ticking.
+        if !self.is_joined() {
+            self.gossip_at = None;
+        }
+    }
+
+    /// A rumour waits: the next tick is now, but no sooner than the interval after the last.
+    pub(super) fn arm_gossip(&mut self, now: Now) {
+        if self.gossip_at.is_none() && !self.rumors.is_empty() && self.is_joined() {
+            self.gossip_at = Some(now.mono);
+        }
+    }
+
+    fn on_tombstone_due(&mut self, now: Now) {
+        while let Some((since, slot)) = self.table.oldest_tombstone()
+            && since + self.config.tombstone_lifetime <= now.mono
+        {
+            self.forget(slot);
+        }
+        self.arm_reconnect(now);
+    }
+}
+
+/// A span drawn uniformly from nothing to `most`.
+pub(crate) fn jitter(rng: &mut Rng, most: Duration) -> Duration {
+    Duration::from_nanos(rng.below_u64(nanos(most)))
+}

@@ -1,0 +1,189 @@
+//! Encoding what is sent, at the moment it is sent (`docs/protocol.md` §2.3, §4.6).
+
+use alloc::vec::Vec;
+
+use smallvec::SmallVec;
+
+use crate::id::NodeId;
+use crate::membership::config::STREAM_LEN_MAX;
+use crate::membership::outbox::{Body, Intent, Plane, Transmit};
+use crate::membership::ring::Slot;
+use crate::membership::rumors::Rumor;
+use crate::membership::table::{LOCAL, NOWHERE};
+use crate::membership::{Membership, State};
+use crate::time::{Instant, Now};
+use crate::wire::datagram::{Header, encode};
+use crate::wire::update::{Accusers, Details, Update};
+use crate::wire::{VERSION_MAX, VERSION_MIN};
+
+/// Rumours that were passed over as too long for what is left of a datagram, before it is closed.
+const MISFITS_MAX: usize = 4;
+
+impl Membership {
+    /// Writes the next message into `buf`, whose earlier contents are discarded, and says where it goes. A datagram is
+    /// never longer than the configured maximum; a stream payload never longer than
+    /// [`STREAM_LEN_MAX`](crate::membership::STREAM_LEN_MAX).
+    pub fn poll_transmit(&mut self, now: Now, buf: &mut Vec<u8>) -> Option<Transmit> {
+        while let Some(intent) = self.out.next() {
+            buf.clear();
+            if self.write(now, &intent, buf) {
+                self.count_out(intent.plane, buf.len());
+                return Some(Transmit { to: intent.to, plane: intent.plane });
+            }
+        }
+        buf.clear();
+        let chunk = self.transmit_chunk(now, buf)?;
+        self.count_out(chunk.plane, buf.len());
+        Some(chunk)
+    }
+
+    fn count_out(&mut self, plane: Plane, len: usize) {
+        match plane {
+            Plane::Datagram => {
+                debug_assert!(len <= self.config.datagram_len_max, "B2: a datagram keeps to the MTU");
+                self.stats.datagrams_out += 1;
+                self.stats.datagram_bytes_out += len as u64;
+            }
+            Plane::Stream => {
+                debug_assert!(len <= STREAM_LEN_MAX, "a stream payload fits one gossip frame");
+                self.stats.streams_out += 1;
+                self.stats.stream_bytes_out += len as u64;
+            }
+        }
+    }
+
+    /// Writes one message; false if there turned out to be nothing to say.
+    fn write(&mut self, now: Now, intent: &Intent, buf: &mut Vec<u8>) -> bool {
+        let version = self.peer_version(intent.to.id);
+        self.write_header(now, version, buf);
+        let header_len = buf.len();
+        self.write_body(now, intent, buf);
+        if self.config.buddy
+            && let Some(slot) = intent.peer
+            && self
+                .table
+                .try_get(slot)
+                .is_some_and(|record| Some(record.id) == intent.to.id && record.state != State::Alive)
+        {
+            self.write_record(slot, now.mono, false, buf);
+        }
+        if intent.tells_own {
+            self.write_record(LOCAL, now.mono, true, buf);
+        }
+        if intent.carries_rumors {
+            self.write_rumors(now, buf);
+        }
+        buf.len() > header_len
+    }
+
+    pub(super) fn write_header(&mut self, now: Now, version: u8, buf: &mut Vec<u8>) {
+        let own = self.table.local();
+        let header = Header {
+            version,
+            fence: self.fence,
+            sender: own.id,
+            epoch: own.epoch,
+            incarnation: own.incarnation,
+            stamp: self.clock.tick(now.wall),
+        };
+        header.encode(buf);
+    }
+
+    /// The highest version that both this build and the peer speak; the lowest towards strangers, which every build
+    /// that can talk to this one speaks.
+    pub(super) fn peer_version(&self, peer: Option<NodeId>) -> u8 {
+        let slot = peer.and_then(|id| self.table.find(id));
+        let theirs = slot.map_or(VERSION_MIN, |slot| self.table.get(slot).versions & 0xf);
+        theirs.clamp(VERSION_MIN, VERSION_MAX)
+    }
+
+    fn write_body(&mut self, now: Now, intent: &Intent, buf: &mut Vec<u8>) {
+        match &intent.body {
+            Body::Ping { seq, target } => encode::ping(buf, *seq, *target),
+            Body::PingReq { seq, target, budget_ms } => encode::ping_req(buf, *seq, *target, *budget_ms),
+            Body::Ack { seq, subject } => encode::ack(buf, *seq, *subject),
+            Body::Nack { seq, subject } => encode::nack(buf, *seq, *subject),
+            Body::Gossip => {}
+            Body::Payload(payload) => encode::payload(buf, payload),
+            Body::SyncRequest { exchange, is_joining } => {
+                let own = self.update_of(LOCAL, now.mono, true);
+                if let Some(own) = own {
+                    encode::sync_request(buf, *exchange, *is_joining, self.table.digest(), &own);
+                }
+            }
+            Body::SyncBusy { exchange } => {
+                encode::sync_busy(buf, *exchange);
+                self.write_alternatives(now, intent.to.id, buf);
+            }
+            Body::Leave { seq } => encode::leave(buf, *seq),
+            Body::Conflict { rival, addr } => encode::conflict(buf, *rival, *addr),
+        }
+    }
+
+    /// Writes what the table says of `slot`; with its details if wanted, and always if it is alive.
+    pub(super) fn write_record(&self, slot: Slot, now: Instant, with_details: bool, buf: &mut Vec<u8>) {
+        if let Some(update) = self.update_of(slot, now, with_details) {
+            encode::update(buf, &update);
+        }
+    }
+
+    fn update_of(&self, slot: Slot, now: Instant, with_details: bool) -> Option<Update<'_>> {
+        let record = self.table.try_get(slot)?;
+        let running = self.suspicions.get(slot).filter(|_| record.state == State::Suspect);
+        let age = || u32::try_from(now.since(record.since).as_secs()).unwrap_or(u32::MAX);
+        let details = Details {
+            incarnation: record.details,
+            versions: record.versions,
+            addr: record.addr(),
+            metadata: record.metadata.as_bytes(),
+        };
+        Some(Update {
+            id: record.id,
+            epoch: record.epoch,
+            incarnation: record.incarnation,
+            state: record.state,
+            accusers: running.map_or_else(Accusers::new, |suspicion| suspicion.accusers.clone()),
+            age: (with_details && !record.state.is_live()).then(age),
+            details: (with_details || record.state == State::Alive).then_some(details),
+        })
+    }
+
+    /// Fills the rest of a datagram with rumours, the least-sent first, each at most once, and counts them sent.
+    fn write_rumors(&mut self, now: Now, buf: &mut Vec<u8>) {
+        let mut written: SmallVec<[u32; 64]> = SmallVec::new();
+        let (mut next, mut misfits) = (self.rumors.first(), 0);
+        while let Some(at) = next
+            && misfits < MISFITS_MAX
+        {
+            next = self.rumors.after(at);
+            let len = buf.len();
+            match self.rumors.get(at) {
+                Some(Rumor::Member(slot)) => self.write_record(*slot, now.mono, false, buf),
+                Some(Rumor::Broadcast { origin, seq, payload }) => {
+                    encode::broadcast(buf, *origin, *seq, payload)
+                }
+                None => debug_assert!(false, "entries in the lists are taken"),
+            }
+            if buf.len() > self.config.datagram_len_max {
+                buf.truncate(len);
+                misfits += 1;
+            } else {
+                written.push(at);
+            }
+        }
+        let limit = self.transmissions_max();
+        for at in written {
+            if let Some(Rumor::Member(slot)) = self.rumors.sent(at, limit)
+                && let Some(rumor) = self.table.rumor_mut(slot)
+            {
+                *rumor = NOWHERE;
+            }
+        }
+    }
+
+    /// How often a rumour is sent: the configured factor times the decimal digits of n, which is ceil(log10(n + 1)).
+    fn transmissions_max(&self) -> u32 {
+        let members = u32::try_from(self.cluster_size()).unwrap_or(u32::MAX);
+        self.config.retransmit_mult * (members.ilog10() + 1)
+    }
+}
