@@ -9,5 +9,6 @@ pub mod id;
 pub mod membership;
 pub mod rng;
 pub mod rpc;
+pub mod select;
 pub mod time;
 pub mod wire;

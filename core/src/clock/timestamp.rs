@@ -46,9 +46,7 @@ impl Timestamp {
 
     /// The counter, below 4,096.
     pub const fn counter(self) -> u16 {
-        #[expect(clippy::cast_possible_truncation, reason = "the mask leaves 12 bits")]
-        let counter = (self.0 & ((1 << Self::COUNTER_BITS) - 1)) as u16;
-        counter
+        (self.0 & ((1 << Self::COUNTER_BITS) - 1)) as u16
     }
 
     /// The wall-clock reading this timestamp stands for.

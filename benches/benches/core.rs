@@ -1,0 +1,97 @@
+//! `cargo bench -p chinwag-benches --bench core`: what the machines of core cost, a module to a group.
+
+use criterion::{criterion_group, criterion_main};
+
+criterion_group!(clock_group, clock::benches);
+criterion_group!(select_group, select::benches);
+criterion_main!(clock_group, select_group);
+
+/// Nanoseconds per stamp with given time, beside the floor: a bare atomic addition.
+mod clock {
+    use std::hint::black_box;
+    use std::num::NonZeroU32;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    use chinwag_core::clock::{DRIFT_MAX_DEFAULT, SharedHlc, Timestamp};
+    use chinwag_core::time::WallTime;
+    use criterion::Criterion;
+
+    /// A day in 2026.
+    const TODAY: WallTime = WallTime::from_nanos(1_790_000_000_000_000_000);
+
+    pub(super) fn benches(c: &mut Criterion) {
+        let mut group = c.benchmark_group("clock");
+        let floor = AtomicU64::new(0);
+        group.bench_function("floor: AtomicU64 fetch_add", |b| {
+            b.iter(|| floor.fetch_add(black_box(1), Relaxed));
+        });
+        let clock = SharedHlc::new(DRIFT_MAX_DEFAULT);
+        group.bench_function("tick, given time", |b| b.iter(|| clock.tick(black_box(TODAY))));
+        let clock = SharedHlc::new(DRIFT_MAX_DEFAULT);
+        let mut nanos = TODAY.as_nanos();
+        group.bench_function("tick, time moves 1 us each", |b| {
+            b.iter(|| {
+                nanos += 1_000;
+                clock.tick(black_box(WallTime::from_nanos(nanos)))
+            });
+        });
+        let clock = SharedHlc::new(DRIFT_MAX_DEFAULT);
+        let thousand = NonZeroU32::new(1_000).unwrap_or(NonZeroU32::MIN);
+        group.bench_function("reserve 1,000", |b| b.iter(|| clock.reserve(black_box(TODAY), thousand)));
+        let clock = SharedHlc::new(DRIFT_MAX_DEFAULT);
+        clock.tick(TODAY);
+        group.bench_function("observe, old stamp", |b| {
+            b.iter(|| clock.observe(black_box(TODAY), black_box(Timestamp::default())));
+        });
+        let mut remote = Timestamp::at(TODAY).get();
+        group.bench_function("observe, new stamp", |b| {
+            b.iter(|| {
+                remote += 1;
+                clock.observe(Timestamp::from_raw(remote).wall(), black_box(Timestamp::from_raw(remote)))
+            });
+        });
+        group.finish();
+    }
+}
+
+/// Nanoseconds per selection at 1,000 members in 10 data centres, into picks that are used again.
+mod select {
+    use std::hint::black_box;
+
+    use chinwag_core::id::NodeId;
+    use chinwag_core::select::{
+        Consistency, LocalFirst, NodeSelector, Picks, PowerOfTwo, Rendezvous, Spread, Topology,
+    };
+    use criterion::Criterion;
+
+    const DATA_CENTERS: [&str; 10] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+
+    pub(super) fn benches(c: &mut Criterion) {
+        let members = (1..=1_000).zip(DATA_CENTERS.into_iter().cycle());
+        let on = Topology::new(1, NodeId::new(1), "a", members.map(|(id, dc)| (NodeId::new(id), dc)));
+        let mut group = c.benchmark_group("select");
+        let mut picks = Picks::with_capacity(on.len());
+        let mut run = |name: &str, selector: &dyn NodeSelector, level: Consistency| {
+            // What fits goes to fresh inline picks, the rest to picks with room, so that nothing allocates.
+            let mut inline = Picks::new();
+            let out = if level.required(&on) <= inline.inline_size() { &mut inline } else { &mut picks };
+            group.bench_function(format!("{name} {level:?}"), |b| {
+                b.iter(|| {
+                    let result = black_box(selector).select(black_box(&on), black_box(level), out);
+                    black_box(&*out);
+                    result
+                });
+            });
+        };
+        for level in Consistency::EVERY {
+            run("Spread", &Spread, level);
+        }
+        let (two, key) = (PowerOfTwo::new(1), Rendezvous::new(b"key"));
+        for level in [Consistency::One, Consistency::Three] {
+            run("LocalFirst", &LocalFirst, level);
+            run("PowerOfTwo", &two, level);
+            run("Rendezvous", &key, level);
+        }
+        group.finish();
+    }
+}

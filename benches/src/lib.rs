@@ -1,0 +1,1 @@
+//! What chinwag costs; the figures come from `cargo bench -p chinwag-benches`.
