@@ -1,0 +1,74 @@
+//! A cluster layer to embed: who is in the cluster and alive, one causal clock, zero-copy calls between members, a choice of
+//! members to talk to, and a place to plug extensions in.
+//!
+//! ```text
+//!            your services, clients, extensions
+//!                        |
+//!                      Node                        cheap to clone; its last drop is its end
+//!                        |
+//!    NodeTask ----- Shared: registry, board, links ----- LinkTask, one for each connection
+//!        |                                                   |
+//!   core::Membership                                  core::rpc::Connection
+//!        |                                                   |
+//!        +------------------- dyn Runtime -------------------+
+//! ```
+//!
+//! This crate is the part of chinwag that is asynchronous and the same on every runtime. The protocol is in
+//! [`core`]; a runtime is behind [`runtime::Runtime`]. Programs add an adapter crate, such as `chinwag-tokio`, which
+//! re-exports this one and has a `Node::builder(..).start()` of its own:
+//!
+//! ```ignore
+//! use chinwag_tokio::{Consistency, Node};
+//!
+//! let node = Node::builder(1, "127.0.0.1:8000".parse()?).cluster("demo").start().await?;
+//! node.add_service(Greeter)?;
+//! let peer = node.select(Consistency::One)?[0];
+//! let reply = node.client::<Greeter>(peer).call(&Hello { name: "Ada".into() }).await?;
+//! ```
+//!
+//! Libraries of services and extensions depend on this crate alone, and run on every runtime, and in the simulator.
+//!
+//! What it is not: it has no server of its own and no coordinator; it gives no consensus and stores nothing.
+
+mod builder;
+mod client;
+mod clock;
+mod context;
+mod extension;
+pub mod limits;
+mod link;
+mod links;
+mod message;
+mod node;
+mod node_task;
+pub mod runtime;
+mod service;
+mod shared;
+mod stats;
+mod sync;
+mod view;
+mod watch;
+
+pub use chinwag_core as core;
+pub use chinwag_core::clock::{Stamp, Timestamp};
+pub use chinwag_core::id::{Epoch, Incarnation, NodeId};
+pub use chinwag_core::membership::{
+    BroadcastError, Config, Event, Member, Metadata, MetadataError, Planes, SendError, Snapshot, State,
+};
+pub use chinwag_core::rpc::{Code, Fingerprint, Headers, Status};
+pub use chinwag_core::select::{
+    Consistency, LocalFirst, NodeSelector, Picks, PowerOfTwo, Rendezvous, SelectError, Spread, Topology,
+};
+
+pub use builder::{Builder, OnRuntime, StartError};
+pub use client::Client;
+pub use clock::Clock;
+pub use context::{Caller, Context};
+pub use extension::ClusterExtension;
+pub use message::{Message, Payload};
+pub use node::{LeaveError, LeaveReport, Node, WaitError};
+pub use runtime::{Ambient, Runtime};
+pub use service::{AddServiceError, Handler, Methods, Service};
+pub use stats::Stats;
+pub use view::{Malformed, View};
+pub use watch::{Members, Watch};

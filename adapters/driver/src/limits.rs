@@ -1,0 +1,70 @@
+//! Every limit of the driver, with the reason for its number. Those of the machines are in core.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+/// How deeply pointers in an archive may nest. Validation recurses once per level and a peer chooses the levels: without
+/// a limit, 1.6 MB of nested boxes overflow a 2 MiB stack and abort the process. 64 is the limit Cap'n Proto ships.
+pub const DEPTH_MAX: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
+
+/// Events a [`Watch`](crate::Watch) holds for a reader that is behind; further ones are counted and reported as `Lost`.
+/// A thousand joins at once, and still below 200 KiB.
+pub const WATCH_EVENTS_MAX: usize = 1_024;
+
+/// Gossip frames from connections that wait for the node task. Frames are at most 32 KiB as membership makes them;
+/// what is shed here is repaired by the next exchange.
+pub const INBOX_FRAMES_MAX: usize = 256;
+
+/// Reports of failed gossip that wait for the node task; membership's own timers cover what is shed.
+pub const INBOX_FAILURES_MAX: usize = 1_024;
+
+/// Connections of a node, dialled and accepted, strangers included. Far above what one node talks to at once, and
+/// below the usual limit on descriptors of a service (65,536).
+pub const CONNECTIONS_MAX: usize = 4_096;
+
+/// One-way messages of one connection that are being handled at once; further ones are dropped. As many as calls may be
+/// open at once by default.
+pub const ONE_WAYS_MAX: usize = 1_024;
+
+/// Addresses whose failures to connect are remembered. Forgetting one costs one early dial.
+pub const BACKOFFS_MAX: usize = 1_024;
+
+/// The wait after the first failure to connect; it doubles with each further one, less up to half as jitter. A peer that
+/// restarts is back within a second.
+pub const BACKOFF_MIN: Duration = Duration::from_millis(50);
+
+/// The longest wait before another attempt to connect. With it an attempt still has 3 s of the 5 s that
+/// `rpc::Config::hello_timeout` gives it, the wait included.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// How long a connection without calls or gossip is kept by the side that dialled it. Anti-entropy talks to random
+/// members: without this, a node ends up connected to everyone.
+pub const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// The same for a connection that another one to the same peer has replaced: time for the peer to notice.
+pub const IDLE_RETIRED_MAX: Duration = Duration::from_secs(1);
+
+/// Attempts at one call, over fresh connections, while it is certain that no handler has seen it: the connection in hand
+/// was going away.
+pub const CALL_ATTEMPTS_MAX: usize = 3;
+
+/// How long a call may take unless the caller says otherwise.
+pub const CALL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+
+/// Datagrams read, or sent, in one turn of the node task before it looks at the rest of its work.
+pub const DATAGRAMS_PER_TURN_MAX: usize = 64;
+
+/// Connections accepted in one turn of the node task.
+pub const ACCEPTS_PER_TURN_MAX: usize = 16;
+
+/// Turns a task takes before it lets others run.
+pub const TURNS_MAX: usize = 16;
+
+/// The wait after a failed accept. Out of descriptors, accepting fails at once, and for as long as that lasts.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Tries at a port that is free for both TCP and UDP, when the port is the system's choice.
+pub const BIND_ATTEMPTS_MAX: usize = 16;
+
+/// The largest UDP payload over IPv4; what is longer cannot arrive.
+pub const DATAGRAM_LEN_MAX: usize = 65_507;

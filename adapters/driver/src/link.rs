@@ -1,0 +1,283 @@
+//! [`Link`]: one connection as callers see it. Its task is in [`task`].
+//!
+//! Callers lock the machine, put a request in, ring the task's bell and leave a waker in a table: no channel, no timer and
+//! no task per call (`reference/rpc.md` §4.1). The task owns the stream and does all reading and writing.
+
+mod handlers;
+mod task;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use chinwag_core::id::{Epoch, NodeId};
+use chinwag_core::membership::Destination;
+use chinwag_core::rpc::{
+    CallId, Connection, GossipError, Headers, InboundId, PeerHello, Request, RequestError, Side, Status,
+};
+use chinwag_core::time::{Instant, Now};
+
+use crate::limits::{IDLE_MAX, IDLE_RETIRED_MAX};
+use crate::shared::Shared;
+use crate::sync::{Bell, lock};
+
+pub(crate) use handlers::Running;
+pub(crate) use task::{LinkTask, Origin};
+
+/// How a call ended.
+pub(crate) type Outcome = Result<(Headers, Bytes), Status>;
+
+/// The half of a connection that everybody shares.
+pub(crate) struct Link {
+    /// Its number in the node; never used again.
+    pub(crate) key: u64,
+    /// Whom it was dialled for; `None` if it was accepted.
+    pub(crate) target: Option<Destination>,
+    pub(crate) bell: Bell,
+    peer: OnceLock<PeerHello>,
+    /// Cleared once no new call may be put on it: replaced by another link, going away, or over.
+    is_usable: AtomicBool,
+    state: Mutex<State>,
+}
+
+struct State {
+    machine: Connection,
+    calls: Calls,
+    /// The last time a call or gossip went over it, either way.
+    used_at: Instant,
+    /// The peer left in good order: pending calls end once what is queued has been written.
+    has_peer_left: bool,
+    /// Gossip was queued after everything queued had last been written.
+    is_gossip_unflushed: bool,
+}
+
+impl Link {
+    pub(crate) fn new(shared: &Shared, key: u64, target: Option<Destination>, now: Now) -> Arc<Self> {
+        let side = if target.is_some() { Side::Dialer } else { Side::Acceptor };
+        let machine = Connection::new(side, shared.rpc.clone(), shared.hello(), shared.clock.clone(), now);
+        let state = State {
+            machine,
+            calls: Calls::default(),
+            used_at: now.mono,
+            has_peer_left: false,
+            is_gossip_unflushed: false,
+        };
+        Arc::new(Self {
+            key,
+            target,
+            bell: Bell::default(),
+            peer: OnceLock::new(),
+            is_usable: AtomicBool::new(true),
+            state: Mutex::new(state),
+        })
+    }
+
+    pub(crate) fn peer(&self) -> Option<&PeerHello> {
+        self.peer.get()
+    }
+
+    /// Which node dialled: of two links between the same nodes, both keep the one that the lower id dialled.
+    pub(crate) fn dialer(&self, local: NodeId) -> Option<NodeId> {
+        if self.target.is_some() { Some(local) } else { self.peer().map(|peer| peer.id) }
+    }
+
+    pub(crate) fn is_usable(&self) -> bool {
+        self.is_usable.load(Ordering::SeqCst)
+    }
+
+    /// Whether either side has said that it takes no more calls on it.
+    pub(crate) fn is_leaving(&self) -> bool {
+        lock(&self.state).machine.is_going_away()
+    }
+
+    /// No new calls from here. The dialler closes it once it is quiet.
+    pub(crate) fn retire(&self) {
+        self.is_usable.store(false, Ordering::SeqCst);
+        self.bell.ring();
+    }
+
+    /// Begins a call; its future takes the outcome, and cancels when dropped.
+    pub(crate) fn call(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        now: Now,
+        request: Request<'_>,
+    ) -> Result<Call, RequestError> {
+        let entry = {
+            let mut state = lock(&self.state);
+            let call = state.machine.request(now, request)?;
+            state.used_at = now.mono;
+            state.calls.begin(call)
+        };
+        self.bell.ring();
+        Ok(Call { shared: shared.clone(), link: self.clone(), entry: Some(entry) })
+    }
+
+    pub(crate) fn one_way(&self, now: Now, request: Request<'_>) -> Result<(), RequestError> {
+        {
+            let mut state = lock(&self.state);
+            state.machine.one_way(now, request)?;
+            state.used_at = now.mono;
+        }
+        self.bell.ring();
+        Ok(())
+    }
+
+    pub(crate) fn gossip(&self, now: Now, frame: &[u8]) -> Result<(), GossipError> {
+        {
+            let mut state = lock(&self.state);
+            state.machine.gossip(now, frame)?;
+            state.used_at = now.mono;
+            state.is_gossip_unflushed = true;
+        }
+        self.bell.ring();
+        Ok(())
+    }
+
+    /// Membership declared the peer dead or restarted: pending calls end at once.
+    pub(crate) fn peer_gone(&self, now: Now) {
+        lock(&self.state).machine.handle_peer_gone(now);
+        self.retire();
+    }
+
+    /// The peer left in good order: the same, after what is queued (the acknowledgement of the leave, say) is written.
+    pub(crate) fn peer_left(&self) {
+        lock(&self.state).has_peer_left = true;
+        self.retire();
+    }
+
+    /// Answers a call of the peer. The caller may be gone by now: that changes nothing.
+    fn respond(&self, now: Now, id: InboundId, result: Result<Bytes, Status>) {
+        {
+            let mut state = lock(&self.state);
+            state.used_at = now.mono;
+            if let Err(error) = state.machine.respond(now, id, result) {
+                tracing::debug!(%error, "an answer was not sent");
+            }
+        }
+        self.bell.ring();
+    }
+
+    /// Where to say that gossip did not leave.
+    fn destination(&self) -> Option<Destination> {
+        let of_peer = |peer: &PeerHello| Destination { addr: peer.addr, id: Some(peer.id) };
+        self.target.or_else(|| self.peer().map(of_peer))
+    }
+
+    /// When it has been quiet for long enough, if that is for this side to say.
+    fn idle_at(&self, state: &State) -> Option<Instant> {
+        let is_quiet =
+            state.machine.calls_open() + state.machine.inbound_open() == 0 && !state.machine.is_going_away();
+        let is_ours = self.target.is_some() && self.peer().is_some();
+        let limit = if self.is_usable() { IDLE_MAX } else { IDLE_RETIRED_MAX };
+        (is_quiet && is_ours).then(|| state.used_at + limit)
+    }
+
+    /// The epoch that the peer's hello names.
+    pub(crate) fn peer_epoch(&self) -> Option<Epoch> {
+        self.peer().map(|peer| peer.epoch)
+    }
+}
+
+/// The calls of one link that somebody waits for. An entry outlives the machine's slot: the machine gives a slot to the
+/// next call once it has told how the last one ended, and the waiter may not have looked yet.
+#[derive(Default)]
+struct Calls {
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    /// The entry of the call in each of the machine's slots.
+    by_slot: Vec<u32>,
+}
+
+enum Entry {
+    Free,
+    Waiting { call: CallId, waker: Option<Waker> },
+    Ended(Outcome),
+}
+
+impl Calls {
+    fn begin(&mut self, call: CallId) -> u32 {
+        let entry = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(Entry::Free);
+            u32::try_from(self.entries.len() - 1).expect("far fewer waiters than 2^32 fit in memory")
+        });
+        self.entries[entry as usize] = Entry::Waiting { call, waker: None };
+        if self.by_slot.len() <= call.slot() {
+            self.by_slot.resize(call.slot() + 1, u32::MAX);
+        }
+        self.by_slot[call.slot()] = entry;
+        entry
+    }
+
+    /// Keeps the outcome for the call's future, and gives its waker.
+    fn end(&mut self, ended: CallId, outcome: Outcome) -> Option<Waker> {
+        let entry = *self.by_slot.get(ended.slot())?;
+        let entry = self.entries.get_mut(entry as usize)?;
+        match entry {
+            Entry::Waiting { call, waker } if *call == ended => {
+                let waker = waker.take();
+                *entry = Entry::Ended(outcome);
+                waker
+            }
+            // Its future was dropped.
+            _ => None,
+        }
+    }
+
+    fn release(&mut self, entry: u32) -> Entry {
+        self.free.push(entry);
+        std::mem::replace(&mut self.entries[entry as usize], Entry::Free)
+    }
+}
+
+/// A call that was begun. Dropping it cancels, and the handler feels it.
+pub(crate) struct Call {
+    shared: Arc<Shared>,
+    link: Arc<Link>,
+    /// `None` once the outcome is taken.
+    entry: Option<u32>,
+}
+
+impl Future for Call {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let entry = self.entry.expect("a finished call is not polled again");
+        let link = self.link.clone();
+        let mut state = lock(&link.state);
+        match &mut state.calls.entries[entry as usize] {
+            Entry::Waiting { waker, .. } => {
+                match waker {
+                    Some(waker) => waker.clone_from(cx.waker()),
+                    None => *waker = Some(cx.waker().clone()),
+                }
+                Poll::Pending
+            }
+            Entry::Ended(_) | Entry::Free => {
+                self.entry = None;
+                match state.calls.release(entry) {
+                    Entry::Ended(outcome) => Poll::Ready(outcome),
+                    _ => unreachable!("an entry is free only after its future has let go of it"),
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let Some(entry) = self.entry.take() else { return };
+        {
+            let mut state = lock(&self.link.state);
+            if let Entry::Waiting { call, .. } = state.calls.release(entry) {
+                let now = self.shared.runtime.now();
+                state.machine.cancel(now, call);
+                state.used_at = now.mono;
+            }
+        }
+        self.link.bell.ring();
+    }
+}

@@ -1,0 +1,450 @@
+//! [`LinkTask`]: the one task that owns a connection's stream.
+//!
+//! A turn reads once, hands out what the machine made of it, lets handlers answer in place, and writes what there is. Reading
+//! never waits for writing. Whether to write now or after one turn of the run queue is the machine's decision.
+
+use std::future::Future;
+use std::io::IoSlice;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use chinwag_core::membership::StreamPeer;
+use chinwag_core::rpc::{CloseReason, Event, Flush, InboundId, PeerHello, Status};
+use chinwag_core::time::{Instant, Now};
+
+use super::handlers::{HandlerTask, Running};
+use super::{Link, State};
+use crate::context::{self, Caller, Given};
+use crate::limits::{ONE_WAYS_MAX, TURNS_MAX};
+use crate::links::Verdict;
+use crate::runtime::{Alarm, BoxFuture, Stream};
+use crate::service::{Answer, Incoming};
+use crate::shared::{Alive, Shared};
+use crate::sync::lock;
+
+/// Bytes of capacity that a write buffer keeps while there is nothing to write.
+const IDLE_BUFFER_LEN: usize = 64 * 1024;
+
+/// Where the stream comes from.
+pub(crate) enum Origin {
+    /// Dial the link's target, not before this.
+    Dial(Instant),
+    /// A peer dialled.
+    Accepted(Box<dyn Stream>),
+}
+
+pub(crate) struct LinkTask {
+    io: Io,
+    link: Arc<Link>,
+    shared: Arc<Shared>,
+    /// Bytes the machine gave out, of which the first `written` are written.
+    out: Vec<u8>,
+    written: usize,
+    turn: Turn,
+    alarm: Alarm,
+    events: Vec<Event>,
+    wakers: Vec<Waker>,
+    replies: Vec<(InboundId, Result<Bytes, Status>)>,
+    /// Handlers that wait, by the slot of their call.
+    running: Vec<Option<(InboundId, Arc<Running>)>>,
+    /// Handlers of one-way messages that wait. They outlive the connection, but not the node.
+    one_ways: Vec<Arc<Running>>,
+    ended: Option<CloseReason>,
+    has_finished: bool,
+    _alive: Alive,
+}
+
+enum Io {
+    /// Until the peer's last failure is long enough ago.
+    Waiting(Instant),
+    Dialing(BoxFuture<std::io::Result<Box<dyn Stream>>>),
+    Open(Box<dyn Stream>),
+}
+
+/// Where a write stands that lets the run queue turn once, so that callers who are about to add to it can.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Idle,
+    /// The task has woken itself.
+    Asked,
+    /// It has come round: write whatever there is.
+    Done,
+}
+
+impl LinkTask {
+    pub(crate) fn spawn(shared: &Arc<Shared>, link: Arc<Link>, origin: Origin) {
+        let io = match origin {
+            Origin::Dial(not_before) => Io::Waiting(not_before),
+            Origin::Accepted(stream) => Io::Open(stream),
+        };
+        let task = Self {
+            io,
+            link,
+            shared: shared.clone(),
+            out: Vec::new(),
+            written: 0,
+            turn: Turn::Idle,
+            alarm: Alarm::new(&*shared.runtime),
+            events: Vec::new(),
+            wakers: Vec::new(),
+            replies: Vec::new(),
+            running: Vec::new(),
+            one_ways: Vec::new(),
+            ended: None,
+            has_finished: false,
+            _alive: Alive::new(shared),
+        };
+        shared.runtime.spawn(Box::pin(task));
+    }
+
+    /// Gets closer to an open stream. The machine's time for the peer's hello bounds all of it.
+    fn establish(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        match &mut self.io {
+            Io::Waiting(until) if *until <= now.mono => {
+                let Some(target) = self.link.target else { return false };
+                self.shared.counters.dialed.add(1);
+                self.io = Io::Dialing(self.shared.runtime.connect(target.addr));
+                true
+            }
+            Io::Waiting(_) | Io::Open(_) => false,
+            Io::Dialing(connecting) => match connecting.as_mut().poll(cx) {
+                Poll::Pending => false,
+                Poll::Ready(Ok(stream)) => {
+                    self.io = Io::Open(stream);
+                    true
+                }
+                Poll::Ready(Err(error)) => {
+                    tracing::debug!(link = self.link.key, target = ?self.link.target, %error, "not connected");
+                    self.lose(now);
+                    true
+                }
+            },
+        }
+    }
+
+    fn lose(&mut self, now: Now) {
+        self.io = Io::Waiting(Instant::FAR_FUTURE);
+        lock(&self.link.state).machine.handle_closed(now);
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        let Io::Open(stream) = &mut self.io else { return false };
+        let mut state = lock(&self.link.state);
+        match stream.poll_read(cx, state.machine.recv_buffer()) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(len)) if len > 0 => {
+                state.machine.handle_received(now, len);
+                true
+            }
+            Poll::Ready(end) => {
+                drop(state);
+                if let Err(error) = end {
+                    tracing::debug!(link = self.link.key, %error, "reading failed");
+                }
+                self.lose(now);
+                true
+            }
+        }
+    }
+
+    /// Takes everything the machine has to say under one lock, then acts on it under none.
+    fn take_events(&mut self, now: Now) -> bool {
+        {
+            let mut state = lock(&self.link.state);
+            while let Some(event) = state.machine.poll_event() {
+                match event {
+                    Event::Response { call, result } => self.wakers.extend(state.calls.end(call, result)),
+                    event => self.events.push(event),
+                }
+                state.used_at = now.mono;
+            }
+        }
+        let has_any = !self.events.is_empty() || !self.wakers.is_empty();
+        self.wakers.drain(..).for_each(Waker::wake);
+        let mut events = std::mem::take(&mut self.events);
+        for event in events.drain(..) {
+            self.handle_event(now, event);
+        }
+        self.events = events;
+        if !self.replies.is_empty() {
+            let mut state = lock(&self.link.state);
+            for (id, result) in self.replies.drain(..) {
+                if let Err(error) = state.machine.respond(now, id, result) {
+                    tracing::debug!(link = self.link.key, %error, "an answer was not sent");
+                }
+            }
+        }
+        has_any
+    }
+
+    fn handle_event(&mut self, now: Now, event: Event) {
+        match event {
+            Event::Connected(hello) => self.connected(now, hello),
+            Event::Request { id, service, method, fingerprint, headers, deadline, stamp, body } => {
+                let call = Incoming { service: &service, method: &method, fingerprint };
+                self.dispatch(Some(id), call, Given { deadline, headers, stamp }, body);
+            }
+            Event::OneWay { service, method, fingerprint, headers, deadline, stamp, body } => {
+                let call = Incoming { service: &service, method: &method, fingerprint };
+                self.dispatch(None, call, Given { deadline, headers, stamp }, body);
+            }
+            Event::Cancelled(id) => {
+                if let Some(Some((running_id, running))) = self.running.get(id.slot())
+                    && *running_id == id
+                {
+                    running.cancel();
+                    self.running[id.slot()] = None;
+                }
+            }
+            // Taken where the machine is locked.
+            Event::Response { .. } => {}
+            Event::Gossip(frame) => {
+                if let Some(peer) = self.link.peer() {
+                    self.shared
+                        .post_gossip(StreamPeer { id: peer.id, epoch: peer.epoch, addr: peer.addr }, frame);
+                }
+            }
+            // The machine goes away too, by itself.
+            Event::GoAway => self.link.retire(),
+            Event::Closed(reason) => self.ended = Some(reason),
+        }
+    }
+
+    fn connected(&mut self, now: Now, hello: PeerHello) {
+        tracing::debug!(link = self.link.key, peer = %hello.id, epoch = %hello.epoch, addr = %hello.addr, "connected");
+        if self.link.peer.set(hello).is_err() {
+            return;
+        }
+        if self.shared.links.connected(&self.shared, &self.link, now) == Verdict::Close {
+            self.lose(now);
+        }
+    }
+
+    /// Polls the handler once, here: most are done then, and their answers ride on the next write.
+    fn dispatch(&mut self, id: Option<InboundId>, incoming: Incoming<'_>, given: Given, body: Bytes) {
+        let Some(peer) = self.link.peer() else { return };
+        self.shared.counters.calls_in.add(1);
+        let caller = Caller { id: peer.id, epoch: peer.epoch, addr: peer.addr };
+        let cx = context::Context::new(self.shared.clone(), caller, given);
+        let result = match self.shared.registry.begin(incoming, cx, body) {
+            Err(status) => Err(status),
+            // A handler that waits is polled again as soon as it is a task, and registers that task's waker then: this
+            // poll's waker is never needed, and waking the connection with it would be for nothing.
+            Ok(mut answer) => match Pin::new(&mut answer).poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(result) => result,
+                Poll::Pending => return self.keep_running(id, answer),
+            },
+        };
+        match id {
+            Some(id) => self.replies.push((id, result)),
+            None => {
+                if let Err(status) = result {
+                    tracing::debug!(link = self.link.key, %status, "a one-way message failed");
+                }
+            }
+        }
+    }
+
+    fn keep_running(&mut self, id: Option<InboundId>, answer: Answer) {
+        let Some(id) = id else {
+            // The only holder of a handler that has ended is this list.
+            self.one_ways.retain(|running| Arc::strong_count(running) > 1);
+            if self.one_ways.len() < ONE_WAYS_MAX {
+                self.one_ways.push(HandlerTask::spawn(&self.shared, &self.link, None, answer));
+            } else {
+                tracing::debug!(
+                    link = self.link.key,
+                    "a one-way message was dropped: too many are being handled"
+                );
+            }
+            return;
+        };
+        let running = HandlerTask::spawn(&self.shared, &self.link, Some(id), answer);
+        if self.running.len() <= id.slot() {
+            self.running.resize_with(id.slot() + 1, || None);
+        }
+        self.running[id.slot()] = Some((id, running));
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        let Io::Open(stream) = &mut self.io else { return false };
+        if self.written == self.out.len() {
+            self.out.clear();
+            self.written = 0;
+            let mut state = lock(&self.link.state);
+            match state.machine.flush() {
+                Flush::Nothing => {
+                    state.is_gossip_unflushed = false;
+                    if state.has_peer_left {
+                        state.has_peer_left = false;
+                        state.machine.handle_peer_gone(now);
+                        return true;
+                    }
+                    self.out.shrink_to(IDLE_BUFFER_LEN);
+                    return false;
+                }
+                Flush::AfterTurn if self.turn != Turn::Done => {
+                    if self.turn == Turn::Idle {
+                        self.turn = Turn::Asked;
+                        cx.waker().wake_by_ref();
+                    }
+                    return false;
+                }
+                Flush::AfterTurn | Flush::Now => self.turn = Turn::Idle,
+            }
+            if state.machine.poll_transmit(now, &mut self.out) == 0 {
+                return false;
+            }
+        }
+        match stream.poll_write_vectored(cx, &[IoSlice::new(&self.out[self.written..])]) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(len)) if len > 0 => {
+                self.written += len;
+                true
+            }
+            Poll::Ready(end) => {
+                if let Err(error) = end {
+                    tracing::debug!(link = self.link.key, %error, "writing failed");
+                }
+                self.lose(now);
+                true
+            }
+        }
+    }
+
+    /// One timer for the machine's deadlines, the wait before a dial, and idleness.
+    fn tick(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        let deadline = {
+            let state = lock(&self.link.state);
+            self.deadline(&state)
+        };
+        if self.alarm.poll(cx, deadline).is_pending() {
+            return false;
+        }
+        let mut state = lock(&self.link.state);
+        state.machine.handle_timeout(now);
+        if self.link.idle_at(&state).is_some_and(|at| at <= now.mono) {
+            tracing::debug!(link = self.link.key, "closing, because it is idle");
+            self.link.retire();
+            state.used_at = now.mono;
+            state.machine.go_away(now);
+        }
+        true
+    }
+
+    fn deadline(&self, state: &State) -> Option<Instant> {
+        let dial_at = match &self.io {
+            Io::Waiting(until) => Some(*until),
+            _ => None,
+        };
+        [state.machine.poll_timeout(), self.link.idle_at(state), dial_at].into_iter().flatten().min()
+    }
+
+    /// What can still be written without waiting: a go-away when the node ends, the reason of a refusal when the peer does not fit.
+    fn farewell(&mut self, cx: &mut Context<'_>, now: Now) {
+        if self.ended.is_none() {
+            lock(&self.link.state).machine.go_away(now);
+        }
+        let Io::Open(stream) = &mut self.io else { return };
+        loop {
+            if self.written == self.out.len() {
+                self.out.clear();
+                self.written = 0;
+                if lock(&self.link.state).machine.poll_transmit(now, &mut self.out) == 0 {
+                    break;
+                }
+            }
+            match stream.poll_write_vectored(cx, &[IoSlice::new(&self.out[self.written..])]) {
+                Poll::Ready(Ok(len)) if len > 0 => self.written += len,
+                _ => break,
+            }
+        }
+        let _closed_or_not = stream.poll_close(cx);
+    }
+
+    /// Ends every call and handler, however the task ends: also when its runtime drops it.
+    fn finish(&mut self) {
+        if std::mem::replace(&mut self.has_finished, true) {
+            return;
+        }
+        let now = self.shared.runtime.now();
+        self.link.is_usable.store(false, Ordering::SeqCst);
+        let is_gossip_lost = {
+            let mut state = lock(&self.link.state);
+            state.machine.handle_closed(now);
+            while let Some(event) = state.machine.poll_event() {
+                match event {
+                    Event::Response { call, result } => self.wakers.extend(state.calls.end(call, result)),
+                    Event::Closed(reason) => self.ended = Some(reason),
+                    _ => {}
+                }
+            }
+            state.is_gossip_unflushed
+        };
+        self.shared.links.remove(&self.shared, &self.link, now);
+        self.wakers.drain(..).for_each(Waker::wake);
+        self.running.drain(..).flatten().for_each(|(_, running)| running.cancel());
+        self.shared.links.adopt(std::mem::take(&mut self.one_ways));
+        if is_gossip_lost && let Some(to) = self.link.destination() {
+            self.shared.post_failure(to);
+        }
+        self.report();
+    }
+
+    fn report(&self) {
+        let (link, peer) = (self.link.key, self.link.peer().map(|peer| peer.id.get()));
+        match &self.ended {
+            Some(
+                reason @ (CloseReason::ForeignCluster { .. }
+                | CloseReason::Version { .. }
+                | CloseReason::Format { .. }),
+            ) => tracing::warn!(link, target = ?self.link.target, %reason, "the peer does not fit"),
+            Some(reason) => tracing::debug!(link, ?peer, %reason, "connection closed"),
+            None => tracing::debug!(link, ?peer, "connection dropped"),
+        }
+    }
+}
+
+impl Future for LinkTask {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        this.link.bell.begin(cx.waker());
+        if this.turn == Turn::Asked {
+            this.turn = Turn::Done;
+        }
+        for _ in 0..TURNS_MAX {
+            let now = this.shared.runtime.now();
+            if this.shared.is_closed() {
+                this.farewell(cx, now);
+                this.finish();
+                return Poll::Ready(());
+            }
+            let mut has_progressed = this.establish(cx, now);
+            has_progressed |= this.read(cx, now);
+            has_progressed |= this.take_events(now);
+            if this.ended.is_some() {
+                this.farewell(cx, now);
+                this.finish();
+                return Poll::Ready(());
+            }
+            has_progressed |= this.write(cx, now);
+            has_progressed |= this.tick(cx, now);
+            if !has_progressed {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Drop for LinkTask {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}

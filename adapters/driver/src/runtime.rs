@@ -1,0 +1,168 @@
+//! The seam between chinwag and whatever runs it: [`Runtime`] and the sockets it gives out.
+//!
+//! ```text
+//!   node task, connection tasks, callers          (this crate: no clock, thread, socket or randomness of its own)
+//!        |  now  seed  spawn  timer  bind_udp  listen  connect  lookup
+//!   dyn Runtime      tokio | smol | async-std | the simulator
+//! ```
+//!
+//! Everything this crate learns about the outside world comes through one `Arc<dyn Runtime>`: the time, randomness (one
+//! seed), tasks, timers, sockets, names. Nothing else is asked of a runtime, so an adapter is one file, and a simulator
+//! can be one. The seam is crossed once per datagram or per batch of stream bytes, never per call.
+//!
+//! # What every implementation keeps to
+//!
+//! * **Wakers.** A `poll_*` that returns [`Poll::Pending`] has arranged for the waker of the *latest* such call to be woken
+//!   once progress is possible. Receiving and sending of one socket keep separate wakers (so do reading and writing
+//!   of one stream): a pending write does not forget a pending read. Spurious wake-ups are allowed. A waker may be
+//!   woken from any thread, but never from inside the `poll_*` call that was given it: chinwag calls them holding a lock.
+//! * **Non-blocking.** No method blocks its thread. `bind_udp`, `listen`, `connect` and `lookup` may suspend.
+//! * **Ending.** Dropping a socket closes it and frees its port before the drop returns. Dropping the future of
+//!   `connect` or `lookup` abandons the attempt. Dropping a [`Timer`] disarms it.
+//! * **Errors** are [`io::Error`]s. A socket that has returned an error may be polled again, and may fail again.
+//! * **No delay.** Streams have `TCP_NODELAY` on, those accepted as well as those dialled. (One side without it meets delayed
+//!   acknowledgements: 44 ms a call.)
+//! * **Tasks.** A spawned task runs until it returns. If it panics, it ends alone. Tasks may run in parallel.
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use chinwag_core::time::{Instant, Now};
+
+/// A future that owns what it needs and can be moved to another thread.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
+
+/// What chinwag asks of a runtime. The module documentation states the contract.
+pub trait Runtime: Send + Sync + 'static {
+    /// What time it is. `mono` never runs back and is the clock of [`Runtime::timer`]; its origin is the runtime's choice.
+    /// `wall` may step in either direction.
+    fn now(&self) -> Now;
+
+    /// A seed for one node's generator. Two calls give two seeds that have nothing to do with each other, except where a
+    /// simulator wants them to. It need not be secret.
+    fn seed(&self) -> u64;
+
+    /// Runs `task` to its end, beside the caller. It is polled first after this returns, never inside it.
+    fn spawn(&self, task: BoxFuture<()>);
+
+    /// A new timer, not armed.
+    fn timer(&self) -> Box<dyn Timer>;
+
+    /// A UDP socket bound to `addr`; port 0 is a free port of the runtime's choice.
+    ///
+    /// Fails with [`io::ErrorKind::AddrInUse`] when the port is taken.
+    fn bind_udp(&self, addr: SocketAddr) -> BoxFuture<io::Result<Box<dyn UdpSocket>>>;
+
+    /// A TCP listener bound to `addr`, as [`Runtime::bind_udp`]. A port just freed by another listener can be bound again
+    /// at once, even while connections of it linger (`SO_REUSEADDR` on Unix).
+    fn listen(&self, addr: SocketAddr) -> BoxFuture<io::Result<Box<dyn Listener>>>;
+
+    /// A TCP connection to `addr`. May take as long as it likes; chinwag bounds it.
+    fn connect(&self, addr: SocketAddr) -> BoxFuture<io::Result<Box<dyn Stream>>>;
+
+    /// The addresses of `name`, a `host:port` where host is a name or an address. Asked again at every try: an
+    /// implementation does not cache. No addresses is an error or an empty list; both mean the same.
+    fn lookup(&self, name: &str) -> BoxFuture<io::Result<Vec<SocketAddr>>>;
+}
+
+impl fmt::Debug for dyn Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Runtime")
+    }
+}
+
+/// The runtime that the surrounding code runs on, for [`Builder::start`](crate::Builder::start). Each adapter
+/// implements it for its own type, so that `Node::builder(..).start()` need not name a runtime.
+pub trait Ambient: Runtime {
+    /// The adapter's handle of a node.
+    type Node: From<crate::Node>;
+
+    /// The runtime the caller is on, or why there is none.
+    fn current() -> io::Result<Arc<dyn Runtime>>;
+}
+
+/// One deadline that can be moved.
+pub trait Timer: Send {
+    /// Arms the timer for `deadline`, earlier or later than before, or in the past. [`Instant::FAR_FUTURE`] disarms it. A
+    /// waker left by an earlier [`Timer::poll_expired`] need not survive this: poll again.
+    fn reset(&mut self, deadline: Instant);
+
+    /// Ready once [`Runtime::now`] has reached the deadline, and at every further call until the next reset. A timer may
+    /// be late; it is never early by the clock of `now`.
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// A bound UDP socket.
+pub trait UdpSocket: Send {
+    /// Takes one datagram into `buf` and gives its length and sender. What does not fit in `buf` is lost.
+    ///
+    /// An error concerns some earlier datagram (a port unreachable, say); the socket stays usable.
+    fn poll_recv_from(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<(usize, SocketAddr)>>;
+
+    /// Sends one datagram. Ready with `Ok` says that it was handed on, not that it arrived.
+    fn poll_send_to(&mut self, cx: &mut Context<'_>, datagram: &[u8], to: SocketAddr)
+    -> Poll<io::Result<()>>;
+
+    /// The address it is bound to, with the real port.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+/// A listening TCP socket.
+pub trait Listener: Send {
+    /// Takes one connection. An error concerns that connection, or means that the process is out of descriptors; the
+    /// caller waits a little before it tries again.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Box<dyn Stream>>>;
+
+    /// The address it is bound to, with the real port.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+/// A connected byte stream: ordered, reliable, full duplex. One task owns it and polls both directions.
+pub trait Stream: Send {
+    /// Puts bytes at the front of `buf`, which is not empty, and says how many. Zero is the end of the stream.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// Takes bytes from the front of `bufs`, in order, and says how many: at least one, unless all of `bufs` are empty.
+    /// What is taken is on its way: there is no separate flush.
+    fn poll_write_vectored(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
+
+    /// Ends the sending direction, after what was written. Ready once that is handed on.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// The other end.
+    fn peer_addr(&self) -> io::Result<SocketAddr>;
+}
+
+/// A [`Timer`] that is reset only when its deadline moves: most turns of a task leave it where it was.
+pub(crate) struct Alarm {
+    timer: Box<dyn Timer>,
+    deadline: Instant,
+}
+
+impl Alarm {
+    pub(crate) fn new(runtime: &dyn Runtime) -> Self {
+        Self { timer: runtime.timer(), deadline: Instant::FAR_FUTURE }
+    }
+
+    /// Ready once `deadline` is reached; `None` is never.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
+        let deadline = deadline.unwrap_or(Instant::FAR_FUTURE);
+        if deadline != self.deadline {
+            self.deadline = deadline;
+            self.timer.reset(deadline);
+        }
+        if deadline == Instant::FAR_FUTURE {
+            return Poll::Pending;
+        }
+        self.timer.poll_expired(cx)
+    }
+}
