@@ -88,7 +88,7 @@ impl Suspicions {
         true
     }
 
-    /// Gives every running suspicion `by` more time: the node itself was asleep for as long (§4.8).
+    /// Gives every running suspicion `by` more time: the node itself was asleep for as long (§4.4).
     pub(crate) fn extend_all(&mut self, by: Duration) {
         for (at, slot) in core::mem::take(&mut self.deadlines) {
             if let Some(suspicion) = self.running.get_mut(&slot) {
