@@ -237,7 +237,7 @@ impl NodeTask {
             }
             Event::Updated(member) => tracing::debug!(%local, id = %member.id, "updated"),
             Event::Conflict { id, addr } => {
-                tracing::error!(%local, %id, %addr, "two live nodes claim one id")
+                tracing::error!(%local, %id, %addr, "two live nodes claim one id");
             }
             Event::Isolated => tracing::warn!(%local, "the last other member is gone"),
             Event::ForeignCluster { from } => {

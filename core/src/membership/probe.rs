@@ -221,12 +221,6 @@ impl Membership {
         }
         drawn
     }
-
-    /// Time since the round began, for tests and traces.
-    #[cfg(test)]
-    pub(crate) fn probe_target(&self) -> Option<NodeId> {
-        (self.probe.phase != Phase::Idle).then_some(self.probe.target.id)
-    }
 }
 
 fn whole_millis(duration: Duration) -> u32 {

@@ -160,7 +160,7 @@ impl Membership {
             match self.rumors.get(at) {
                 Some(Rumor::Member(slot)) => self.write_record(*slot, now.mono, false, buf),
                 Some(Rumor::Broadcast { origin, seq, payload }) => {
-                    encode::broadcast(buf, *origin, *seq, payload)
+                    encode::broadcast(buf, *origin, *seq, payload);
                 }
                 None => debug_assert!(false, "entries in the lists are taken"),
             }

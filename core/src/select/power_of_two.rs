@@ -35,7 +35,8 @@ impl PowerOfTwo {
         let cut = if count == 1 { 0 } else { below(self.draw(), len).0 };
         let member = |at: usize| members.start + if at + cut >= len { at + cut - len } else { at + cut };
         // Part sizes differ by one at most: the first `longer` parts have one more.
-        let (size, longer) = (len / count, len % count);
+        // Most calls want one, and a division costs as much as the rest of a draw.
+        let (size, longer) = if count == 1 { (len, 0) } else { (len / count, len % count) };
         let mut start = 0;
         for part in 0..count {
             let size = size + usize::from(part < longer);

@@ -19,7 +19,7 @@ use crate::rng::mix;
 /// [`NodeSelector::select`] never selects the local node, so a node that is itself high in rank gets the next one
 /// instead. Who holds a key, the local node included and the same everywhere, is [`Rendezvous::owners`].
 ///
-/// Costs a hash per member: 1.5 ns each, whatever the level.
+/// Costs a hash per member, about 2 ns each, whatever the level: the one selector whose price grows with the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rendezvous {
     /// The key's hash, finalised.

@@ -27,6 +27,7 @@ impl NodeSelector for Spread {
             Consistency::One => 1,
             Consistency::Two => 2,
             Consistency::Three => 3,
+            Consistency::None => return Ok(()),
             _ => {
                 majority(on, level, out);
                 return Ok(());

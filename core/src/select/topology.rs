@@ -253,6 +253,9 @@ impl Topology {
     /// Adds `count` members of `pool`, spread over its data centres as evenly as their sizes allow: as if each gave
     /// one in turn until it has no more. `count` is at most the size of the pool.
     pub(super) fn take_evenly(&self, pool: Pool, count: usize, out: &mut Picks) {
+        if count == 0 {
+            return;
+        }
         let count = u32_of(count);
         let lens = || self.pool(pool).map(|zone| self.zones[zone].len);
         // The most rounds in which every data centre that still has a member gives one, by halving.

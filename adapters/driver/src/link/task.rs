@@ -276,6 +276,8 @@ impl LinkTask {
             self.written = 0;
             let mut state = lock(&self.link.state);
             match state.machine.flush() {
+                // What waits for the peer's hello is queued, and not to be written yet.
+                Flush::Nothing if state.machine.queued_len() > 0 => return false,
                 Flush::Nothing => {
                     state.is_gossip_unflushed = false;
                     if state.has_peer_left {

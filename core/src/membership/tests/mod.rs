@@ -3,5 +3,8 @@
 extern crate std;
 
 mod cluster;
+mod defects;
+mod forge;
 mod net;
+mod rules;
 mod scale;

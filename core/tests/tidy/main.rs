@@ -1,0 +1,113 @@
+//! The repository keeps to its own rules: sizes as a ratchet (`docs/architecture.md`), no unfinished code, no ignored test, `unsafe`
+//! in one audited file, and no citation of a rule that `docs/protocol.md` does not have.
+//!
+//! Not checked here: what rustfmt, clippy and rustdoc check. `.ci/run` runs those.
+
+mod protocol;
+mod ratchet;
+mod source;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ratchet::Allowances;
+use source::Source;
+
+/// Lines of one file, its tests aside, at most: what one can hold in mind, one noun with its parts.
+const FILE_LINES_MAX: usize = 500;
+/// Lines of one function at most, from `fn` to its last brace: what one sees at a glance.
+const FUNCTION_LINES_MAX: usize = 70;
+/// The one file that may say `unsafe`.
+const UNSAFE_HOME: &str = "adapters/driver/src/view.rs";
+/// What is over a limit, and by how much it may stay so. It only ever shrinks.
+const ALLOWANCES: &str = "core/tests/tidy/allowances.txt";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("core lies in the repository")
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every Rust file of the repository, by path from its root, sorted.
+fn sources() -> Vec<Source> {
+    let mut files = Vec::new();
+    walk(root(), &mut files);
+    files.sort();
+    assert!(files.len() > 50, "the walk found the repository: {} files", files.len());
+    let named = files.into_iter().map(|path| {
+        let name =
+            path.strip_prefix(root()).expect("walked from the root").to_string_lossy().replace('\\', "/");
+        Source::parse(&name, &read(&path))
+    });
+    named.collect()
+}
+
+fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let path = entry.expect("a readable folder").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() {
+            if name != "target" && !name.starts_with('.') {
+                walk(&path, files);
+            }
+        } else if name.ends_with(".rs") {
+            files.push(path);
+        }
+    }
+}
+
+fn assert_none(complaints: &[String]) {
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn sizes_only_shrink() {
+    let allowances = Allowances::parse(&read(&root().join(ALLOWANCES))).expect("the list is well-formed");
+    let mut sizes = Vec::new();
+    for source in sources() {
+        if !source.is_test {
+            sizes.push((source.name.clone(), source.lines, FILE_LINES_MAX));
+        }
+        sizes.extend(source.functions.into_iter().map(|(name, lines)| (name, lines, FUNCTION_LINES_MAX)));
+    }
+    assert_none(&allowances.complaints(&sizes));
+}
+
+#[test]
+fn nothing_is_unfinished_or_ignored() {
+    let complaints: Vec<String> = sources().into_iter().flat_map(|source| source.unfinished).collect();
+    assert_none(&complaints);
+}
+
+#[test]
+fn unsafe_has_one_home() {
+    let sources = sources();
+    assert!(sources.iter().any(|source| source.name == UNSAFE_HOME), "{UNSAFE_HOME} is where it was");
+    let strays = sources.into_iter().filter(|source| source.name != UNSAFE_HOME);
+    let complaints: Vec<String> = strays.flat_map(|source| source.unsafes).collect();
+    assert_none(&complaints);
+}
+
+#[test]
+fn every_cited_rule_exists() {
+    let rules = protocol::rules(&read(&root().join("docs/protocol.md")));
+    let mut files = Vec::new();
+    for folder in ["core/src", "adapters"] {
+        walk(&root().join(folder), &mut files);
+    }
+    files.sort();
+    let mut complaints = Vec::new();
+    let mut count = 0;
+    for path in &files {
+        for (line, cited) in protocol::citations(&read(path)) {
+            count += 1;
+            if !rules.contains(&cited) {
+                complaints.push(format!("{}:{line}: docs/protocol.md has no §{cited}", path.display()));
+            }
+        }
+    }
+    assert!(count > 50, "citations were found: {count}");
+    assert_none(&complaints);
+}
