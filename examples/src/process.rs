@@ -124,10 +124,21 @@ impl Agent {
         self.events.iter().any(|line| line["event"] == event && line["id"] == id)
     }
 
-    /// The first event that `is_wanted`, read already or not.
+    /// Reads until `condition` holds for all events so far.
     ///
     /// # Errors
     /// When the agent ends first, or prints what is not JSON.
+    pub async fn until(&mut self, condition: impl Fn(&[Value]) -> bool) -> io::Result<()> {
+        while !condition(&self.events) {
+            self.read().await?;
+        }
+        Ok(())
+    }
+
+    /// The first event that `is_wanted`, read already or not.
+    ///
+    /// # Errors
+    /// As [`Agent::until`].
     pub async fn event(&mut self, is_wanted: impl Fn(&Value) -> bool) -> io::Result<Value> {
         let mut checked = 0;
         loop {
@@ -142,7 +153,7 @@ impl Agent {
     /// `event` about the member `id`, in its run `epoch` or a later one.
     ///
     /// # Errors
-    /// As [`Agent::event`].
+    /// As [`Agent::until`].
     pub async fn reports(&mut self, event: &str, id: u64, epoch: u64) -> io::Result<Value> {
         let is_late_enough = |line: &Value| line["epoch"].as_u64().is_some_and(|at| at >= epoch);
         self.event(|line| line["event"] == event && line["id"] == id && is_late_enough(line)).await
@@ -152,7 +163,7 @@ impl Agent {
     /// command that was given up would be taken for the next one's.
     ///
     /// # Errors
-    /// As [`Agent::event`].
+    /// As [`Agent::until`].
     pub async fn ask(&mut self, command: &str) -> io::Result<Value> {
         let stdin = self.stdin.as_mut().ok_or_else(|| io::Error::other("stdin is closed"))?;
         stdin.write_all(format!("{command}\n").as_bytes()).await?;
@@ -163,6 +174,11 @@ impl Agent {
             }
             self.read().await?;
         }
+    }
+
+    /// Ends its stdin, and so the agent.
+    pub fn hang_up(&mut self) {
+        self.stdin = None;
     }
 
     /// Kills it at once (SIGKILL), and waits until it is gone.

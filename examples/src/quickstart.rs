@@ -212,10 +212,10 @@ impl Story<'_> {
         self.say("start", format_args!("agent {id} again, on {}", self.agents[2].addr()));
         for at in 0..2 {
             let joined = self.agents[at].reports("joined", id, epoch + 1).await?;
-            let later = joined["epoch"].as_u64().unwrap_or_default() - epoch;
+            let now = &joined["epoch"];
             self.say(
                 "joined",
-                format_args!("agent {} has reported agent {id}, its epoch {later} later", at + 1),
+                format_args!("agent {} has reported agent {id} in epoch {now}, past {epoch}", at + 1),
             );
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! What an agent can be asked on stdin: [`Command`], and [`serve`], which answers.
 
+use std::fmt;
 use std::future::pending;
 
 use chinwag_tokio::{Consistency, Member, Metadata, Node, NodeId, Timestamp};
@@ -120,7 +121,7 @@ async fn answer(node: &Node, command: &Command) -> Value {
         Command::Set { key, value } => set(node, key, value),
         Command::Broadcast(text) => match node.broadcast(text.as_bytes()) {
             Ok(()) => json!({ "reply": "broadcast", "bytes": text.len() }),
-            Err(error) => failure("broadcast", error.to_string()),
+            Err(error) => failure("broadcast", error),
         },
         Command::Now => {
             let now = node.clock().now();
@@ -129,13 +130,13 @@ async fn answer(node: &Node, command: &Command) -> Value {
         Command::Stats => stats(node),
         Command::Leave => match node.leave().await {
             Ok(report) => json!({ "reply": "leave", "acked": report.acked, "needed": report.needed }),
-            Err(error) => failure("leave", error.to_string()),
+            Err(error) => failure("leave", error),
         },
     }
 }
 
-fn failure(command: &str, reason: String) -> Value {
-    json!({ "reply": command, "error": reason })
+fn failure(command: &str, reason: impl fmt::Display) -> Value {
+    json!({ "reply": command, "error": reason.to_string() })
 }
 
 fn members(node: &Node) -> Value {
@@ -196,7 +197,7 @@ fn set(node: &Node, key: &str, value: &str) -> Value {
     let metadata = if value.is_empty() { Ok(metadata.without(key)) } else { metadata.with(key, value) };
     match metadata.and_then(|metadata| node.set_metadata(metadata.clone()).map(|()| metadata)) {
         Ok(metadata) => json!({ "reply": "set", "metadata": pairs(&metadata) }),
-        Err(error) => failure("set", error.to_string()),
+        Err(error) => failure("set", error),
     }
 }
 
