@@ -78,6 +78,7 @@ impl Membership {
         if is_live {
             let member = self.table.get(slot).member();
             self.tell(Event::Joined(member));
+            self.on_joined(now);
             self.spread_via(now, slot, via);
         }
         self.trim_tombstones();
@@ -239,9 +240,13 @@ impl Membership {
         let member = record.member();
         let was_gone = !known.state.is_live();
         if let Some(event) = transition(known, member) {
-            let is_back = was_gone && matches!(event, Event::Joined(_));
+            let is_joined = matches!(event, Event::Joined(_));
+            let is_back = was_gone && is_joined;
             let id = record.id;
             self.tell(event);
+            if is_joined {
+                self.on_joined(now);
+            }
             if is_back {
                 self.sync_soon_with(now, id);
             }
