@@ -109,12 +109,13 @@ impl Membership {
     }
 
     /// A member has come into the view. A node that was alone until now has no round to go on with, and its timer is as
-    /// old as its solitude: it must not look like one that the node slept through (§4.4).
+    /// old as its solitude: it must not look like one that the node slept through (§4.4). Nor has it exchanges (§4.7).
     pub(super) fn on_joined(&mut self, now: Now) {
         if self.live_count() == 1 && !self.leave.has_begun() {
             let first = now.mono + jitter(&mut self.rng, self.config.probe_interval);
             self.probe.abandon(first);
         }
+        self.start_syncing(now);
     }
 
     /// Pings the member in `slot`; a suspect is told that it is one.
