@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::membership::apply::Via;
 use crate::membership::outbox::{Body, Destination, Intent, Plane};
 use crate::membership::ring::Slot;
-use crate::membership::{Event, FOREIGN_MAX, Membership, State, StreamPeer};
+use crate::membership::{Event, FOREIGN_MAX, MESSAGE_LEN_MAX, Membership, State, StreamPeer};
 use crate::time::Now;
 use crate::wire::Reader;
 use crate::wire::datagram::{self, Header, HeaderError, Message, Next, Run};
@@ -118,6 +118,7 @@ impl Membership {
             Message::Ack { seq, subject } => self.on_ack(now, speaker, seq, subject),
             Message::Nack { seq, subject } => self.on_nack(speaker, seq, subject),
             Message::Broadcast { origin, seq, payload } => self.on_broadcast(now, origin, seq, payload),
+            Message::Payload(payload) if payload.len() > MESSAGE_LEN_MAX => self.stats.malformed += 1,
             Message::Payload(payload) => {
                 let payload = Bytes::copy_from_slice(payload);
                 self.tell(Event::Message { from: speaker.run.id, payload });
