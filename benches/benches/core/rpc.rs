@@ -21,7 +21,7 @@ pub(crate) fn benches(c: &mut Criterion, summary: &mut Summary) {
     let mut group = c.benchmark_group("rpc");
     for size in SIZES {
         let body = body(size);
-        let (mut pair, name) = (Pair::open(), "frame out: one-way, encode and poll");
+        let (mut pair, name) = (Pair::open(), "frame out, one-way");
         group.bench_function(BenchmarkId::new(name, size), |b| {
             b.iter(|| {
                 pair.out.clear();
@@ -31,7 +31,7 @@ pub(crate) fn benches(c: &mut Criterion, summary: &mut Summary) {
         });
         summary.measured(&format!("ns per RPC frame out, {size} bytes"), "rpc", name, size, 1, None);
 
-        let (mut pair, name) = (Pair::open(), "frame in: one-way, parse and take the event");
+        let (mut pair, name) = (Pair::open(), "frame in, one-way");
         // The second frame, since the first brings the method's name along.
         pair.one_way(&body);
         let frame = pair.one_way(&body);
