@@ -1,10 +1,21 @@
 //! `cargo bench -p chinwag-benches --bench core`: what the machines of core cost, a module to a group.
 
-use criterion::{criterion_group, criterion_main};
+#[path = "core/membership.rs"]
+mod membership;
+#[path = "core/rpc.rs"]
+mod rpc;
+#[path = "core/summary.rs"]
+mod summary;
 
-criterion_group!(clock_group, clock::benches);
-criterion_group!(select_group, select::benches);
-criterion_main!(clock_group, select_group);
+fn main() {
+    let (mut summary, mut criterion) = summary::Summary::with_criterion();
+    clock::benches(&mut criterion, &mut summary);
+    select::benches(&mut criterion, &mut summary);
+    membership::benches(&mut criterion, &mut summary);
+    rpc::benches(&mut criterion, &mut summary);
+    criterion.final_summary();
+    summary.print();
+}
 
 /// Nanoseconds per stamp with given time, beside the floor: a bare atomic addition.
 mod clock {
@@ -16,10 +27,12 @@ mod clock {
     use chinwag_core::time::WallTime;
     use criterion::Criterion;
 
+    use crate::summary::Summary;
+
     /// A day in 2026.
     const TODAY: WallTime = WallTime::from_nanos(1_790_000_000_000_000_000);
 
-    pub(super) fn benches(c: &mut Criterion) {
+    pub(super) fn benches(c: &mut Criterion, summary: &mut Summary) {
         let mut group = c.benchmark_group("clock");
         let floor = AtomicU64::new(0);
         group.bench_function("floor: AtomicU64 fetch_add", |b| {
@@ -51,6 +64,8 @@ mod clock {
             });
         });
         group.finish();
+        summary.measured_plain("ns per bare atomic add", "clock", "floor_ AtomicU64 fetch_add", None);
+        summary.measured_plain("ns per stamp, given time", "clock", "tick, given time", Some(3.0));
     }
 }
 
@@ -64,9 +79,11 @@ mod select {
     };
     use criterion::Criterion;
 
+    use crate::summary::Summary;
+
     const DATA_CENTERS: [&str; 10] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
 
-    pub(super) fn benches(c: &mut Criterion) {
+    pub(super) fn benches(c: &mut Criterion, summary: &mut Summary) {
         let members = (1..=1_000).zip(DATA_CENTERS.into_iter().cycle());
         let on = Topology::new(1, NodeId::new(1), "a", members.map(|(id, dc)| (NodeId::new(id), dc)));
         let mut group = c.benchmark_group("select");
@@ -82,6 +99,14 @@ mod select {
                     result
                 });
             });
+            let aim = match level {
+                Consistency::One => Some(10.0),
+                Consistency::Three => Some(25.0),
+                _ => None,
+            };
+            let id = format!("{name} {level:?}");
+            let aim = aim.filter(|_| name == "Spread");
+            summary.measured_plain(&format!("ns per selection, {id}"), "select", &id, aim);
         };
         for level in Consistency::EVERY {
             run("Spread", &Spread, level);

@@ -66,6 +66,9 @@ pub(crate) enum Body {
     Conflict { rival: Run, addr: SocketAddr },
 }
 
+/// Events whose memory is kept when all have been taken: what one datagram makes.
+const EVENTS_KEPT: usize = 64;
+
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     intents: VecDeque<Intent>,
@@ -106,6 +109,11 @@ impl Outbox {
         if self.lost > 0 {
             return Some(Event::Lost(core::mem::take(&mut self.lost)));
         }
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        // A burst, such as the table that a joiner gets, must not keep its memory for ever.
+        if self.events.is_empty() && self.events.capacity() > EVENTS_KEPT {
+            self.events = VecDeque::new();
+        }
+        event
     }
 }

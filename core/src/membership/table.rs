@@ -264,6 +264,10 @@ impl Table {
             versions: entry.versions,
         };
         let slot = self.free.pop().unwrap_or_else(|| {
+            // By an eighth, not by doubling: records are most of what a node holds, and half of them would be air.
+            if self.records.len() == self.records.capacity() {
+                self.records.reserve_exact(self.records.len() / 8 + 16);
+            }
             self.records.push(None);
             self.slots_end() - 1
         });

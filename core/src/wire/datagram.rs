@@ -136,6 +136,7 @@ pub(crate) enum Next<'a> {
 }
 
 /// Takes the next message off `reader`.
+#[inline]
 pub(crate) fn next<'a>(reader: &mut Reader<'a>) -> Next<'a> {
     if reader.is_empty() {
         return Next::End;
@@ -147,6 +148,7 @@ pub(crate) fn next<'a>(reader: &mut Reader<'a>) -> Next<'a> {
     decode(kind, &mut Reader::new(body)).map_or(Next::Malformed, Next::Message)
 }
 
+#[inline]
 fn split<'a>(reader: &mut Reader<'a>) -> Option<(u8, &'a [u8])> {
     let kind = reader.u8()?;
     let len = reader.u16()?;
@@ -154,6 +156,7 @@ fn split<'a>(reader: &mut Reader<'a>) -> Option<(u8, &'a [u8])> {
 }
 
 /// Reads the body of a known kind; bytes after its fields belong to later versions.
+#[inline]
 fn decode<'a>(kind: u8, body: &mut Reader<'a>) -> Option<Message<'a>> {
     Some(match kind {
         kind::PING => Message::Ping { seq: body.u32()?, target: run(body)? },

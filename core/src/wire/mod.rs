@@ -36,12 +36,14 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `len` bytes.
+    #[inline]
     pub fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(len)?;
         self.rest = rest;
         Some(taken)
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (taken, rest) = self.rest.split_first_chunk::<N>()?;
         self.rest = rest;
@@ -49,32 +51,38 @@ impl<'a> Reader<'a> {
     }
 
     /// One byte.
+    #[inline]
     pub fn u8(&mut self) -> Option<u8> {
         self.array::<1>().map(|[byte]| byte)
     }
 
     /// Two bytes.
+    #[inline]
     pub fn u16(&mut self) -> Option<u16> {
         self.array().map(u16::from_le_bytes)
     }
 
     /// Four bytes.
+    #[inline]
     pub fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
     }
 
     /// Six bytes: a 48-bit integer.
+    #[inline]
     pub fn u48(&mut self) -> Option<u64> {
         self.array().map(|[a, b, c, d, e, f]| u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
     }
 
     /// Eight bytes.
+    #[inline]
     pub fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
     }
 
     /// A LEB128 integer of at most 32 bits, in its shortest form: longer forms are refused, so that a value has one
     /// encoding (§2.1).
+    #[inline]
     pub fn varint(&mut self) -> Option<u32> {
         let mut value = 0u64;
         for shift in [0, 7, 14, 21, 28] {
@@ -89,12 +97,14 @@ impl<'a> Reader<'a> {
     }
 
     /// A length (varint) and that many bytes.
+    #[inline]
     pub fn slice(&mut self) -> Option<&'a [u8]> {
         let len = self.varint()? as usize;
         self.take(len)
     }
 
     /// A tag byte (4 or 6), the address, and the port.
+    #[inline]
     pub fn addr(&mut self) -> Option<SocketAddr> {
         let ip = match self.u8()? {
             4 => IpAddr::V4(Ipv4Addr::from(self.array::<4>()?)),

@@ -77,6 +77,7 @@ impl<'a> Update<'a> {
     }
 
     /// Reads a claim; what follows it in its message belongs to later versions and is left alone.
+    #[inline]
     pub(crate) fn decode(reader: &mut Reader<'a>) -> Option<Self> {
         let flags = reader.u8()?;
         let state = match flags & STATE_BITS {
@@ -109,6 +110,7 @@ impl<'a> Update<'a> {
 }
 
 impl<'a> Details<'a> {
+    #[inline]
     fn decode(reader: &mut Reader<'a>, flags: u8, claimed: Incarnation) -> Option<Self> {
         let incarnation =
             if flags & DETAILS_ARE_OLDER != 0 { Incarnation::new(reader.varint()?) } else { claimed };

@@ -141,20 +141,29 @@ async fn the_end_of_stdin_ends_nothing_but_a_tethered_agent() {
 }
 
 #[tokio::test]
-async fn strangers_and_doubles_are_reported() {
+async fn two_that_claim_one_id_are_told_so() {
     let mut cluster = Cluster::of(1).await;
     let seed = [cluster[0].addr().to_owned()];
-    cluster.start_with(2, ANY_PORT, &seed, &["--cluster", "another"]).await;
-    let foreign = within("it is noticed", cluster[0].event(|event| event["event"] == "foreign")).await;
-    assert_eq!(foreign["addr"], cluster[1].addr());
-
     cluster.start(1, ANY_PORT, &seed).await;
-    let addrs = [cluster[2].addr().to_owned(), seed[0].clone()];
-    for (at, addr) in [0, 2].into_iter().zip(addrs) {
+    let addrs = [cluster[1].addr().to_owned(), seed[0].clone()];
+    for (at, other) in addrs.into_iter().enumerate() {
         let conflict = within("it is noticed", cluster[at].event(|event| event["event"] == "conflict")).await;
-        assert_eq!((&conflict["id"], conflict["addr"].as_str()), (&json!(1), Some(addr.as_str())));
+        assert_eq!((&conflict["id"], conflict["addr"].as_str()), (&json!(1), Some(other.as_str())));
     }
-    assert!(!cluster[0].has_reported("joined", 2), "clusters stay apart");
+}
+
+#[tokio::test]
+async fn clusters_of_other_names_stay_apart() {
+    let mut cluster = Cluster::of(1).await;
+    let mut seeds = vec![cluster[0].addr().to_owned()];
+    let stranger = cluster.start_with(2, ANY_PORT, &seeds, &["--cluster", "another"]).await;
+    seeds.insert(0, stranger.addr().to_owned());
+    let epoch = cluster.start(3, ANY_PORT, &seeds).await.epoch();
+    within("it joins", cluster[0].reports("joined", 3, epoch)).await;
+    assert_eq!(ask(&mut cluster[1], "members").await["members"], json!([]));
+    for at in [0, 2] {
+        assert_eq!(ask(&mut cluster[at], "call 2 hello").await["text"], Value::Null, "it is not known");
+    }
 }
 
 #[tokio::test]

@@ -58,6 +58,15 @@ fn foreign_clusters_are_not_heard() {
     let reports =
         net.hosts[0].events.iter().filter(|(_, event)| matches!(event, Event::ForeignCluster { .. }));
     assert_eq!(reports.count(), 1);
+    // A stream's hello tells the name; the port of a dialler is new every time.
+    let (one, other) = (addr(50), addr(51));
+    for from in [one, other] {
+        net.with(0, |machine, _| machine.handle_foreign_hello(from, "another"));
+    }
+    let named = net.hosts[0].events.iter().filter(|(_, event)| {
+        matches!(event, Event::ForeignCluster { cluster: Some(name), .. } if **name == *"another")
+    });
+    assert_eq!(named.count(), 1);
 }
 
 /// §2.2, §2.3: what cannot be heard is counted by reason and changes nothing.

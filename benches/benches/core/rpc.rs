@@ -1,0 +1,154 @@
+//! Connections: what a frame costs on its way out and on its way in, and what a whole call costs both machines.
+
+use std::cell::RefCell;
+use std::hint::black_box;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chinwag_core::clock::{DRIFT_MAX_DEFAULT, SharedHlc};
+use chinwag_core::id::{Epoch, NodeId};
+use chinwag_core::rpc::{Config, Connection, Event, Fingerprint, Headers, Hello, Request, Side};
+use chinwag_core::time::{Instant, Now, WallTime};
+use criterion::{BenchmarkId, Criterion};
+
+use crate::summary::Summary;
+
+const SIZES: [u64; 2] = [32, 1_024];
+/// A day in 2026.
+const NOW: Now = Now { mono: Instant::from_nanos(5), wall: WallTime::from_nanos(1_790_000_000_000_000_000) };
+
+pub(crate) fn benches(c: &mut Criterion, summary: &mut Summary) {
+    let mut group = c.benchmark_group("rpc");
+    for size in SIZES {
+        let body = body(size);
+        let (mut pair, name) = (Pair::open(), "frame out, one-way");
+        group.bench_function(BenchmarkId::new(name, size), |b| {
+            b.iter(|| {
+                pair.out.clear();
+                pair.dialer.one_way(NOW, request(&body)).expect("there is room");
+                black_box(pair.dialer.poll_transmit(NOW, &mut pair.out))
+            });
+        });
+        summary.measured(&format!("ns per RPC frame out, {size} bytes"), "rpc", name, size, 1, None);
+
+        let (mut pair, name) = (Pair::open(), "frame in, one-way");
+        // The second frame, since the first brings the method's name along.
+        pair.one_way(&body);
+        let frame = pair.one_way(&body);
+        group.bench_function(BenchmarkId::new(name, size), |b| {
+            b.iter(|| {
+                receive(&mut pair.acceptor, black_box(&frame));
+                let event = pair.acceptor.poll_event();
+                debug_assert!(matches!(event, Some(Event::OneWay { .. })), "a frame is a message");
+                event
+            });
+        });
+        assert!(!pair.acceptor.is_closed(), "the frames were taken");
+        summary.measured(&format!("ns per RPC frame in, {size} bytes"), "rpc", name, size, 1, None);
+    }
+    for batch in [1, 64] {
+        let (pair, body, name) =
+            (RefCell::new(Pair::open()), body(32), "call of 32 bytes, both machines, in batches of");
+        group.bench_function(BenchmarkId::new(name, batch), |b| {
+            b.iter(|| pair.borrow_mut().calls(batch, &body))
+        });
+        summary.measured(
+            &format!("ns per call, both machines, batches of {batch}"),
+            "rpc",
+            name,
+            batch,
+            batch,
+            None,
+        );
+    }
+    group.finish();
+}
+
+fn body(size: u64) -> Bytes {
+    Bytes::from(vec![1; usize::try_from(size).expect("small")])
+}
+
+fn request(body: &Bytes) -> Request<'static> {
+    Request {
+        service: "kv",
+        method: "get",
+        fingerprint: Fingerprint::new(1),
+        headers: Headers::new(),
+        deadline: None,
+        body: body.clone(),
+    }
+}
+
+/// Two connections that have greeted each other.
+struct Pair {
+    dialer: Connection,
+    acceptor: Connection,
+    out: Vec<u8>,
+}
+
+impl Pair {
+    fn open() -> Self {
+        let connection = |side, id| {
+            let addr = "127.0.0.1:7000".parse().expect("an address");
+            let hello = Hello { cluster: "bench".into(), id: NodeId::new(id), epoch: Epoch::new(1), addr };
+            let clock = Arc::new(SharedHlc::new(DRIFT_MAX_DEFAULT));
+            Connection::new(side, Arc::new(Config::default()), hello, clock, NOW)
+        };
+        let (dialer, acceptor) = (connection(Side::Dialer, 1), connection(Side::Acceptor, 2));
+        let mut pair = Self { dialer, acceptor, out: Vec::new() };
+        carry(&mut pair.dialer, &mut pair.acceptor, &mut pair.out);
+        carry(&mut pair.acceptor, &mut pair.dialer, &mut pair.out);
+        assert!(matches!(pair.dialer.poll_event(), Some(Event::Connected(_))), "the hellos are accepted");
+        assert!(matches!(pair.acceptor.poll_event(), Some(Event::Connected(_))), "on both sides");
+        pair
+    }
+
+    /// The bytes of a one-way message, which the acceptor has read.
+    fn one_way(&mut self, body: &Bytes) -> Vec<u8> {
+        self.dialer.one_way(NOW, request(body)).expect("there is room");
+        let mut frame = Vec::new();
+        self.dialer.poll_transmit(NOW, &mut frame);
+        receive(&mut self.acceptor, &frame);
+        assert!(matches!(self.acceptor.poll_event(), Some(Event::OneWay { .. })), "it has come");
+        frame
+    }
+
+    /// `batch` calls go out together, are echoed together, and come back.
+    fn calls(&mut self, batch: u64, body: &Bytes) {
+        for _ in 0..batch {
+            self.dialer.request(NOW, request(body)).expect("a slot is free");
+        }
+        carry(&mut self.dialer, &mut self.acceptor, &mut self.out);
+        while let Some(event) = self.acceptor.poll_event() {
+            if let Event::Request { id, body, .. } = event {
+                self.acceptor.respond(NOW, id, Ok(body)).expect("the call is open");
+            }
+        }
+        carry(&mut self.acceptor, &mut self.dialer, &mut self.out);
+        let mut count = 0;
+        while let Some(event) = self.dialer.poll_event() {
+            count += u64::from(matches!(event, Event::Response { .. }));
+        }
+        assert_eq!(count, batch, "every call has ended");
+    }
+}
+
+fn carry(from: &mut Connection, to: &mut Connection, out: &mut Vec<u8>) {
+    loop {
+        out.clear();
+        if from.poll_transmit(NOW, out) == 0 {
+            return;
+        }
+        receive(to, out);
+    }
+}
+
+fn receive(connection: &mut Connection, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        let room = connection.recv_buffer();
+        let len = room.len().min(bytes.len());
+        room[..len].copy_from_slice(&bytes[..len]);
+        bytes = &bytes[len..];
+        connection.handle_received(NOW, len);
+    }
+}

@@ -1,0 +1,111 @@
+//! The figures of one run in one table, beside their aims.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use criterion::Criterion;
+use peak_alloc::PeakAlloc;
+
+/// Counts the bytes that are allocated.
+#[global_allocator]
+pub(crate) static ALLOCATED: PeakAlloc = PeakAlloc;
+
+enum Value {
+    Known(f64),
+    /// Criterion's samples, in the file it writes, divided.
+    Measured {
+        samples: PathBuf,
+        by: f64,
+    },
+}
+
+/// What is to be told at the end.
+pub(crate) struct Summary {
+    folder: PathBuf,
+    rows: Vec<(String, Value, Option<f64>)>,
+}
+
+impl Summary {
+    /// A summary of what criterion is going to measure, and the criterion for it: short measurements, all in a folder of its own.
+    pub(crate) fn with_criterion() -> (Self, Criterion) {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("criterion-core");
+        let millis = core::time::Duration::from_millis;
+        let criterion =
+            Criterion::default().sample_size(20).warm_up_time(millis(200)).measurement_time(millis(600));
+        let criterion = criterion.without_plots().output_directory(&folder).configure_from_args();
+        // What an earlier run has measured must not pass for this one's.
+        forget(&folder);
+        (Self { folder, rows: Vec::new() }, criterion)
+    }
+
+    /// A figure that is known.
+    pub(crate) fn add(&mut self, what: &str, value: f64, aim: Option<f64>) {
+        self.rows.push((what.into(), Value::Known(value), aim));
+    }
+
+    /// The figure of the bench `name` with parameter `of` in `group`, divided by `by`.
+    pub(crate) fn measured(
+        &mut self,
+        what: &str,
+        group: &str,
+        name: &str,
+        of: u64,
+        by: u64,
+        aim: Option<f64>,
+    ) {
+        let folder = self.folder.join(group).join(name).join(of.to_string());
+        self.measured_in(what, &folder, by, aim);
+    }
+
+    /// The figure of the bench `name` in `group`.
+    pub(crate) fn measured_plain(&mut self, what: &str, group: &str, name: &str, aim: Option<f64>) {
+        self.measured_in(what, &self.folder.join(group).join(name), 1, aim);
+    }
+
+    fn measured_in(&mut self, what: &str, folder: &Path, by: u64, aim: Option<f64>) {
+        let samples = folder.join("new/sample.json");
+        self.rows.push((what.into(), Value::Measured { samples, by: by as f64 }, aim));
+    }
+
+    /// Prints every figure that this run has: the fastest sample, which a busy machine disturbs least, and the median.
+    /// The fastest is what the aim is for.
+    #[expect(clippy::print_stdout, reason = "a bench prints what it found")]
+    pub(crate) fn print(&self) {
+        println!("{:<64} {:>10} {:>10}  aim", "figure", "fastest", "median");
+        for (what, value, aim) in &self.rows {
+            let (fastest, median) = match value {
+                Value::Known(value) => (*value, *value),
+                Value::Measured { samples, by } => match per_iteration(samples) {
+                    Some(times) => (times[0] / by, times[times.len() / 2] / by),
+                    None => continue,
+                },
+            };
+            let aim = aim.map_or(String::new(), |aim| {
+                format!("<= {aim}{}", if fastest <= aim { "" } else { "  MISSED" })
+            });
+            println!("{what:<64} {fastest:>10.1} {median:>10.1}  {aim}");
+        }
+    }
+}
+
+/// Nanoseconds an iteration of each sample, ascending; not empty.
+fn per_iteration(samples: &Path) -> Option<Vec<f64>> {
+    let samples: serde_json::Value = serde_json::from_slice(&fs::read(samples).ok()?).ok()?;
+    let numbers = |key: &str| Some(samples[key].as_array()?.iter().filter_map(serde_json::Value::as_f64));
+    let mut times: Vec<f64> =
+        numbers("times")?.zip(numbers("iters")?).map(|(time, iters)| time / iters).collect();
+    times.sort_by(f64::total_cmp);
+    (!times.is_empty()).then_some(times)
+}
+
+/// Deletes every `new` under `folder`; criterion keeps its `base` to compare with.
+fn forget(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() && path.ends_with("new") {
+            let _ = fs::remove_dir_all(&path);
+        } else if path.is_dir() {
+            forget(&path);
+        }
+    }
+}
