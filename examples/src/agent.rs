@@ -23,7 +23,7 @@
 //! | `joined`, `suspected`, `recovered`, `died`, `left`, `updated` | `id`, `epoch`, `incarnation`, `addr`, `data_center`: the member as it is after the change |
 //! | `conflict` | `id`, and the `addr` of the other claimant |
 //! | `isolated` | |
-//! | `foreign` | `addr`: a node of another cluster talks to this one |
+//! | `foreign` | `addr`, `cluster`: a node of another cluster talks to this one, or was talked to; a null name was not told |
 //! | `lost` | `count`: events shed because nobody read stdout |
 //! | `broadcast`, `message` | `from`, `text` |
 //!

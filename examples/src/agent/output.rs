@@ -68,7 +68,9 @@ pub(super) async fn report(mut watch: Watch, output: Arc<Output>) {
             Event::Updated(member) => ("updated", member_event(&member)),
             Event::Conflict { id, addr } => ("conflict", json!({ "id": id.get(), "addr": addr.to_string() })),
             Event::Isolated => ("isolated", json!({})),
-            Event::ForeignCluster { from } => ("foreign", json!({ "addr": from.to_string() })),
+            Event::ForeignCluster { from, cluster } => {
+                ("foreign", json!({ "addr": from.to_string(), "cluster": cluster.as_deref() }))
+            }
             Event::Lost(count) => ("lost", json!({ "count": count })),
             Event::Broadcast { from, payload } => {
                 ("broadcast", json!({ "from": from.get(), "text": String::from_utf8_lossy(&payload) }))

@@ -160,6 +160,10 @@ async fn clusters_of_other_names_stay_apart() {
     seeds.insert(0, stranger.addr().to_owned());
     let epoch = cluster.start(3, ANY_PORT, &seeds).await.epoch();
     within("it joins", cluster[0].reports("joined", 3, epoch)).await;
+    for (at, name) in [(0, "another"), (1, "chinwag")] {
+        let is_foreign = |event: &Value| event["event"] == "foreign" && event["cluster"] == name;
+        within("they notice each other", cluster[at].event(is_foreign)).await;
+    }
     assert_eq!(ask(&mut cluster[1], "members").await["members"], json!([]));
     for at in [0, 2] {
         assert_eq!(ask(&mut cluster[at], "call 2 hello").await["text"], Value::Null, "it is not known");
