@@ -5,6 +5,7 @@ extern crate std;
 mod cluster;
 mod defects;
 mod forge;
+mod found;
 mod net;
 mod rules;
 mod scale;
