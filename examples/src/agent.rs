@@ -73,7 +73,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(args) => args,
         Err(exit) => return exit,
     };
-    let runtime = match tokio::runtime::Runtime::new() {
+    // One thread is plenty for one node, and what the node does waits for `run` to wait: it can watch from the first event on.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("cannot start a runtime: {error}")),
     };
@@ -98,8 +99,10 @@ async fn run(args: Args, started: Instant) -> Result<(), String> {
     let output = Arc::new(Output::new(args.json, started));
     let is_tethered = args.tethered;
     let node = start(args).await?;
+    // Before anything is awaited: conflicts and broadcasts are in no view, and told but once.
+    let watch = node.watch();
     output.listening(&node).await;
-    let events = tokio::spawn(output::report(node.watch(), output.clone()));
+    let events = tokio::spawn(output::report(watch, output.clone()));
 
     let ended = tokio::select! {
         ended = commands::serve(&node, &output, is_tethered) => ended,
