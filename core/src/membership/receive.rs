@@ -119,6 +119,8 @@ impl Membership {
             Message::Nack { seq, subject } => self.on_nack(speaker, seq, subject),
             Message::Broadcast { origin, seq, payload } => self.on_broadcast(now, origin, seq, payload),
             Message::Payload(payload) if payload.len() > MESSAGE_LEN_MAX => self.stats.malformed += 1,
+            // The user is told who sent it, so it must have come from there, as far as can be known without keys.
+            Message::Payload(_) if speaker.slot.is_none() || !speaker.is_proven => self.stats.misdirected += 1,
             Message::Payload(payload) => {
                 let payload = Bytes::copy_from_slice(payload);
                 self.tell(Event::Message { from: speaker.run.id, payload });
