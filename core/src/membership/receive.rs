@@ -82,11 +82,12 @@ impl Membership {
         let lives = self.table.local().rank().life();
         let mut is_accused = false;
         loop {
+            if let Some(update) = datagram::next_update(reader) {
+                is_accused |= update.id == self.local_id() && update.state != State::Alive;
+                self.apply(now, &update, via);
+                continue;
+            }
             match datagram::next(reader) {
-                Next::Message(Message::Update(update)) => {
-                    is_accused |= update.id == self.local_id() && update.state != State::Alive;
-                    self.apply(now, &update, via);
-                }
                 Next::Message(Message::SyncChunk { exchange, is_reply, is_last, mask }) => {
                     via = self.on_sync_chunk(now, speaker, exchange, is_reply, is_last, mask);
                 }
@@ -127,7 +128,7 @@ impl Membership {
             Message::Leave { seq } => self.on_leave(speaker, seq),
             Message::Conflict { rival, addr } => self.on_conflict(rival, addr),
             Message::Update(_) | Message::SyncChunk { .. } | Message::SyncBusy { .. } => {
-                unreachable!("read_messages takes these itself")
+                unreachable!("read_messages takes these itself, and updates before them")
             }
         }
     }
