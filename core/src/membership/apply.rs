@@ -152,6 +152,7 @@ impl Membership {
 
     /// The metadata of `details`, unless they are broken or put a known run at another address: a run keeps its
     /// address, so that is somebody else under the same id (§4.9, R4).
+    #[inline]
     fn sound_details(&mut self, slot: Slot, epoch: Epoch, details: &Details<'_>) -> Option<Metadata> {
         let record = self.table.get(slot);
         let (id, was) = (record.id, record.addr());
@@ -360,6 +361,7 @@ fn rank(update: &Update<'_>) -> Rank {
 }
 
 /// Sets the rank, and the details if they are newer than what stands there.
+#[inline]
 fn adopt(record: &mut Record, claim: Rank, details: Option<(&Details<'_>, Metadata)>) {
     if let Some((details, metadata)) = details
         && (claim.epoch > record.epoch || details.incarnation >= record.details)
