@@ -1,4 +1,57 @@
-//! chinwag's protocol as pure state machines.
+//! chinwag's protocol as pure state machines: bytes and time in, bytes and events out.
+//!
+//! ```text
+//!   membership::Membership   who is in the cluster, and alive        one a node
+//!   rpc::Connection          calls and gossip over one byte stream   one a stream
+//!   clock::SharedHlc         one causal clock for all of them        one a node
+//!   select                   which members to talk to                over an immutable Topology
+//!   wire                     what it all looks like as bytes
+//! ```
+//!
+//! There is no socket, clock, thread, task, global or OS randomness in here: `now` and `seed` are arguments
+//! ([`time::Now`]), and a driver moves the bytes. Every machine has four families of methods and no others: `handle_*` takes the
+//! world in, `poll_*` gives out what the machine wants, verbs are the user's commands, the rest are getters. Nothing that
+//! a peer sends makes a machine fail, hang, or grow past its limits.
+//!
+//! Two nodes that meet, with nothing but this crate:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//! use chinwag_core::clock::SharedHlc;
+//! use chinwag_core::id::{Epoch, NodeId};
+//! use chinwag_core::membership::{Config, Local, Membership, Metadata, StreamPeer};
+//! use chinwag_core::time::{Instant, Now, WallTime};
+//!
+//! let now = Now { mono: Instant::ZERO, wall: WallTime::from_nanos(1_700_000_000_000_000_000) };
+//! let node = |id, addr: &str| {
+//!     let local = Local { id: NodeId::new(id), epoch: Epoch::at(now.wall), addr: addr.parse().unwrap(), metadata: Metadata::new() };
+//!     Membership::new(Config::lan(), local, Arc::new(SharedHlc::new(Duration::from_millis(500))), id, now).unwrap()
+//! };
+//! let (mut a, mut b) = (node(1, "10.0.0.1:7000"), node(2, "10.0.0.2:7000"));
+//!
+//! a.join(now);
+//! a.handle_timeout(now);
+//! assert!(a.poll_lookup());
+//! a.handle_seeds(now, &[b.local().addr]);
+//!
+//! // What a driver does: carry payloads until nobody has any.
+//! let mut buf = Vec::new();
+//! loop {
+//!     let before = a.stats().streams_out + b.stats().streams_out;
+//!     while a.poll_transmit(now, &mut buf).is_some() {
+//!         b.handle_stream(now, StreamPeer { id: a.local().id, epoch: a.local().epoch, addr: a.local().addr }, &buf);
+//!     }
+//!     while b.poll_transmit(now, &mut buf).is_some() {
+//!         a.handle_stream(now, StreamPeer { id: b.local().id, epoch: b.local().epoch, addr: b.local().addr }, &buf);
+//!     }
+//!     if a.stats().streams_out + b.stats().streams_out == before { break }
+//! }
+//! assert_eq!(a.snapshot().members()[0].id, NodeId::new(2));
+//! assert_eq!(b.snapshot().members()[0].id, NodeId::new(1));
+//! ```
+//!
+//! What it is not: it does not encrypt yet, it keeps nothing on disk, and it decides nothing by majority.
 #![no_std]
 #![forbid(unsafe_code)]
 

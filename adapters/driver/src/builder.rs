@@ -158,8 +158,11 @@ impl<R> Builder<R> {
         let clock = Arc::new(SharedHlc::resume(self.clock_floor, self.drift_max));
         let local = Local { id: self.id, epoch: Epoch::at(now.wall), addr, metadata };
         let cluster = self.config.cluster.clone();
-        let machine =
+        let mut machine =
             Membership::new(self.config, local, clock.clone(), seed, now).map_err(StartError::Config)?;
+        if !self.seeds.is_empty() {
+            machine.join(now);
+        }
         let bound = sockets.addr;
         let shared = Shared::new(Parts {
             runtime,

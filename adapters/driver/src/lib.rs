@@ -17,13 +17,20 @@
 //! [`core`]; a runtime is behind [`runtime::Runtime`]. Programs add an adapter crate, such as `chinwag-tokio`, which
 //! re-exports this one and has a `Node::builder(..).start()` of its own:
 //!
-//! ```ignore
-//! use chinwag_tokio::{Consistency, Node};
+//! ```
+//! # use chinwag::{Consistency, Runtime};
+//! # use std::sync::Arc;
+//! # async fn example(runtime: Arc<dyn Runtime>) -> Result<(), Box<dyn std::error::Error>> {
+//! use chinwag::Node;
 //!
-//! let node = Node::builder(1, "127.0.0.1:8000".parse()?).cluster("demo").start().await?;
-//! node.add_service(Greeter)?;
+//! let node = Node::builder(1, "127.0.0.1:8000".parse()?)
+//!     .cluster("demo").data_center("eu-west").seeds(["127.0.0.1:8001"])
+//!     .start_on(runtime).await?;             // binds; joins in the background
 //! let peer = node.select(Consistency::One)?[0];
-//! let reply = node.client::<Greeter>(peer).call(&Hello { name: "Ada".into() }).await?;
+//! let stamp = node.clock().now();
+//! node.leave().await?;
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! Libraries of services and extensions depend on this crate alone, and run on every runtime, and in the simulator.

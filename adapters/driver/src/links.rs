@@ -198,8 +198,8 @@ impl Links {
             table.of_peer.remove(&(peer, link.key));
             if table.by_peer.get(&peer).is_some_and(|known| known.key == link.key) {
                 // A connection the peer dialled may be left, where this node's dial came to nothing.
-                let left = table.of_peer.range((peer, 0)..=(peer, u64::MAX)).map(|(_, link)| link);
-                match left.filter(|link| link.is_usable()).last().cloned() {
+                let mut left = table.of_peer.range((peer, 0)..=(peer, u64::MAX)).map(|(_, link)| link);
+                match left.rfind(|link| link.is_usable()).cloned() {
                     Some(link) => table.by_peer.insert(peer, link),
                     None => table.by_peer.remove(&peer),
                 };

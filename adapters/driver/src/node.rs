@@ -243,7 +243,7 @@ impl Node {
     pub fn stats(&self) -> Stats {
         let shared = self.shared();
         let membership = lock(&shared.machine).stats();
-        shared.counters.read(membership, shared.links.len())
+        shared.counters.read(&membership, shared.links.len())
     }
 
     // ---- the end ----

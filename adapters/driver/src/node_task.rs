@@ -113,12 +113,15 @@ impl NodeTask {
     /// What connections have brought.
     fn take_inbox(&mut self, now: Now) -> bool {
         let inbox = self.shared.take_inbox();
-        let has_any = !inbox.frames.is_empty() || !inbox.failures.is_empty();
+        let has_any = !inbox.frames.is_empty() || !inbox.failures.is_empty() || !inbox.foreigners.is_empty();
         for (peer, frame) in inbox.frames {
             lock(&self.shared.machine).handle_stream(now, peer, &frame);
         }
         for to in inbox.failures {
             lock(&self.shared.machine).handle_stream_failed(now, to);
+        }
+        for (from, cluster) in inbox.foreigners {
+            lock(&self.shared.machine).handle_foreign_hello(from, &cluster);
         }
         has_any
     }
@@ -237,11 +240,11 @@ impl NodeTask {
             }
             Event::Updated(member) => tracing::debug!(%local, id = %member.id, "updated"),
             Event::Conflict { id, addr } => {
-                tracing::error!(%local, %id, %addr, "two live nodes claim one id")
+                tracing::error!(%local, %id, %addr, "two live nodes claim one id");
             }
             Event::Isolated => tracing::warn!(%local, "the last other member is gone"),
-            Event::ForeignCluster { from } => {
-                tracing::warn!(%local, %from, "a node of another cluster talks to this one");
+            Event::ForeignCluster { from, cluster } => {
+                tracing::warn!(%local, %from, ?cluster, "a node of another cluster talks to this one");
             }
             Event::Lost(count) => tracing::warn!(%local, count, "events were shed"),
             Event::LeaveCompleted { acked, needed } => {

@@ -60,6 +60,8 @@ pub(crate) struct Shared {
 pub(crate) struct Inbox {
     pub(crate) frames: Vec<(StreamPeer, Bytes)>,
     pub(crate) failures: Vec<Destination>,
+    /// Peers whose hello named another cluster, and its name.
+    pub(crate) foreigners: Vec<(std::net::SocketAddr, String)>,
 }
 
 #[derive(Default)]
@@ -161,6 +163,18 @@ impl Shared {
                 return;
             }
             inbox.failures.push(to);
+        }
+        self.bell.ring();
+    }
+
+    /// Tells the node task that a peer's hello named another cluster.
+    pub(crate) fn post_foreigner(&self, from: std::net::SocketAddr, cluster: String) {
+        {
+            let mut inbox = lock(&self.inbox);
+            if inbox.foreigners.len() >= INBOX_FAILURES_MAX {
+                return;
+            }
+            inbox.foreigners.push((from, cluster));
         }
         self.bell.ring();
     }

@@ -50,9 +50,9 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn read(&self, membership: membership::Stats, connections: usize) -> Stats {
+    pub(crate) fn read(&self, membership: &membership::Stats, connections: usize) -> Stats {
         Stats {
-            membership,
+            membership: *membership,
             connections,
             dialed: self.dialed.get(),
             dials_failed: self.dials_failed.get(),

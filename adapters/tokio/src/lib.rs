@@ -38,6 +38,11 @@
 //! # }
 //! ```
 
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 mod adapter;
 
 use std::fmt;

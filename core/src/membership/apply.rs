@@ -1,5 +1,7 @@
 //! Merging claims: the one place where belief about a member changes (`docs/protocol.md` §4.2, §4.5).
 
+use core::time::Duration;
+
 use crate::id::{Epoch, Incarnation};
 use crate::membership::member::Rank;
 use crate::membership::ring::Slot;
@@ -44,9 +46,10 @@ impl Membership {
             self.stats.updates_stale += 1;
             return;
         };
-        let since = now.mono - core::time::Duration::from_secs(u64::from(update.age.unwrap_or(0)));
+        let age = Duration::from_secs(u64::from(update.age.unwrap_or(0)));
         let is_live = update.state.is_live();
-        let is_long_gone = !is_live && now.mono.since(since) >= self.config.tombstone_lifetime;
+        // By its age and not by the instant, which saturates where the clock is younger than the tombstone.
+        let is_long_gone = !is_live && age >= self.config.tombstone_lifetime;
         if is_long_gone || (!is_live && update.age.is_none()) {
             self.stats.updates_stale += 1;
             return;
@@ -68,7 +71,7 @@ impl Membership {
             addr: details.addr,
             metadata,
             versions: details.versions,
-            since: if is_live { now.mono } else { since },
+            since: if is_live { now.mono } else { now.mono - age },
         };
         let slot = self.table.insert(entry, &mut self.rng);
         self.stats.updates_applied += 1;
@@ -78,6 +81,7 @@ impl Membership {
         if is_live {
             let member = self.table.get(slot).member();
             self.tell(Event::Joined(member));
+            self.on_joined(now);
             self.spread_via(now, slot, via);
         }
         self.trim_tombstones();
@@ -117,7 +121,9 @@ impl Membership {
             self.suspicions.cancel(slot);
         }
         if let (false, Some(age)) = (claim.state.is_live(), update.age) {
-            self.table.backdate(slot, now.mono - core::time::Duration::from_secs(u64::from(age)));
+            // No older than any is kept: a deadline long past would look like one that the node slept through (§4.4).
+            let age = Duration::from_secs(u64::from(age)).min(self.config.tombstone_lifetime);
+            self.table.backdate(slot, now.mono - age);
         }
         self.changed(now, slot, known, via);
     }
@@ -239,9 +245,13 @@ impl Membership {
         let record = self.table.get(slot);
         let was_gone = !known.state.is_live();
         if let Some(event) = transition(known, record) {
-            let is_back = was_gone && matches!(event, Event::Joined(_));
+            let is_joined = matches!(event, Event::Joined(_));
+            let is_back = was_gone && is_joined;
             let id = record.id;
             self.tell(event);
+            if is_joined {
+                self.on_joined(now);
+            }
             if is_back {
                 self.sync_soon_with(now, id);
             }

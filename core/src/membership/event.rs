@@ -1,5 +1,6 @@
 //! What a node is told: [`Event`], and the [`Snapshot`] that folding events gives.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
@@ -37,10 +38,13 @@ pub enum Event {
     },
     /// The last other live member is gone.
     Isolated,
-    /// A node of another cluster talks to this one; said once per address, for a bounded number of addresses.
+    /// A node of another cluster talks to this one, or was talked to; said once per address or name, for a bounded
+    /// number of them.
     ForeignCluster {
-        /// Where it talks from.
+        /// Where it is.
         from: SocketAddr,
+        /// Its cluster's name, known where it was met on a stream; datagrams carry a hash only.
+        cluster: Option<Arc<str>>,
     },
     /// So many events were shed since the last one because nobody took them: read the snapshot.
     Lost(u64),

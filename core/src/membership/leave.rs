@@ -116,6 +116,11 @@ impl Membership {
 
     /// A member says goodbye; its departure stands beside this message in the same payload.
     pub(super) fn on_leave(&mut self, speaker: &Speaker, seq: u32) {
+        // The answer is longer than the question, and a stranger has nothing to leave.
+        if !speaker.is_proven {
+            self.stats.misdirected += 1;
+            return;
+        }
         self.answer(speaker.reply, speaker.plane, Body::Ack { seq, subject: speaker.run });
     }
 }

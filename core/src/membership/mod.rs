@@ -129,8 +129,8 @@ pub struct Membership {
     gossip_at: Option<Instant>,
     /// When a dead member is tried next; `None` while none is remembered.
     reconnect_at: Option<Instant>,
-    /// Addresses of foreign clusters already reported.
-    foreign: Vec<SocketAddr>,
+    /// Nodes of foreign clusters already reported, and the clusters' names where known.
+    foreign: Vec<(SocketAddr, Option<Arc<str>>)>,
     next_seq: u32,
     stats: Stats,
 }

@@ -18,6 +18,7 @@ use crate::membership::Membership;
 use crate::membership::outbox::{Body, Intent, Plane};
 use crate::membership::receive::Speaker;
 use crate::membership::ring::Slot;
+use crate::membership::timers::jitter;
 use crate::time::{Instant, Now};
 use crate::wire::datagram::Run;
 
@@ -105,6 +106,16 @@ impl Membership {
         };
         self.stats.probes += 1;
         self.ping(slot, seq, Plane::Datagram);
+    }
+
+    /// A member has come into the view. A node that was alone until now has no round to go on with, and its timer is as
+    /// old as its solitude: it must not look like one that the node slept through (§4.4). Nor has it exchanges (§4.7).
+    pub(super) fn on_joined(&mut self, now: Now) {
+        if self.live_count() == 1 && !self.leave.has_begun() {
+            let first = now.mono + jitter(&mut self.rng, self.config.probe_interval);
+            self.probe.abandon(first);
+        }
+        self.start_syncing(now);
     }
 
     /// Pings the member in `slot`; a suspect is told that it is one.
@@ -220,12 +231,6 @@ impl Membership {
             }
         }
         drawn
-    }
-
-    /// Time since the round began, for tests and traces.
-    #[cfg(test)]
-    pub(crate) fn probe_target(&self) -> Option<NodeId> {
-        (self.probe.phase != Phase::Idle).then_some(self.probe.target.id)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Taking messages in: who speaks, may it speak here, and which part of the machine it speaks to (`docs/protocol.md` §2.3).
 
+use alloc::sync::Arc;
 use core::net::SocketAddr;
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use crate::membership::apply::Via;
 use crate::membership::outbox::{Body, Destination, Intent, Plane};
 use crate::membership::ring::Slot;
-use crate::membership::{Event, FOREIGN_MAX, Membership, State, StreamPeer};
+use crate::membership::{Event, FOREIGN_MAX, MESSAGE_LEN_MAX, Membership, State, StreamPeer};
 use crate::time::Now;
 use crate::wire::Reader;
 use crate::wire::datagram::{self, Header, HeaderError, Message, Next, Run};
@@ -52,7 +53,7 @@ impl Membership {
             Err(HeaderError::ForeignVersion) => return self.stats.foreign_version += 1,
         };
         if header.fence != self.fence {
-            return self.hear_foreigner(reply.addr);
+            return self.hear_foreigner(reply.addr, None);
         }
         let is_own_run = header.sender == self.local_id() && header.epoch == self.table.local().epoch;
         if is_own_run || reply.id.is_some_and(|id| id != header.sender) || self.leave.is_done() {
@@ -118,6 +119,11 @@ impl Membership {
             Message::Ack { seq, subject } => self.on_ack(now, speaker, seq, subject),
             Message::Nack { seq, subject } => self.on_nack(speaker, seq, subject),
             Message::Broadcast { origin, seq, payload } => self.on_broadcast(now, origin, seq, payload),
+            Message::Payload(payload) if payload.len() > MESSAGE_LEN_MAX => self.stats.malformed += 1,
+            // The user is told who sent it, so it must have come from there, as far as can be known without keys.
+            Message::Payload(_) if speaker.slot.is_none() || !speaker.is_proven => {
+                self.stats.misdirected += 1
+            }
             Message::Payload(payload) => {
                 let payload = Bytes::copy_from_slice(payload);
                 self.tell(Event::Message { from: speaker.run.id, payload });
@@ -166,11 +172,23 @@ impl Membership {
         self.arm_gossip(now);
     }
 
-    fn hear_foreigner(&mut self, from: SocketAddr) {
+    /// The peer of a stream at `from` said in its hello that it is in another cluster, called `cluster`. The connection
+    /// has ended over it; this reports it.
+    pub fn handle_foreign_hello(&mut self, from: SocketAddr, cluster: &str) {
+        self.hear_foreigner(from, Some(cluster));
+    }
+
+    fn hear_foreigner(&mut self, from: SocketAddr, cluster: Option<&str>) {
         self.stats.foreign_cluster += 1;
-        if self.foreign.len() < FOREIGN_MAX && !self.foreign.contains(&from) {
-            self.foreign.push(from);
-            self.tell(Event::ForeignCluster { from });
+        // A dialler's port is new every time, so streams are told apart by the name.
+        let is_known = self.foreign.iter().any(|(addr, name)| match cluster {
+            Some(cluster) => name.as_deref() == Some(cluster),
+            None => *addr == from,
+        });
+        if self.foreign.len() < FOREIGN_MAX && !is_known {
+            let cluster: Option<Arc<str>> = cluster.map(Arc::from);
+            self.foreign.push((from, cluster.clone()));
+            self.tell(Event::ForeignCluster { from, cluster });
         }
     }
 

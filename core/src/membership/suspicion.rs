@@ -158,7 +158,7 @@ impl Suspicion {
         let shrunk = u64::from(log2_fixed(confirmations + 1)) << 16;
         let share = shrunk / u64::from(log2_fixed(self.expected + 1));
         let span = self.max - self.min;
-        let taken = u128::from(crate::time::nanos(span)) * u128::from(share) >> 16;
+        let taken = (u128::from(crate::time::nanos(span)) * u128::from(share)) >> 16;
         self.max - Duration::from_nanos(u64::try_from(taken).unwrap_or(u64::MAX)).min(span)
     }
 }
@@ -189,7 +189,7 @@ pub(crate) fn log2_fixed(x: u32) -> u32 {
     let mut mantissa = u64::from(x) << 31 >> whole;
     let mut result = whole;
     for _ in 0..16 {
-        mantissa = mantissa * mantissa >> 31;
+        mantissa = (mantissa * mantissa) >> 31;
         let carry = u32::from(mantissa >= 1 << 32);
         mantissa >>= carry;
         result = result << 1 | carry;

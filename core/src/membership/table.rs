@@ -410,3 +410,6 @@ pub(crate) fn bucket_of(id: NodeId) -> usize {
     const _: () = assert!(BUCKETS == 64, "six bits pick a bucket");
     (mix(id.get()) >> 58) as usize
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,15 +65,25 @@ impl Membership {
                 .try_get(slot)
                 .is_some_and(|record| Some(record.id) == intent.to.id && record.state != State::Alive)
         {
-            self.write_record(slot, now.mono, false, buf);
+            self.write_fitting(slot, now.mono, false, intent.plane, buf);
         }
         if intent.tells_own {
-            self.write_record(LOCAL, now.mono, true, buf);
+            self.write_fitting(LOCAL, now.mono, true, intent.plane, buf);
         }
         if intent.carries_rumors {
             self.write_rumors(now, buf);
         }
         buf.len() > header_len
+    }
+
+    /// [`write_record`](Self::write_record), unless it would make a datagram too long: beside a long user payload there
+    /// may be no room, and a later message will have some.
+    fn write_fitting(&self, slot: Slot, now: Instant, with_details: bool, plane: Plane, buf: &mut Vec<u8>) {
+        let len = buf.len();
+        self.write_record(slot, now, with_details, buf);
+        if plane == Plane::Datagram && buf.len() > self.config.datagram_len_max {
+            buf.truncate(len);
+        }
     }
 
     pub(super) fn write_header(&mut self, now: Now, version: u8, buf: &mut Vec<u8>) {
@@ -160,7 +170,7 @@ impl Membership {
             match self.rumors.get(at) {
                 Some(Rumor::Member(slot)) => self.write_record(*slot, now.mono, false, buf),
                 Some(Rumor::Broadcast { origin, seq, payload }) => {
-                    encode::broadcast(buf, *origin, *seq, payload)
+                    encode::broadcast(buf, *origin, *seq, payload);
                 }
                 None => debug_assert!(false, "entries in the lists are taken"),
             }

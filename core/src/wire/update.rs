@@ -129,4 +129,4 @@ pub(crate) fn decode_epoch(reader: &mut Reader<'_>) -> Option<Epoch> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::wire) mod tests;

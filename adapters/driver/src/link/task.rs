@@ -52,6 +52,8 @@ pub(crate) struct LinkTask {
     running: Vec<Option<(InboundId, Arc<Running>)>>,
     /// Handlers of one-way messages that wait. They outlive the connection, but not the node.
     one_ways: Vec<Arc<Running>>,
+    /// Where the other end is.
+    remote: Option<std::net::SocketAddr>,
     ended: Option<CloseReason>,
     has_finished: bool,
     _alive: Alive,
@@ -76,12 +78,17 @@ enum Turn {
 
 impl LinkTask {
     pub(crate) fn spawn(shared: &Arc<Shared>, link: Arc<Link>, origin: Origin) {
+        let remote = match &origin {
+            Origin::Dial(_) => link.target.map(|target| target.addr),
+            Origin::Accepted(stream) => stream.peer_addr().ok(),
+        };
         let io = match origin {
             Origin::Dial(not_before) => Io::Waiting(not_before),
             Origin::Accepted(stream) => Io::Open(stream),
         };
         let task = Self {
             io,
+            remote,
             link,
             shared: shared.clone(),
             out: Vec::new(),
@@ -276,6 +283,8 @@ impl LinkTask {
             self.written = 0;
             let mut state = lock(&self.link.state);
             match state.machine.flush() {
+                // What waits for the peer's hello is queued, and not to be written yet.
+                Flush::Nothing if state.machine.queued_len() > 0 => return false,
                 Flush::Nothing => {
                     state.is_gossip_unflushed = false;
                     if state.has_peer_left {
@@ -390,6 +399,11 @@ impl LinkTask {
         self.shared.links.adopt(std::mem::take(&mut self.one_ways));
         if is_gossip_lost && let Some(to) = self.link.destination() {
             self.shared.post_failure(to);
+        }
+        if let Some(CloseReason::ForeignCluster { theirs, .. }) = &self.ended
+            && let Some(from) = self.remote
+        {
+            self.shared.post_foreigner(from, theirs.to_string());
         }
         self.report();
     }

@@ -3,5 +3,9 @@
 extern crate std;
 
 mod cluster;
+mod defects;
+mod forge;
+mod found;
 mod net;
+mod rules;
 mod scale;

@@ -1,0 +1,119 @@
+//! What reading the machine against its rules has shown, each a story that went wrong once.
+
+use bytes::Bytes;
+
+use super::net::{Net, addr, id, secs};
+use crate::id::Incarnation;
+use crate::membership::tests::forge::Forge;
+use crate::membership::{Config, MESSAGE_LEN_MAX, Plane, State};
+use crate::wire::datagram::encode;
+use crate::wire::update::{Accusers, Details, Update};
+
+/// §4.4: the probe timer of a node that was alone is old because nobody was there, not because the node slept.
+#[test]
+fn meeting_somebody_after_a_long_time_alone_is_no_pause() {
+    let mut net = Net::new(1, Config::lan());
+    net.start(0, &[0]);
+    net.run_for(secs(3_600));
+    net.start(1, &[0]);
+    net.run_for(secs(5));
+    assert!(net.is_converged());
+    let (stats, awareness) = (net.hosts[0].machine.stats(), net.hosts[0].machine.awareness());
+    assert_eq!((stats.pauses, awareness), (0, 0));
+    // The same for a node that was left alone while its probe was under way.
+    net.crash(1);
+    net.run_for(secs(3_600));
+    assert_eq!(net.hosts[0].machine.live_count(), 0);
+    net.start(1, &[0]);
+    net.run_for(secs(60));
+    assert!(net.is_converged());
+    assert_eq!(net.hosts[0].machine.stats().pauses, 0);
+}
+
+/// §4.7: everybody begins exchanges, also a node that was joined and joined nobody.
+#[test]
+fn the_first_node_begins_exchanges_too() {
+    let mut net = Net::converged(2, Config::lan(), 3);
+    net.run_for(secs(120));
+    for host in 0..3 {
+        assert!(net.hosts[host].machine.stats().syncs_equal > 0, "node {host} asks others");
+    }
+}
+
+fn departure(net: &Net, subject: usize, age: u32) -> Update<'static> {
+    let incarnation = Incarnation::new(9);
+    let details = Details { incarnation, versions: 0x11, addr: addr(subject), metadata: b"" };
+    Update {
+        id: id(subject),
+        epoch: net.hosts[0].machine.local().epoch,
+        incarnation,
+        state: State::Left,
+        accusers: Accusers::new(),
+        age: Some(age),
+        details: Some(details),
+    }
+}
+
+/// §4.4: a tombstone that is told to be older than any is kept is no timer that the node slept through.
+#[test]
+fn a_departure_of_any_age_is_no_pause() {
+    for age in [0, 59, 60, 300, u32::MAX] {
+        let config = Config { tombstone_lifetime: secs(60), ..Config::lan() };
+        let mut net = Net::converged(3, config, 3);
+        net.run_for(secs(600));
+        let about = Update { epoch: net.hosts[2].machine.local().epoch, ..departure(&net, 2, age) };
+        let bytes = Forge::of(&net, 1).payload(|bytes| encode::update(bytes, &about));
+        net.inject(0, addr(1), &bytes);
+        net.run_for(secs(1));
+        assert!(net.told(0, 2).contains(&"left"));
+        assert_eq!(net.hosts[0].machine.stats().pauses, 0, "age {age}");
+    }
+}
+
+/// §4.9: a node whose clock began a moment ago does not take a tombstone for young.
+#[test]
+fn an_old_tombstone_stays_old_at_a_young_node() {
+    let mut net = Net::converged(4, Config::lan(), 2);
+    for (subject, age, is_kept) in [(7, 3_600, true), (8, 24 * 3_600, false), (9, u32::MAX, false)] {
+        let bytes = Forge::of(&net, 1).payload(|bytes| encode::update(bytes, &departure(&net, subject, age)));
+        net.inject(0, addr(1), &bytes);
+        assert_eq!(net.hosts[0].machine.get(id(subject)).is_some(), is_kept, "age {age}");
+    }
+}
+
+/// B2: what is said of a suspect beside a payload is left out where it would not fit.
+#[test]
+fn a_payload_to_a_suspect_keeps_to_the_mtu() {
+    let mut net = Net::converged(5, Config::lan(), 3);
+    let target = net.hosts[1].machine.local();
+    let bytes = Forge::of(&net, 2).accusation(target.id, target.epoch, target.incarnation, &[id(2)]);
+    net.cut.insert((1, 0));
+    net.inject(0, addr(2), &bytes);
+    assert_eq!(net.hosts[0].machine.get(id(1)).unwrap().state, State::Suspect);
+    net.tap = Some(alloc::vec::Vec::new());
+    for len in 1_200..1_400 {
+        let payload = Bytes::from(alloc::vec![7; len]);
+        net.with(0, |machine, _| machine.send_to(id(1), payload)).unwrap();
+    }
+    let sent = net.tap.take().unwrap();
+    assert_eq!(sent.len(), 200);
+    for (_, plane, bytes) in sent {
+        assert!(plane == Plane::Stream || bytes.len() <= 1_400, "{} bytes", bytes.len());
+    }
+}
+
+/// Payloads are given out up to the length that a sender may send, and no longer.
+#[test]
+fn longer_payloads_than_may_be_sent_are_refused() {
+    let mut net = Net::converged(7, Config::lan(), 2);
+    net.hosts[0].events.clear();
+    for (len, given_out) in [(MESSAGE_LEN_MAX, 1), (MESSAGE_LEN_MAX + 1, 1), (60_000, 1)] {
+        let payload = alloc::vec![7; len];
+        let bytes = Forge::of(&net, 1).payload(|bytes| encode::payload(bytes, &payload));
+        net.inject(0, addr(1), &bytes);
+        let messages = net.hosts[0].events.iter();
+        let messages =
+            messages.filter(|(_, event)| matches!(event, crate::membership::Event::Message { .. }));
+        assert_eq!(messages.count(), given_out, "{len} bytes");
+    }
+}
