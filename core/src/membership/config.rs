@@ -291,11 +291,7 @@ impl Config {
                 "must not be under join_retry_min",
             ),
             ((1..=EXCHANGES_MAX).contains(&self.join_fanout), "join_fanout", "must be 1 to 4"),
-            (
-                (16..=TOMBSTONES_MAX).contains(&self.tombstones_max),
-                "tombstones_max",
-                "must be 16 to 16,384",
-            ),
+            ((16..=TOMBSTONES_MAX).contains(&self.tombstones_max), "tombstones_max", "must be 16 to 16,384"),
             ((1..=16).contains(&self.leave_acks), "leave_acks", "must be 1 to 16"),
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {
