@@ -29,7 +29,8 @@ impl Tokio {
     pub fn new(handle: Handle) -> Self {
         let origin = {
             let _entered = handle.enter();
-            tokio::time::Instant::now()
+            let now = tokio::time::Instant::now();
+            now.checked_sub(chinwag::runtime::HISTORY).unwrap_or(now)
         };
         Self { handle, origin }
     }

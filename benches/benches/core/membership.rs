@@ -44,7 +44,7 @@ mod wire {
 
 pub(crate) fn benches(c: &mut Criterion, summary: &mut Summary) {
     for size in SIZES {
-        let node = Node::alone(Config::lan());
+        let node = Node::alone(&Config::lan());
         let alone = ALLOCATED.current_usage();
         let node = node.join(size);
         let per_member = (ALLOCATED.current_usage() - alone) as f64 / size as f64;
@@ -56,7 +56,7 @@ pub(crate) fn benches(c: &mut Criterion, summary: &mut Summary) {
         // One datagram after another, so that every member is heard of and caches help no more than they would.
         let datagrams: Vec<Vec<u8>> =
             (0..size / UPDATES).map(|at| updates(SEED + at * UPDATES, size, 0)).collect();
-        let mut node = Node::alone(Config::lan()).join(size);
+        let mut node = Node::alone(&Config::lan()).join(size);
         let mut at = 0;
         let name = "datagram of 20 updates, nothing new";
         group.bench_function(BenchmarkId::new(name, size), |b| {
@@ -75,7 +75,7 @@ pub(crate) fn benches(c: &mut Criterion, summary: &mut Summary) {
         );
     }
     for size in SIZES {
-        let (mut node, mut fresh) = (Node::alone(Config::lan()).join(size), Fresh::new(size));
+        let (mut node, mut fresh) = (Node::alone(&Config::lan()).join(size), Fresh::new(size));
         let name = "datagram of 20 updates, all new";
         group.bench_function(BenchmarkId::new(name, size), |b| {
             b.iter_batched(
@@ -117,7 +117,7 @@ pub(crate) fn benches(c: &mut Criterion, summary: &mut Summary) {
         );
     }
     for size in SIZES {
-        let mut node = Node::alone(Config::lan()).join(size);
+        let mut node = Node::alone(&Config::lan()).join(size);
         for _ in 0..60 {
             node.second();
         }
@@ -154,8 +154,8 @@ struct Node {
 }
 
 impl Node {
-    fn alone(config: Config) -> Self {
-        let config = Config { cluster: CLUSTER.into(), ..config };
+    fn alone(preset: &Config) -> Self {
+        let config = Config { cluster: CLUSTER.into(), ..preset.clone() };
         let local = Local {
             id: NodeId::new(LOCAL),
             epoch: Epoch::new(EPOCH),
@@ -271,7 +271,7 @@ impl Builder {
         // Hardly anything but gossip is due.
         let quiet =
             Config { probe_interval: hour, sync_interval: hour, sync_interval_min: hour, ..Config::lan() };
-        let mut builder = Self { node: Node::alone(quiet).join(size), fresh: Fresh::new(size), queued: 0 };
+        let mut builder = Self { node: Node::alone(&quiet).join(size), fresh: Fresh::new(size), queued: 0 };
         for _ in 0..size / UPDATES {
             let bytes = builder.fresh.datagram();
             builder.node.hear(&bytes);

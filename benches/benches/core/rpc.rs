@@ -50,7 +50,7 @@ pub(crate) fn benches(c: &mut Criterion, summary: &mut Summary) {
         let (pair, body, name) =
             (RefCell::new(Pair::open()), body(32), "call of 32 bytes, both machines, in batches of");
         group.bench_function(BenchmarkId::new(name, batch), |b| {
-            b.iter(|| pair.borrow_mut().calls(batch, &body))
+            b.iter(|| pair.borrow_mut().calls(batch, &body));
         });
         summary.measured(
             &format!("ns per call, both machines, batches of {batch}"),

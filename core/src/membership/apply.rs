@@ -8,7 +8,7 @@ use crate::membership::ring::Slot;
 use crate::membership::rumors::Rumor;
 use crate::membership::suspicion::Suspicion;
 use crate::membership::table::{Entry, LOCAL, NOWHERE, Record};
-use crate::membership::{Event, Member, Membership, Metadata, RELAYED_RUMORS_MAX, State};
+use crate::membership::{Event, Membership, Metadata, RELAYED_RUMORS_MAX, State};
 use crate::time::Now;
 use crate::wire::datagram::Run;
 use crate::wire::update::{Details, Update};
@@ -158,6 +158,7 @@ impl Membership {
 
     /// The metadata of `details`, unless they are broken or put a known run at another address: a run keeps its
     /// address, so that is somebody else under the same id (§4.9, R4).
+    #[inline]
     fn sound_details(&mut self, slot: Slot, epoch: Epoch, details: &Details<'_>) -> Option<Metadata> {
         let record = self.table.get(slot);
         let (id, was) = (record.id, record.addr());
@@ -242,9 +243,8 @@ impl Membership {
     /// Tells user and cluster what has become of `slot`, which stood at `known` before.
     fn changed(&mut self, now: Now, slot: Slot, known: Rank, via: Via) {
         let record = self.table.get(slot);
-        let member = record.member();
         let was_gone = !known.state.is_live();
-        if let Some(event) = transition(known, member) {
+        if let Some(event) = transition(known, record) {
             let is_joined = matches!(event, Event::Joined(_));
             let is_back = was_gone && is_joined;
             let id = record.id;
@@ -371,6 +371,7 @@ fn rank(update: &Update<'_>) -> Rank {
 }
 
 /// Sets the rank, and the details if they are newer than what stands there.
+#[inline]
 fn adopt(record: &mut Record, claim: Rank, details: Option<(&Details<'_>, Metadata)>) {
     if let Some((details, metadata)) = details
         && (claim.epoch > record.epoch || details.incarnation >= record.details)
@@ -385,16 +386,16 @@ fn adopt(record: &mut Record, claim: Rank, details: Option<(&Details<'_>, Metada
     record.state = claim.state;
 }
 
-/// The event of a member that stood at `known` and now is `member`; none while it stays out of the view.
-fn transition(known: Rank, member: Member) -> Option<Event> {
-    let is_new = !known.state.is_live() || member.epoch > known.epoch;
-    match member.state {
-        State::Alive | State::Suspect if is_new => Some(Event::Joined(member)),
-        State::Alive if known.state == State::Suspect => Some(Event::Recovered(member)),
-        State::Suspect if known.state == State::Alive => Some(Event::Suspected(member)),
-        State::Alive | State::Suspect => Some(Event::Updated(member)),
+/// The event of a member that stood at `known` and now stands as `record` says; none while it stays out of the view.
+fn transition(known: Rank, record: &Record) -> Option<Event> {
+    let is_new = !known.state.is_live() || record.epoch > known.epoch;
+    match record.state {
+        State::Alive | State::Suspect if is_new => Some(Event::Joined(record.member())),
+        State::Alive if known.state == State::Suspect => Some(Event::Recovered(record.member())),
+        State::Suspect if known.state == State::Alive => Some(Event::Suspected(record.member())),
+        State::Alive | State::Suspect => Some(Event::Updated(record.member())),
         State::Dead | State::Left if !known.state.is_live() => None,
-        State::Dead => Some(Event::Died(member)),
-        State::Left => Some(Event::Left(member)),
+        State::Dead => Some(Event::Died(record.member())),
+        State::Left => Some(Event::Left(record.member())),
     }
 }

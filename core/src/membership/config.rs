@@ -122,7 +122,8 @@ pub struct Config {
     pub seed_interval: Duration,
     /// How long a dead or left member is remembered, at most. Default 24 h.
     pub tombstone_lifetime: Duration,
-    /// Dead and left members remembered, at most [`TOMBSTONES_MAX`]. Default 4,096.
+    /// Dead and left members remembered, 16 to [`TOMBSTONES_MAX`]: a death is remembered at least until it is told on.
+    /// Default 4,096.
     pub tombstones_max: usize,
 
     /// Members that must acknowledge a leave, if there are as many, 1 to 16: a leave that nobody acknowledges may be one
@@ -290,7 +291,7 @@ impl Config {
                 "must not be under join_retry_min",
             ),
             ((1..=EXCHANGES_MAX).contains(&self.join_fanout), "join_fanout", "must be 1 to 4"),
-            (self.tombstones_max <= TOMBSTONES_MAX, "tombstones_max", "must be at most 16,384"),
+            ((16..=TOMBSTONES_MAX).contains(&self.tombstones_max), "tombstones_max", "must be 16 to 16,384"),
             ((1..=16).contains(&self.leave_acks), "leave_acks", "must be 1 to 16"),
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {

@@ -94,6 +94,7 @@ impl Outbox {
         self.intents.back_mut().filter(|intent| intent.to.addr == addr)
     }
 
+    #[inline]
     pub(crate) fn tell(&mut self, event: Event, stats: &mut Stats) {
         if self.events.len() >= EVENTS_MAX {
             // A gap in the middle would make what follows unreadable, so everything waiting is given up.
@@ -105,6 +106,7 @@ impl Outbox {
         self.events.push_back(event);
     }
 
+    #[inline]
     pub(crate) fn next_event(&mut self) -> Option<Event> {
         if self.lost > 0 {
             return Some(Event::Lost(core::mem::take(&mut self.lost)));

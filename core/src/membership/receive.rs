@@ -83,11 +83,12 @@ impl Membership {
         let lives = self.table.local().rank().life();
         let mut is_accused = false;
         loop {
+            if let Some(update) = datagram::next_update(reader) {
+                is_accused |= update.id == self.local_id() && update.state != State::Alive;
+                self.apply(now, &update, via);
+                continue;
+            }
             match datagram::next(reader) {
-                Next::Message(Message::Update(update)) => {
-                    is_accused |= update.id == self.local_id() && update.state != State::Alive;
-                    self.apply(now, &update, via);
-                }
                 Next::Message(Message::SyncChunk { exchange, is_reply, is_last, mask }) => {
                     via = self.on_sync_chunk(now, speaker, exchange, is_reply, is_last, mask);
                 }
@@ -119,6 +120,10 @@ impl Membership {
             Message::Nack { seq, subject } => self.on_nack(speaker, seq, subject),
             Message::Broadcast { origin, seq, payload } => self.on_broadcast(now, origin, seq, payload),
             Message::Payload(payload) if payload.len() > MESSAGE_LEN_MAX => self.stats.malformed += 1,
+            // The user is told who sent it, so it must have come from there, as far as can be known without keys.
+            Message::Payload(_) if speaker.slot.is_none() || !speaker.is_proven => {
+                self.stats.misdirected += 1
+            }
             Message::Payload(payload) => {
                 let payload = Bytes::copy_from_slice(payload);
                 self.tell(Event::Message { from: speaker.run.id, payload });
@@ -129,7 +134,7 @@ impl Membership {
             Message::Leave { seq } => self.on_leave(speaker, seq),
             Message::Conflict { rival, addr } => self.on_conflict(rival, addr),
             Message::Update(_) | Message::SyncChunk { .. } | Message::SyncBusy { .. } => {
-                unreachable!("read_messages takes these itself")
+                unreachable!("read_messages takes these itself, and updates before them")
             }
         }
     }

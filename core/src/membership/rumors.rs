@@ -125,6 +125,7 @@ impl Rumors {
         waiting.iter().map(|list| list.first).find(|&first| first != NIL)
     }
 
+    #[inline]
     fn append(&mut self, at: u32) {
         let tier = self.entries[at as usize].sent_count as usize;
         while self.tiers.len() <= tier {
@@ -139,6 +140,7 @@ impl Rumors {
         }
     }
 
+    #[inline]
     fn unlink(&mut self, at: u32) {
         let Entry { previous, next, sent_count, .. } = self.entries[at as usize];
         let tier = sent_count as usize;

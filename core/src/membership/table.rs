@@ -282,6 +282,7 @@ impl Table {
 
     /// Changes a record through `change`, and moves it between ring, list of the dead and tombstones as its state
     /// asks for. The one way a record changes.
+    #[inline]
     pub(crate) fn update(
         &mut self,
         slot: Slot,
@@ -374,6 +375,7 @@ impl Table {
         set_at(records, slot, NOWHERE);
     }
 
+    #[inline]
     fn add_digest(&mut self, slot: Slot) {
         let record = self.get(slot);
         if record.state.is_live() {

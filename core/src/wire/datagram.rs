@@ -148,6 +148,20 @@ pub(crate) fn next<'a>(reader: &mut Reader<'a>) -> Next<'a> {
     decode(kind, &mut Reader::new(body)).map_or(Next::Malformed, Next::Message)
 }
 
+/// Takes the next message if it is a sound update; otherwise takes nothing. Updates are nearly all that is received,
+/// and on their way through [`Message`] and [`Next`] they would be copied twice.
+#[inline]
+pub(crate) fn next_update<'a>(reader: &mut Reader<'a>) -> Option<Update<'a>> {
+    if reader.rest().first() != Some(&kind::UPDATE) {
+        return None;
+    }
+    let mut ahead = *reader;
+    let (_, body) = split(&mut ahead)?;
+    let update = Update::decode(&mut Reader::new(body))?;
+    *reader = ahead;
+    Some(update)
+}
+
 #[inline]
 fn split<'a>(reader: &mut Reader<'a>) -> Option<(u8, &'a [u8])> {
     let kind = reader.u8()?;

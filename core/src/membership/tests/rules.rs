@@ -368,6 +368,11 @@ fn user_payloads_have_limits() {
         |(_, event)| matches!(event, Event::Message { from, payload } if *from == id(0) && *payload == huge),
     );
     assert!(got, "a long message goes by stream");
+    let forge = Forge::of(&net, 1);
+    let forged = forge.payload(|bytes| encode::payload(bytes, b"forged"));
+    net.inject(0, addr(9), &forged);
+    let is_told = net.hosts[0].events.iter().any(|(_, event)| matches!(event, Event::Message { .. }));
+    assert!(!is_told, "a message from elsewhere than its sender's address is not given out");
     let too_long = Bytes::from(vec![1; MESSAGE_LEN_MAX + 1]);
     let refused = net.with(0, |machine, _| machine.send_to(id(2), too_long));
     assert_eq!(refused, Err(SendError::TooLong { len: MESSAGE_LEN_MAX + 1 }));
