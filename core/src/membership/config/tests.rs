@@ -104,7 +104,8 @@ fn d13_a_probe_leaves_time_for_indirect_ones() {
 
 #[test]
 fn times_that_repeat_are_at_least_a_millisecond() {
-    let fields: [(&str, fn(&mut Config) -> &mut Duration); 10] = [
+    type Field = fn(&mut Config) -> &mut Duration;
+    let fields: [(&str, Field); 10] = [
         ("probe_interval", |config| &mut config.probe_interval),
         ("probe_timeout_min", |config| &mut config.probe_timeout_min),
         ("gossip_interval", |config| &mut config.gossip_interval),
