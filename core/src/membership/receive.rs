@@ -159,7 +159,8 @@ impl Membership {
         }
         if let Some(intent) = self.out.last_to(speaker.reply.addr) {
             intent.tells_own = true;
-        } else if let Some(slot) = speaker.slot {
+        } else if let Some(slot) = self.table.find(speaker.run.id) {
+            // Looked up afresh: the payload itself may have pushed the speaker's tombstone out of the table.
             self.send_gossip(slot, true);
         }
         self.arm_gossip(now);

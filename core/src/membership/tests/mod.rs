@@ -6,5 +6,6 @@ mod cluster;
 mod defects;
 mod forge;
 mod net;
+mod review;
 mod rules;
 mod scale;
