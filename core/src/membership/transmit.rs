@@ -58,6 +58,8 @@ impl Membership {
         self.write_header(now, version, buf);
         let header_len = buf.len();
         self.write_body(now, intent, buf);
+        // A message of the user may leave no room for what goes along.
+        let limit = self.len_max(intent.plane);
         if self.config.buddy
             && let Some(slot) = intent.peer
             && self
@@ -65,15 +67,28 @@ impl Membership {
                 .try_get(slot)
                 .is_some_and(|record| Some(record.id) == intent.to.id && record.state != State::Alive)
         {
+            let len = buf.len();
             self.write_record(slot, now.mono, false, buf);
+            if buf.len() > limit {
+                buf.truncate(len);
+            }
         }
         if intent.tells_own {
             self.write_record(LOCAL, now.mono, true, buf);
+            debug_assert!(buf.len() <= limit, "only short messages are asked to tell the local record");
         }
         if intent.carries_rumors {
-            self.write_rumors(now, buf);
+            self.write_rumors(now, limit, buf);
         }
         buf.len() > header_len
+    }
+
+    /// Bytes of a payload at most.
+    fn len_max(&self, plane: Plane) -> usize {
+        match plane {
+            Plane::Datagram => self.config.datagram_len_max,
+            Plane::Stream => STREAM_LEN_MAX,
+        }
     }
 
     pub(super) fn write_header(&mut self, now: Now, version: u8, buf: &mut Vec<u8>) {
@@ -149,7 +164,9 @@ impl Membership {
     }
 
     /// Fills the rest of a datagram with rumours, the least-sent first, each at most once, and counts them sent.
-    fn write_rumors(&mut self, now: Now, buf: &mut Vec<u8>) {
+    fn write_rumors(&mut self, now: Now, limit: usize, buf: &mut Vec<u8>) {
+        // A stream payload takes no more of them than a datagram would: the rest go to others.
+        let limit = limit.min(self.config.datagram_len_max);
         let mut written: SmallVec<[u32; 64]> = SmallVec::new();
         let (mut next, mut misfits) = (self.rumors.first(), 0);
         while let Some(at) = next
@@ -164,7 +181,7 @@ impl Membership {
                 }
                 None => debug_assert!(false, "entries in the lists are taken"),
             }
-            if buf.len() > self.config.datagram_len_max {
+            if buf.len() > limit {
                 buf.truncate(len);
                 misfits += 1;
             } else {

@@ -60,3 +60,63 @@ fn a_payload_that_makes_its_speaker_forgotten_is_survived() {
     assert_eq!(net.hosts[0].machine.get(id(2)), None, "forgotten");
     assert_eq!(net.hosts[0].machine.local().incarnation, Incarnation::new(1), "refuted");
 }
+
+/// §2.3, B2: what goes along with a long message does not make it too long.
+#[test]
+fn a_long_message_to_a_suspect_keeps_to_the_datagram() {
+    let mut net = Net::converged(2, Config::lan(), 5);
+    let subject = net.hosts[3].machine.local();
+    let accusers: Vec<NodeId> = [1, 2, 4].map(id).into();
+    let accusation = Forge::of(&net, 1).accusation(subject.id, subject.epoch, subject.incarnation, &accusers);
+    let now = net.clock();
+    let machine = &mut net.hosts[0].machine;
+    machine.handle_datagram(now, addr(1), &accusation);
+    let mut buf = Vec::new();
+    while machine.poll_transmit(now, &mut buf).is_some() {}
+    let room = machine.config().datagram_len_max - 42;
+    for len in room - 600..=room + 1 {
+        machine.send_to(subject.id, Bytes::from(vec![7; len])).unwrap();
+        while let Some(sent) = machine.poll_transmit(now, &mut buf) {
+            assert!(buf.len() <= machine.config().datagram_len_max || sent.plane == Plane::Stream, "{len}");
+        }
+    }
+    // A message that waits for the member that now accuses this node, which would answer it on that message.
+    for len in [room - 100, room, room + 1, MESSAGE_LEN_MAX] {
+        let own = machine.local();
+        let accused = Forge { header: Forge::of_member(&subject, "chinwag") }
+            .accusation(own.id, own.epoch, own.incarnation, &[subject.id]);
+        machine.send_to(subject.id, Bytes::from(vec![7; len])).unwrap();
+        machine.handle_datagram(now, subject.addr, &accused);
+        let mut is_answered = false;
+        while let Some(sent) = machine.poll_transmit(now, &mut buf) {
+            assert!(buf.len() <= machine.config().datagram_len_max || sent.plane == Plane::Stream, "{len}");
+            let own = machine.local();
+            is_answered |= messages(&buf).iter().any(|message| {
+                matches!(message, Message::Update(update) if update.id == own.id && update.incarnation == own.incarnation)
+            });
+        }
+        assert!(is_answered, "{len}: the accuser hears the refutation");
+    }
+}
+
+/// §2.3: a stream payload keeps to one frame, however long datagrams may be.
+#[test]
+fn rumours_do_not_make_a_stream_payload_too_long() {
+    let config = Config { planes: Planes::StreamOnly, datagram_len_max: 65_507, ..Config::lan() };
+    let mut net = Net::converged(3, config, 2);
+    let forge = Forge::of(&net, 1);
+    let now = net.clock();
+    let machine = &mut net.hosts[0].machine;
+    let mut forge = forge;
+    for count in 0..3_000 {
+        let bytes = forge.alive(NodeId::new(1_000 + count), Epoch::new(5), Incarnation::ZERO, addr(count as usize));
+        machine.handle_datagram(now, addr(1), &bytes);
+    }
+    let now = crate::time::Now { mono: now.mono + millis(200), ..now };
+    machine.handle_timeout(now);
+    let mut buf = Vec::new();
+    while let Some(sent) = machine.poll_transmit(now, &mut buf) {
+        assert_eq!(sent.plane, Plane::Stream);
+        assert!(buf.len() <= STREAM_LEN_MAX, "{}", buf.len());
+    }
+}
