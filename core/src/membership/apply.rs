@@ -1,9 +1,12 @@
 //! Merging claims: the one place where belief about a member changes (`docs/protocol.md` §4.2, §4.5).
 
+use core::time::Duration;
+
 use crate::id::{Epoch, Incarnation};
 use crate::membership::member::Rank;
 use crate::membership::ring::Slot;
 use crate::membership::rumors::Rumor;
+use crate::membership::since::Since;
 use crate::membership::suspicion::Suspicion;
 use crate::membership::table::{Entry, LOCAL, NOWHERE, Record};
 use crate::membership::{Event, Member, Membership, Metadata, RELAYED_RUMORS_MAX, State};
@@ -44,9 +47,9 @@ impl Membership {
             self.stats.updates_stale += 1;
             return;
         };
-        let since = now.mono - core::time::Duration::from_secs(u64::from(update.age.unwrap_or(0)));
+        let age = Duration::from_secs(u64::from(update.age.unwrap_or(0)));
         let is_live = update.state.is_live();
-        let is_long_gone = !is_live && now.mono.since(since) >= self.config.tombstone_lifetime;
+        let is_long_gone = !is_live && age >= self.config.tombstone_lifetime;
         if is_long_gone || (!is_live && update.age.is_none()) {
             self.stats.updates_stale += 1;
             return;
@@ -68,7 +71,7 @@ impl Membership {
             addr: details.addr,
             metadata,
             versions: details.versions,
-            since: if is_live { now.mono } else { since },
+            since: if is_live { Since::at(now.mono) } else { Since::ago(now.mono, age) },
         };
         let slot = self.table.insert(entry, &mut self.rng);
         self.stats.updates_applied += 1;
@@ -76,6 +79,7 @@ impl Membership {
             self.begin_suspicion(now, slot, update);
         }
         if is_live {
+            self.end_solitude(now);
             let member = self.table.get(slot).member();
             self.tell(Event::Joined(member));
             self.spread_via(now, slot, via);
@@ -117,7 +121,9 @@ impl Membership {
             self.suspicions.cancel(slot);
         }
         if let (false, Some(age)) = (claim.state.is_live(), update.age) {
-            self.table.backdate(slot, now.mono - core::time::Duration::from_secs(u64::from(age)));
+            // No further back than makes it due now: a deadline in the past would look like a pause (§4.4.1).
+            let age = Duration::from_secs(u64::from(age)).min(self.config.tombstone_lifetime);
+            self.table.backdate(slot, Since::ago(now.mono, age));
         }
         self.changed(now, slot, known, via);
     }
@@ -243,6 +249,7 @@ impl Membership {
             let id = record.id;
             self.tell(event);
             if is_back {
+                self.end_solitude(now);
                 self.sync_soon_with(now, id);
             }
         }

@@ -123,6 +123,14 @@ impl Membership {
         self.start_syncing(now);
     }
 
+    /// The first other member has come into the view: what rested while there was none begins.
+    pub(super) fn end_solitude(&mut self, now: Now) {
+        if self.live_count() == 1 {
+            let interval = self.config.probe_interval;
+            self.probe.resume(now.mono, jitter(&mut self.rng, interval));
+        }
+    }
+
     /// Arms or disarms the timer that pings the dead.
     pub(super) fn arm_reconnect(&mut self, now: Now) {
         if self.table.dead_count() == 0 || self.leave.has_begun() {

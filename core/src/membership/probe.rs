@@ -68,6 +68,13 @@ impl Probe {
         self.due = due;
     }
 
+    /// Goes on after a time with nobody to probe. A deadline left over from before would look like a pause (§4.4.1).
+    pub(crate) fn resume(&mut self, now: Instant, wait: Duration) {
+        if self.phase != Phase::Idle || self.due <= now {
+            self.abandon(now + wait);
+        }
+    }
+
     fn awaits(&self, seq: u32, subject: Run) -> bool {
         self.phase != Phase::Idle && self.seq == seq && self.target == subject
     }

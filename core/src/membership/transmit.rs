@@ -145,7 +145,7 @@ impl Membership {
     fn update_of(&self, slot: Slot, now: Instant, with_details: bool) -> Option<Update<'_>> {
         let record = self.table.try_get(slot)?;
         let running = self.suspicions.get(slot).filter(|_| record.state == State::Suspect);
-        let age = || u32::try_from(now.since(record.since).as_secs()).unwrap_or(u32::MAX);
+        let age = || u32::try_from(record.since.age(now).as_secs()).unwrap_or(u32::MAX);
         let details = Details {
             incarnation: record.details,
             versions: record.versions,

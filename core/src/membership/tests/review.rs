@@ -10,9 +10,9 @@ use super::forge::Forge;
 use super::net::{Net, addr, id, millis, secs};
 use crate::id::{Epoch, Incarnation, NodeId};
 use crate::membership::{Config, Event, MESSAGE_LEN_MAX, Plane, Planes, STREAM_LEN_MAX, State};
+use crate::wire::Reader;
 use crate::wire::datagram::{self, Header, Message, Next, encode};
 use crate::wire::update::{Accusers, Details, Update};
-use crate::wire::Reader;
 
 fn messages(bytes: &[u8]) -> Vec<Message<'_>> {
     let mut reader = Reader::new(bytes);
@@ -28,7 +28,15 @@ fn messages(bytes: &[u8]) -> Vec<Message<'_>> {
 fn departure(about: NodeId, epoch: Epoch, state: State, at: usize, age: u32) -> Update<'static> {
     let incarnation = Incarnation::ZERO;
     let details = Details { incarnation, versions: 0x11, addr: addr(at), metadata: b"" };
-    Update { id: about, epoch, incarnation, state, accusers: Accusers::new(), age: Some(age), details: Some(details) }
+    Update {
+        id: about,
+        epoch,
+        incarnation,
+        state,
+        accusers: Accusers::new(),
+        age: Some(age),
+        details: Some(details),
+    }
 }
 
 /// §2.1: a speaker whose own tombstone is pushed out by the payload it sends is no reason to panic.
@@ -83,8 +91,12 @@ fn a_long_message_to_a_suspect_keeps_to_the_datagram() {
     // A message that waits for the member that now accuses this node, which would answer it on that message.
     for len in [room - 100, room, room + 1, MESSAGE_LEN_MAX] {
         let own = machine.local();
-        let accused = Forge { header: Forge::of_member(&subject, "chinwag") }
-            .accusation(own.id, own.epoch, own.incarnation, &[subject.id]);
+        let accused = Forge { header: Forge::of_member(&subject, "chinwag") }.accusation(
+            own.id,
+            own.epoch,
+            own.incarnation,
+            &[subject.id],
+        );
         machine.send_to(subject.id, Bytes::from(vec![7; len])).unwrap();
         machine.handle_datagram(now, subject.addr, &accused);
         let mut is_answered = false;
@@ -109,7 +121,8 @@ fn rumours_do_not_make_a_stream_payload_too_long() {
     let machine = &mut net.hosts[0].machine;
     let mut forge = forge;
     for count in 0..3_000 {
-        let bytes = forge.alive(NodeId::new(1_000 + count), Epoch::new(5), Incarnation::ZERO, addr(count as usize));
+        let bytes =
+            forge.alive(NodeId::new(1_000 + count), Epoch::new(5), Incarnation::ZERO, addr(count as usize));
         machine.handle_datagram(now, addr(1), &bytes);
     }
     let now = crate::time::Now { mono: now.mono + millis(200), ..now };
@@ -119,4 +132,63 @@ fn rumours_do_not_make_a_stream_payload_too_long() {
         assert_eq!(sent.plane, Plane::Stream);
         assert!(buf.len() <= STREAM_LEN_MAX, "{}", buf.len());
     }
+}
+
+/// §4.4.1: a node that was alone for long was not asleep.
+#[test]
+fn a_node_that_waited_alone_was_not_asleep() {
+    let mut net = Net::new(4, Config::lan());
+    net.start(0, &[0]);
+    net.run_for(secs(600));
+    net.start(1, &[0]);
+    assert!(net.run_until(secs(5), Net::is_converged));
+    net.run_for(secs(10));
+    assert_eq!(net.hosts[0].machine.stats().pauses, 0);
+    // Nor was one that was alone for a while in between.
+    net.crash(1);
+    net.run_for(secs(600));
+    net.start(1, &[0]);
+    net.run_for(secs(10));
+    assert!(net.is_converged());
+    assert_eq!((net.hosts[0].machine.stats().pauses, net.hosts[0].machine.awareness()), (0, 0));
+}
+
+/// §4.4.1, §4.1: what a peer says of the past does not make a node think it was asleep.
+#[test]
+fn a_told_age_is_no_pause() {
+    let mut net = Net::new(5, Config::lan());
+    // The node's clock has run for longer than the ages that it is told.
+    net.now = net.now + secs(30 * 24 * 3_600);
+    (0..5).for_each(|host| net.start(host, &[0]));
+    assert!(net.run_until(secs(10), Net::is_converged));
+    net.crash(4);
+    assert!(net.run_until(secs(20), |net| net.told(0, 4).contains(&"suspected")));
+    let forge = Forge::of(&net, 1);
+    for (member, age) in [(3, 25 * 3_600), (2, u32::MAX)] {
+        let gone = departure(id(member), net.hosts[member].machine.local().epoch, State::Left, member, age);
+        let bytes = forge.payload(|bytes| encode::update(bytes, &gone));
+        net.inject(0, addr(1), &bytes);
+    }
+    net.run_for(millis(10));
+    assert_eq!(net.hosts[0].machine.stats().pauses, 0);
+    assert!(net.run_until(secs(30), |net| net.told(0, 4).contains(&"died")), "suspicions run on");
+}
+
+/// §4.1: the age of a tombstone travels, also to a node that has not run for as long.
+#[test]
+fn a_tombstone_older_than_its_holder_keeps_its_age() {
+    let config = Config { tombstone_lifetime: secs(3_600), ..Config::lan() };
+    let mut net = Net::converged(6, config, 3);
+    let forge = Forge::of(&net, 1);
+    for (member, age) in [(90, 3_000), (91, 4_000)] {
+        let gone = departure(NodeId::new(member), Epoch::new(1), State::Dead, 90, age);
+        let bytes = forge.payload(|bytes| encode::update(bytes, &gone));
+        net.inject(0, addr(1), &bytes);
+    }
+    assert!(net.hosts[0].machine.get(NodeId::new(90)).is_some());
+    assert_eq!(net.hosts[0].machine.get(NodeId::new(91)), None, "past its lifetime");
+    net.run_for(secs(590));
+    assert!(net.hosts[0].machine.get(NodeId::new(90)).is_some());
+    net.run_for(secs(20));
+    assert_eq!(net.hosts[0].machine.get(NodeId::new(90)), None, "its lifetime did not begin again");
 }
