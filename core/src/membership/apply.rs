@@ -105,14 +105,15 @@ impl Membership {
             },
             None => None,
         };
-        let is_told_death = claim.state == State::Dead && known.state.is_live() && claim.epoch == known.epoch;
+        let details = update.details.as_ref().zip(metadata);
+        let is_told_death = claim.state == State::Dead && known.state.is_live();
         if is_told_death && !self.has_own_suspicion(slot, claim) {
-            self.doubt(now, slot, claim);
+            self.doubt(now, slot, claim, details);
             return;
         }
         let Self { table, rng, .. } = self;
         table.update(slot, rng, now.mono, |record| {
-            adopt(record, claim, update.details.as_ref().zip(metadata));
+            adopt(record, claim, details);
         });
         self.stats.updates_applied += 1;
         if claim.state == State::Suspect {
@@ -181,7 +182,7 @@ impl Membership {
 
     /// §4.5: a death told of a member that is alive here is no verdict yet. The member is suspected for the minimum time
     /// and told at once, so that it can refute (D11 of other implementations, which bury it unheard).
-    fn doubt(&mut self, now: Now, slot: Slot, claim: Rank) {
+    fn doubt(&mut self, now: Now, slot: Slot, claim: Rank, details: Option<(&Details<'_>, Metadata)>) {
         let is_running = self.suspicions.get(slot).is_some_and(|running| running.life == claim.life());
         if is_running {
             self.stats.updates_stale += 1;
@@ -191,7 +192,7 @@ impl Membership {
         let suspicion = Suspicion::of_told_death(claim.life(), self.cluster_size(), &self.config, now.mono);
         let Self { table, rng, .. } = self;
         table.update(slot, rng, now.mono, |record| {
-            adopt(record, Rank { state: State::Suspect, ..claim }, None);
+            adopt(record, Rank { state: State::Suspect, ..claim }, details);
         });
         self.suspicions.start(slot, suspicion);
         self.stats.updates_applied += 1;
@@ -201,8 +202,15 @@ impl Membership {
 
     fn begin_suspicion(&mut self, now: Now, slot: Slot, update: &Update<'_>) {
         let life = (update.epoch, update.incarnation);
-        let suspicion =
-            Suspicion::new(life, update.id, &update.accusers, self.cluster_size(), &self.config, now.mono);
+        let (members, config) = (self.cluster_size(), &self.config);
+        // Nobody's probe has failed: it is a doubt that a told death has begun elsewhere (§4.5.1), and told on. Were it
+        // taken for an accusation, the same death told here would end it at once.
+        let is_doubt = update.accusers.iter().all(|&accuser| accuser == update.id);
+        let suspicion = if is_doubt {
+            Suspicion::of_told_death(life, members, config, now.mono)
+        } else {
+            Suspicion::new(life, update.id, &update.accusers, members, config, now.mono)
+        };
         self.suspicions.start(slot, suspicion);
     }
 

@@ -192,3 +192,46 @@ fn a_tombstone_older_than_its_holder_keeps_its_age() {
     net.run_for(secs(20));
     assert_eq!(net.hosts[0].machine.get(NodeId::new(90)), None, "its lifetime did not begin again");
 }
+
+/// §4.5.1: the doubt that a told death began, heard second-hand, is no accusation: the death does not end it.
+#[test]
+fn a_doubt_told_on_is_no_accusation() {
+    let mut net = Net::converged(7, Config::lan(), 5);
+    let subject = net.hosts[3].machine.local();
+    net.cut.insert((0, 3));
+    let doubt = Forge::of(&net, 2).accusation(subject.id, subject.epoch, subject.incarnation, &[]);
+    net.inject(0, addr(2), &doubt);
+    let death = Forge::of(&net, 1).claim(subject.id, subject.epoch, subject.incarnation, State::Dead, None);
+    net.inject(0, addr(1), &death);
+    assert_eq!(net.hosts[0].machine.get(subject.id).unwrap().state, State::Suspect);
+}
+
+/// §4.5.1: two halves that think each other dead bury nobody when they meet again, whichever way the word goes round.
+#[test]
+fn healed_halves_bury_nobody() {
+    for seed in 0..5 {
+        let mut net = Net::converged(seed, Config::lan(), 12);
+        let (a, b): (Vec<usize>, Vec<usize>) = (0..12).partition(|host| host % 2 == 0);
+        net.partition(&a, &b);
+        net.run_for(secs(120));
+        let before = net.count_told("died");
+        net.cut.clear();
+        assert!(net.run_until(secs(30), Net::is_converged));
+        net.run_for(secs(60));
+        assert_eq!(net.count_told("died"), before, "seed {seed}");
+    }
+}
+
+/// §4.5.1: the death of a later run that this node has not met is a told death too.
+#[test]
+fn a_told_death_of_a_later_run_is_no_verdict() {
+    let mut net = Net::converged(15, Config::lan(), 4);
+    let old = net.hosts[3].machine.local();
+    let later = Epoch::new(old.epoch.get() + 1);
+    let death = Forge::of(&net, 1).claim(id(3), later, Incarnation::ZERO, State::Dead, Some(addr(3)));
+    net.inject(0, addr(1), &death);
+    assert_eq!(net.hosts[0].machine.get(id(3)).unwrap().state, State::Suspect);
+    net.run_for(secs(30));
+    assert_eq!(net.count_told("died"), 0, "it is told, and moves past it");
+    assert!(net.is_converged());
+}
