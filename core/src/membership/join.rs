@@ -11,7 +11,7 @@ use core::time::Duration;
 use crate::id::NodeId;
 use crate::membership::Membership;
 use crate::membership::config::{Config, SEEDS_MAX};
-use crate::membership::outbox::{Destination, Plane};
+use crate::membership::outbox::Destination;
 use crate::membership::timers::jitter;
 use crate::time::{Instant, Now};
 
@@ -146,8 +146,7 @@ impl Membership {
         self.reconnect_at = None;
         self.arm_reconnect(now);
         if let Some(slot) = self.table.random_dead(&mut self.rng) {
-            let seq = self.next_seq();
-            self.ping(slot, seq, Plane::Datagram);
+            self.warn(slot);
         }
     }
 }

@@ -55,6 +55,8 @@ pub(crate) struct Intent {
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
     Ping { seq: u32, target: Run },
+    /// A ping that says what is thought of its target whether or not Buddy is on: it is sent for that.
+    Warning { seq: u32, target: Run },
     PingReq { seq: u32, target: Run, budget_ms: u32 },
     Ack { seq: u32, subject: Run },
     Nack { seq: u32, subject: Run },

@@ -116,21 +116,18 @@ impl Membership {
 
     /// Pings the member in `slot`; a suspect is told that it is one.
     pub(super) fn ping(&mut self, slot: Slot, seq: u32, plane: Plane) {
-        let intent = Intent {
-            to: self.destination(slot),
-            plane,
-            body: Body::Ping { seq, target: self.run_of(slot) },
-            peer: Some(slot),
-            tells_own: false,
-            carries_rumors: true,
-        };
-        self.send(intent);
+        self.ping_as(slot, Body::Ping { seq, target: self.run_of(slot) }, plane);
+    }
+
+    fn ping_as(&mut self, slot: Slot, body: Body, plane: Plane) {
+        let to = self.destination(slot);
+        self.send(Intent { to, plane, body, peer: Some(slot), tells_own: false, carries_rumors: true });
     }
 
     /// Tells the member in `slot` what is said of it, so that it can refute; its answer is not waited for.
     pub(super) fn warn(&mut self, slot: Slot) {
         let seq = self.next_seq();
-        self.ping(slot, seq, Plane::Datagram);
+        self.ping_as(slot, Body::Warning { seq, target: self.run_of(slot) }, Plane::Datagram);
     }
 
     fn probe_indirectly(&mut self, now: Now) {

@@ -60,7 +60,7 @@ impl Membership {
         self.write_body(now, intent, buf);
         // A message of the user may leave no room for what goes along.
         let limit = self.len_max(intent.plane);
-        if self.config.buddy
+        if (self.config.buddy || matches!(intent.body, Body::Warning { .. }))
             && let Some(slot) = intent.peer
             && self
                 .table
@@ -114,7 +114,7 @@ impl Membership {
 
     fn write_body(&mut self, now: Now, intent: &Intent, buf: &mut Vec<u8>) {
         match &intent.body {
-            Body::Ping { seq, target } => encode::ping(buf, *seq, *target),
+            Body::Ping { seq, target } | Body::Warning { seq, target } => encode::ping(buf, *seq, *target),
             Body::PingReq { seq, target, budget_ms } => encode::ping_req(buf, *seq, *target, *budget_ms),
             Body::Ack { seq, subject } => encode::ack(buf, *seq, *subject),
             Body::Nack { seq, subject } => encode::nack(buf, *seq, *subject),

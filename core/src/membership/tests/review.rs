@@ -222,6 +222,20 @@ fn healed_halves_bury_nobody() {
     }
 }
 
+/// §4.8.2, §4.5.1: the dead and the doubted are told so with Lifeguard's Buddy off, too.
+#[test]
+fn the_dead_are_told_without_buddy() {
+    let mut net = Net::converged(8, Config::lan().without_lifeguard(), 6);
+    for host in 0..6 {
+        net.hosts[host].seeds.clear();
+    }
+    net.partition(&[0, 1, 2], &[3, 4, 5]);
+    net.run_for(secs(600));
+    assert_eq!(net.hosts[0].machine.live_count(), 2);
+    net.cut.clear();
+    assert!(net.run_until(secs(30), Net::is_converged));
+}
+
 /// §4.5.1: the death of a later run that this node has not met is a told death too.
 #[test]
 fn a_told_death_of_a_later_run_is_no_verdict() {
