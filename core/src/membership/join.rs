@@ -128,6 +128,7 @@ impl Membership {
         if self.live_count() == 1 {
             let interval = self.config.probe_interval;
             self.probe.resume(now.mono, jitter(&mut self.rng, interval));
+            self.start_syncing(now);
         }
     }
 

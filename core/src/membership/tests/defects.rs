@@ -29,9 +29,9 @@ fn d1_nacks_arrive_before_the_verdict() {
     net.tap = Some(Vec::new());
     net.crash(5);
     let mut worst = 0;
-    for _ in 0..100 {
-        net.run_for(millis(50));
-        // A failed round is followed by an answered one, so the score never gets past 1 unless a nack was missed.
+    for _ in 0..5_000 {
+        net.run_for(millis(1));
+        // A failed round is followed by an answered one within milliseconds, so the score never gets past 1 unless a nack was missed.
         worst = worst.max((0..5).map(|host| net.hosts[host].machine.awareness()).max().unwrap());
     }
     let sent = net.tap.take().unwrap();

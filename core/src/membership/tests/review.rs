@@ -236,6 +236,16 @@ fn the_dead_are_told_without_buddy() {
     assert!(net.run_until(secs(30), Net::is_converged));
 }
 
+/// §4.7: a node that was found, and has never asked anybody, exchanges tables too.
+#[test]
+fn a_node_that_was_found_exchanges_too() {
+    let mut net = Net::converged(9, Config::lan(), 4);
+    net.run_for(secs(120));
+    for host in &net.hosts {
+        assert!(host.machine.stats().syncs >= 3, "{}", host.machine.stats().syncs);
+    }
+}
+
 /// §4.5.1: the death of a later run that this node has not met is a told death too.
 #[test]
 fn a_told_death_of_a_later_run_is_no_verdict() {
