@@ -185,7 +185,10 @@ impl Membership {
         }
         let is_direct = speaker.run == subject;
         if self.probe.awaits(seq, subject) && (is_direct || self.probe.relays.contains(&speaker.run.id)) {
-            if is_direct && self.probe.phase == Phase::Direct {
+            // The relays' pings carry other numbers and the repetition goes over the stream plane, so an ack by datagram
+            // is to the first ping even when it is late: without those samples the wait would never grow to a round
+            // trip longer than itself. On the stream plane alone a late ack is ambiguous (Karn) and not measured.
+            if is_direct && (self.probe.phase == Phase::Direct || speaker.plane == Plane::Datagram) {
                 self.round_trip.observe(now.mono.since(self.probe.began));
             }
             self.awareness.better();

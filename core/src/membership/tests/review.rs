@@ -246,6 +246,36 @@ fn a_node_that_was_found_exchanges_too() {
     }
 }
 
+/// §4.3: a round trip that is longer than the wait is measured too, or the wait would never grow to it.
+#[test]
+fn a_longer_round_trip_is_learnt() {
+    let mut net = Net::converged(11, Config { stream_pings: false, ..Config::lan() }, 2);
+    net.run_for(secs(10));
+    net.cut.insert((1, 0));
+    let lan = Config::lan();
+    let wait =
+        |net: &Net| net.hosts[0].machine.round_trip.timeout(lan.probe_timeout_min, lan.probe_timeout_max);
+    assert_eq!(wait(&net), millis(100));
+    let forge = Forge::of(&net, 1);
+    for _ in 0..20 {
+        net.tap = Some(Vec::new());
+        let pinged = |net: &Net| {
+            net.tap.as_ref().unwrap().iter().filter(|(from, ..)| *from == 0).find_map(|(_, _, bytes)| {
+                messages(bytes).iter().find_map(|message| match message {
+                    Message::Ping { seq, target } => Some((*seq, *target)),
+                    _ => None,
+                })
+            })
+        };
+        assert!(net.run_until(secs(3), |net| pinged(net).is_some()));
+        let (seq, subject) = pinged(&net).unwrap();
+        net.run_for(millis(250));
+        let ack = forge.payload(|bytes| encode::ack(bytes, seq, subject));
+        net.inject(0, addr(1), &ack);
+    }
+    assert!(wait(&net) >= millis(250), "{:?}", wait(&net));
+}
+
 /// §4.5.1: the death of a later run that this node has not met is a told death too.
 #[test]
 fn a_told_death_of_a_later_run_is_no_verdict() {
