@@ -299,7 +299,7 @@ impl Membership {
             self.stats.updates_stale += 1;
             return;
         }
-        if let (State::Alive, Some(details)) = (claim.state, &update.details)
+        if let (true, Some(details)) = (claim.state.is_live(), &update.details)
             && details.addr != self.table.local().addr()
         {
             // Another run of this id elsewhere. A later one is a rival; an earlier one is this node's own past.

@@ -276,6 +276,22 @@ fn a_longer_round_trip_is_learnt() {
     assert!(wait(&net) >= millis(250), "{:?}", wait(&net));
 }
 
+/// §4.9.3: a rival that is suspected is a rival still; a node does not take the id over from it.
+#[test]
+fn a_suspected_rival_is_not_outbid() {
+    let mut net = Net::converged(14, Config::lan(), 3);
+    let own = net.hosts[0].machine.local();
+    let later = Epoch::new(own.epoch.get() + 1_000);
+    let claim = Forge::of(&net, 1).claim(own.id, later, Incarnation::ZERO, State::Suspect, Some(addr(40)));
+    net.inject(0, addr(1), &claim);
+    assert_eq!(net.hosts[0].machine.local().epoch, own.epoch);
+    assert!(net.told(0, 0).contains(&"conflict"));
+    // Once it is dead, the node moves past it.
+    let claim = Forge::of(&net, 1).claim(own.id, later, Incarnation::ZERO, State::Dead, Some(addr(40)));
+    net.inject(0, addr(1), &claim);
+    assert_eq!(Some(net.hosts[0].machine.local().epoch), later.next());
+}
+
 /// §4.5.1: the death of a later run that this node has not met is a told death too.
 #[test]
 fn a_told_death_of_a_later_run_is_no_verdict() {
