@@ -94,8 +94,8 @@ impl Membership {
             }
         } else {
             let wait = self.join.wait;
-            self.join.due = Some(now.mono + wait / 2 + jitter(&mut self.rng, wait));
-            self.join.wait = (wait * 2).min(self.config.join_retry_max);
+            self.join.due = Some(now.mono + (wait / 2) + jitter(&mut self.rng, wait));
+            self.join.wait = wait.saturating_mul(2).min(self.config.join_retry_max);
         }
         self.join.is_lookup_wanted = true;
     }

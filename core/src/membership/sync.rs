@@ -281,7 +281,7 @@ impl Membership {
         }
         self.stats.syncs_equal += 1;
         let longest = self.sync_interval_scaled();
-        self.sync.interval = (self.sync.interval * 2).min(longest);
+        self.sync.interval = self.sync.interval.saturating_mul(2).min(longest);
         self.schedule_sync(now, self.sync.interval);
     }
 
@@ -305,8 +305,8 @@ impl Membership {
 
     /// The next exchange begins after `interval`, give or take a quarter.
     fn schedule_sync(&mut self, now: Now, interval: Duration) {
-        let spread = interval * 3 / 4 + jitter(&mut self.rng, interval / 2);
-        self.sync.due = Some(now.mono + spread);
+        let spread = interval / 4 * 3;
+        self.sync.due = Some(now.mono + spread + jitter(&mut self.rng, interval / 2));
     }
 
     /// Starts the exchanges of a node that has just met another member.

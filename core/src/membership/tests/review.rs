@@ -276,6 +276,36 @@ fn a_longer_round_trip_is_learnt() {
     assert!(wait(&net) >= millis(250), "{:?}", wait(&net));
 }
 
+/// A configuration that `validate` takes never makes arithmetic overflow.
+#[test]
+fn the_longest_times_do_not_overflow() {
+    let most = Duration::MAX;
+    let config = Config {
+        sync_interval: most,
+        sync_interval_min: most,
+        sync_timeout: most,
+        join_retry_min: most,
+        join_retry_max: most,
+        reconnect_interval: most,
+        seed_interval: most,
+        gossip_interval: most,
+        tombstone_lifetime: most,
+        leave_timeout: most,
+        ..Config::lan()
+    };
+    assert_eq!(config.validate(), Ok(()));
+    let mut net = Net::new(13, config);
+    net.start(0, &[0]);
+    net.start(1, &[0]);
+    net.start(2, &[0, 1]);
+    net.run_for(secs(30));
+    assert!(net.hosts[0].machine.is_joined());
+    net.crash(1);
+    net.run_for(secs(60));
+    net.with(0, |machine, now| machine.leave(now));
+    net.run_for(secs(60));
+}
+
 /// §4.9.3: a rival that is suspected is a rival still; a node does not take the id over from it.
 #[test]
 fn a_suspected_rival_is_not_outbid() {
