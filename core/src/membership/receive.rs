@@ -104,6 +104,7 @@ impl Membership {
                 Next::End => break,
             }
         }
+        self.end_exchange(now);
         if is_accused || self.table.local().rank().life() != lives {
             self.answer_accuser(now, speaker);
         }

@@ -246,6 +246,27 @@ fn a_node_that_was_found_exchanges_too() {
     }
 }
 
+/// §4.7: a difference that no exchange can settle does not make exchanges go on without pause.
+#[test]
+fn a_lasting_difference_is_not_asked_about_without_end() {
+    let mut net = Net::converged(10, Config::lan(), 4);
+    // Node 0 knows of a later run of node 3 elsewhere, and so does everybody else; node 3 does not follow (§4.9.3).
+    let rival = Epoch::at(net.clock().wall);
+    let claim = Forge::of(&net, 1).alive(id(3), rival, Incarnation::ZERO, addr(50));
+    for host in 0..3 {
+        net.inject(host, addr(1), &claim);
+    }
+    // The rival answers whatever it is asked: its own machine.
+    net.start_as(4, id(3), addr(50), rival, &[0]);
+    net.run_for(secs(60));
+    let before: Vec<u64> = net.hosts.iter().map(|host| host.machine.stats().syncs).collect();
+    net.run_for(secs(60));
+    for (host, before) in net.hosts.iter().zip(before).take(4) {
+        let grown = host.machine.stats().syncs - before;
+        assert!(grown <= 12, "{grown} exchanges in a minute");
+    }
+}
+
 /// §4.3: a round trip that is longer than the wait is measured too, or the wait would never grow to it.
 #[test]
 fn a_longer_round_trip_is_learnt() {
