@@ -125,7 +125,7 @@ pub struct Config {
     /// Dead and left members remembered, at most [`TOMBSTONES_MAX`]. Default 4,096.
     pub tombstones_max: usize,
 
-    /// Members that must acknowledge a leave, if there are as many. Default 3.
+    /// Members that must acknowledge a leave, if there are as many; with none, nobody would be told. Default 3.
     pub leave_acks: usize,
     /// A leave completes after this time in any case. Default 5 s.
     pub leave_timeout: Duration,
@@ -290,7 +290,7 @@ impl Config {
             ),
             ((1..=EXCHANGES_MAX).contains(&self.join_fanout), "join_fanout", "must be 1 to 4"),
             (self.tombstones_max <= TOMBSTONES_MAX, "tombstones_max", "must be at most 16,384"),
-            (self.leave_acks <= 16, "leave_acks", "must be at most 16"),
+            ((1..=16).contains(&self.leave_acks), "leave_acks", "must be 1 to 16"),
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {
             Some((_, field, rule)) => Err(ConfigError { field, rule }),

@@ -152,7 +152,7 @@ fn numbers_stay_in_their_ranges() {
         ("retransmit_mult", |config, value| config.retransmit_mult = u32_of(value), 1, 100),
         ("join_fanout", |config, value| config.join_fanout = value, 1, 4),
         ("tombstones_max", |config, value| config.tombstones_max = value, 0, 16_384),
-        ("leave_acks", |config, value| config.leave_acks = value, 0, 16),
+        ("leave_acks", |config, value| config.leave_acks = value, 1, 16),
         ("sync_rate_max", |config, value| config.sync_rate_max = u32_of(value), 4_096, u32::MAX as usize),
     ];
     for (field, set, least, most) in table {

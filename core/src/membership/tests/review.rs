@@ -297,6 +297,22 @@ fn a_longer_round_trip_is_learnt() {
     assert!(wait(&net) >= millis(250), "{:?}", wait(&net));
 }
 
+/// §4.11: with nobody left to tell, a farewell is over.
+#[test]
+fn a_whole_cluster_can_leave_at_once() {
+    let mut net = Net::converged(12, Config::lan(), 6);
+    for host in 0..6 {
+        net.with(host, |machine, now| machine.leave(now));
+        net.run_for(millis(1));
+    }
+    net.run_for(secs(2));
+    for host in &net.hosts {
+        let is_over = host.events.iter().any(|(_, event)| matches!(event, Event::LeaveCompleted { .. }));
+        assert!(is_over && host.machine.poll_timeout().is_none());
+    }
+    assert_eq!(net.count_told("died"), 0);
+}
+
 /// A configuration that `validate` takes never makes arithmetic overflow.
 #[test]
 fn the_longest_times_do_not_overflow() {
@@ -355,4 +371,21 @@ fn a_told_death_of_a_later_run_is_no_verdict() {
     net.run_for(secs(30));
     assert_eq!(net.count_told("died"), 0, "it is told, and moves past it");
     assert!(net.is_converged());
+}
+
+/// §4.6: payloads of users do not hold up what keeps the cluster together.
+#[test]
+fn broadcasts_do_not_hold_up_refutations() {
+    let mut net = Net::converged(16, Config::lan(), 20);
+    let payload = vec![1; 1_024];
+    for _ in 0..200 {
+        net.with(0, |machine, now| machine.broadcast(now, &payload).unwrap());
+    }
+    let subject = net.hosts[0].machine.local();
+    let bytes =
+        Forge::of(&net, 1).claim(subject.id, subject.epoch, subject.incarnation, State::Suspect, None);
+    net.inject(0, addr(1), &bytes);
+    assert!(net.run_until(secs(2), |net| (1..20).all(|host| {
+        net.hosts[host].machine.get(subject.id).unwrap().incarnation == Incarnation::new(1)
+    })));
 }
