@@ -7,8 +7,7 @@ use core::fmt;
 use core::ops::{Add, Sub};
 use core::time::Duration;
 
-/// A point on the driver's monotonic clock: nanoseconds since an origin of the driver's choice. The origin should lie
-/// further back than a tombstone lives (`membership::Config::tombstone_lifetime`): a death before it seems to be as young as it.
+/// A point on the driver's monotonic clock: nanoseconds since an origin of the driver's choice.
 ///
 /// Arithmetic saturates at both ends: a deadline past the end of time is "never", not a panic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

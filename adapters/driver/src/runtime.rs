@@ -37,14 +37,9 @@ use chinwag_core::time::{Instant, Now};
 /// A future that owns what it needs and can be moved to another thread.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 
-/// How far before a node's start the origin of its monotonic clock should lie: twice the default lifetime of tombstones.
-pub const HISTORY: std::time::Duration = std::time::Duration::from_secs(48 * 3600);
-
 /// What chinwag asks of a runtime. The module documentation states the contract.
 pub trait Runtime: Send + Sync + 'static {
-    /// What time it is. `mono` never runs back and is the clock of [`Runtime::timer`]; its origin is the runtime's choice, at
-    /// least [`HISTORY`] in the past if that can be had: a node is told of deaths before its own start, and remembers
-    /// when they were.
+    /// What time it is. `mono` never runs back and is the clock of [`Runtime::timer`]; its origin is the runtime's choice.
     /// `wall` may step in either direction.
     fn now(&self) -> Now;
 

@@ -29,8 +29,7 @@ impl Tokio {
     pub fn new(handle: Handle) -> Self {
         let origin = {
             let _entered = handle.enter();
-            let now = tokio::time::Instant::now();
-            now.checked_sub(chinwag::runtime::HISTORY).unwrap_or(now)
+            tokio::time::Instant::now()
         };
         Self { handle, origin }
     }

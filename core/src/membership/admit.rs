@@ -159,7 +159,11 @@ impl Membership {
         let check = self.checks.open.swap_remove(at);
         self.checks.refresh();
         match check.question {
-            Question::Claimant => self.apply(now, &check.claim.update(), Via::FirstHand),
+            Question::Claimant => {
+                self.apply(now, &check.claim.update(), Via::FirstHand);
+                // Others whom the same table named may have found no room among the checks.
+                self.sync_soon_with(now, subject.id);
+            }
             Question::Incumbent { incumbent, claimant, .. } => {
                 self.report_conflict(check.claim.run, check.claim.addr);
                 let to_claimant = Body::Conflict { rival: check.asked, addr: incumbent.addr };

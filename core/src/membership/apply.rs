@@ -6,6 +6,7 @@ use crate::id::{Epoch, Incarnation};
 use crate::membership::member::Rank;
 use crate::membership::ring::Slot;
 use crate::membership::rumors::Rumor;
+use crate::membership::since::Since;
 use crate::membership::suspicion::Suspicion;
 use crate::membership::table::{Entry, LOCAL, NOWHERE, Record};
 use crate::membership::{Event, Membership, Metadata, RELAYED_RUMORS_MAX, State};
@@ -71,7 +72,7 @@ impl Membership {
             addr: details.addr,
             metadata,
             versions: details.versions,
-            since: if is_live { now.mono } else { now.mono - age },
+            since: if is_live { Since::at(now.mono) } else { Since::ago(now.mono, age) },
         };
         let slot = self.table.insert(entry, &mut self.rng);
         self.stats.updates_applied += 1;
@@ -79,9 +80,9 @@ impl Membership {
             self.begin_suspicion(now, slot, update);
         }
         if is_live {
+            self.end_solitude(now);
             let member = self.table.get(slot).member();
             self.tell(Event::Joined(member));
-            self.on_joined(now);
             self.spread_via(now, slot, via);
         }
         self.trim_tombstones();
@@ -105,14 +106,15 @@ impl Membership {
             },
             None => None,
         };
-        let is_told_death = claim.state == State::Dead && known.state.is_live() && claim.epoch == known.epoch;
+        let details = update.details.as_ref().zip(metadata);
+        let is_told_death = claim.state == State::Dead && known.state.is_live();
         if is_told_death && !self.has_own_suspicion(slot, claim) {
-            self.doubt(now, slot, claim);
+            self.doubt(now, slot, claim, details);
             return;
         }
         let Self { table, rng, .. } = self;
         table.update(slot, rng, now.mono, |record| {
-            adopt(record, claim, update.details.as_ref().zip(metadata));
+            adopt(record, claim, details);
         });
         self.stats.updates_applied += 1;
         if claim.state == State::Suspect {
@@ -121,9 +123,9 @@ impl Membership {
             self.suspicions.cancel(slot);
         }
         if let (false, Some(age)) = (claim.state.is_live(), update.age) {
-            // No older than any is kept: a deadline long past would look like one that the node slept through (§4.4).
+            // No further back than makes it due now: a deadline in the past would look like a pause (§4.4.1).
             let age = Duration::from_secs(u64::from(age)).min(self.config.tombstone_lifetime);
-            self.table.backdate(slot, now.mono - age);
+            self.table.backdate(slot, Since::ago(now.mono, age));
         }
         self.changed(now, slot, known, via);
     }
@@ -182,7 +184,7 @@ impl Membership {
 
     /// §4.5: a death told of a member that is alive here is no verdict yet. The member is suspected for the minimum time
     /// and told at once, so that it can refute (D11 of other implementations, which bury it unheard).
-    fn doubt(&mut self, now: Now, slot: Slot, claim: Rank) {
+    fn doubt(&mut self, now: Now, slot: Slot, claim: Rank, details: Option<(&Details<'_>, Metadata)>) {
         let is_running = self.suspicions.get(slot).is_some_and(|running| running.life == claim.life());
         if is_running {
             self.stats.updates_stale += 1;
@@ -192,7 +194,7 @@ impl Membership {
         let suspicion = Suspicion::of_told_death(claim.life(), self.cluster_size(), &self.config, now.mono);
         let Self { table, rng, .. } = self;
         table.update(slot, rng, now.mono, |record| {
-            adopt(record, Rank { state: State::Suspect, ..claim }, None);
+            adopt(record, Rank { state: State::Suspect, ..claim }, details);
         });
         self.suspicions.start(slot, suspicion);
         self.stats.updates_applied += 1;
@@ -202,8 +204,15 @@ impl Membership {
 
     fn begin_suspicion(&mut self, now: Now, slot: Slot, update: &Update<'_>) {
         let life = (update.epoch, update.incarnation);
-        let suspicion =
-            Suspicion::new(life, update.id, &update.accusers, self.cluster_size(), &self.config, now.mono);
+        let (members, config) = (self.cluster_size(), &self.config);
+        // Nobody's probe has failed: it is a doubt that a told death has begun elsewhere (§4.5.1), and told on. Were it
+        // taken for an accusation, the same death told here would end it at once.
+        let is_doubt = update.accusers.iter().all(|&accuser| accuser == update.id);
+        let suspicion = if is_doubt {
+            Suspicion::of_told_death(life, members, config, now.mono)
+        } else {
+            Suspicion::new(life, update.id, &update.accusers, members, config, now.mono)
+        };
         self.suspicions.start(slot, suspicion);
     }
 
@@ -245,14 +254,11 @@ impl Membership {
         let record = self.table.get(slot);
         let was_gone = !known.state.is_live();
         if let Some(event) = transition(known, record) {
-            let is_joined = matches!(event, Event::Joined(_));
-            let is_back = was_gone && is_joined;
+            let is_back = was_gone && matches!(event, Event::Joined(_));
             let id = record.id;
             self.tell(event);
-            if is_joined {
-                self.on_joined(now);
-            }
             if is_back {
+                self.end_solitude(now);
                 self.sync_soon_with(now, id);
             }
         }
@@ -294,7 +300,7 @@ impl Membership {
             self.stats.updates_stale += 1;
             return;
         }
-        if let (State::Alive, Some(details)) = (claim.state, &update.details)
+        if let (true, Some(details)) = (claim.state.is_live(), &update.details)
             && details.addr != self.table.local().addr()
         {
             // Another run of this id elsewhere. A later one is a rival; an earlier one is this node's own past.

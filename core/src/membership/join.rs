@@ -11,7 +11,7 @@ use core::time::Duration;
 use crate::id::NodeId;
 use crate::membership::Membership;
 use crate::membership::config::{Config, SEEDS_MAX};
-use crate::membership::outbox::{Destination, Plane};
+use crate::membership::outbox::Destination;
 use crate::membership::timers::jitter;
 use crate::time::{Instant, Now};
 
@@ -94,8 +94,8 @@ impl Membership {
             }
         } else {
             let wait = self.join.wait;
-            self.join.due = Some(now.mono + wait / 2 + jitter(&mut self.rng, wait));
-            self.join.wait = (wait * 2).min(self.config.join_retry_max);
+            self.join.due = Some(now.mono + (wait / 2) + jitter(&mut self.rng, wait));
+            self.join.wait = wait.saturating_mul(2).min(self.config.join_retry_max);
         }
         self.join.is_lookup_wanted = true;
     }
@@ -123,6 +123,15 @@ impl Membership {
         self.start_syncing(now);
     }
 
+    /// The first other member has come into the view: what rested while there was none begins.
+    pub(super) fn end_solitude(&mut self, now: Now) {
+        if self.live_count() == 1 {
+            let interval = self.config.probe_interval;
+            self.probe.resume(now.mono, jitter(&mut self.rng, interval));
+            self.start_syncing(now);
+        }
+    }
+
     /// Arms or disarms the timer that pings the dead.
     pub(super) fn arm_reconnect(&mut self, now: Now) {
         if self.table.dead_count() == 0 || self.leave.has_begun() {
@@ -138,8 +147,7 @@ impl Membership {
         self.reconnect_at = None;
         self.arm_reconnect(now);
         if let Some(slot) = self.table.random_dead(&mut self.rng) {
-            let seq = self.next_seq();
-            self.ping(slot, seq, Plane::Datagram);
+            self.warn(slot);
         }
     }
 }

@@ -47,6 +47,7 @@ mod receive;
 mod relay;
 mod ring;
 mod rumors;
+mod since;
 mod stats;
 mod suspicion;
 mod sync;
@@ -159,7 +160,7 @@ impl Membership {
             addr: local.addr,
             metadata: local.metadata,
             versions: VERSION_MIN << 4 | VERSION_MAX,
-            since: now.mono,
+            since: since::Since::at(now.mono),
         });
         // Nodes that start together must not probe together.
         let first_probe = now.mono + timers::jitter(&mut rng, config.probe_interval);

@@ -54,16 +54,44 @@ pub(crate) struct Intent {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
-    Ping { seq: u32, target: Run },
-    PingReq { seq: u32, target: Run, budget_ms: u32 },
-    Ack { seq: u32, subject: Run },
-    Nack { seq: u32, subject: Run },
+    Ping {
+        seq: u32,
+        target: Run,
+    },
+    /// A ping that says what is thought of its target whether or not Buddy is on: it is sent for that.
+    Warning {
+        seq: u32,
+        target: Run,
+    },
+    PingReq {
+        seq: u32,
+        target: Run,
+        budget_ms: u32,
+    },
+    Ack {
+        seq: u32,
+        subject: Run,
+    },
+    Nack {
+        seq: u32,
+        subject: Run,
+    },
     Gossip,
     Payload(Bytes),
-    SyncRequest { exchange: u32, is_joining: bool },
-    SyncBusy { exchange: u32 },
-    Leave { seq: u32 },
-    Conflict { rival: Run, addr: SocketAddr },
+    SyncRequest {
+        exchange: u32,
+        is_joining: bool,
+    },
+    SyncBusy {
+        exchange: u32,
+    },
+    Leave {
+        seq: u32,
+    },
+    Conflict {
+        rival: Run,
+        addr: SocketAddr,
+    },
 }
 
 /// Events whose memory is kept when all have been taken: what one datagram makes.

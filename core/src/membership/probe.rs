@@ -18,7 +18,6 @@ use crate::membership::Membership;
 use crate::membership::outbox::{Body, Intent, Plane};
 use crate::membership::receive::Speaker;
 use crate::membership::ring::Slot;
-use crate::membership::timers::jitter;
 use crate::time::{Instant, Now};
 use crate::wire::datagram::Run;
 
@@ -69,6 +68,13 @@ impl Probe {
         self.due = due;
     }
 
+    /// Goes on after a time with nobody to probe. A deadline left over from before would look like a pause (§4.4.1).
+    pub(crate) fn resume(&mut self, now: Instant, wait: Duration) {
+        if self.phase != Phase::Idle || self.due <= now {
+            self.abandon(now + wait);
+        }
+    }
+
     fn awaits(&self, seq: u32, subject: Run) -> bool {
         self.phase != Phase::Idle && self.seq == seq && self.target == subject
     }
@@ -108,33 +114,20 @@ impl Membership {
         self.ping(slot, seq, Plane::Datagram);
     }
 
-    /// A member has come into the view. A node that was alone until now has no round to go on with, and its timer is as
-    /// old as its solitude: it must not look like one that the node slept through (§4.4). Nor has it exchanges (§4.7).
-    pub(super) fn on_joined(&mut self, now: Now) {
-        if self.live_count() == 1 && !self.leave.has_begun() {
-            let first = now.mono + jitter(&mut self.rng, self.config.probe_interval);
-            self.probe.abandon(first);
-        }
-        self.start_syncing(now);
-    }
-
     /// Pings the member in `slot`; a suspect is told that it is one.
     pub(super) fn ping(&mut self, slot: Slot, seq: u32, plane: Plane) {
-        let intent = Intent {
-            to: self.destination(slot),
-            plane,
-            body: Body::Ping { seq, target: self.run_of(slot) },
-            peer: Some(slot),
-            tells_own: false,
-            carries_rumors: true,
-        };
-        self.send(intent);
+        self.ping_as(slot, Body::Ping { seq, target: self.run_of(slot) }, plane);
+    }
+
+    fn ping_as(&mut self, slot: Slot, body: Body, plane: Plane) {
+        let to = self.destination(slot);
+        self.send(Intent { to, plane, body, peer: Some(slot), tells_own: false, carries_rumors: true });
     }
 
     /// Tells the member in `slot` what is said of it, so that it can refute; its answer is not waited for.
     pub(super) fn warn(&mut self, slot: Slot) {
         let seq = self.next_seq();
-        self.ping(slot, seq, Plane::Datagram);
+        self.ping_as(slot, Body::Warning { seq, target: self.run_of(slot) }, Plane::Datagram);
     }
 
     fn probe_indirectly(&mut self, now: Now) {
@@ -192,7 +185,10 @@ impl Membership {
         }
         let is_direct = speaker.run == subject;
         if self.probe.awaits(seq, subject) && (is_direct || self.probe.relays.contains(&speaker.run.id)) {
-            if is_direct && self.probe.phase == Phase::Direct {
+            // The relays' pings carry other numbers and the repetition goes over the stream plane, so an ack by datagram
+            // is to the first ping even when it is late: without those samples the wait would never grow to a round
+            // trip longer than itself. On the stream plane alone a late ack is ambiguous (Karn) and not measured.
+            if is_direct && (self.probe.phase == Phase::Direct || speaker.plane == Plane::Datagram) {
                 self.round_trip.observe(now.mono.since(self.probe.began));
             }
             self.awareness.better();

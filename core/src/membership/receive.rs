@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::membership::apply::Via;
 use crate::membership::outbox::{Body, Destination, Intent, Plane};
 use crate::membership::ring::Slot;
+use crate::membership::table::LOCAL;
 use crate::membership::{Event, FOREIGN_MAX, MESSAGE_LEN_MAX, Membership, State, StreamPeer};
 use crate::time::Now;
 use crate::wire::Reader;
@@ -105,6 +106,7 @@ impl Membership {
                 Next::End => break,
             }
         }
+        self.end_exchange(now);
         if is_accused || self.table.local().rank().life() != lives {
             self.answer_accuser(now, speaker);
         }
@@ -164,9 +166,11 @@ impl Membership {
         if !speaker.is_proven || self.leave.has_begun() {
             return;
         }
-        if let Some(intent) = self.out.last_to(speaker.reply.addr) {
+        let last = self.out.last_to(speaker.reply.addr);
+        if let Some(intent) = last.filter(|intent| !matches!(intent.body, Body::Payload(_))) {
             intent.tells_own = true;
-        } else if let Some(slot) = speaker.slot {
+        } else if let Some(slot) = self.table.find(speaker.run.id).filter(|&slot| slot != LOCAL) {
+            // Looked up afresh: the payload itself may have pushed the speaker's tombstone out of the table.
             self.send_gossip(slot, true);
         }
         self.arm_gossip(now);

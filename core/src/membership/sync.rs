@@ -43,6 +43,8 @@ struct Exchange {
     ends: Instant,
     /// The table version when it began: what was learnt since is not sent back.
     version: u64,
+    /// Claims taken before it began, to tell whether it has taught anything.
+    applied: u64,
     is_joining: bool,
 }
 
@@ -70,6 +72,10 @@ pub(crate) struct Sync {
     exchanges: SmallVec<[Exchange; EXCHANGES_MAX]>,
     transfers: VecDeque<Transfer>,
     next_exchange: u32,
+    /// The count of claims before the exchange whose last chunk is being read.
+    ending: Option<u64>,
+    /// The wait after the next failure.
+    retry: Duration,
     /// Bytes that may be sent now; below zero they are owed.
     allowance: i64,
     refilled: Instant,
@@ -84,6 +90,8 @@ impl Sync {
             exchanges: SmallVec::new(),
             transfers: VecDeque::new(),
             next_exchange: 0,
+            ending: None,
+            retry: config.sync_interval_min,
             allowance: i64::from(config.sync_rate_max) * 2,
             refilled: now,
         }
@@ -145,6 +153,7 @@ impl Membership {
             to,
             ends: now.mono + self.config.sync_timeout,
             version: self.version(),
+            applied: self.stats.updates_applied,
             is_joining,
         });
         self.stats.syncs += 1;
@@ -154,7 +163,9 @@ impl Membership {
     fn exchange_failed(&mut self, now: Now, failed: &Exchange) {
         self.stats.syncs_failed += 1;
         if !failed.is_joining && self.is_joined() {
-            self.schedule_sync(now, self.config.sync_interval_min);
+            // Soon, but not again and again at a peer that never answers, as one that disputes this node's id.
+            self.schedule_sync(now, self.sync.retry);
+            self.sync.retry = self.sync.retry.saturating_mul(2).min(self.sync_interval_scaled());
         }
     }
 
@@ -258,7 +269,8 @@ impl Membership {
         let Some(ours) = self.sync.take(exchange, speaker.run.id) else { return Via::Transfer };
         self.seed_answered(now, ours.to.addr, speaker.run.id);
         if is_last || mask == 0 {
-            self.exchange_answered(now, mask);
+            self.stats.syncs_equal += u64::from(mask == 0);
+            self.sync.ending = Some(ours.applied);
         } else {
             // More chunks come: they are awaited afresh, from the peer that is now known.
             let to = Destination { id: Some(speaker.run.id), ..ours.to };
@@ -272,16 +284,19 @@ impl Membership {
         if ours.is_joining { Via::FirstTransfer } else { Via::Transfer }
     }
 
-    /// Differences bring the next exchange near; equal tables move it away, up to the scaled interval.
-    fn exchange_answered(&mut self, now: Now, mask: u64) {
-        if mask != 0 {
+    /// The payload has been read, and with it the end of an exchange, if it held one. What it taught brings the next
+    /// exchange near; one that taught nothing moves it away, up to the scaled interval: the tables are equal, or differ
+    /// in what no exchange settles (a rival, a member that one of the two cannot reach).
+    pub(super) fn end_exchange(&mut self, now: Now) {
+        let Some(applied) = self.sync.ending.take() else { return };
+        self.sync.retry = self.config.sync_interval_min;
+        if self.stats.updates_applied > applied {
             self.sync.interval = self.config.sync_interval_min;
             self.sync.due = Some(now.mono + jitter(&mut self.rng, self.sync.interval));
             return;
         }
-        self.stats.syncs_equal += 1;
         let longest = self.sync_interval_scaled();
-        self.sync.interval = (self.sync.interval * 2).min(longest);
+        self.sync.interval = self.sync.interval.saturating_mul(2).min(longest);
         self.schedule_sync(now, self.sync.interval);
     }
 
@@ -305,8 +320,8 @@ impl Membership {
 
     /// The next exchange begins after `interval`, give or take a quarter.
     fn schedule_sync(&mut self, now: Now, interval: Duration) {
-        let spread = interval * 3 / 4 + jitter(&mut self.rng, interval / 2);
-        self.sync.due = Some(now.mono + spread);
+        let spread = interval / 4 * 3;
+        self.sync.due = Some(now.mono + spread + jitter(&mut self.rng, interval / 2));
     }
 
     /// Starts the exchanges of a node that has just met another member.

@@ -13,6 +13,7 @@ use hashbrown::HashTable;
 use crate::id::{Epoch, Incarnation, NodeId};
 use crate::membership::member::{Member, Rank, State};
 use crate::membership::ring::{Ring, Slot};
+use crate::membership::since::Since;
 use crate::membership::{MEMBERS_MAX, Metadata};
 use crate::rng::{Rng, mix};
 use crate::time::Instant;
@@ -59,7 +60,7 @@ pub(crate) struct Record {
     /// The table version of the last change.
     pub(crate) changed: u64,
     /// Since when the member is in its state.
-    pub(crate) since: Instant,
+    pub(crate) since: Since,
     pub(crate) addr: CompactAddr,
     pub(crate) incarnation: Incarnation,
     /// The incarnation in which the member said what stands in `addr` and `metadata`.
@@ -113,7 +114,7 @@ pub(crate) struct Entry {
     pub(crate) addr: SocketAddr,
     pub(crate) metadata: Metadata,
     pub(crate) versions: u8,
-    pub(crate) since: Instant,
+    pub(crate) since: Since,
 }
 
 /// All records, and the orders they are looked up in.
@@ -125,7 +126,7 @@ pub(crate) struct Table {
     ring: Ring,
     dead: Vec<Slot>,
     /// Dead and left members, the longest gone first.
-    tombstones: BTreeSet<(Instant, Slot)>,
+    tombstones: BTreeSet<(Since, Slot)>,
     digest: [u64; BUCKETS],
     version: u64,
     /// The latest epoch among forgotten tombstones: a stale claim that somebody of such an epoch lives cannot be
@@ -230,7 +231,7 @@ impl Table {
         self.tombstones.len()
     }
 
-    pub(crate) fn oldest_tombstone(&self) -> Option<(Instant, Slot)> {
+    pub(crate) fn oldest_tombstone(&self) -> Option<(Since, Slot)> {
         self.tombstones.first().copied()
     }
 
@@ -303,7 +304,7 @@ impl Table {
             self.add_digest(slot);
             return;
         }
-        self.get_mut(slot).since = now;
+        self.get_mut(slot).since = Since::at(now);
         if before.is_live() && after.is_live() {
             self.add_digest(slot);
             return;
@@ -313,7 +314,7 @@ impl Table {
     }
 
     /// Makes a tombstone as old as `since`, which a transfer has told.
-    pub(crate) fn backdate(&mut self, slot: Slot, since: Instant) {
+    pub(crate) fn backdate(&mut self, slot: Slot, since: Since) {
         let record = self.get_mut(slot);
         let was = core::mem::replace(&mut record.since, since);
         if self.tombstones.remove(&(was, slot)) {
@@ -356,7 +357,7 @@ impl Table {
     }
 
     /// Takes `slot` out of the orders it stood in as a member in state `was`.
-    fn delist(&mut self, slot: Slot, was: State, since: Instant) {
+    fn delist(&mut self, slot: Slot, was: State, since: Since) {
         let Self { ring, records, dead, tombstones, .. } = self;
         let Some(at) = records[slot as usize].as_ref().map(|record| record.at) else { return };
         match was {

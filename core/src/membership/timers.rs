@@ -48,7 +48,7 @@ impl Membership {
             return None;
         }
         let tombstone =
-            self.table.oldest_tombstone().map(|(since, _)| since + self.config.tombstone_lifetime);
+            self.table.oldest_tombstone().map(|(since, _)| since.plus(self.config.tombstone_lifetime));
         let has_probe = self.is_joined() && !self.leave.has_begun();
         let deadlines = [
             (has_probe.then(|| self.probe.due()), TimeoutReason::Probe),
@@ -137,7 +137,7 @@ impl Membership {
 
     fn on_tombstone_due(&mut self, now: Now) {
         while let Some((since, slot)) = self.table.oldest_tombstone()
-            && since + self.config.tombstone_lifetime <= now.mono
+            && since.plus(self.config.tombstone_lifetime) <= now.mono
         {
             self.forget(slot);
         }

@@ -58,31 +58,41 @@ impl Membership {
         self.write_header(now, version, buf);
         let header_len = buf.len();
         self.write_body(now, intent, buf);
-        if self.config.buddy
+        // A message of the user may leave no room for what goes along.
+        let limit = self.len_max(intent.plane);
+        if (self.config.buddy || matches!(intent.body, Body::Warning { .. }))
             && let Some(slot) = intent.peer
             && self
                 .table
                 .try_get(slot)
                 .is_some_and(|record| Some(record.id) == intent.to.id && record.state != State::Alive)
         {
-            self.write_fitting(slot, now.mono, false, intent.plane, buf);
+            self.write_fitting(slot, now.mono, false, limit, buf);
         }
         if intent.tells_own {
-            self.write_fitting(LOCAL, now.mono, true, intent.plane, buf);
+            self.write_fitting(LOCAL, now.mono, true, limit, buf);
         }
         if intent.carries_rumors {
-            self.write_rumors(now, buf);
+            self.write_rumors(now, limit, buf);
         }
         buf.len() > header_len
     }
 
-    /// [`write_record`](Self::write_record), unless it would make a datagram too long: beside a long user payload there
-    /// may be no room, and a later message will have some.
-    fn write_fitting(&self, slot: Slot, now: Instant, with_details: bool, plane: Plane, buf: &mut Vec<u8>) {
+    /// [`write_record`](Self::write_record), unless it would make the payload too long: beside a long message of the user
+    /// there may be no room, and a later message will have some.
+    fn write_fitting(&self, slot: Slot, now: Instant, with_details: bool, limit: usize, buf: &mut Vec<u8>) {
         let len = buf.len();
         self.write_record(slot, now, with_details, buf);
-        if plane == Plane::Datagram && buf.len() > self.config.datagram_len_max {
+        if buf.len() > limit {
             buf.truncate(len);
+        }
+    }
+
+    /// Bytes of a payload at most.
+    fn len_max(&self, plane: Plane) -> usize {
+        match plane {
+            Plane::Datagram => self.config.datagram_len_max,
+            Plane::Stream => STREAM_LEN_MAX,
         }
     }
 
@@ -109,7 +119,7 @@ impl Membership {
 
     fn write_body(&mut self, now: Now, intent: &Intent, buf: &mut Vec<u8>) {
         match &intent.body {
-            Body::Ping { seq, target } => encode::ping(buf, *seq, *target),
+            Body::Ping { seq, target } | Body::Warning { seq, target } => encode::ping(buf, *seq, *target),
             Body::PingReq { seq, target, budget_ms } => encode::ping_req(buf, *seq, *target, *budget_ms),
             Body::Ack { seq, subject } => encode::ack(buf, *seq, *subject),
             Body::Nack { seq, subject } => encode::nack(buf, *seq, *subject),
@@ -140,7 +150,7 @@ impl Membership {
     fn update_of(&self, slot: Slot, now: Instant, with_details: bool) -> Option<Update<'_>> {
         let record = self.table.try_get(slot)?;
         let running = self.suspicions.get(slot).filter(|_| record.state == State::Suspect);
-        let age = || u32::try_from(now.since(record.since).as_secs()).unwrap_or(u32::MAX);
+        let age = || u32::try_from(record.since.age(now).as_secs()).unwrap_or(u32::MAX);
         let details = Details {
             incarnation: record.details,
             versions: record.versions,
@@ -159,7 +169,9 @@ impl Membership {
     }
 
     /// Fills the rest of a datagram with rumours, the least-sent first, each at most once, and counts them sent.
-    fn write_rumors(&mut self, now: Now, buf: &mut Vec<u8>) {
+    fn write_rumors(&mut self, now: Now, limit: usize, buf: &mut Vec<u8>) {
+        // A stream payload takes no more of them than a datagram would: the rest go to others.
+        let limit = limit.min(self.config.datagram_len_max);
         let mut written: SmallVec<[u32; 64]> = SmallVec::new();
         let (mut next, mut misfits) = (self.rumors.first(), 0);
         while let Some(at) = next
@@ -174,7 +186,7 @@ impl Membership {
                 }
                 None => debug_assert!(false, "entries in the lists are taken"),
             }
-            if buf.len() > self.config.datagram_len_max {
+            if buf.len() > limit {
                 buf.truncate(len);
                 misfits += 1;
             } else {

@@ -11,7 +11,7 @@ use super::*;
 
 const LOCAL_ID: NodeId = NodeId::new(1_000_000);
 
-fn entry(id: NodeId, state: State, rng: &mut Rng, since: Instant) -> Entry {
+fn entry(id: NodeId, state: State, rng: &mut Rng, since: Since) -> Entry {
     let rank =
         Rank { epoch: Epoch::new(rng.below(50).into()), incarnation: Incarnation::new(rng.below(9)), state };
     let port = u16::try_from(1 + rng.below(65_535)).unwrap();
@@ -27,14 +27,14 @@ fn entry(id: NodeId, state: State, rng: &mut Rng, since: Instant) -> Entry {
 }
 
 fn new_table(rng: &mut Rng) -> Table {
-    Table::new(entry(LOCAL_ID, State::Alive, rng, Instant::ZERO))
+    Table::new(entry(LOCAL_ID, State::Alive, rng, Since::at(Instant::ZERO)))
 }
 
 #[derive(Clone, Debug)]
 struct Known {
     member: Member,
     slot: Slot,
-    since: Instant,
+    since: Since,
     changed: u64,
 }
 
@@ -51,7 +51,7 @@ impl Model {
         wanted.map(|known| known.slot).collect()
     }
 
-    fn tombstones(&self) -> BTreeSet<(Instant, Slot)> {
+    fn tombstones(&self) -> BTreeSet<(Since, Slot)> {
         let gone = self.others.values().filter(|known| !known.member.state.is_live());
         gone.map(|known| (known.since, known.slot)).collect()
     }
@@ -114,7 +114,7 @@ fn insert(table: &mut Table, model: &mut Model, rng: &mut Rng, now: Instant) {
         return;
     }
     let state = random_state(rng);
-    let since = now - Duration::from_nanos(rng.below(20).into());
+    let since = Since::ago(now, Duration::from_nanos(rng.below(20).into()));
     let fresh = entry(id, state, rng, since);
     let member = Member {
         id,
@@ -142,13 +142,13 @@ fn update(table: &mut Table, model: &mut Model, rng: &mut Rng, now: Instant) {
     });
     model.version += 1;
     known.changed = model.version;
-    known.since = if known.member.state == state { known.since } else { now };
+    known.since = if known.member.state == state { known.since } else { Since::at(now) };
     known.member = Member { state, epoch, addr, ..known.member.clone() };
 }
 
 fn backdate(table: &mut Table, model: &mut Model, rng: &mut Rng, now: Instant) {
     let Some(known) = model.random_id(rng).and_then(|id| model.others.get_mut(&id)) else { return };
-    known.since = now - Duration::from_nanos(rng.below(100).into());
+    known.since = Since::ago(now, Duration::from_nanos(rng.below(100).into()));
     table.backdate(known.slot, known.since);
 }
 
@@ -213,7 +213,7 @@ fn the_digest_is_of_what_is_known_and_not_of_its_history() {
     let insert_all = |order: &[u64]| {
         let mut table = new_table(&mut Rng::new(1));
         for &id in order {
-            let fresh = entry(NodeId::new(id), State::Alive, &mut Rng::new(id), Instant::ZERO);
+            let fresh = entry(NodeId::new(id), State::Alive, &mut Rng::new(id), Since::at(Instant::ZERO));
             table.insert(fresh, &mut Rng::new(2));
         }
         table
@@ -267,13 +267,14 @@ fn a_full_table_says_so() {
     let mut table = new_table(&mut rng);
     for id in 1..MEMBERS_MAX as u64 {
         assert!(!table.is_full());
-        table.insert(entry(NodeId::new(id), State::Left, &mut rng, Instant::ZERO), &mut rng);
+        table.insert(entry(NodeId::new(id), State::Left, &mut rng, Since::at(Instant::ZERO)), &mut rng);
     }
     assert!(table.is_full());
     let (_, slot) = table.oldest_tombstone().unwrap();
     table.forget(slot);
     assert!(!table.is_full());
-    let again = table.insert(entry(NodeId::new(0), State::Alive, &mut rng, Instant::ZERO), &mut rng);
+    let again =
+        table.insert(entry(NodeId::new(0), State::Alive, &mut rng, Since::at(Instant::ZERO)), &mut rng);
     assert_eq!(again, slot, "slots are used again, so memory is bounded");
     assert_eq!(table.get(again).rumor, NOWHERE, "nothing of the last one is left");
 }

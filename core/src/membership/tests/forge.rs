@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 use super::net::Net;
 use crate::clock::Timestamp;
 use crate::id::{Epoch, Fence, Incarnation, NodeId};
-use crate::membership::State;
+use crate::membership::{Member, State};
 use crate::wire::datagram::{Header, encode};
 use crate::wire::update::{Accusers, Details, Update};
 
@@ -17,16 +17,18 @@ pub(crate) struct Forge {
 impl Forge {
     /// Writes as node `host` of `net`.
     pub(crate) fn of(net: &Net, host: usize) -> Self {
-        let local = net.hosts[host].machine.local();
-        Self {
-            header: Header {
-                version: 1,
-                fence: Fence::of(&net.config.cluster),
-                sender: local.id,
-                epoch: local.epoch,
-                incarnation: local.incarnation,
-                stamp: Timestamp::from_raw(0),
-            },
+        Self { header: Self::of_member(&net.hosts[host].machine.local(), &net.config.cluster) }
+    }
+
+    /// The header under which `member` of `cluster` would write.
+    pub(crate) fn of_member(member: &Member, cluster: &str) -> Header {
+        Header {
+            version: 1,
+            fence: Fence::of(cluster),
+            sender: member.id,
+            epoch: member.epoch,
+            incarnation: member.incarnation,
+            stamp: Timestamp::from_raw(0),
         }
     }
 

@@ -7,5 +7,6 @@ mod defects;
 mod forge;
 mod found;
 mod net;
+mod review;
 mod rules;
 mod scale;
