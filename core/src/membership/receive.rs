@@ -122,7 +122,7 @@ impl Membership {
             Message::Payload(payload) if payload.len() > MESSAGE_LEN_MAX => self.stats.malformed += 1,
             // The user is told who sent it, so it must have come from there, as far as can be known without keys.
             Message::Payload(_) if speaker.slot.is_none() || !speaker.is_proven => {
-                self.stats.misdirected += 1
+                self.stats.misdirected += 1;
             }
             Message::Payload(payload) => {
                 let payload = Bytes::copy_from_slice(payload);
