@@ -22,7 +22,7 @@ const MISFITS_MAX: usize = 4;
 impl Membership {
     /// Writes the next message into `buf`, whose earlier contents are discarded, and says where it goes. A datagram is
     /// never longer than the configured maximum; a stream payload never longer than
-    /// [`STREAM_LEN_MAX`](crate::membership::STREAM_LEN_MAX).
+    /// [`STREAM_LEN_MAX`].
     pub fn poll_transmit(&mut self, now: Now, buf: &mut Vec<u8>) -> Option<Transmit> {
         while let Some(intent) = self.out.next() {
             buf.clear();
