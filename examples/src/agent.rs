@@ -55,7 +55,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chinwag_tokio::{Node, StartError};
+use chinwag_tokio::{Node, StartError, Watch};
 use tokio::time::Instant;
 
 use args::Args;
@@ -73,7 +73,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(args) => args,
         Err(exit) => return exit,
     };
-    // One thread is plenty for one node, and what the node does waits for `run` to wait: it can watch from the first event on.
+    // One thread is plenty for one node.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("cannot start a runtime: {error}")),
@@ -98,9 +98,7 @@ async fn run(args: Args, started: Instant) -> Result<(), String> {
         Termination::new().map_err(|error| format!("cannot listen for signals: {error}"))?;
     let output = Arc::new(Output::new(args.json, started));
     let is_tethered = args.tethered;
-    let node = start(args).await?;
-    // Before anything is awaited: conflicts and broadcasts are in no view, and told but once.
-    let watch = node.watch();
+    let (node, watch) = start(args).await?;
     output.listening(&node).await;
     let events = tokio::spawn(output::report(watch, output.clone()));
 
@@ -121,7 +119,8 @@ async fn run(args: Args, started: Instant) -> Result<(), String> {
     Ok(())
 }
 
-async fn start(args: Args) -> Result<Node, String> {
+/// The node, and a watch that misses nothing: conflicts and broadcasts are in no view, and told but once.
+async fn start(args: Args) -> Result<(Node, Watch), String> {
     let mut builder = Node::builder(args.id, args.listen)
         .cluster(args.cluster)
         .config(args.preset.config())
@@ -132,14 +131,14 @@ async fn start(args: Args) -> Result<Node, String> {
     if let Some(name) = &args.data_center {
         builder = builder.data_center(name);
     }
-    let node = builder.start().await.map_err(|error| match error {
+    let (node, watch) = builder.start_watched().await.map_err(|error| match error {
         StartError::NoAddress(addr) => {
             format!("cannot listen on {addr}: others would not know where this node is; name one address of this machine")
         }
         error => error.to_string(),
     })?;
     node.add_service(Echo::new(node.clock())).map_err(|error| error.to_string())?;
-    Ok(node)
+    Ok((node, watch))
 }
 
 /// The wish of the system or the user that the process ends, heard from the moment this is made.

@@ -21,6 +21,7 @@ use crate::node::Node;
 use crate::node_task::{NodeTask, Sockets};
 use crate::runtime::{Ambient, Runtime};
 use crate::shared::{Parts, Shared};
+use crate::watch::Watch;
 
 /// Everything about a node before it starts.
 ///
@@ -139,7 +140,16 @@ impl<R> Builder<R> {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn start_on(mut self, runtime: Arc<dyn Runtime>) -> Result<Node, StartError> {
+    pub async fn start_on(self, runtime: Arc<dyn Runtime>) -> Result<Node, StartError> {
+        self.start_watched_on(runtime).await.map(|(node, _)| node)
+    }
+
+    /// [`Builder::start_on`], with a watch that misses nothing: one taken afterwards begins with the view of its moment, but an
+    /// event that is in no view, such as a conflict, may have gone by.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start_watched_on(mut self, runtime: Arc<dyn Runtime>) -> Result<(Node, Watch), StartError> {
         if let Some(cluster) = self.cluster.take() {
             self.config.cluster = cluster;
         }
@@ -177,8 +187,9 @@ impl<R> Builder<R> {
             seed: mix(seed),
         });
         tracing::info!(id = %shared.id, epoch = %shared.epoch(), %bound, %addr, cluster = shared.cluster, "node starts");
+        let watch = shared.board.watch();
         NodeTask::spawn(&shared, sockets, self.seeds);
-        Ok(Node::new(shared))
+        Ok((Node::new(shared), watch))
     }
 }
 
@@ -190,6 +201,16 @@ impl<R: Ambient> Builder<R> {
     pub async fn start(self) -> Result<R::Node, StartError> {
         let runtime = R::current().map_err(StartError::NoRuntime)?;
         self.start_on(runtime).await.map(R::Node::from)
+    }
+
+    /// [`Builder::start_watched_on`] the runtime that the caller is on.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start_watched(self) -> Result<(R::Node, Watch), StartError> {
+        let runtime = R::current().map_err(StartError::NoRuntime)?;
+        let (node, watch) = self.start_watched_on(runtime).await?;
+        Ok((R::Node::from(node), watch))
     }
 }
 

@@ -506,10 +506,9 @@ async fn a_seed_of_another_cluster_is_reported_by_name_on_both_sides() {
     let here = start(1, &[]).await;
     let seed = here.local_addr().to_string();
     let mut told_here = here.watch();
-    let there =
-        Node::builder(2, loopback()).cluster("elsewhere").config(Config::local()).seeds([seed]).start().await;
-    let there = there.expect("a foreign seed does not fail the start");
-    let mut told_there = there.watch();
+    let there = Node::builder(2, loopback()).cluster("elsewhere").config(Config::local()).seeds([seed]);
+    let (there, mut told_there) =
+        there.start_watched().await.expect("a foreign seed does not fail the start");
     for (watch, wanted) in [(&mut told_here, "elsewhere"), (&mut told_there, "test")] {
         let named = async {
             loop {
