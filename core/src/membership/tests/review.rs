@@ -121,8 +121,8 @@ fn rumours_do_not_make_a_stream_payload_too_long() {
     let machine = &mut net.hosts[0].machine;
     let mut forge = forge;
     for count in 0..3_000 {
-        let bytes =
-            forge.alive(NodeId::new(1_000 + count), Epoch::new(5), Incarnation::ZERO, addr(count as usize));
+        let id = NodeId::new(1_000 + count as u64);
+        let bytes = forge.alive(id, Epoch::new(5), Incarnation::ZERO, addr(count));
         machine.handle_datagram(now, addr(1), &bytes);
     }
     let now = crate::time::Now { mono: now.mono + millis(200), ..now };
