@@ -102,7 +102,7 @@ impl Membership {
             None => None,
         };
         let is_told_death = claim.state == State::Dead && known.state.is_live() && claim.epoch == known.epoch;
-        if is_told_death && !self.has_own_suspicion(slot, claim) {
+        if is_told_death && !self.suspicions.has_heard_out(slot, claim.life(), now.mono) {
             self.doubt(now, slot, claim);
             return;
         }
@@ -165,20 +165,16 @@ impl Membership {
         metadata
     }
 
-    /// Whether the local node itself suspects this life of the member on somebody's accusation, so that a told death
-    /// ends it at once.
-    fn has_own_suspicion(&self, slot: Slot, claim: Rank) -> bool {
-        self.suspicions
-            .get(slot)
-            .is_some_and(|running| running.life == claim.life() && !running.is_of_told_death)
-    }
-
-    /// §4.5: a death told of a member that is alive here is no verdict yet. The member is suspected for the minimum time
-    /// and told at once, so that it can refute (D11 of other implementations, which bury it unheard).
+    /// §4.5.1: a death told of a member that is live here is no verdict yet. Alive, it is suspected for the minimum time
+    /// and told at once, so that it can refute (D11 of other implementations, which bury it unheard). Suspected for less than
+    /// that, it gets the rest of it: the same bad observer may have told of suspicion and death in one breath.
     fn doubt(&mut self, now: Now, slot: Slot, claim: Rank) {
         let is_running = self.suspicions.get(slot).is_some_and(|running| running.life == claim.life());
         if is_running {
             self.stats.updates_stale += 1;
+            if self.suspicions.shorten(slot) {
+                self.warn(slot);
+            }
             return;
         }
         let known = self.table.get(slot).rank();

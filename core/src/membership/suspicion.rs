@@ -88,6 +88,27 @@ impl Suspicions {
         true
     }
 
+    /// Whether this life of the member has been suspected here, on an accusation, for the minimum time: then a told death
+    /// ends it at once (§4.5.1).
+    pub(crate) fn has_heard_out(&self, slot: Slot, life: (Epoch, Incarnation), now: Instant) -> bool {
+        self.get(slot).is_some_and(|running| {
+            running.life == life && !running.is_of_told_death && running.began + running.min <= now
+        })
+    }
+
+    /// Others have heard enough: the suspicion lasts its minimum from its beginning. Answers whether that is news.
+    pub(crate) fn shorten(&mut self, slot: Slot) -> bool {
+        let Some(suspicion) = self.running.get_mut(&slot) else { return false };
+        let deadline = suspicion.began + suspicion.min;
+        if suspicion.deadline <= deadline {
+            return false;
+        }
+        self.deadlines.remove(&(suspicion.deadline, slot));
+        suspicion.deadline = deadline;
+        self.deadlines.insert((deadline, slot));
+        true
+    }
+
     /// Gives every running suspicion `by` more time: the node itself was asleep for as long (§4.4).
     pub(crate) fn extend_all(&mut self, by: Duration) {
         for (at, slot) in core::mem::take(&mut self.deadlines) {

@@ -244,16 +244,65 @@ fn d11_a_told_death_is_no_verdict() {
     assert_eq!(net.count_told("died"), 0);
 }
 
-/// §4.5.1: a told death of a member that is suspected here already is believed: its origin has waited.
+/// §4.5.1: a told death of a member that has been suspected here for the minimum is believed: its origin has waited.
 #[test]
 fn d11_a_told_death_ends_a_suspicion() {
     let mut net = Net::converged(12, Config::lan(), 5);
     net.crash(3);
-    assert!(net.run_until(secs(10), |net| net.told(0, 3).contains(&"suspected")));
+    for other in [1, 2, 4] {
+        net.partition(&[0], &[other]);
+    }
     let subject = net.hosts[0].machine.get(id(3)).unwrap();
-    let bytes = Forge::of(&net, 1).claim(subject.id, subject.epoch, subject.incarnation, State::Dead, None);
+    let claim = |net: &Net, state| {
+        Forge::of(net, 1).claim(subject.id, subject.epoch, subject.incarnation, state, None)
+    };
+    let bytes = claim(&net, State::Suspect);
+    net.inject(0, addr(1), &bytes);
+    net.run_for(millis(4_100));
+    assert_eq!(net.hosts[0].machine.get(subject.id).unwrap().state, State::Suspect);
+    let bytes = claim(&net, State::Dead);
     net.inject(0, addr(1), &bytes);
     assert_eq!(net.hosts[0].machine.get(subject.id).unwrap().state, State::Dead);
+}
+
+/// §4.5.1: one bad observer that tells of a suspicion and of its verdict in one breath buries nobody who is well.
+#[test]
+fn d11_a_suspicion_and_a_death_told_in_one_breath_are_no_verdict() {
+    let mut net = Net::converged(14, Config::lan(), 5);
+    let subject = net.hosts[3].machine.local();
+    for state in [State::Suspect, State::Dead, State::Dead] {
+        let bytes = Forge::of(&net, 1).claim(subject.id, subject.epoch, subject.incarnation, state, None);
+        net.inject(0, addr(1), &bytes);
+    }
+    assert_eq!(net.hosts[0].machine.get(subject.id).unwrap().state, State::Suspect);
+    net.run_for(millis(20));
+    assert_eq!(
+        net.hosts[0].machine.get(subject.id).unwrap().state,
+        State::Alive,
+        "told, and refuted at once"
+    );
+    net.run_for(secs(60));
+    assert_eq!(net.count_told("died"), 0);
+}
+
+/// §4.5.1: and of one who is gone, the verdict comes after the minimum, not after the whole suspicion.
+#[test]
+fn d11_a_death_told_too_early_leaves_the_minimum() {
+    let mut net = Net::converged(15, Config::lan(), 5);
+    net.crash(3);
+    let subject = net.hosts[0].machine.get(id(3)).unwrap();
+    for other in [1, 2, 4] {
+        net.partition(&[0], &[other]);
+    }
+    for state in [State::Suspect, State::Dead] {
+        let bytes = Forge::of(&net, 1).claim(subject.id, subject.epoch, subject.incarnation, state, None);
+        net.inject(0, addr(1), &bytes);
+    }
+    let state = |net: &Net| net.hosts[0].machine.get(id(3)).unwrap().state;
+    net.run_for(millis(3_900));
+    assert_eq!(state(&net), State::Suspect);
+    net.run_for(millis(200));
+    assert_eq!(state(&net), State::Dead);
 }
 
 /// §4.8: a join whose first tries are lost is tried again soon, not at the next table exchange.
