@@ -45,7 +45,8 @@ pub fn span(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// What is wrong with it.
 pub fn nodes(text: &str, count: usize) -> Result<Nodes, String> {
-    let wrong = || format!("`{text}` are not nodes such as 3, 0,2 or 10-19, out of 0 to {}", count.saturating_sub(1));
+    let wrong =
+        || format!("`{text}` are not nodes such as 3, 0,2 or 10-19, out of 0 to {}", count.saturating_sub(1));
     let mut nodes = Nodes::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -80,7 +81,11 @@ pub fn partition(text: &str, count: usize) -> Result<Timed, String> {
     let (sides, when) = text.split_once('@').ok_or_else(wrong)?;
     let (from, to) = sides.split_once('|').ok_or_else(wrong)?;
     let (at, until) = when_of(when)?;
-    Ok(Timed { at, until, fault: Fault::Cut { from: nodes(from, count)?, to: nodes(to, count)?, one_way: false } })
+    Ok(Timed {
+        at,
+        until,
+        fault: Fault::Cut { from: nodes(from, count)?, to: nodes(to, count)?, one_way: false },
+    })
 }
 
 fn when_of(text: &str) -> Result<(u64, u64), String> {
@@ -115,7 +120,9 @@ pub fn parse_token(text: &str) -> Result<(Scenario, &'static str), String> {
     let kept = match kept {
         "all" => None,
         "none" => Some(Vec::new()),
-        list => Some(list.split('-').map(|number| number.parse().map_err(|_| wrong())).collect::<Result<_, _>>()?),
+        list => Some(
+            list.split('-').map(|number| number.parse().map_err(|_| wrong())).collect::<Result<_, _>>()?,
+        ),
     };
     let millis: u64 = millis.parse().map_err(|_| wrong())?;
     let nodes: usize = nodes.parse().map_err(|_| wrong())?;

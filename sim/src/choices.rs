@@ -113,7 +113,7 @@ impl Odds {
         Self { per_million, most: 1 }
     }
 
-    /// Uniform in `0..=most`.
+    /// Uniform in `0..=most`, to a millionth.
     pub fn up_to(most: u32) -> Self {
         let nonzero = u64::from(most) * 1_000_000 / (u64::from(most) + 1);
         Self { per_million: u32::try_from(nonzero).unwrap_or(1_000_000), most }

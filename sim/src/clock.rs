@@ -82,7 +82,10 @@ mod tests {
             for local in (5_000..20_000).step_by(7) {
                 let at = clock.true_time(Instant::from_nanos(local));
                 assert!(clock.read(at).mono.as_nanos() >= local, "{ppm} {local}");
-                assert!(at == 5_000 || clock.read(at - 1).mono.as_nanos() < local, "{ppm} {local}: the first");
+                assert!(
+                    at == 5_000 || clock.read(at - 1).mono.as_nanos() < local,
+                    "{ppm} {local}: the first"
+                );
             }
         }
     }

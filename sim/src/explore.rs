@@ -41,7 +41,13 @@ pub struct Search {
 }
 
 /// Runs `scenario` under every seed of a range on `jobs` threads, until `failures_max` have failed.
-pub fn search(scenario: &Scenario, seeds: Range<u64>, jobs: usize, failures_max: usize, progress: &(dyn Fn(u64) + Sync)) -> Search {
+pub fn search(
+    scenario: &Scenario,
+    seeds: Range<u64>,
+    jobs: usize,
+    failures_max: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Search {
     let next = AtomicU64::new(seeds.start);
     let total = Mutex::new(Search::default());
     std::thread::scope(|scope| {

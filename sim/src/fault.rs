@@ -106,8 +106,24 @@ pub enum Fault {
 
 /// Every family of faults, as reports name them.
 pub const FAMILIES: [&str; 18] = [
-    "loss", "burst", "delay", "duplicate", "reorder", "corrupt", "truncate", "mtu", "no_datagrams", "partition", "one_way",
-    "full_pause", "io_block", "crash", "clock", "leave", "user", "early_timers",
+    "loss",
+    "burst",
+    "delay",
+    "duplicate",
+    "reorder",
+    "corrupt",
+    "truncate",
+    "mtu",
+    "no_datagrams",
+    "partition",
+    "one_way",
+    "full_pause",
+    "io_block",
+    "crash",
+    "clock",
+    "leave",
+    "user",
+    "early_timers",
 ];
 
 impl Fault {

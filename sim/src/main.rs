@@ -179,7 +179,11 @@ fn plan_of(args: &RunArgs, nodes: usize) -> Result<Plan, String> {
     let loss = (args.loss * 1_000_000.0) as u32;
     if loss > 0 {
         let quality = Quality { loss, ..Quality::default() };
-        faults.push(Timed { at: 0, until: u64::MAX, fault: Fault::Link { from: vec![], to: vec![], quality } });
+        faults.push(Timed {
+            at: 0,
+            until: u64::MAX,
+            fault: Fault::Link { from: vec![], to: vec![], quality },
+        });
     }
     Ok(Plan { faults })
 }
@@ -200,7 +204,8 @@ fn explore_command(args: &ExploreArgs) -> Result<bool, String> {
             eprintln!("{done} seeds");
         }
     };
-    let (found, wall_s) = timed(|| search(&scenario, args.seeds.clone(), args.jobs, args.failures, &progress));
+    let (found, wall_s) =
+        timed(|| search(&scenario, args.seeds.clone(), args.jobs, args.failures, &progress));
     let unreached = if args.faults == "swarm" { found.unreached() } else { Vec::new() };
     show_search(&found, wall_s, &unreached, args.json);
     for (seed, outcome) in &found.failures {
@@ -226,7 +231,9 @@ fn show_search(found: &Search, wall_s: f64, unreached: &[&str], as_json: bool) {
         let failures: Vec<_> = found
             .failures
             .iter()
-            .filter_map(|(seed, outcome)| Some(json!({ "seed": seed, "what": outcome.failure.as_ref()?.to_string() })))
+            .filter_map(|(seed, outcome)| {
+                Some(json!({ "seed": seed, "what": outcome.failure.as_ref()?.to_string() }))
+            })
             .collect();
         let report = json!({
             "seeds": seeds, "events": events, "wall_s": wall_s, "trace_hash": format!("{hash:016x}"),
@@ -237,7 +244,10 @@ fn show_search(found: &Search, wall_s: f64, unreached: &[&str], as_json: bool) {
         return;
     }
     println!("{seeds} seeds, {events} events in {wall_s:.1} s; trace {hash:016x}");
-    println!("healed in {healed_mean:.1} s, at most {:.1} s; {false_deaths} deaths of the living, excused", nanos(*healed_max));
+    println!(
+        "healed in {healed_mean:.1} s, at most {:.1} s; {false_deaths} deaths of the living, excused",
+        nanos(*healed_max)
+    );
     println!("faults: {:?}", found.begun);
     println!("told: {:?}", found.told);
     if !unreached.is_empty() {

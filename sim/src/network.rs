@@ -88,7 +88,13 @@ impl Network {
     /// A sound network.
     pub fn new(nodes: usize) -> Self {
         let links = (nodes * nodes).min(LINKS_MAX).next_power_of_two();
-        Self { nodes, links: vec![Link::default(); links], ills: Vec::new(), cuts: Vec::new(), struck: Struck::default() }
+        Self {
+            nodes,
+            links: vec![Link::default(); links],
+            ills: Vec::new(),
+            cuts: Vec::new(),
+            struck: Struck::default(),
+        }
     }
 
     /// The fault with this number begins, if it is one of the network.
@@ -112,14 +118,21 @@ impl Network {
 
     /// Whether nothing crosses from one node to the other at present.
     pub fn is_cut(&self, from: u32, to: u32) -> bool {
-        let crosses = |a: &Nodes, b: &Nodes, from, to| a.binary_search(&from).is_ok() && b.binary_search(&to).is_ok();
+        let crosses =
+            |a: &Nodes, b: &Nodes, from, to| a.binary_search(&from).is_ok() && b.binary_search(&to).is_ok();
         self.cuts.iter().any(|cut| {
             crosses(&cut.from, &cut.to, from, to) || (!cut.one_way && crosses(&cut.to, &cut.from, from, to))
         })
     }
 
     /// What becomes of a datagram of `len` bytes: none, one, or two copies arrive.
-    pub fn datagram(&mut self, choices: &mut dyn Choices, from: u32, to: u32, len: usize) -> [Option<Fate>; 2] {
+    pub fn datagram(
+        &mut self,
+        choices: &mut dyn Choices,
+        from: u32,
+        to: u32,
+        len: usize,
+    ) -> [Option<Fate>; 2] {
         let nth = self.count(from, to);
         if self.is_cut(from, to) {
             self.struck.cut += 1;
@@ -173,13 +186,22 @@ impl Network {
         self.link(from, to).stream_at = 0;
     }
 
-    fn is_lost(&mut self, quality: &Quality, from: u32, to: u32, ask: &mut impl FnMut(Site, Odds) -> u32) -> bool {
+    fn is_lost(
+        &mut self,
+        quality: &Quality,
+        from: u32,
+        to: u32,
+        ask: &mut impl FnMut(Site, Odds) -> u32,
+    ) -> bool {
         let Some([enter, leave, loss]) = quality.burst else {
             return ask(Site::Loss, Odds::chance(quality.loss)) > 0;
         };
         let was = self.link(from, to).is_bursting;
-        let turns =
-            if was { ask(Site::BurstLeave, Odds::chance(leave)) } else { ask(Site::BurstEnter, Odds::chance(enter)) };
+        let turns = if was {
+            ask(Site::BurstLeave, Odds::chance(leave))
+        } else {
+            ask(Site::BurstEnter, Odds::chance(enter))
+        };
         let is_bursting = was != (turns > 0);
         self.link(from, to).is_bursting = is_bursting;
         let is_lost = is_bursting && ask(Site::BurstLoss, Odds::chance(loss)) > 0;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::checker::Violation;
 use crate::checker::deaths::{Detection, converges_within, seconds};
-use crate::choices::{Choices, Seeded};
+use crate::choices::{Choices, Seeded, Tape};
 use crate::clock::nanos;
 use crate::fault::Plan;
 use crate::swarm;
@@ -93,6 +93,8 @@ pub struct Outcome {
     pub flaps: u64,
     /// The plan.
     pub plan: Plan,
+    /// What was chosen other than 0, if the choices are recorded.
+    pub tape: Option<Tape>,
     /// Families of faults that began, each as often as it did.
     pub begun: Vec<&'static str>,
     /// The last lines of what happened.
@@ -135,7 +137,8 @@ pub fn run_with(scenario: &Scenario, mut choices: Box<dyn Choices>) -> Outcome {
     let mut world = World::new(setup, plan.clone(), scenario.seed, choices);
     let mut times = Times::default();
     let ended = drive(scenario, &mut world, &mut times);
-    let failure = ended.err().map(|violation| Failure { violation, at: world.now(), event: world.tally().events });
+    let failure =
+        ended.err().map(|violation| Failure { violation, at: world.now(), event: world.tally().events });
     Outcome {
         hash: world.hash(),
         virtual_nanos: world.now(),
@@ -149,6 +152,7 @@ pub fn run_with(scenario: &Scenario, mut choices: Box<dyn Choices>) -> Outcome {
         flaps: world.deaths.flaps,
         begun: world.begun().collect(),
         story: world.take_story(),
+        tape: world.take_tape(),
         plan,
     }
 }
@@ -207,7 +211,9 @@ impl Outcome {
         let of = |pick: fn(&Detection) -> Option<u64>| {
             let mut values: Vec<u64> = self.detections.iter().filter_map(pick).collect();
             values.sort_unstable();
-            let at = |percent: usize| values.get(values.len().saturating_sub(1) * percent / 100).map(|&at| round(seconds(at)));
+            let at = |percent: usize| {
+                values.get(values.len().saturating_sub(1) * percent / 100).map(|&at| round(seconds(at)))
+            };
             json!({ "p50": at(50), "p99": at(99) })
         };
         json!({

@@ -47,8 +47,10 @@ impl Draw<'_> {
     fn number(&mut self, least: u64, most: u64) -> u64 {
         self.nth += 1;
         let key = Key { site: Site::Plan, who: self.family, whom: 0, nth: self.nth };
-        let steps = self.choices.choose(key, Odds::up_to(10_000));
-        least + (most - least) * u64::from(steps) / 10_000
+        // Exact where the range is small; a grid of so many points where it is large.
+        let grid = (most - least).min(1 << 20);
+        let step = self.choices.choose(key, Odds::up_to(u32::try_from(grid).unwrap_or(1 << 20)));
+        least + (most - least) / grid.max(1) * u64::from(step)
     }
 
     /// Between `least` and `most`, all magnitudes alike.
@@ -116,7 +118,8 @@ impl Draw<'_> {
             self.link(Quality { loss, ..Quality::default() });
         }
         for _ in 0..self.family(200_000, 2) {
-            let burst = [self.parts(1_000, 50_000), self.parts(20_000, 300_000), self.parts(500_000, 1_000_000)];
+            let burst =
+                [self.parts(1_000, 50_000), self.parts(20_000, 300_000), self.parts(500_000, 1_000_000)];
             self.link(Quality { burst: Some(burst), ..Quality::default() });
         }
         for _ in 0..self.family(300_000, 2) {

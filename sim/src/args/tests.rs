@@ -2,7 +2,9 @@ use super::*;
 
 #[test]
 fn spans_are_read() {
-    for (text, millis) in [("120s", 120_000), ("1.5s", 1_500), ("250ms", 250), ("2m", 120_000), ("1h", 3_600_000)] {
+    for (text, millis) in
+        [("120s", 120_000), ("1.5s", 1_500), ("250ms", 250), ("2m", 120_000), ("1h", 3_600_000)]
+    {
         assert_eq!(span(text), Ok(Duration::from_millis(millis)), "{text}");
     }
     for text in ["", "5", "s", "5d", "-1s", "1s2", "infs", "1e999s"] {
@@ -42,11 +44,20 @@ fn faults_are_read() {
 
 #[test]
 fn a_token_names_its_run() {
-    for text in ["v1.lan.5.42.60000.all", "v1.local.3.18446744073709551615.1000.none", "v1.wan.50.0.1.0-3-17"] {
+    for text in ["v1.lan.5.42.60000.all", "v1.local.3.18446744073709551615.1000.none", "v1.wan.50.0.1.0-3-17"]
+    {
         let (scenario, name) = parse_token(text).expect("well-formed");
         assert_eq!(token(&scenario, name).as_deref(), Some(text));
     }
-    for text in ["", "v2.lan.5.42.60000.all", "v1.lan.0.1.1.all", "v1.far.5.1.1.all", "v1.lan.5.1.1.x", "v1.lan.5.1.1", "v1.lan.5.1.99999999999999.all"] {
+    for text in [
+        "",
+        "v2.lan.5.42.60000.all",
+        "v1.lan.0.1.1.all",
+        "v1.far.5.1.1.all",
+        "v1.lan.5.1.1.x",
+        "v1.lan.5.1.1",
+        "v1.lan.5.1.99999999999999.all",
+    ] {
         assert!(parse_token(text).is_err(), "{text}");
     }
 }

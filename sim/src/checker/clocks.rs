@@ -29,12 +29,19 @@ pub struct Clocks {
     drift_max_micros: u64,
     sent: Vec<Timestamp>,
     wall_max: Vec<u64>,
+    /// Those that began from a bound they had written down, which lies a window past the clock (§3.9).
+    is_resumed: Vec<bool>,
 }
 
 impl Clocks {
     /// Clocks that have given nothing, which refuse what is further ahead than this.
     pub fn new(nodes: usize, drift_max_micros: u64) -> Self {
-        Self { drift_max_micros, sent: vec![Timestamp::default(); nodes], wall_max: vec![0; nodes] }
+        Self {
+            drift_max_micros,
+            sent: vec![Timestamp::default(); nodes],
+            wall_max: vec![0; nodes],
+            is_resumed: vec![false; nodes],
+        }
     }
 
     /// `node` runs anew; if it kept its clock's bound, its stamps go on rising.
@@ -42,6 +49,13 @@ impl Clocks {
         if !kept_clock {
             self.sent[node as usize] = Timestamp::default();
         }
+        self.is_resumed[node as usize] = kept_clock;
+    }
+
+    /// The wall clock of `node` shows this.
+    pub fn shows(&mut self, node: u32, wall: WallTime) {
+        let max = &mut self.wall_max[node as usize];
+        *max = wall.as_micros().max(*max);
     }
 
     /// `node` sends a payload with this stamp.
@@ -71,11 +85,12 @@ impl Clocks {
     }
 
     fn is_near(&mut self, node: u32, wall: WallTime, stamp: Timestamp) -> Check {
-        let max = &mut self.wall_max[node as usize];
-        *max = wall.as_micros().max(*max);
-        let most = *max + self.drift_max_micros + SLACK_MICROS;
+        self.shows(node, wall);
+        let max = self.wall_max[node as usize];
+        let window = if self.is_resumed[node as usize] { self.drift_max_micros / 2 } else { 0 };
+        let most = max + self.drift_max_micros + window + SLACK_MICROS;
         ensure(stamp.micros() <= most, "hlc_bound", || {
-            format!("node {node} is at {stamp}, its wall clock was never past {max}", max = self.wall_max[node as usize])
+            format!("node {node} is at {stamp}, its wall clock was never past {max}")
         })
     }
 }

@@ -60,7 +60,13 @@ impl Machines {
     ///
     /// # Errors
     /// `poll_contract` if anything changed.
-    pub fn fired_early(&self, node: u32, before: (Option<Instant>, u64), after: (Option<Instant>, u64), sent: u32) -> Check {
+    pub fn fired_early(
+        &self,
+        node: u32,
+        before: (Option<Instant>, u64),
+        after: (Option<Instant>, u64),
+        sent: u32,
+    ) -> Check {
         ensure(before == after && sent == 0, "poll_contract", || {
             format!("node {node} was woken early: from {before:?} to {after:?}, {sent} payloads")
         })

@@ -121,7 +121,9 @@ impl Views {
         let at = observer as usize * self.nodes + subject as usize;
         let before = self.seen[at];
         let told = || format!("node {observer} of node {subject}: {before:?}, then {event:?}");
-        ensure(observer != subject, "event_order", || format!("node {observer} is told of itself: {event:?}"))?;
+        ensure(observer != subject, "event_order", || {
+            format!("node {observer} is told of itself: {event:?}")
+        })?;
         if let Some(before) = before {
             let is_risen = !before.2.is_live() && now.2.is_live() && (now.0, now.1) <= (before.0, before.1);
             ensure(!is_risen, "no_resurrection", told)?;
@@ -177,7 +179,7 @@ impl Views {
 
     fn was_given(&mut self, observer: u32, payload: &[u8]) -> Check {
         let is_known = self.forges || self.broadcasts.contains(payload);
-        let is_new = self.given[observer as usize].insert(payload.to_vec());
+        let is_new = self.given[observer as usize].insert(payload.to_vec()) || self.forges;
         ensure(is_known && is_new, "broadcast_once", || {
             format!("node {observer} is given {payload:?}: made {is_known}, new {is_new}")
         })
@@ -198,4 +200,3 @@ fn is_in_order(before: Option<Rank>, event: &Event, now: Rank) -> bool {
         _ => true,
     }
 }
-

@@ -7,7 +7,8 @@ fn key(site: Site, nth: u32) -> Key {
 #[test]
 fn a_seed_answers_a_key_the_same_in_any_order() {
     let mut one = Seeded::new(7);
-    let forward: Vec<u32> = (0..100).map(|nth| one.choose(key(Site::Jitter, nth), Odds::up_to(255))).collect();
+    let forward: Vec<u32> =
+        (0..100).map(|nth| one.choose(key(Site::Jitter, nth), Odds::up_to(255))).collect();
     let backward: Vec<u32> =
         (0..100).rev().map(|nth| one.choose(key(Site::Jitter, nth), Odds::up_to(255))).collect();
     assert!(forward.iter().eq(backward.iter().rev()));
@@ -22,7 +23,7 @@ fn a_seed_means_the_same_for_ever() {
     assert_eq!(drawn, GOLDEN);
 }
 
-const GOLDEN: [u32; 4] = [0, 0, 0, 0];
+const GOLDEN: [u32; 4] = [301, 539, 870, 801];
 
 #[test]
 fn odds_are_kept() {
@@ -81,7 +82,9 @@ fn a_tape_is_what_was_not_benign_and_replays_it() {
 
 #[test]
 fn a_text_that_is_no_tape_is_refused_with_its_line() {
-    for (text, line) in [("x", 1), ("0 1 2 3 4\n99 1 2 3 4", 2), ("0 1 2 3", 1), ("0 1 2 3 4 5", 1), ("0 1 2 3 -4", 1)] {
+    for (text, line) in
+        [("x", 1), ("0 1 2 3 4\n99 1 2 3 4", 2), ("0 1 2 3", 1), ("0 1 2 3 4 5", 1), ("0 1 2 3 -4", 1)]
+    {
         assert_eq!(text.parse::<Tape>(), Err(TapeError { line }), "{text}");
     }
 }

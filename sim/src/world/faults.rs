@@ -26,7 +26,8 @@ impl World {
         host.version = u64::MAX;
         let now = host.now(self.now);
         let metadata = Metadata::new().with("dc", ["eu", "us"][node as usize % 2]).unwrap_or_default();
-        let local = Local { id: id(node), epoch: host.epoch(self.now), addr: addr(node, host.port), metadata };
+        let local =
+            Local { id: id(node), epoch: host.epoch(self.now), addr: addr(node, host.port), metadata };
         let seed = mix(self.seed ^ mix(u64::from(node) << 32 | u64::from(host.generation)));
         let machine = Membership::new(self.setup.config.clone(), local, Arc::clone(&host.hlc), seed, now);
         let mut machine = machine.expect("the configuration is checked, and ports are not 0");
@@ -43,7 +44,9 @@ impl World {
         let fault = self.plan.faults[number].fault.clone();
         let at = self.now;
         self.begun[number] = true;
-        self.story.tell(|| format!("{:>12.6} begins: {fault:?}", std::time::Duration::from_nanos(at).as_secs_f64()));
+        self.story.tell(|| {
+            format!("{:>12.6} begins: {fault:?}", std::time::Duration::from_nanos(at).as_secs_f64())
+        });
         self.deaths.fault(&fault);
         self.network.begin(number, &fault);
         let Some(node) = fault.node() else { return Ok(()) };
@@ -82,7 +85,8 @@ impl World {
     pub(super) fn end(&mut self, number: usize) -> Check {
         let fault = self.plan.faults[number].fault.clone();
         let at = self.now;
-        self.story.tell(|| format!("{:>12.6} ends: {fault:?}", std::time::Duration::from_nanos(at).as_secs_f64()));
+        self.story
+            .tell(|| format!("{:>12.6} ends: {fault:?}", std::time::Duration::from_nanos(at).as_secs_f64()));
         self.network.end(number);
         let Some(node) = fault.node() else { return Ok(()) };
         let host = &mut self.hosts[node as usize];

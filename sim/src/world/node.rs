@@ -62,12 +62,20 @@ impl World {
         let Some(machine) = &mut host.machine else { return Ok(()) };
         let before = (machine.poll_timeout(), machine.version());
         let is_early = before.0.is_none_or(|due| due > now.mono);
-        self.hash.add(self.now, 6 << 32 | u64::from(node), machine.timeout_reason().map_or(0, |why| why as u64));
+        self.hash.add(
+            self.now,
+            6 << 32 | u64::from(node),
+            machine.timeout_reason().map_or(0, |why| why as u64),
+        );
         machine.handle_timeout(now);
         let sent = self.settle(node)?;
         let Some(machine) = &self.hosts[node as usize].machine else { return Ok(()) };
         let after = (machine.poll_timeout(), machine.version());
-        if is_early { self.machines.fired_early(node, before, after, sent) } else { self.machines.fired(node, now.mono, after.0) }
+        if is_early {
+            self.machines.fired_early(node, before, after, sent)
+        } else {
+            self.machines.fired(node, now.mono, after.0)
+        }
     }
 
     /// Does what a driver does after every input; answers how many payloads went out.
@@ -169,7 +177,8 @@ impl World {
             }
             return;
         };
-        let new = |bytes: Vec<u8>| Payload { from: node, generation, peer, transmit, sent_at: self.now, bytes };
+        let new =
+            |bytes: Vec<u8>| Payload { from: node, generation, peer, transmit, sent_at: self.now, bytes };
         if transmit.plane == Plane::Stream {
             let at = self.network.stream(&mut *self.choices, self.now, node, to);
             self.queue.push(at, What::Arrive(Box::new(new(bytes.to_vec()))));
@@ -187,13 +196,16 @@ impl World {
 
     fn tell(&mut self, node: u32, event: &Event) -> Check {
         let now = self.now;
-        self.story.tell(|| format!("{:>12.6} node {node}: {event:?}", std::time::Duration::from_nanos(now).as_secs_f64()));
+        self.story.tell(|| {
+            format!("{:>12.6} node {node}: {event:?}", std::time::Duration::from_nanos(now).as_secs_f64())
+        });
         self.count_told(event);
         if !self.setup.checks {
             return Ok(());
         }
         self.views.event(node, event)?;
-        let Some((member, subject)) = member_of(event).and_then(|member| Some((member, self.views.index(member.id)?)))
+        let Some((member, subject)) =
+            member_of(event).and_then(|member| Some((member, self.views.index(member.id)?)))
         else {
             return Ok(());
         };
@@ -201,7 +213,9 @@ impl World {
         match event {
             Event::Suspected(_) => self.deaths.suspected(now, subject, member.epoch.get()),
             Event::Recovered(_) => self.deaths.recovered(subject),
-            Event::Died(_) if !self.plan.forges() => self.deaths.died(now, node, subject, member.epoch.get())?,
+            Event::Died(_) if !self.plan.forges() => {
+                self.deaths.died(now, node, subject, member.epoch.get())?
+            }
             _ => {}
         }
         Ok(())
@@ -211,12 +225,17 @@ impl World {
     fn persist(&mut self, node: u32) {
         let host = &mut self.hosts[node as usize];
         let wall = host.now(self.now).wall;
+        self.clocks.shows(node, wall);
         if let Some(bound) = host.hlc.persist_bound(wall) {
             host.persisted = bound;
         }
-        let has_left = host.machine.as_ref().is_some_and(|machine| machine.has_left() && machine.poll_timeout().is_none());
+        let has_left = host
+            .machine
+            .as_ref()
+            .is_some_and(|machine| machine.has_left() && machine.poll_timeout().is_none());
         if has_left {
-            let stats = host.machine.as_ref().map(chinwag_core::membership::Membership::stats).unwrap_or_default();
+            let stats =
+                host.machine.as_ref().map(chinwag_core::membership::Membership::stats).unwrap_or_default();
             self.tally.refutations += stats.refutations;
             self.deaths.is(node, Truth::Left);
             self.hosts[node as usize].stop();
@@ -266,8 +285,7 @@ fn stamp_of(bytes: &[u8]) -> Option<Timestamp> {
 
 /// Whether a payload was dropped by its header, before its stamp counts.
 fn was_dropped(before: &Stats, after: &Stats) -> bool {
-    let of = |stats: &Stats| {
-        stats.malformed + stats.foreign_version + stats.foreign_cluster + stats.misdirected
-    };
+    let of =
+        |stats: &Stats| stats.malformed + stats.foreign_version + stats.foreign_cluster + stats.misdirected;
     of(after) > of(before)
 }
