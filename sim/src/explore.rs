@@ -105,10 +105,19 @@ impl Search {
     }
 }
 
-/// Takes out of a failing run every fault that it fails without, and the time after the failure. The oracle stays the same.
+/// Takes out of a failing run every fault that it fails without. The oracle that catches it stays the same.
 pub fn minimise(scenario: &Scenario, outcome: &Outcome) -> (Scenario, Outcome) {
-    let Some(failure) = &outcome.failure else { return (scenario.clone(), outcome.clone()) };
-    let oracle = failure.violation.oracle;
+    let oracle_of = |outcome: &Outcome| outcome.failure.as_ref().map(|failure| failure.violation.oracle);
+    let oracle = oracle_of(outcome);
+    minimise_while(scenario, outcome, |tried| oracle.is_some() && oracle_of(tried) == oracle)
+}
+
+/// Takes out of a run every fault without which `holds` still holds of what it comes to.
+pub fn minimise_while(
+    scenario: &Scenario,
+    outcome: &Outcome,
+    holds: impl Fn(&Outcome) -> bool,
+) -> (Scenario, Outcome) {
     let (mut best, mut best_outcome) = (scenario.clone(), outcome.clone());
     let mut kept: Vec<usize> = match &scenario.faults {
         Faults::Swarm(None) => (0..outcome.plan.faults.len()).collect(),
@@ -126,7 +135,7 @@ pub fn minimise(scenario: &Scenario, outcome: &Outcome) -> (Scenario, Outcome) {
             let candidate = Scenario { faults: Faults::Swarm(Some(fewer.clone())), ..scenario.clone() };
             runs += 1;
             let tried = run(&candidate);
-            if tried.failure.as_ref().is_some_and(|failure| failure.violation.oracle == oracle) {
+            if holds(&tried) {
                 (kept, best, best_outcome) = (fewer, candidate, tried);
                 is_smaller = true;
             } else {

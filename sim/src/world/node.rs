@@ -214,7 +214,7 @@ impl World {
             Event::Suspected(_) => self.deaths.suspected(now, subject, member.epoch.get()),
             Event::Recovered(_) => self.deaths.recovered(subject),
             Event::Died(_) if !self.plan.forges() => {
-                self.deaths.died(now, node, subject, member.epoch.get())?
+                self.deaths.died(now, node, subject, member.epoch.get())?;
             }
             _ => {}
         }
