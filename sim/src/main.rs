@@ -283,7 +283,11 @@ fn show(scenario: &Scenario, outcome: &Outcome, wall_s: f64, as_json: bool) {
 }
 
 /// What `work` gives, and how long it took.
-#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the speed of a run is real time; nothing in the run sees it")]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the speed of a run is real time; nothing in the run sees it"
+)]
 fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
     let began = std::time::Instant::now();
     let result = work();
