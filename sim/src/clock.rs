@@ -1,0 +1,104 @@
+//! One node's own clocks, as a map of true time: offset, drift, steps.
+
+use std::time::Duration;
+
+use chinwag_core::time::{Instant, Now, WallTime};
+
+/// True wall time at the start of every run: 2023-11-14.
+pub const WALL_START: WallTime = WallTime::from_nanos(1_700_000_000_000_000_000);
+
+/// A clock that runs wrong. Its monotonic side drifts and never steps; its wall side drifts with it, is off, and is stepped.
+///
+/// The monotonic side is exact integer arithmetic, so that it can be turned round: [`HostClock::true_time`] is the first true instant
+/// at which the node reads a given instant or later.
+#[derive(Clone, Copy, Debug)]
+pub struct HostClock {
+    /// True nanoseconds at which the present rate began, and what the node read then.
+    since: u64,
+    read_then: u64,
+    /// Parts per million that the node is fast.
+    drift_ppm: i64,
+    /// Nanoseconds that the wall clock is ahead of `WALL_START` + what the monotonic side reads.
+    wall_offset: i64,
+}
+
+const MILLION: u128 = 1_000_000;
+
+impl HostClock {
+    /// A clock that is right.
+    pub const fn right() -> Self {
+        Self { since: 0, read_then: 0, drift_ppm: 0, wall_offset: 0 }
+    }
+
+    /// What the node reads at true nanosecond `at`.
+    pub fn read(&self, at: u64) -> Now {
+        let mono = self.mono(at);
+        let wall = WALL_START.as_nanos().saturating_add(mono).saturating_add_signed(self.wall_offset);
+        Now { mono: Instant::from_nanos(mono), wall: WallTime::from_nanos(wall) }
+    }
+
+    /// The first true nanosecond at which the node reads `local` or later.
+    pub fn true_time(&self, local: Instant) -> u64 {
+        let Some(ahead) = local.as_nanos().checked_sub(self.read_then) else { return self.since };
+        let span = (u128::from(ahead) * MILLION).div_ceil(self.rate());
+        u64::try_from(span).unwrap_or(u64::MAX).saturating_add(self.since)
+    }
+
+    /// From true nanosecond `at` on, the clock is `ppm` parts per million fast, at most 100,000 either way.
+    pub fn drift(&mut self, at: u64, ppm: i64) {
+        (self.read_then, self.since) = (self.mono(at), at);
+        self.drift_ppm = ppm.clamp(-100_000, 100_000);
+    }
+
+    /// The wall clock is set forward, or back, by so many milliseconds.
+    pub fn step(&mut self, millis: i64) {
+        self.wall_offset = self.wall_offset.saturating_add(millis.saturating_mul(1_000_000));
+    }
+
+    fn rate(&self) -> u128 {
+        u128::try_from(1_000_000 + self.drift_ppm).expect("drift is clamped to a tenth")
+    }
+
+    fn mono(&self, at: u64) -> u64 {
+        let span = u128::from(at.saturating_sub(self.since)) * self.rate() / MILLION;
+        self.read_then.saturating_add(u64::try_from(span).unwrap_or(u64::MAX))
+    }
+}
+
+/// Nanoseconds of a span of at most 584 years.
+pub fn nanos(of: Duration) -> u64 {
+    u64::try_from(of.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drift_is_turned_round_to_the_nanosecond() {
+        for ppm in [-100_000, -333, -1, 0, 1, 333, 100_000] {
+            let mut clock = HostClock::right();
+            clock.drift(5_000, ppm);
+            for local in (5_000..20_000).step_by(7) {
+                let at = clock.true_time(Instant::from_nanos(local));
+                assert!(clock.read(at).mono.as_nanos() >= local, "{ppm} {local}");
+                assert!(
+                    at == 5_000 || clock.read(at - 1).mono.as_nanos() < local,
+                    "{ppm} {local}: the first"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_of_rate_and_a_step_leave_the_monotonic_side_whole() {
+        let mut clock = HostClock::right();
+        let before = clock.read(1_000_000);
+        clock.drift(1_000_000, 200);
+        clock.step(-5_000);
+        let after = clock.read(1_000_000);
+        assert_eq!(after.mono, before.mono);
+        assert_eq!(after.wall + Duration::from_secs(5), before.wall);
+        assert_eq!(clock.read(1_001_000_000).mono.as_nanos() - after.mono.as_nanos(), 1_000_200_000);
+    }
+}

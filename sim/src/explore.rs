@@ -1,0 +1,150 @@
+//! Many seeds, on several threads with one world each, until one fails; and making that one small.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chinwag_core::rng::mix;
+
+use crate::fault::FAMILIES;
+use crate::run::{Faults, Outcome, Scenario, run};
+use crate::trace::digest;
+use crate::world::TOLD;
+
+/// So many seeds of the swarm reach every family of faults and every kind of event, or the search was vacuous.
+const REACHES_ALL_FROM: u64 = 200;
+/// Runs that minimising takes at most.
+const MINIMISE_RUNS_MAX: usize = 400;
+
+/// What a search over seeds came to.
+#[derive(Clone, Debug, Default)]
+pub struct Search {
+    /// Seeds that were run.
+    pub seeds: u64,
+    /// Things that happened in them.
+    pub events: u64,
+    /// One hash over the hashes of all runs, whatever the order they ended in.
+    pub hash: u64,
+    /// How often each family of faults began.
+    pub begun: BTreeMap<&'static str, u64>,
+    /// How often users were told of each kind of event.
+    pub told: BTreeMap<&'static str, u64>,
+    /// The longest and the mean calm, in nanoseconds, until a run's views were the truth.
+    pub healed_max: u64,
+    /// See `healed_max`.
+    pub healed_sum: u64,
+    /// Deaths of the living, all of them excused by faults.
+    pub false_deaths: u64,
+    /// The failing seeds, lowest first, with what failed.
+    pub failures: Vec<(u64, Outcome)>,
+}
+
+/// Runs `scenario` under every seed of a range on `jobs` threads, until `failures_max` have failed.
+pub fn search(
+    scenario: &Scenario,
+    seeds: Range<u64>,
+    jobs: usize,
+    failures_max: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Search {
+    let next = AtomicU64::new(seeds.start);
+    let total = Mutex::new(Search::default());
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        break;
+                    }
+                    let outcome = run(&Scenario { seed, ..scenario.clone() });
+                    let mut total = total.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    total.add(seed, outcome);
+                    progress(total.seeds);
+                    if total.failures.len() >= failures_max {
+                        next.store(seeds.end, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let mut total = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    total.failures.sort_by_key(|(seed, _)| *seed);
+    total
+}
+
+impl Search {
+    fn add(&mut self, seed: u64, outcome: Outcome) {
+        self.seeds += 1;
+        self.events += outcome.tally.events;
+        self.hash = self.hash.wrapping_add(mix(mix(seed) ^ digest(outcome.hash.to_string().as_bytes())));
+        for &family in &outcome.begun {
+            *self.begun.entry(family).or_default() += 1;
+        }
+        for (name, count) in TOLD.iter().zip(outcome.tally.told) {
+            *self.told.entry(name).or_default() += count;
+        }
+        let healed = outcome.healed.unwrap_or(0);
+        self.healed_max = healed.max(self.healed_max);
+        self.healed_sum += healed;
+        self.false_deaths += outcome.false_deaths;
+        if outcome.failure.is_some() {
+            self.failures.push((seed, outcome));
+        }
+    }
+
+    /// What a search of the swarm should have reached and did not; nothing is asked of few seeds.
+    pub fn unreached(&self) -> Vec<&'static str> {
+        if self.seeds < REACHES_ALL_FROM {
+            return Vec::new();
+        }
+        let families = FAMILIES.iter().filter(|family| !self.begun.contains_key(*family));
+        let told = TOLD.iter().filter(|name| self.told.get(*name).is_none_or(|&count| count == 0));
+        families.chain(told.filter(|&&name| name != "conflict")).copied().collect()
+    }
+}
+
+/// Takes out of a failing run every fault that it fails without. The oracle that catches it stays the same.
+pub fn minimise(scenario: &Scenario, outcome: &Outcome) -> (Scenario, Outcome) {
+    let oracle_of = |outcome: &Outcome| outcome.failure.as_ref().map(|failure| failure.violation.oracle);
+    let oracle = oracle_of(outcome);
+    minimise_while(scenario, outcome, |tried| oracle.is_some() && oracle_of(tried) == oracle)
+}
+
+/// Takes out of a run every fault without which `holds` still holds of what it comes to.
+pub fn minimise_while(
+    scenario: &Scenario,
+    outcome: &Outcome,
+    holds: impl Fn(&Outcome) -> bool,
+) -> (Scenario, Outcome) {
+    let (mut best, mut best_outcome) = (scenario.clone(), outcome.clone());
+    let mut kept: Vec<usize> = match &scenario.faults {
+        Faults::Swarm(None) => (0..outcome.plan.faults.len()).collect(),
+        Faults::Swarm(Some(kept)) => kept.clone(),
+        Faults::These(_) => return (best, best_outcome),
+    };
+    let mut runs = 0;
+    let mut chunk = kept.len().div_ceil(2).max(1);
+    loop {
+        let mut is_smaller = false;
+        let mut at = 0;
+        while at < kept.len() && runs < MINIMISE_RUNS_MAX {
+            let mut fewer = kept.clone();
+            fewer.drain(at..(at + chunk).min(kept.len()));
+            let candidate = Scenario { faults: Faults::Swarm(Some(fewer.clone())), ..scenario.clone() };
+            runs += 1;
+            let tried = run(&candidate);
+            if holds(&tried) {
+                (kept, best, best_outcome) = (fewer, candidate, tried);
+                is_smaller = true;
+            } else {
+                at += chunk;
+            }
+        }
+        if runs >= MINIMISE_RUNS_MAX || (chunk == 1 && !is_smaller) {
+            return (best, best_outcome);
+        }
+        chunk = (chunk / 2).max(1);
+    }
+}

@@ -1,0 +1,295 @@
+//! `chinwag-sim`: virtual clusters from the command line. `docs/simulation.md` shows it at work.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks to its user")]
+
+use std::ops::Range;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use chinwag_sim::args;
+use chinwag_sim::explore::{Search, minimise, search};
+use chinwag_sim::fault::{Fault, Plan, Quality, Timed};
+use chinwag_sim::run::{Faults, Outcome, Scenario, run};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde_json::json;
+
+/// Runs chinwag's membership in virtual clusters: deterministic, faulty on purpose, checked at every step.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// One cluster, with the faults that you name
+    Run(RunArgs),
+    /// Many seeds; ends with 1 at the first that violates an invariant, made small
+    Explore(ExploreArgs),
+    /// One run again, from the token that a failure printed
+    Replay(ReplayArgs),
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Detector {
+    /// The paper of 2002, with a suspicion of fixed length
+    Swim,
+    /// With all of Lifeguard: what ships
+    Lifeguard,
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// Nodes in the cluster
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    nodes: u32,
+    /// Decides everything that is left to chance
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Virtual time
+    #[arg(long = "for", default_value = "60s", value_parser = args::span)]
+    span: Duration,
+    /// local, lan or wan
+    #[arg(long, default_value = "lan", value_parser = args::PRESETS)]
+    preset: String,
+    /// Share of datagrams lost, 0 to 1
+    #[arg(long, default_value_t = 0.0)]
+    loss: f64,
+    /// Nodes that crash, by index from 0: 3@30s, 10-19@30s; 3@30s+5s comes back
+    #[arg(long, value_name = "NODES@T[+D]")]
+    crash: Vec<String>,
+    /// Nodes that stand still: 3@30s+5s
+    #[arg(long, value_name = "NODES@T+D")]
+    pause: Vec<String>,
+    /// Groups that do not reach each other: 0,1|2-4@30s+20s
+    #[arg(long, value_name = "A|B@T+D")]
+    partition: Vec<String>,
+    /// Failure detector
+    #[arg(long, value_enum, default_value = "lifeguard")]
+    detector: Detector,
+    /// Does not check the invariants: for measuring
+    #[arg(long)]
+    unchecked: bool,
+    /// Prints one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct ExploreArgs {
+    /// Seeds: A..B
+    #[arg(long, default_value = "0..100", value_parser = seeds)]
+    seeds: Range<u64>,
+    /// Nodes in each cluster
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..=1_000))]
+    nodes: u32,
+    /// Virtual time with faults; a calm phase follows
+    #[arg(long = "for", default_value = "60s", value_parser = args::span)]
+    span: Duration,
+    /// swarm (drawn per seed) or none
+    #[arg(long, default_value = "swarm", value_parser = ["swarm", "none"])]
+    faults: String,
+    /// local, lan or wan
+    #[arg(long, default_value = "lan", value_parser = args::PRESETS)]
+    preset: String,
+    /// Threads; one world each
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
+    /// Goes on until so many seeds have failed
+    #[arg(long, default_value_t = 1)]
+    failures: usize,
+    /// Prints one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct ReplayArgs {
+    /// As printed by a failure, such as v1.lan.5.42.60000.all
+    token: String,
+    /// Lines of what happened to show, the last ones
+    #[arg(long, default_value_t = 60)]
+    lines: usize,
+    /// Prints one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let wrong = || format!("`{text}` are not seeds such as 0..1000");
+    let (first, end) = text.split_once("..").ok_or_else(wrong)?;
+    let range = first.parse().map_err(|_| wrong())?..end.parse().map_err(|_| wrong())?;
+    if range.is_empty() { Err(wrong()) } else { Ok(range) }
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => run_command(&args),
+        Command::Explore(args) => explore_command(&args),
+        Command::Replay(args) => replay_command(&args),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(complaint) => {
+            eprintln!("chinwag-sim: {complaint}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run_command(args: &RunArgs) -> Result<bool, String> {
+    let nodes = args.nodes as usize;
+    let config = args::preset(&args.preset).ok_or("no such preset")?;
+    let scenario = Scenario {
+        nodes,
+        seed: args.seed,
+        span: chinwag_sim::clock::nanos(args.span),
+        config: match args.detector {
+            Detector::Swim => config.without_lifeguard(),
+            Detector::Lifeguard => config,
+        },
+        faults: Faults::These(plan_of(args, nodes)?),
+        calms: false,
+        checks: !args.unchecked,
+        story_lines: 0,
+    };
+    let (outcome, wall_s) = timed(|| run(&scenario));
+    show(&scenario, &outcome, wall_s, args.json);
+    Ok(outcome.failure.is_none())
+}
+
+fn plan_of(args: &RunArgs, nodes: usize) -> Result<Plan, String> {
+    let mut faults = Vec::new();
+    for text in &args.crash {
+        let crash = |node| Fault::Crash { node, moves: false, keeps_clock: false };
+        faults.extend(args::stops(text, nodes, crash)?);
+    }
+    for text in &args.pause {
+        faults.extend(args::stops(text, nodes, Fault::FullPause)?);
+    }
+    for text in &args.partition {
+        faults.push(args::partition(text, nodes)?);
+    }
+    if !(0.0..=1.0).contains(&args.loss) {
+        return Err("--loss is a share, 0 to 1".into());
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a million")]
+    let loss = (args.loss * 1_000_000.0) as u32;
+    if loss > 0 {
+        let quality = Quality { loss, ..Quality::default() };
+        faults.push(Timed {
+            at: 0,
+            until: u64::MAX,
+            fault: Fault::Link { from: vec![], to: vec![], quality },
+        });
+    }
+    Ok(Plan { faults })
+}
+
+fn explore_command(args: &ExploreArgs) -> Result<bool, String> {
+    let scenario = Scenario {
+        nodes: args.nodes as usize,
+        seed: args.seeds.start,
+        span: chinwag_sim::clock::nanos(args.span),
+        config: args::preset(&args.preset).ok_or("no such preset")?,
+        faults: if args.faults == "swarm" { Faults::Swarm(None) } else { Faults::Swarm(Some(Vec::new())) },
+        calms: true,
+        checks: true,
+        story_lines: 0,
+    };
+    let progress = |done: u64| {
+        if done.is_multiple_of(500) {
+            eprintln!("{done} seeds");
+        }
+    };
+    let (found, wall_s) =
+        timed(|| search(&scenario, args.seeds.clone(), args.jobs, args.failures, &progress));
+    let unreached = if args.faults == "swarm" { found.unreached() } else { Vec::new() };
+    show_search(&found, wall_s, &unreached, args.json);
+    for (seed, outcome) in &found.failures {
+        let failing = Scenario { seed: *seed, ..scenario.clone() };
+        let (small, smallest) = minimise(&failing, outcome);
+        if let Some(failure) = &smallest.failure {
+            eprintln!("seed {seed}: {failure}");
+        }
+        let kept = smallest.plan.faults.len();
+        eprintln!("  {kept} of {} faults are enough: {:#?}", outcome.plan.faults.len(), smallest.plan.faults);
+        if let Some(token) = args::token(&small, &args.preset) {
+            eprintln!("  replay: cargo run --release -p chinwag-sim -- replay {token}");
+        }
+    }
+    Ok(found.failures.is_empty() && unreached.is_empty())
+}
+
+fn show_search(found: &Search, wall_s: f64, unreached: &[&str], as_json: bool) {
+    let Search { seeds, events, hash, healed_max, healed_sum, false_deaths, .. } = found;
+    let nanos = |nanos: u64| Duration::from_nanos(nanos).as_secs_f64();
+    let healed_mean = nanos(healed_sum / (*seeds).max(1));
+    if as_json {
+        let failures: Vec<_> = found
+            .failures
+            .iter()
+            .filter_map(|(seed, outcome)| {
+                Some(json!({ "seed": seed, "what": outcome.failure.as_ref()?.to_string() }))
+            })
+            .collect();
+        let report = json!({
+            "seeds": seeds, "events": events, "wall_s": wall_s, "trace_hash": format!("{hash:016x}"),
+            "healed_max_s": nanos(*healed_max), "healed_mean_s": healed_mean, "false_deaths": false_deaths,
+            "faults": found.begun, "events_told": found.told, "unreached": unreached, "failures": failures,
+        });
+        println!("{report}");
+        return;
+    }
+    println!("{seeds} seeds, {events} events in {wall_s:.1} s; trace {hash:016x}");
+    println!(
+        "healed in {healed_mean:.1} s, at most {:.1} s; {false_deaths} deaths of the living, excused",
+        nanos(*healed_max)
+    );
+    println!("faults: {:?}", found.begun);
+    println!("told: {:?}", found.told);
+    if !unreached.is_empty() {
+        println!("VACUOUS: never reached {unreached:?}");
+    }
+}
+
+fn replay_command(args: &ReplayArgs) -> Result<bool, String> {
+    let (scenario, _) = args::parse_token(&args.token)?;
+    let scenario = Scenario { story_lines: args.lines, ..scenario };
+    let (outcome, wall_s) = timed(|| run(&scenario));
+    if !args.json {
+        outcome.story.iter().for_each(|line| println!("{line}"));
+    }
+    show(&scenario, &outcome, wall_s, args.json);
+    Ok(outcome.failure.is_none())
+}
+
+fn show(scenario: &Scenario, outcome: &Outcome, wall_s: f64, as_json: bool) {
+    let report = outcome.report(scenario, wall_s);
+    if as_json {
+        println!("{report}");
+        return;
+    }
+    if let Some(fields) = report.as_object() {
+        for (name, value) in fields {
+            println!("{name:>22}  {value}");
+        }
+    }
+    if let Some(failure) = &outcome.failure {
+        eprintln!("FAILED: {failure}");
+    }
+}
+
+/// What `work` gives, and how long it took.
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the speed of a run is real time; nothing in the run sees it"
+)]
+fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
+    let began = std::time::Instant::now();
+    let result = work();
+    (result, began.elapsed().as_secs_f64())
+}

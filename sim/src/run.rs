@@ -1,0 +1,252 @@
+//! One run from its seed to its report.
+
+use std::fmt;
+
+use chinwag_core::membership::Config;
+use serde_json::{Value, json};
+
+use crate::checker::Violation;
+use crate::checker::deaths::{Detection, converges_within, seconds};
+use crate::choices::{Choices, Seeded, Tape};
+use crate::clock::nanos;
+use crate::fault::Plan;
+use crate::swarm;
+use crate::trace::TraceHash;
+use crate::world::{Setup, TOLD, Tally, World};
+
+const SECOND: u64 = 1_000_000_000;
+/// How often convergence is looked for, nanoseconds.
+const LOOK_EVERY: u64 = 100_000_000;
+/// So long a cluster must stay as it is once it has converged, in the calm after the faults.
+const STAYS_FOR: u64 = 10 * SECOND;
+
+/// What goes wrong in a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Faults {
+    /// What the seed draws; of those only the ones with these numbers, if given.
+    Swarm(Option<Vec<usize>>),
+    /// This.
+    These(Plan),
+}
+
+/// Everything a run follows from.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// How many nodes.
+    pub nodes: usize,
+    /// Decides everything that is left to chance.
+    pub seed: u64,
+    /// Nanoseconds of virtual time with faults; the calm comes after.
+    pub span: u64,
+    /// Of each node.
+    pub config: Config,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// Whether a calm phase follows in which the cluster must converge.
+    pub calms: bool,
+    /// Whether the oracles look.
+    pub checks: bool,
+    /// Lines of the story to keep.
+    pub story_lines: usize,
+}
+
+/// Where and how a run failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What was violated.
+    pub violation: Violation,
+    /// At which true nanosecond.
+    pub at: u64,
+    /// At the how-manieth event.
+    pub event: u64,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { violation, at, event } = self;
+        write!(f, "{violation}\n  at {:.6} s, event {event}", seconds(*at))
+    }
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The hash of everything that happened.
+    pub hash: TraceHash,
+    /// Virtual nanoseconds.
+    pub virtual_nanos: u64,
+    /// The failure, if there was one.
+    pub failure: Option<Failure>,
+    /// When all first saw all.
+    pub converged: Option<u64>,
+    /// How long the calm took until all views were the truth.
+    pub healed: Option<u64>,
+    /// Counts.
+    pub tally: Tally,
+    /// How each crash was noticed.
+    pub detections: Vec<Detection>,
+    /// Suspicions of the living, each observer counted.
+    pub false_suspicions: u64,
+    /// Deaths of the living, each observer counted.
+    pub false_deaths: u64,
+    /// The living that were doubted and are believed again.
+    pub flaps: u64,
+    /// The plan.
+    pub plan: Plan,
+    /// What was chosen other than 0, if the choices are recorded.
+    pub tape: Option<Tape>,
+    /// Families of faults that began, each as often as it did.
+    pub begun: Vec<&'static str>,
+    /// The last lines of what happened.
+    pub story: Vec<String>,
+}
+
+/// The choices and the plan of a scenario.
+pub fn plan_of(scenario: &Scenario, choices: &mut dyn Choices) -> Plan {
+    match &scenario.faults {
+        Faults::These(plan) => plan.clone(),
+        Faults::Swarm(kept) => {
+            let mut plan = swarm::plan(choices, scenario.nodes, scenario.span);
+            if let Some(kept) = kept {
+                let mut number = 0;
+                plan.faults.retain(|_| {
+                    number += 1;
+                    kept.contains(&(number - 1))
+                });
+            }
+            plan
+        }
+    }
+}
+
+/// Runs a scenario under its seed.
+pub fn run(scenario: &Scenario) -> Outcome {
+    run_with(scenario, Box::new(Seeded::new(scenario.seed)))
+}
+
+/// Runs a scenario with other choices than those of its seed.
+pub fn run_with(scenario: &Scenario, mut choices: Box<dyn Choices>) -> Outcome {
+    let plan = plan_of(scenario, &mut *choices);
+    let setup = Setup {
+        nodes: scenario.nodes,
+        config: scenario.config.clone(),
+        start_every: if scenario.nodes <= 64 { 10_000_000 } else { 1_000_000 },
+        story_lines: scenario.story_lines,
+        checks: scenario.checks,
+    };
+    let mut world = World::new(setup, plan.clone(), scenario.seed, choices);
+    let mut times = Times::default();
+    let ended = drive(scenario, &mut world, &mut times);
+    let failure =
+        ended.err().map(|violation| Failure { violation, at: world.now(), event: world.tally().events });
+    Outcome {
+        hash: world.hash(),
+        virtual_nanos: world.now(),
+        failure,
+        converged: times.converged,
+        healed: times.healed,
+        tally: world.tally(),
+        detections: world.deaths.detections().collect(),
+        false_suspicions: world.deaths.false_suspicions,
+        false_deaths: world.deaths.false_deaths,
+        flaps: world.deaths.flaps,
+        begun: world.begun().collect(),
+        story: world.take_story(),
+        tape: world.take_tape(),
+        plan,
+    }
+}
+
+#[derive(Default)]
+struct Times {
+    converged: Option<u64>,
+    healed: Option<u64>,
+}
+
+fn drive(scenario: &Scenario, world: &mut World, times: &mut Times) -> Result<(), Violation> {
+    while times.converged.is_none() && world.now() < scenario.span {
+        world.run_until((world.now() + LOOK_EVERY).min(scenario.span))?;
+        if scenario.checks && world.unconverged().is_none() {
+            times.converged = Some(world.now());
+        }
+    }
+    world.run_until(scenario.span)?;
+    if scenario.checks && scenario.nodes > 1 && world.tally().told[0] == 0 {
+        return Err(Violation { oracle: "vacuity", detail: "nobody ever joined".into() });
+    }
+    if scenario.calms && scenario.checks && !world.forges() {
+        times.healed = Some(calm(scenario, world)?);
+    }
+    Ok(())
+}
+
+/// No more faults, and no help: all views must become the truth, and stay so.
+fn calm(scenario: &Scenario, world: &mut World) -> Result<u64, Violation> {
+    let within = nanos(converges_within(&scenario.config, scenario.nodes));
+    while let Some(reason) = world.unconverged() {
+        if world.now() - scenario.span > within {
+            let detail = format!("{reason}, {:.0} s after the last fault", seconds(within));
+            return Err(Violation { oracle: "convergence", detail });
+        }
+        world.run_until(world.now() + LOOK_EVERY)?;
+    }
+    let healed = world.now() - scenario.span;
+    world.run_until(world.now() + STAYS_FOR)?;
+    match world.unconverged() {
+        None => Ok(healed),
+        Some(reason) => {
+            let detail = format!("{reason}, although all had agreed {} s before", STAYS_FOR / SECOND);
+            Err(Violation { oracle: "convergence", detail })
+        }
+    }
+}
+
+impl Outcome {
+    /// The report as one JSON object; `wall_s` is how long the run took.
+    pub fn report(&self, scenario: &Scenario, wall_s: f64) -> Value {
+        let virtual_s = seconds(self.virtual_nanos);
+        let node_seconds = virtual_s * f64::from(u32::try_from(scenario.nodes).unwrap_or(u32::MAX));
+        let per = |count: u64, of: f64| if of > 0.0 { round(seconds(count) * 1e9 / of) } else { 0.0 };
+        let told = TOLD.iter().zip(self.tally.told).map(|(name, count)| ((*name).to_owned(), json!(count)));
+        let of = |pick: fn(&Detection) -> Option<u64>| {
+            let mut values: Vec<u64> = self.detections.iter().filter_map(pick).collect();
+            values.sort_unstable();
+            let at = |percent: usize| {
+                values.get(values.len().saturating_sub(1) * percent / 100).map(|&at| round(seconds(at)))
+            };
+            json!({ "p50": at(50), "p99": at(99) })
+        };
+        json!({
+            "seed": scenario.seed,
+            "nodes": scenario.nodes,
+            "virtual_s": round(virtual_s),
+            "wall_s": round(wall_s),
+            "events": self.tally.events,
+            "events_per_s": per(self.tally.events, wall_s),
+            "node_seconds_per_s": if wall_s > 0.0 { round(node_seconds / wall_s) } else { 0.0 },
+            "trace_hash": self.hash.to_string(),
+            "converged_s": self.converged.map(|at| round(seconds(at))),
+            "healed_s": self.healed.map(|at| round(seconds(at))),
+            "first_suspect_s": of(|detection| detection.suspect),
+            "first_death_s": of(|detection| detection.first),
+            "all_deaths_s": of(|detection| detection.last),
+            "false_suspicions": self.false_suspicions,
+            "false_deaths": self.false_deaths,
+            "flaps": self.flaps,
+            "datagrams_per_node_s": per(self.tally.datagrams, node_seconds),
+            "bytes_per_node_s": per(self.tally.datagram_bytes + self.tally.stream_bytes, node_seconds),
+            "events_told": Value::Object(told.collect()),
+            "faults": self.begun,
+            "failure": self.failure.as_ref().map(|failure| json!({
+                "oracle": failure.violation.oracle,
+                "detail": failure.violation.detail,
+                "at_s": seconds(failure.at),
+                "event": failure.event,
+            })),
+        })
+    }
+}
+
+fn round(value: f64) -> f64 {
+    (value * 1_000.0).round() / 1_000.0
+}

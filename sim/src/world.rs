@@ -1,0 +1,323 @@
+//! The world of one run: nodes, network, clocks, and one queue of what happens next.
+
+mod faults;
+mod node;
+
+use chinwag_core::clock::DRIFT_MAX_DEFAULT;
+use chinwag_core::membership::{Config, Destination, Event, Plane};
+
+use crate::checker::clocks::Clocks;
+use crate::checker::deaths::Deaths;
+use crate::checker::machine::Machines;
+use crate::checker::views::{Views, id};
+use crate::checker::{Check, Violation};
+use crate::choices::{Choices, Key, Odds, Site};
+use crate::fault::Plan;
+use crate::host::{Host, Payload, first_addr, node_at};
+use crate::network::Network;
+use crate::queue::Queue;
+use crate::trace::{Story, TraceHash};
+
+/// A stream that cannot deliver fails to its sender after this long, as a dial or a write that times out does.
+const STREAM_TIMEOUT: u64 = 3_000_000_000;
+/// A stream that is stopped on its way tries again after this long.
+const STREAM_RETRY: u64 = 200_000_000;
+/// Up to this many nodes, every change of a view is compared with the whole snapshot; beyond, one in so many times more.
+const SNAPSHOT_EVERY_UP_TO: usize = 16;
+/// Seeds that every node is given: the first so many nodes.
+const SEEDS: usize = 8;
+
+/// What a world is made of.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// How many nodes.
+    pub nodes: usize,
+    /// Of each of them.
+    pub config: Config,
+    /// Nanoseconds between one node's start and the next's.
+    pub start_every: u64,
+    /// Lines of the story to keep; 0 for none.
+    pub story_lines: usize,
+    /// Whether the oracles look.
+    pub checks: bool,
+}
+
+/// What happens.
+#[derive(Debug)]
+enum What {
+    Arrive(Box<Payload>),
+    Wake(u32),
+    Start(u32),
+    Begin(usize),
+    End(usize),
+    StreamFailed { node: u32, generation: u32, to: Destination },
+}
+
+/// What a run has come to so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Things that happened.
+    pub events: u64,
+    /// Datagrams sent, and their bytes.
+    pub datagrams: u64,
+    /// Bytes of them.
+    pub datagram_bytes: u64,
+    /// Stream payloads sent.
+    pub streams: u64,
+    /// Bytes of them.
+    pub stream_bytes: u64,
+    /// Events told to users, by kind: joined, suspected, recovered, died, left, updated, conflict, isolated.
+    pub told: [u64; 8],
+    /// Refutations, of all nodes.
+    pub refutations: u64,
+    /// Broadcasts given out.
+    pub broadcasts: u64,
+}
+
+/// The names of [`Tally::told`].
+pub const TOLD: [&str; 8] =
+    ["joined", "suspected", "recovered", "died", "left", "updated", "conflict", "isolated"];
+
+/// A virtual cluster.
+pub struct World {
+    setup: Setup,
+    plan: Plan,
+    choices: Box<dyn Choices>,
+    now: u64,
+    queue: Queue<What>,
+    hosts: Vec<Host>,
+    /// The network, and what it has done to payloads.
+    pub network: Network,
+    hash: TraceHash,
+    story: Story,
+    /// What is believed.
+    pub views: Views,
+    clocks: Clocks,
+    machines: Machines,
+    /// Who is there, and who was declared dead.
+    pub deaths: Deaths,
+    tally: Tally,
+    /// How often each fault of the plan has begun.
+    begun: Vec<bool>,
+    seed: u64,
+    buf: Vec<u8>,
+}
+
+impl World {
+    /// A world in which nothing has happened yet. `seed` is of the machines; all else is left to `choices`.
+    pub fn new(setup: Setup, plan: Plan, seed: u64, choices: Box<dyn Choices>) -> Self {
+        let nodes = setup.nodes;
+        let drift_max = u64::try_from(DRIFT_MAX_DEFAULT.as_micros()).unwrap_or(u64::MAX);
+        let mut world = Self {
+            network: Network::new(nodes),
+            queue: Queue::default(),
+            hosts: (0..nodes).map(|_| Host::new()).collect(),
+            hash: TraceHash::default(),
+            story: Story::of_last(setup.story_lines),
+            views: Views::new(if setup.checks { nodes } else { 0 }, plan.forges()),
+            clocks: Clocks::new(nodes, drift_max),
+            machines: Machines::new(nodes, setup.config.datagram_len_max),
+            deaths: Deaths::new(nodes),
+            tally: Tally::default(),
+            begun: vec![false; plan.faults.len()],
+            now: 0,
+            seed,
+            buf: Vec::new(),
+            choices,
+            plan,
+            setup,
+        };
+        for (node, at) in (0..world.count()).zip((0..).step_by(world.step_of_starts())) {
+            world.queue.push(at, What::Start(node));
+        }
+        for (number, timed) in world.plan.faults.iter().enumerate() {
+            world.queue.push(timed.at, What::Begin(number));
+            if timed.until != u64::MAX {
+                world.queue.push(timed.until, What::End(number));
+            }
+        }
+        world
+    }
+
+    fn step_of_starts(&self) -> usize {
+        usize::try_from(self.setup.start_every).unwrap_or(usize::MAX).max(1)
+    }
+
+    fn count(&self) -> u32 {
+        u32::try_from(self.hosts.len()).expect("nodes are counted in 32 bits")
+    }
+
+    /// Runs up to and including true nanosecond `until`.
+    ///
+    /// # Errors
+    /// The first [`Violation`]; the world stands where it happened.
+    pub fn run_until(&mut self, until: u64) -> Result<(), Violation> {
+        while let Some((at, what)) = self.queue.pop(until) {
+            self.now = at;
+            self.tally.events += 1;
+            self.happen(what)?;
+        }
+        self.now = until;
+        Ok(())
+    }
+
+    fn happen(&mut self, what: What) -> Check {
+        match what {
+            What::Arrive(payload) => self.arrive(*payload),
+            What::Wake(node) => self.wake(node),
+            What::Start(node) => {
+                self.hash.add(self.now, 1 << 32 | u64::from(node), 0);
+                self.start(node)
+            }
+            What::Begin(number) => {
+                self.hash.add(self.now, 2 << 32, number as u64);
+                self.begin(number)
+            }
+            What::End(number) => {
+                self.hash.add(self.now, 3 << 32, number as u64);
+                self.end(number)
+            }
+            What::StreamFailed { node, generation, to } => {
+                let is_same_run = self.hosts[node as usize].generation == generation;
+                if !is_same_run || self.hosts[node as usize].pauses > 0 {
+                    return Ok(());
+                }
+                self.hash.add(self.now, 4 << 32 | u64::from(node), 0);
+                let now = self.hosts[node as usize].now(self.now);
+                let Some(machine) = &mut self.hosts[node as usize].machine else { return Ok(()) };
+                machine.handle_stream_failed(now, to);
+                self.settle(node).map(|_| ())
+            }
+        }
+    }
+
+    /// A payload has come to the end of its way.
+    fn arrive(&mut self, payload: Payload) -> Check {
+        let addr = payload.transmit.to.addr;
+        let node = node_at(addr).filter(|&node| (node as usize) < self.hosts.len());
+        let is_stream = payload.transmit.plane == Plane::Stream;
+        if is_stream && node.is_some_and(|node| self.network.is_cut(payload.from, node)) {
+            if self.now - payload.sent_at >= STREAM_TIMEOUT {
+                return self.fail_stream(&payload);
+            }
+            self.queue.push(self.now + STREAM_RETRY, What::Arrive(Box::new(payload)));
+            return Ok(());
+        }
+        let there = node.filter(|&node| {
+            let host = &self.hosts[node as usize];
+            host.machine.is_some() && host.port == addr.port()
+        });
+        match there {
+            Some(node) if is_stream && self.hosts[node as usize].started_at > payload.sent_at => {
+                self.fail_stream(&payload)
+            }
+            Some(node) if self.hosts[node as usize].reads() => self.receive(node, &payload),
+            Some(node) => {
+                self.hosts[node as usize].hold(payload);
+                Ok(())
+            }
+            None if is_stream => self.fail_stream(&payload),
+            None => Ok(()),
+        }
+    }
+
+    /// The sender of a stream payload learns, in a moment, that it went nowhere.
+    fn fail_stream(&mut self, payload: &Payload) -> Check {
+        let Payload { from, generation, transmit, .. } = *payload;
+        if let Some(node) = node_at(transmit.to.addr).filter(|&node| (node as usize) < self.hosts.len()) {
+            self.network.reset_stream(from, node);
+        }
+        let failed = What::StreamFailed { node: from, generation, to: transmit.to };
+        self.queue.push(self.now + 500_000, failed);
+        Ok(())
+    }
+
+    /// Why the views of the well are not the truth, if they are not: every well node believes every other well one alive, in its
+    /// present life, and nobody else to be there.
+    pub fn unconverged(&self) -> Option<String> {
+        let well = || (0..self.count()).filter(|&node| self.hosts[node as usize].is_well());
+        let expected = well().count();
+        for observer in well() {
+            let live = self.views.live_count(observer);
+            if live + 1 != expected {
+                return Some(format!("node {observer} sees {live} of {} others", expected.saturating_sub(1)));
+            }
+        }
+        for (observer, subject) in well().flat_map(|a| well().map(move |b| (a, b))).filter(|(a, b)| a != b) {
+            let truth = self.hosts[subject as usize].machine.as_ref()?.local();
+            let seen = self.views.of(observer, subject);
+            let expected = crate::checker::views::rank(&truth);
+            if seen != Some(expected) {
+                return Some(format!("node {observer} holds node {subject} {seen:?}, which is {expected:?}"));
+            }
+            let got = self.hosts[observer as usize].machine.as_ref()?.get(id(subject));
+            if got.is_none_or(|got| got.metadata != truth.metadata || got.addr != truth.addr) {
+                return Some(format!("node {observer} has old details of node {subject}"));
+            }
+        }
+        None
+    }
+
+    /// Present true time, nanoseconds.
+    pub const fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// The hash of everything so far.
+    pub const fn hash(&self) -> TraceHash {
+        self.hash
+    }
+
+    /// What the run has come to.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// Whether bytes are forged in this run, so that nobody's word counts.
+    pub fn forges(&self) -> bool {
+        self.plan.forges()
+    }
+
+    /// The families of the faults that have begun.
+    pub fn begun(&self) -> impl Iterator<Item = &'static str> {
+        let numbered = self.plan.faults.iter().zip(&self.begun);
+        numbered.filter(|(_, has_begun)| **has_begun).map(|(timed, _)| timed.fault.family())
+    }
+
+    /// The last lines of the story.
+    pub fn take_story(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.story).into_lines()
+    }
+
+    /// What was chosen other than 0, if the choices are recorded.
+    pub fn take_tape(&mut self) -> Option<crate::choices::Tape> {
+        self.choices.take_tape()
+    }
+
+    fn choose(&mut self, site: Site, node: u32, nth: u32, odds: Odds) -> u32 {
+        self.choices.choose(Key { site, who: node, whom: 0, nth }, odds)
+    }
+
+    fn seeds(&self) -> Vec<std::net::SocketAddr> {
+        (0..self.count()).take(SEEDS).map(first_addr).collect()
+    }
+
+    fn count_told(&mut self, event: &Event) {
+        let kind = match event {
+            Event::Joined(_) => 0,
+            Event::Suspected(_) => 1,
+            Event::Recovered(_) => 2,
+            Event::Died(_) => 3,
+            Event::Left(_) => 4,
+            Event::Updated(_) => 5,
+            Event::Conflict { .. } => 6,
+            Event::Isolated => 7,
+            Event::Broadcast { .. } => {
+                self.tally.broadcasts += 1;
+                return;
+            }
+            _ => return,
+        };
+        self.tally.told[kind] += 1;
+    }
+}

@@ -1,0 +1,291 @@
+//! What the world does around one machine: feeds it, drains it, and shows the oracles what it did.
+
+use chinwag_core::clock::Timestamp;
+use chinwag_core::membership::{Event, Plane, Stats, StreamPeer, Transmit};
+
+use super::{SNAPSHOT_EVERY_UP_TO, What, World};
+use crate::checker::Check;
+use crate::checker::clocks::Receipt;
+use crate::checker::deaths::Truth;
+use crate::checker::machine::POLLS_MAX;
+use crate::checker::views::rank;
+use crate::choices::{Odds, Site};
+use crate::host::{Payload, node_at};
+use crate::trace::digest;
+
+/// Where a payload's stamp stands (`docs/protocol.md` §2.3).
+const STAMP_AT: usize = 28;
+
+impl World {
+    /// The machine of `node` takes a payload in.
+    pub(super) fn receive(&mut self, node: u32, payload: &Payload) -> Check {
+        let Payload { transmit, peer, bytes, .. } = payload;
+        let what = 5 << 32 | u64::from(transmit.plane == Plane::Stream) << 31 | u64::from(node);
+        self.hash.add(self.now, what, digest(bytes) ^ u64::from(payload.from));
+        let host = &mut self.hosts[node as usize];
+        let now = host.now(self.now);
+        let Some(machine) = &mut host.machine else { return Ok(()) };
+        let before = machine.stats();
+        match transmit.plane {
+            Plane::Datagram => machine.handle_datagram(now, peer.addr, bytes),
+            Plane::Stream => machine.handle_stream(now, *peer, bytes),
+        }
+        if self.setup.checks {
+            let after = machine.stats();
+            self.machines.received(node, now.mono);
+            if let Some(stamp) = stamp_of(bytes) {
+                let receipt = Receipt {
+                    stamp,
+                    wall: now.wall,
+                    after: self.hosts[node as usize].hlc.last(),
+                    was_refused: after.stamps_refused > before.stamps_refused,
+                    was_dropped: was_dropped(&before, &after),
+                };
+                self.clocks.received(node, &receipt)?;
+            }
+            self.machines.counted(node, &after)?;
+        }
+        self.settle(node).map(|_| ())
+    }
+
+    /// A timer of `node` fires, unless it stands still or the wake-up is stale.
+    pub(super) fn wake(&mut self, node: u32) -> Check {
+        let host = &mut self.hosts[node as usize];
+        if host.wake_at != Some(self.now) {
+            return Ok(());
+        }
+        host.wake_at = None;
+        if host.pauses > 0 {
+            return Ok(());
+        }
+        let now = host.now(self.now);
+        let Some(machine) = &mut host.machine else { return Ok(()) };
+        let before = (machine.poll_timeout(), machine.version());
+        let is_early = before.0.is_none_or(|due| due > now.mono);
+        self.hash.add(
+            self.now,
+            6 << 32 | u64::from(node),
+            machine.timeout_reason().map_or(0, |why| why as u64),
+        );
+        machine.handle_timeout(now);
+        let sent = self.settle(node)?;
+        let Some(machine) = &self.hosts[node as usize].machine else { return Ok(()) };
+        let after = (machine.poll_timeout(), machine.version());
+        if is_early {
+            self.machines.fired_early(node, before, after, sent)
+        } else {
+            self.machines.fired(node, now.mono, after.0)
+        }
+    }
+
+    /// Does what a driver does after every input; answers how many payloads went out.
+    pub(super) fn settle(&mut self, node: u32) -> Result<u32, crate::checker::Violation> {
+        let mut sent = 0;
+        let mut polls = 0;
+        let mut buf = std::mem::take(&mut self.buf);
+        loop {
+            let host = &mut self.hosts[node as usize];
+            let now = host.now(self.now);
+            let Some(machine) = &mut host.machine else { break };
+            if let Some(transmit) = machine.poll_transmit(now, &mut buf) {
+                self.transmit(node, transmit, &buf)?;
+                sent += 1;
+            } else if let Some(event) = machine.poll_event() {
+                self.tell(node, &event)?;
+            } else if machine.poll_lookup() {
+                let seeds = self.seeds();
+                if let Some(machine) = &mut self.hosts[node as usize].machine {
+                    machine.handle_seeds(now, &seeds);
+                }
+            } else {
+                break;
+            }
+            polls += 1;
+            if polls > POLLS_MAX {
+                break;
+            }
+        }
+        self.buf = buf;
+        self.machines.drained(node, polls)?;
+        self.look(node)?;
+        self.persist(node);
+        self.rearm(node);
+        Ok(sent)
+    }
+
+    /// Shows the oracles the whole view where it changed.
+    fn look(&mut self, node: u32) -> Check {
+        let nodes = self.setup.nodes;
+        let host = &mut self.hosts[node as usize];
+        let Some(machine) = &host.machine else { return Ok(()) };
+        if !self.setup.checks || machine.version() == host.version {
+            return Ok(());
+        }
+        host.version = machine.version();
+        host.changes += 1;
+        let local = machine.local();
+        self.deaths.epoch(node, local.epoch.get());
+        self.views.local(node, &local, machine.has_left())?;
+        let every = (nodes / SNAPSHOT_EVERY_UP_TO).max(1) as u64;
+        if host.changes.is_multiple_of(every * every) {
+            self.views.snapshot(node, machine.snapshot().members(), machine.live_count())?;
+        }
+        Ok(())
+    }
+
+    fn transmit(&mut self, node: u32, transmit: Transmit, bytes: &[u8]) -> Check {
+        let is_stream = transmit.plane == Plane::Stream;
+        self.hash.add(self.now, 7 << 32 | u64::from(is_stream) << 31 | u64::from(node), digest(bytes));
+        let tally = &mut self.tally;
+        let (count, len) = match transmit.plane {
+            Plane::Datagram => (&mut tally.datagrams, &mut tally.datagram_bytes),
+            Plane::Stream => (&mut tally.streams, &mut tally.stream_bytes),
+        };
+        *count += 1;
+        *len += bytes.len() as u64;
+        let host = &mut self.hosts[node as usize];
+        let now = host.now(self.now);
+        if self.setup.checks {
+            self.machines.sent(node, now.mono, transmit.plane, bytes.len())?;
+            if let Some(stamp) = stamp_of(bytes) {
+                self.clocks.sent(node, now.wall, stamp)?;
+            }
+            // A life may be told before the step that began it is over.
+            if let Some(machine) = &host.machine {
+                self.views.local(node, &machine.local(), machine.has_left())?;
+            }
+        }
+        if host.blocks > 0 {
+            host.unsent.push((transmit, bytes.to_vec()));
+            return Ok(());
+        }
+        self.carry(node, transmit, bytes);
+        Ok(())
+    }
+
+    /// Puts a payload on its way.
+    pub(super) fn carry(&mut self, node: u32, transmit: Transmit, bytes: &[u8]) {
+        let host = &self.hosts[node as usize];
+        let Some(machine) = &host.machine else { return };
+        let local = machine.local();
+        let peer = StreamPeer { id: local.id, epoch: local.epoch, addr: local.addr };
+        let generation = host.generation;
+        let Some(to) = node_at(transmit.to.addr).filter(|&to| (to as usize) < self.hosts.len()) else {
+            if transmit.plane == Plane::Stream {
+                let failed = What::StreamFailed { node, generation, to: transmit.to };
+                self.queue.push(self.now + 1_000_000, failed);
+            }
+            return;
+        };
+        let new =
+            |bytes: Vec<u8>| Payload { from: node, generation, peer, transmit, sent_at: self.now, bytes };
+        if transmit.plane == Plane::Stream {
+            let at = self.network.stream(&mut *self.choices, self.now, node, to);
+            self.queue.push(at, What::Arrive(Box::new(new(bytes.to_vec()))));
+            return;
+        }
+        let fates = self.network.datagram(&mut *self.choices, node, to, bytes.len());
+        for fate in fates.into_iter().flatten() {
+            let mut copy = bytes[..fate.cut_to.unwrap_or(bytes.len())].to_vec();
+            if let Some(byte) = fate.flips.and_then(|bit| Some((copy.get_mut(bit as usize / 8)?, bit % 8))) {
+                *byte.0 ^= 1 << byte.1;
+            }
+            self.queue.push(self.now + fate.takes, What::Arrive(Box::new(new(copy))));
+        }
+    }
+
+    fn tell(&mut self, node: u32, event: &Event) -> Check {
+        let now = self.now;
+        self.story.tell(|| {
+            format!("{:>12.6} node {node}: {event:?}", std::time::Duration::from_nanos(now).as_secs_f64())
+        });
+        self.count_told(event);
+        if !self.setup.checks {
+            return Ok(());
+        }
+        self.views.event(node, event)?;
+        let Some((member, subject)) =
+            member_of(event).and_then(|member| Some((member, self.views.index(member.id)?)))
+        else {
+            return Ok(());
+        };
+        self.hash.add(now, 8 << 32 | u64::from(node), u64::from(subject) << 32 | u64::from(rank(member).1));
+        match event {
+            Event::Suspected(_) => self.deaths.suspected(now, subject, member.epoch.get()),
+            Event::Recovered(_) => self.deaths.recovered(subject),
+            Event::Died(_) if !self.plan.forges() => {
+                self.deaths.died(now, node, subject, member.epoch.get())?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Writes the clock's bound down where the node does so.
+    fn persist(&mut self, node: u32) {
+        let host = &mut self.hosts[node as usize];
+        let wall = host.now(self.now).wall;
+        self.clocks.shows(node, wall);
+        if let Some(bound) = host.hlc.persist_bound(wall) {
+            host.persisted = bound;
+        }
+        let has_left = host
+            .machine
+            .as_ref()
+            .is_some_and(|machine| machine.has_left() && machine.poll_timeout().is_none());
+        if has_left {
+            let stats =
+                host.machine.as_ref().map(chinwag_core::membership::Membership::stats).unwrap_or_default();
+            self.tally.refutations += stats.refutations;
+            self.deaths.is(node, Truth::Left);
+            self.hosts[node as usize].stop();
+        }
+    }
+
+    /// Puts the next wake-up into the queue, if it is another than the one that is there.
+    pub(super) fn rearm(&mut self, node: u32) {
+        let host = &mut self.hosts[node as usize];
+        let due = host.machine.as_ref().and_then(chinwag_core::membership::Membership::poll_timeout);
+        let Some(due) = due.filter(|_| host.pauses == 0) else {
+            host.wake_at = None;
+            return;
+        };
+        let mut at = host.clock.true_time(due).max(self.now);
+        if host.early_timers > 0 {
+            host.wakes += 1;
+            let (nth, span) = (host.wakes, at - self.now);
+            if self.choose(Site::EarlyWake, node, nth, Odds::chance(62_500)) > 0 {
+                at = self.now + span.div_ceil(2);
+            }
+        }
+        let host = &mut self.hosts[node as usize];
+        if host.wake_at != Some(at) {
+            host.wake_at = Some(at);
+            self.queue.push(at, What::Wake(node));
+        }
+    }
+}
+
+fn member_of(event: &Event) -> Option<&chinwag_core::membership::Member> {
+    match event {
+        Event::Joined(member)
+        | Event::Suspected(member)
+        | Event::Recovered(member)
+        | Event::Updated(member)
+        | Event::Died(member)
+        | Event::Left(member) => Some(member),
+        _ => None,
+    }
+}
+
+fn stamp_of(bytes: &[u8]) -> Option<Timestamp> {
+    let raw = bytes.get(STAMP_AT..STAMP_AT + 8)?;
+    Some(Timestamp::from_raw(u64::from_le_bytes(raw.try_into().ok()?)))
+}
+
+/// Whether a payload was dropped by its header, before its stamp counts.
+fn was_dropped(before: &Stats, after: &Stats) -> bool {
+    let of =
+        |stats: &Stats| stats.malformed + stats.foreign_version + stats.foreign_cluster + stats.misdirected;
+    of(after) > of(before)
+}

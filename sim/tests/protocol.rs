@@ -1,0 +1,124 @@
+//! The protocol level as users of the crate meet it: determinism, a slice of the swarm, and runs whose outcome is known.
+
+use std::time::Duration;
+
+use chinwag_core::membership::Config;
+use chinwag_sim::args::parse_token;
+use chinwag_sim::choices::{Bytes, Recorder, Seeded};
+use chinwag_sim::explore::{minimise_while, search};
+use chinwag_sim::fault::{Fault, Plan};
+use chinwag_sim::run::{Faults, Outcome, Scenario, run, run_with};
+
+const SECOND: u64 = 1_000_000_000;
+
+fn swarm(nodes: usize, seconds: u64) -> Scenario {
+    Scenario {
+        nodes,
+        seed: 0,
+        span: seconds * SECOND,
+        config: Config::lan(),
+        faults: Faults::Swarm(None),
+        calms: true,
+        checks: true,
+        story_lines: 0,
+    }
+}
+
+fn with(nodes: usize, seconds: u64, plan: Plan) -> Scenario {
+    Scenario { faults: Faults::These(plan), ..swarm(nodes, seconds) }
+}
+
+#[test]
+fn two_hundred_seeds_of_the_swarm_hold_and_reach_everything_on_any_number_of_threads() {
+    let quiet = |_: u64| {};
+    let one = search(&swarm(5, 60), 0..200, 1, 1, &quiet);
+    let failure = one.failures.first().map(|(seed, outcome)| (seed, outcome.failure.clone()));
+    assert_eq!(failure, None, "seed and what it violated");
+    assert_eq!(one.unreached(), Vec::<&str>::new());
+    let two = search(&swarm(5, 60), 0..200, 2, 1, &quiet);
+    assert_eq!((one.hash, one.events), (two.hash, two.events));
+}
+
+#[test]
+fn a_seed_is_a_run_and_another_seed_another() {
+    let of = |seed| run(&Scenario { seed, ..swarm(5, 30) }).hash.to_string();
+    assert_eq!(of(7), of(7));
+    assert_ne!(of(7), of(8));
+}
+
+#[test]
+fn a_tape_replays_the_run_it_was_recorded_from() {
+    let scenario = Scenario { seed: 11, ..swarm(4, 20) };
+    let straight = run(&scenario);
+    let recorded = run_with(&scenario, Box::new(Recorder::new(Seeded::new(11))));
+    assert_eq!(straight.hash, recorded.hash);
+    let tape = recorded.tape.expect("recorded");
+    assert!(!tape.is_empty());
+    let again = run_with(&scenario, Box::new(tape));
+    assert_eq!(straight.hash, again.hash);
+}
+
+#[test]
+fn any_bytes_are_a_schedule_and_none_are_calm() {
+    let scenario = swarm(3, 10);
+    for fuzz in [&[][..], &[1; 64], &[255; 300], b"any bytes at all, as a fuzzer would give them"] {
+        let outcome = run_with(&scenario, Box::new(Bytes::new(fuzz)));
+        assert_eq!(outcome.failure, None, "{fuzz:?}");
+        assert!(!fuzz.is_empty() || outcome.plan == Plan::default());
+    }
+}
+
+#[test]
+fn a_crash_is_noticed_by_all_and_nobody_else_dies() {
+    let crash = Fault::Crash { node: 3, moves: false, keeps_clock: false };
+    let plan = Plan::default().with(Duration::from_secs(10), Duration::MAX, crash);
+    let outcome = run(&with(8, 40, plan));
+    assert_eq!(outcome.failure, None);
+    assert_eq!((outcome.false_suspicions, outcome.false_deaths), (0, 0));
+    let [detection] = outcome.detections[..] else { panic!("one crash: {:?}", outcome.detections) };
+    assert!(detection.first.is_some_and(|first| (4 * SECOND..15 * SECOND).contains(&first)), "{detection:?}");
+    assert_eq!(outcome.tally.told[3], 7, "told by each of the seven others");
+}
+
+#[test]
+fn a_partition_heals_with_no_help() {
+    let cut = Fault::Cut { from: vec![0, 1], to: vec![2, 3, 4], one_way: false };
+    let plan = Plan::default().with(Duration::from_secs(5), Duration::from_secs(55), cut);
+    let outcome = run(&with(5, 60, plan));
+    assert_eq!(outcome.failure, None);
+    assert!(outcome.healed.is_some_and(|healed| healed < 15 * SECOND), "{:?}", outcome.healed);
+}
+
+/// Kept: a node whose sends were blocked told of its suspicions and its verdicts in one breath, and the healthy buried
+/// the healthy (§4.5.1, found by the swarm).
+#[test]
+fn kept_a_blocked_node_takes_nobody_with_it() {
+    for token in ["v1.lan.5.238.60000.0", "v1.lan.5.352.60000.all", "v1.lan.5.1911.60000.3"] {
+        let (scenario, _) = parse_token(token).expect("well-formed");
+        assert_eq!(run(&scenario).failure, None, "{token}");
+    }
+    let block = Fault::IoBlock(1);
+    for lasts in [10, 20, 26, 30, 45] {
+        let plan = Plan::default().with(Duration::from_secs(5), Duration::from_secs(lasts), block.clone());
+        assert_eq!(run(&with(5, 60, plan)).failure, None, "blocked for {lasts} s");
+    }
+}
+
+#[test]
+fn a_run_is_made_small_and_stays_what_it_was() {
+    let is_wrong = |outcome: &Outcome| outcome.false_deaths > 0;
+    let (scenario, outcome) = (0..100)
+        .map(|seed| Scenario { seed, ..swarm(5, 60) })
+        .map(|scenario| (scenario.clone(), run(&scenario)))
+        .find(|(_, outcome)| is_wrong(outcome) && outcome.plan.faults.len() > 5)
+        .expect("some seed pauses a node for long enough");
+    let (small, smallest) = minimise_while(&scenario, &outcome, is_wrong);
+    assert!(is_wrong(&smallest) && smallest.plan.faults.len() < outcome.plan.faults.len());
+    assert_eq!(run(&small).hash, smallest.hash, "the small one is repeatable");
+    let Faults::Swarm(Some(kept)) = &small.faults else { panic!("a choice of faults: {:?}", small.faults) };
+    for fault in kept {
+        let fewer = kept.iter().copied().filter(|other| other != fault).collect();
+        let fewer = Scenario { faults: Faults::Swarm(Some(fewer)), ..small.clone() };
+        assert!(!is_wrong(&run(&fewer)), "fault {fault} is needed");
+    }
+}
