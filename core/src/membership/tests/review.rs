@@ -493,7 +493,7 @@ fn relays_are_bounded_and_for_members_alone() {
     let ask = |seq| forge.payload(|bytes| encode::ping_req(bytes, seq, target, 1_000));
     net.inject(0, addr(77), &ask(0));
     assert_eq!(net.hosts[0].machine.relays.len(), 0, "not at the member's address");
-    for seq in 0..RELAYS_MAX as u32 + 10 {
+    for seq in 0..u32::try_from(RELAYS_MAX).unwrap() + 10 {
         net.inject(0, addr(1), &ask(seq));
     }
     assert_eq!(net.hosts[0].machine.relays.len(), RELAYS_MAX);
