@@ -129,6 +129,8 @@ pub struct Membership {
     gossip_at: Option<Instant>,
     /// When a dead member is tried next; `None` while none is remembered.
     reconnect_at: Option<Instant>,
+    /// The last ping of a dead member: its number and whom it was for.
+    reconnecting: Option<(u32, NodeId)>,
     /// Addresses of foreign clusters already reported.
     foreign: Vec<SocketAddr>,
     next_seq: u32,
@@ -183,6 +185,7 @@ impl Membership {
             out: outbox::Outbox::default(),
             gossip_at: None,
             reconnect_at: None,
+            reconnecting: None,
             foreign: Vec::new(),
             next_seq,
             stats: Stats::default(),

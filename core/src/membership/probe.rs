@@ -192,6 +192,9 @@ impl Membership {
         if is_direct && (self.relay_acked(now, seq, subject) || self.check_acked(now, seq, subject)) {
             return;
         }
+        if is_direct && self.reconnect_acked(now, seq, subject.id) {
+            return;
+        }
         self.stats.acks_unmatched += 1;
     }
 
