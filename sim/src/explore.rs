@@ -14,6 +14,8 @@ use crate::world::TOLD;
 
 /// So many seeds of the swarm reach every family of faults and every kind of event, or the search was vacuous.
 const REACHES_ALL_FROM: u64 = 200;
+/// Events that a search need not reach: one needs a rival or a forgery, the other a small cluster.
+const RARE: [&str; 2] = ["conflict", "isolated"];
 /// Runs that minimising takes at most.
 const MINIMISE_RUNS_MAX: usize = 400;
 
@@ -101,7 +103,7 @@ impl Search {
         }
         let families = FAMILIES.iter().filter(|family| !self.begun.contains_key(*family));
         let told = TOLD.iter().filter(|name| self.told.get(*name).is_none_or(|&count| count == 0));
-        families.chain(told.filter(|&&name| name != "conflict")).copied().collect()
+        families.chain(told.filter(|name| !RARE.contains(name))).copied().collect()
     }
 }
 

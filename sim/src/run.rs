@@ -174,7 +174,7 @@ fn drive(scenario: &Scenario, world: &mut World, times: &mut Times) -> Result<()
     if scenario.checks && scenario.nodes > 1 && world.tally().told[0] == 0 {
         return Err(Violation { oracle: "vacuity", detail: "nobody ever joined".into() });
     }
-    if scenario.calms && scenario.checks && !world.forges() {
+    if scenario.calms && scenario.checks && !world.forges() && world.can_meet() {
         times.healed = Some(calm(scenario, world)?);
     }
     Ok(())

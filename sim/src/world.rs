@@ -13,7 +13,7 @@ use crate::checker::views::{Views, id};
 use crate::checker::{Check, Violation};
 use crate::choices::{Choices, Key, Odds, Site};
 use crate::fault::Plan;
-use crate::host::{Host, Payload, first_addr, node_at};
+use crate::host::{Host, Payload, addr, first_addr, node_at};
 use crate::network::Network;
 use crate::queue::Queue;
 use crate::trace::{Story, TraceHash};
@@ -101,6 +101,8 @@ pub struct World {
     begun: Vec<bool>,
     seed: u64,
     buf: Vec<u8>,
+    /// Whom events of the present step were about.
+    told: Vec<u32>,
 }
 
 impl World {
@@ -123,6 +125,7 @@ impl World {
             now: 0,
             seed,
             buf: Vec::new(),
+            told: Vec::new(),
             choices,
             plan,
             setup,
@@ -193,8 +196,8 @@ impl World {
 
     /// A payload has come to the end of its way.
     fn arrive(&mut self, payload: Payload) -> Check {
-        let addr = payload.transmit.to.addr;
-        let node = node_at(addr).filter(|&node| (node as usize) < self.hosts.len());
+        let to = payload.transmit.to.addr;
+        let node = node_at(to).filter(|&node| (node as usize) < self.hosts.len());
         let is_stream = payload.transmit.plane == Plane::Stream;
         if is_stream && node.is_some_and(|node| self.network.is_cut(payload.from, node)) {
             if self.now - payload.sent_at >= STREAM_TIMEOUT {
@@ -205,7 +208,7 @@ impl World {
         }
         let there = node.filter(|&node| {
             let host = &self.hosts[node as usize];
-            host.machine.is_some() && host.port == addr.port()
+            host.machine.is_some() && host.port == to.port()
         });
         match there {
             Some(node) if is_stream && self.hosts[node as usize].started_at > payload.sent_at => {
@@ -256,6 +259,29 @@ impl World {
             }
         }
         None
+    }
+
+    /// Whether the well can find each other at all: counting whoever knows the present address of another, from its seeds or from its table, as
+    /// joined to it, they are one group. Two nodes that both came back elsewhere, with nobody left who knew them, are not.
+    pub fn can_meet(&self) -> bool {
+        let well: Vec<u32> = (0..self.count()).filter(|&node| self.hosts[node as usize].is_well()).collect();
+        let seeds = self.seeds();
+        let knows = |a: u32, b: u32| {
+            let at = addr(b, self.hosts[b as usize].port);
+            let machine = self.hosts[a as usize].machine.as_ref();
+            let known = machine.and_then(|machine| machine.get(id(b)));
+            seeds.contains(&at) || known.is_some_and(|known| known.addr == at)
+        };
+        let Some((&first, mut apart)) = well.split_first().map(|(first, rest)| (first, rest.to_vec())) else {
+            return true;
+        };
+        let mut reached = vec![first];
+        while let Some(node) = reached.pop() {
+            let (met, rest) = apart.into_iter().partition(|&other| knows(node, other) || knows(other, node));
+            apart = rest;
+            reached.extend::<Vec<u32>>(met);
+        }
+        apart.is_empty()
     }
 
     /// Present true time, nanoseconds.

@@ -104,6 +104,16 @@ fn kept_a_blocked_node_takes_nobody_with_it() {
     }
 }
 
+/// Kept: two nodes that had moved and thought each other dead never met again, for neither knew the other's address as its
+/// own and an answer to a stranger says no more than its question (§4.8.2, found by the swarm).
+#[test]
+fn kept_nodes_that_have_moved_meet_again() {
+    let (scenario, _) = parse_token("v1.lan.5.9431.60000.3-7-8-9-12-13").expect("well-formed");
+    let outcome = run(&scenario);
+    assert_eq!(outcome.failure, None);
+    assert!(outcome.healed.is_some_and(|healed| healed < 30 * SECOND), "{:?}", outcome.healed);
+}
+
 #[test]
 fn a_run_is_made_small_and_stays_what_it_was() {
     let is_wrong = |outcome: &Outcome| outcome.false_deaths > 0;

@@ -147,7 +147,22 @@ impl Membership {
         self.reconnect_at = None;
         self.arm_reconnect(now);
         if let Some(slot) = self.table.random_dead(&mut self.rng) {
-            self.warn(slot);
+            let seq = self.warn(slot);
+            self.reconnecting = Some((seq, self.table.get(slot).id));
         }
+    }
+
+    /// A dead member has answered. It may not have been able to say more: to one that has moved since it last heard of it, an
+    /// answer is no longer than the question (§4.6). So the two exchange tables, over a stream, which proves where both are.
+    pub(super) fn reconnect_acked(&mut self, now: Now, seq: u32, from: NodeId) -> bool {
+        if self.reconnecting != Some((seq, from)) {
+            return false;
+        }
+        self.reconnecting = None;
+        if let Some(slot) = self.table.find(from).filter(|&slot| !self.table.get(slot).state.is_live()) {
+            let is_joining = !self.is_joined();
+            self.begin_exchange(now, self.destination(slot), is_joining);
+        }
+        true
     }
 }

@@ -130,6 +130,8 @@ pub struct Membership {
     gossip_at: Option<Instant>,
     /// When a dead member is tried next; `None` while none is remembered.
     reconnect_at: Option<Instant>,
+    /// The last ping of a dead member: its number and whom it was for.
+    reconnecting: Option<(u32, NodeId)>,
     /// Nodes of foreign clusters already reported, and the clusters' names where known.
     foreign: Vec<(SocketAddr, Option<Arc<str>>)>,
     next_seq: u32,
@@ -184,6 +186,7 @@ impl Membership {
             out: outbox::Outbox::default(),
             gossip_at: None,
             reconnect_at: None,
+            reconnecting: None,
             foreign: Vec::new(),
             next_seq,
             stats: Stats::default(),

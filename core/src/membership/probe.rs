@@ -124,10 +124,11 @@ impl Membership {
         self.send(Intent { to, plane, body, peer: Some(slot), tells_own: false, carries_rumors: true });
     }
 
-    /// Tells the member in `slot` what is said of it, so that it can refute; its answer is not waited for.
-    pub(super) fn warn(&mut self, slot: Slot) {
+    /// Tells the member in `slot` what is said of it, so that it can refute. Gives the number of the ping.
+    pub(super) fn warn(&mut self, slot: Slot) -> u32 {
         let seq = self.next_seq();
         self.ping_as(slot, Body::Warning { seq, target: self.run_of(slot) }, Plane::Datagram);
+        seq
     }
 
     fn probe_indirectly(&mut self, now: Now) {
@@ -197,6 +198,9 @@ impl Membership {
             return;
         }
         if is_direct && (self.relay_acked(now, seq, subject) || self.check_acked(now, seq, subject)) {
+            return;
+        }
+        if is_direct && self.reconnect_acked(now, seq, subject.id) {
             return;
         }
         self.stats.acks_unmatched += 1;

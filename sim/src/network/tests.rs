@@ -1,7 +1,7 @@
 use super::*;
 use crate::choices::{Seeded, Tape};
 
-const CALM: u64 = LATENCY_MIN.as_nanos() as u64;
+const CALM: u64 = 250_000;
 
 fn with(quality: Quality) -> Network {
     let mut network = Network::new(4);
@@ -32,12 +32,14 @@ fn with_benign_choices_every_ill_is_calm() {
         assert_eq!(network.datagram(&mut Tape::default(), 0, 1, 100), calm);
     }
     assert_eq!(network.struck, Struck::default());
+    assert_eq!(CALM, nanos(LATENCY_MIN));
 }
 
 #[test]
 fn each_ill_strikes_as_often_as_it_says_and_one_way_only() {
     let tenth = 100_000;
-    let cases: [(Quality, fn(&Struck) -> u64); 5] = [
+    type Count = fn(&Struck) -> u64;
+    let cases: [(Quality, Count); 5] = [
         (Quality { loss: tenth, ..Quality::default() }, |struck| struck.lost),
         (Quality { duplicate: tenth, ..Quality::default() }, |struck| struck.duplicated),
         (Quality { reorder: tenth, ..Quality::default() }, |struck| struck.reordered),

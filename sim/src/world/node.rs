@@ -2,13 +2,14 @@
 
 use chinwag_core::clock::Timestamp;
 use chinwag_core::membership::{Event, Plane, Stats, StreamPeer, Transmit};
+use chinwag_core::rng::mix;
 
 use super::{SNAPSHOT_EVERY_UP_TO, What, World};
 use crate::checker::Check;
 use crate::checker::clocks::Receipt;
 use crate::checker::deaths::Truth;
 use crate::checker::machine::POLLS_MAX;
-use crate::checker::views::rank;
+use crate::checker::views::{id, rank};
 use crate::choices::{Odds, Site};
 use crate::host::{Payload, node_at};
 use crate::trace::digest;
@@ -123,6 +124,9 @@ impl World {
         }
         host.version = machine.version();
         host.changes += 1;
+        for subject in self.told.drain(..) {
+            self.views.got(node, subject, machine.get(id(subject)).as_ref())?;
+        }
         let local = machine.local();
         self.deaths.epoch(node, local.epoch.get());
         self.views.local(node, &local, machine.has_left())?;
@@ -200,6 +204,11 @@ impl World {
             format!("{:>12.6} node {node}: {event:?}", std::time::Duration::from_nanos(now).as_secs_f64())
         });
         self.count_told(event);
+        if let Some(member) = member_of(event) {
+            let (epoch, incarnation, state) = rank(member);
+            let claim = mix(epoch << 2 | state as u64) ^ u64::from(incarnation);
+            self.hash.add(now, 8 << 32 | u64::from(node), mix(member.id.get()) ^ claim);
+        }
         if !self.setup.checks {
             return Ok(());
         }
@@ -209,7 +218,7 @@ impl World {
         else {
             return Ok(());
         };
-        self.hash.add(now, 8 << 32 | u64::from(node), u64::from(subject) << 32 | u64::from(rank(member).1));
+        self.told.push(subject);
         match event {
             Event::Suspected(_) => self.deaths.suspected(now, subject, member.epoch.get()),
             Event::Recovered(_) => self.deaths.recovered(subject),

@@ -223,6 +223,27 @@ fn d10_the_dead_are_tried_again() {
     assert!(net.run_until(secs(30), Net::is_converged));
 }
 
+/// §4.8.2: two that thought each other dead meet again although one of them has moved and nobody else is left to say so.
+#[test]
+fn d10_the_dead_are_found_by_one_that_has_moved() {
+    let mut net = Net::converged(16, Config::lan(), 3);
+    net.partition(&[2], &[0, 1]);
+    net.crash(0);
+    let epoch = Epoch::at(net.clock().wall);
+    net.start_as(0, id(0), addr(10), epoch, &[1]);
+    net.run_for(secs(2));
+    assert!(net.hosts[0].machine.get(id(2)).is_some(), "told of while it is not dead yet");
+    net.run_for(secs(60));
+    net.crash(1);
+    for host in [0, 2] {
+        net.hosts[host].seeds.clear();
+    }
+    net.run_for(secs(60));
+    assert!(!net.hosts[0].machine.is_joined() && !net.hosts[2].machine.is_joined());
+    net.cut.clear();
+    assert!(net.run_until(secs(30), Net::is_converged));
+}
+
 /// §4.5.1: a death told of a member that is alive here does not bury it unheard, however often it is told.
 #[test]
 fn d11_a_told_death_is_no_verdict() {
