@@ -113,8 +113,7 @@ impl NodeTask {
     /// What connections have brought.
     fn take_inbox(&mut self, now: Now) -> bool {
         let inbox = self.shared.take_inbox();
-        let has_any =
-            !inbox.frames.is_empty() || !inbox.failures.is_empty() || !inbox.foreigners.is_empty();
+        let has_any = !inbox.frames.is_empty() || !inbox.failures.is_empty() || !inbox.foreigners.is_empty();
         for (peer, frame) in inbox.frames {
             lock(&self.shared.machine).handle_stream(now, peer, &frame);
         }
