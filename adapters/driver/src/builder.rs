@@ -18,6 +18,7 @@ use chinwag_core::select::{NodeSelector, Spread};
 
 use crate::limits::BIND_ATTEMPTS_MAX;
 use crate::node::Node;
+use crate::node_on::NodeOn;
 use crate::node_task::{NodeTask, Sockets};
 use crate::runtime::{Ambient, Runtime};
 use crate::shared::{Parts, Shared};
@@ -198,19 +199,19 @@ impl<R: Ambient> Builder<R> {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn start(self) -> Result<R::Node, StartError> {
+    pub async fn start(self) -> Result<NodeOn<R>, StartError> {
         let runtime = R::current().map_err(StartError::NoRuntime)?;
-        self.start_on(runtime).await.map(R::Node::from)
+        self.start_on(runtime).await.map(NodeOn::from)
     }
 
     /// [`Builder::start_watched_on`] the runtime that the caller is on.
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn start_watched(self) -> Result<(R::Node, Watch), StartError> {
+    pub async fn start_watched(self) -> Result<(NodeOn<R>, Watch), StartError> {
         let runtime = R::current().map_err(StartError::NoRuntime)?;
         let (node, watch) = self.start_watched_on(runtime).await?;
-        Ok((R::Node::from(node), watch))
+        Ok((NodeOn::from(node), watch))
     }
 }
 

@@ -79,9 +79,6 @@ impl fmt::Debug for dyn Runtime {
 /// The runtime that the surrounding code runs on, for [`Builder::start`](crate::Builder::start). Each adapter
 /// implements it for its own type, so that `Node::builder(..).start()` need not name a runtime.
 pub trait Ambient: Runtime {
-    /// The adapter's handle of a node.
-    type Node: From<crate::Node>;
-
     /// The runtime the caller is on, or why there is none.
     fn current() -> io::Result<Arc<dyn Runtime>>;
 }

@@ -36,8 +36,6 @@ impl Tokio {
 }
 
 impl Ambient for Tokio {
-    type Node = crate::Node;
-
     fn current() -> io::Result<Arc<dyn Runtime>> {
         Handle::try_current().map(|handle| Arc::new(Self::new(handle)) as _).map_err(io::Error::other)
     }

@@ -1,0 +1,201 @@
+//! One suite for every runtime: what a [`Runtime`] must do for chinwag, and what a node must do on it.
+//!
+//! ```text
+//!   your tests: suite!(MyHost::new())       one #[test] for each case
+//!        |
+//!      Host: a running runtime              block_on, runtime, addr
+//!        |
+//!   timers  tasks  udp  tcp  names          the contract of `chinwag::runtime`, case by case
+//!   membership  calls  services  life       the same stories of nodes, on that runtime
+//! ```
+//!
+//! The author of a runtime writes this, and nothing else:
+//!
+//! ```
+//! use std::{future::Future, pin::Pin, sync::Arc};
+//! use chinwag::Runtime;
+//! use chinwag_conformance::{Host, Story};
+//! # fn my_runtime() -> Arc<dyn Runtime> { unimplemented_in_this_example() }
+//! # fn my_block_on<F: Future>(_: F) -> F::Output { unimplemented_in_this_example() }
+//! # fn unimplemented_in_this_example() -> ! { panic!("an example") }
+//!
+//! struct Mine;
+//! impl Host for Mine {
+//!     fn runtime(&self) -> Arc<dyn Runtime> { my_runtime() }
+//!     fn block_on(&self, story: Story<'_>) { my_block_on(story) }
+//! }
+//!
+//! chinwag_conformance::suite!(Mine);
+//! ```
+//!
+//! Cases wait for conditions, never for time to pass, except where a timer is what is tested. A case that hangs fails by name after
+//! [`CASE_MAX`].
+//!
+//! What it is not: a measure of speed, and no test of what the protocol does under faults, which is the simulator's.
+
+pub mod calls;
+pub mod life;
+pub mod membership;
+pub mod names;
+pub mod probe;
+pub mod services;
+pub mod tasks;
+pub mod tcp;
+pub mod timers;
+pub mod tools;
+pub mod udp;
+
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::panic::resume_unwind;
+use std::pin::Pin;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use chinwag::Runtime;
+
+/// How long one case may take, in real time. The slowest takes about a second on a free machine.
+pub const CASE_MAX: Duration = Duration::from_secs(90);
+
+/// A case on its way. It need not be [`Send`]: it stays on the thread that [`Host::block_on`] was called on.
+pub type Story<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+/// A running runtime. Dropping it may stop everything that runs on it.
+pub trait Host {
+    /// What nodes are started on.
+    fn runtime(&self) -> Arc<dyn Runtime>;
+
+    /// Runs `story` to its end, and meanwhile whatever it spawns on [`Host::runtime`].
+    fn block_on(&self, story: Story<'_>);
+
+    /// Where sockets are bound: an address of this machine, with port 0. Default 127.0.0.1.
+    fn addr(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, 0).into()
+    }
+}
+
+/// Runs one case on a host of its own, as [`suite!`] does.
+///
+/// # Panics
+/// If the case fails, or is not done after [`CASE_MAX`].
+#[expect(clippy::disallowed_methods, reason = "a case that hangs is given up on from outside of its runtime")]
+pub fn run<H: Host + 'static, C: AsyncFnOnce(&dyn Host) + Send + 'static>(make: fn() -> H, case: C) {
+    let (done, is_done) = mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        let _dropped_at_the_end = done;
+        let host = make();
+        host.block_on(Box::pin(case(&host)));
+    });
+    // Nothing is ever sent: the other end is dropped, by a panic too.
+    if is_done.recv_timeout(CASE_MAX) == Err(mpsc::RecvTimeoutError::Timeout) {
+        panic!("not done after {CASE_MAX:?}");
+    }
+    if let Err(panic) = thread.join() {
+        resume_unwind(panic);
+    }
+}
+
+/// A `#[test]` for every case, in modules named like those of this crate, on the [`Host`] that the expression makes.
+#[macro_export]
+macro_rules! suite {
+    ($host:expr) => {
+        $crate::cases! {
+            $host;
+            timers {
+                a_timer_fires_when_its_time_has_come_and_stays_so
+                a_timer_can_be_moved_earlier
+                a_timer_can_be_moved_later
+                a_deadline_in_the_past_has_come
+                a_timer_without_a_deadline_never_fires
+                the_latest_waker_is_woken
+                many_timers_fire_each_at_its_own_time
+                time_does_not_run_back
+            }
+            tasks {
+                tasks_spawn_tasks
+                a_task_is_not_polled_inside_spawn
+                no_wake_up_is_lost
+                a_task_that_is_always_ready_starves_nobody
+                a_task_that_panics_ends_alone
+                a_task_is_woken_from_another_thread
+            }
+            udp {
+                datagrams_go_both_ways
+                what_does_not_fit_is_cut_off
+                a_datagram_may_be_empty
+                a_datagram_that_is_too_long_harms_nothing
+                a_closed_port_harms_nothing
+                a_port_is_taken_until_its_socket_is_dropped
+                sending_does_not_forget_who_waits_to_receive
+            }
+            tcp {
+                bytes_go_both_ways
+                a_half_closed_stream_still_carries_the_other_half
+                a_reset_ends_reading_and_writing
+                a_dropped_stream_ends_the_others_reading
+                a_reader_that_does_not_read_holds_the_writer_back
+                many_slices_arrive_in_order
+                nobody_listens
+                a_dropped_connect_harms_nothing
+                a_port_is_free_once_its_listener_is_dropped
+                small_writes_are_not_held_back
+                writing_does_not_forget_who_waits_to_read
+            }
+            names {
+                an_address_is_its_own_name
+                a_name_that_is_none_fails
+                a_dropped_look_up_harms_nothing
+            }
+            membership {
+                three_nodes_see_each_other_and_call_both_ways
+                a_node_that_is_dropped_is_found_dead
+                a_restart_replaces_the_old_run
+                a_leave_is_reported_as_left_and_never_as_died
+                an_event_comes_after_the_view_that_contains_it
+                a_foreign_cluster_is_reported_by_name_on_both_sides
+                it_works_on_streams_alone
+                an_extension_uses_the_node_like_anybody
+            }
+            calls {
+                many_calls_at_once_from_both_sides_all_end_well
+                large_messages_arrive_whole
+                a_handler_calls_its_caller_back
+                a_panicking_handler_fails_its_call_alone
+                dropping_a_call_drops_its_handler
+                a_deadline_ends_the_call_and_its_handler
+                one_way_messages_are_handled
+                nobody_there_is_known_at_once
+                pending_calls_end_when_the_peer_does
+                a_stamp_after_a_call_is_later_than_one_before_it
+            }
+            services {
+                services_come_and_go_while_the_node_runs
+                what_is_missing_and_what_is_otherwise_are_told_apart
+            }
+            life {
+                shutdown_frees_the_port
+                a_node_leaves_nothing_behind
+                a_start_that_cannot_work_says_why
+            }
+        }
+    };
+}
+
+/// What [`suite!`] expands to.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! cases {
+    ($host:expr; $($part:ident { $($case:ident)* })*) => {
+        $(mod $part {
+            #[allow(unused_imports, reason = "the host may be named by a path")]
+            use super::*;
+            $(#[test]
+            fn $case() {
+                $crate::run(|| $host, $crate::$part::$case);
+            })*
+        })*
+    };
+}

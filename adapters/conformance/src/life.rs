@@ -1,0 +1,152 @@
+//! How a node starts and ends, and that nothing of it stays.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use chinwag::core::time::Now;
+use chinwag::runtime::{BoxFuture, Listener, Runtime, Stream, Timer, UdpSocket};
+use chinwag::{Code, Config, Node, StartError};
+use futures_lite::future::zip;
+
+use crate::probe::{Echo, Hang, PATIENCE, Probe, cluster, echo, sees};
+use crate::tools::eventually;
+use crate::{Host, Story};
+
+/// Another node can have it then, and connections of the first do not stand in its way.
+pub async fn shutdown_frees_the_port(host: &dyn Host) {
+    let nodes = cluster(host, 2).await;
+    let addr = nodes[1].0.local_addr();
+    assert_eq!(echo(&nodes[0].0, 2).await, Ok((1, 2)));
+    let taken = Node::builder(3, addr).start_on(host.runtime()).await.expect_err("in use");
+    assert!(
+        matches!(&taken, StartError::Bind { addr: at, error } if *at == addr && error.kind() == ErrorKind::AddrInUse),
+        "{taken}"
+    );
+    nodes[1].0.shutdown().await;
+    let again = Node::builder(2, addr).cluster("test").config(Config::local());
+    let again = again.seeds([nodes[0].0.advertised_addr().to_string()]);
+    let again = again.start_on(host.runtime()).await.expect("the port is free");
+    again.add_service(Probe::default()).expect("added");
+    sees(&again, 1).await;
+    let epoch = again.epoch();
+    nodes[0]
+        .0
+        .wait_for(|view| view.get(2.into()).is_some_and(|member| member.epoch == epoch), PATIENCE)
+        .await
+        .expect("the new run");
+    assert_eq!(echo(&nodes[0].0, 2).await, Ok((1, 2)), "a call reaches the new run");
+}
+
+/// Dropping the last handle ends every task and frees every socket, whatever is in flight; other things of the node do not hold it.
+pub async fn a_node_leaves_nothing_behind(host: &dyn Host) {
+    let counted = CountedHost { host, tasks: Arc::default() };
+    let tasks = || counted.tasks.load(Ordering::SeqCst);
+    let nodes = cluster(&counted, 3).await;
+    let addrs: Vec<_> = nodes.iter().map(|(node, _)| node.local_addr()).collect();
+    let (first, probe) = (nodes[0].0.clone(), nodes[1].1.clone());
+    let (client, clock, mut watch) = (first.client::<Probe>(2), first.clock(), first.watch());
+    nodes[0].0.client::<Probe>(3).one_way(&Hang).expect("queued");
+    nodes[2].1.begun.reaches(1).await;
+    let held = client.clone().without_timeout();
+    let end = async {
+        probe.begun.reaches(1).await;
+        assert!(tasks() >= 3, "{} tasks of three nodes", tasks());
+        drop((first, nodes));
+    };
+    zip(held.call(&Hang), end).await.0.expect_err("the node is gone");
+    eventually(&*host.runtime(), || tasks() == 0).await;
+    for addr in addrs {
+        drop(host.runtime().bind_udp(addr).await.expect("its port is free"));
+        drop(host.runtime().listen(addr).await.expect("its port is free"));
+    }
+    while watch.next().await.is_some() {}
+    let status = client.call(&Echo { text: String::new() }).await.map(drop).expect_err("no node");
+    assert_eq!((status.code, status.never_sent()), (Code::Unavailable, true));
+    assert!(clock.now() < clock.now(), "a clock is a clock");
+}
+
+/// And a seed that does not is no reason not to start.
+pub async fn a_start_that_cannot_work_says_why(host: &dyn Host) {
+    let anywhere: SocketAddr = ([0, 0, 0, 0], 0).into();
+    let everywhere = Node::builder(1, anywhere).start_on(host.runtime()).await;
+    assert!(matches!(everywhere.expect_err("which address?"), StartError::NoAddress(_)));
+    let advertised = Node::builder(1, anywhere).advertise(host.addr()).seeds(["no such host.invalid:1"]);
+    let node = advertised.start_on(host.runtime()).await.expect("a bad seed never fails a start");
+    assert_eq!(node.advertised_addr().port(), node.local_addr().port());
+    let long = Node::builder(1, host.addr()).metadata_entry("key", &"x".repeat(1_000));
+    let long = long.start_on(host.runtime()).await;
+    assert!(matches!(long.expect_err("too long"), StartError::Metadata(_)));
+}
+
+/// A host that counts the tasks that are there.
+struct CountedHost<'a> {
+    host: &'a dyn Host,
+    tasks: Arc<AtomicUsize>,
+}
+
+impl Host for CountedHost<'_> {
+    fn runtime(&self) -> Arc<dyn Runtime> {
+        Arc::new(Counted { runtime: self.host.runtime(), tasks: self.tasks.clone() })
+    }
+
+    fn block_on(&self, story: Story<'_>) {
+        self.host.block_on(story);
+    }
+
+    fn addr(&self) -> SocketAddr {
+        self.host.addr()
+    }
+}
+
+struct Counted {
+    runtime: Arc<dyn Runtime>,
+    tasks: Arc<AtomicUsize>,
+}
+
+impl Runtime for Counted {
+    fn spawn(&self, task: BoxFuture<()>) {
+        struct Ends(Arc<AtomicUsize>);
+        impl Drop for Ends {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        self.tasks.fetch_add(1, Ordering::SeqCst);
+        let ends = Ends(self.tasks.clone());
+        self.runtime.spawn(Box::pin(async move {
+            // Dropped in reverse, so it is counted until the task and all it owns are gone.
+            let _ends = ends;
+            task.await;
+        }));
+    }
+
+    fn now(&self) -> Now {
+        self.runtime.now()
+    }
+
+    fn seed(&self) -> u64 {
+        self.runtime.seed()
+    }
+
+    fn timer(&self) -> Box<dyn Timer> {
+        self.runtime.timer()
+    }
+
+    fn bind_udp(&self, addr: SocketAddr) -> BoxFuture<io::Result<Box<dyn UdpSocket>>> {
+        self.runtime.bind_udp(addr)
+    }
+
+    fn listen(&self, addr: SocketAddr) -> BoxFuture<io::Result<Box<dyn Listener>>> {
+        self.runtime.listen(addr)
+    }
+
+    fn connect(&self, addr: SocketAddr) -> BoxFuture<io::Result<Box<dyn Stream>>> {
+        self.runtime.connect(addr)
+    }
+
+    fn lookup(&self, name: &str) -> BoxFuture<io::Result<Vec<SocketAddr>>> {
+        self.runtime.lookup(name)
+    }
+}
