@@ -116,8 +116,8 @@ pub async fn a_foreign_cluster_is_reported_by_name_on_both_sides(host: &dyn Host
     let mut told_here = here.watch();
     let elsewhere = Node::builder(2, host.addr()).cluster("elsewhere").config(Config::local());
     let elsewhere = elsewhere.seeds([here.advertised_addr().to_string()]);
-    let there = elsewhere.start_on(host.runtime()).await.expect("a foreign seed does not fail the start");
-    let mut told_there = there.watch();
+    let there = elsewhere.start_watched_on(host.runtime()).await;
+    let (there, mut told_there) = there.expect("a foreign seed does not fail the start");
     for (watch, wanted) in [(&mut told_here, "elsewhere"), (&mut told_there, "test")] {
         let named = hear(watch, |event| match event {
             Event::ForeignCluster { cluster, .. } => cluster.map(|name| name.to_string()),
