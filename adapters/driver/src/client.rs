@@ -198,7 +198,7 @@ impl<S: Service> Client<S> {
             fingerprint: outgoing.fingerprint,
             headers: self.headers.clone(),
             deadline: deadline.map(|deadline| deadline.since(now.mono)),
-            body: outgoing.body.clone(),
+            body: outgoing.body.clone().into(),
         }
     }
 

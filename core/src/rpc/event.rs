@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::body::Body;
 use super::headers::Headers;
 use super::hello::PeerHello;
 use super::status::Status;
@@ -93,7 +94,7 @@ pub struct Request<'a> {
     /// How long from now the call may take; `None` is without end. Zero has already passed.
     pub deadline: Option<Duration>,
     /// The message.
-    pub body: Bytes,
+    pub body: Body<'a>,
 }
 
 /// What happened. Bodies begin at 16-byte aligned addresses.
