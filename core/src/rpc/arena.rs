@@ -69,3 +69,6 @@ fn align(buffer: &mut BytesMut) {
     buffer.resize(addr.next_multiple_of(ALIGN) - addr, 0);
     drop(buffer.split());
 }
+
+#[cfg(test)]
+mod tests;

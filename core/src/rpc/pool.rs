@@ -63,3 +63,6 @@ impl Pool {
         self.len
     }
 }
+
+#[cfg(test)]
+mod tests;

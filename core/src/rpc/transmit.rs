@@ -166,3 +166,6 @@ impl Transmit {
         taken
     }
 }
+
+#[cfg(test)]
+mod tests;
