@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chinwag_core::clock::{DRIFT_MAX_DEFAULT, SharedHlc};
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::rpc::{
-    Config, Connection, Event, Fingerprint, Headers, Hello, Receiver, Request, Side, Transmit,
+    Config, Connection, Event, Fingerprint, Headers, Hello, Receiver, Request, Shape, Side, Transmit,
 };
 use chinwag_core::time::{Instant, Now, WallTime};
 use criterion::{BenchmarkId, Criterion};
@@ -78,6 +78,8 @@ fn request(body: &Bytes) -> Request<'_> {
         headers: Headers::new(),
         deadline: None,
         body: body.clone().into(),
+        attachments: &[],
+        shape: Shape::UNARY,
     }
 }
 

@@ -5,6 +5,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+use bytes::Bytes;
+
 use super::body::Body;
 use super::calls::{Calls, Open};
 use super::config::{Config, GOSSIP_LEN_MAX};
@@ -22,6 +24,7 @@ use super::send::Outbox;
 use super::sending::{WAITING_OVERHEAD, Waiting, exceeds, micros};
 use super::stats::Stats;
 use super::status::{Code, Status};
+use super::stream::Held;
 use super::transmit::Transmit;
 use crate::clock::SharedHlc;
 use crate::time::{Instant, Now};
@@ -287,10 +290,11 @@ impl Connection {
         id: InboundId,
         result: Result<Body<'_>, Status>,
     ) -> Result<(), RespondError> {
-        self.respond_with(now, id, &Headers::new(), result)
+        self.respond_with(now, id, &Headers::new(), &[], result)
     }
 
-    /// Answers a call of the peer, with headers.
+    /// Answers a call of the peer, with headers, and with bytes beside the body of a success. It ends the call in both
+    /// directions; chunks sent before it arrive before it.
     ///
     /// # Errors
     /// See [`RespondError`].
@@ -299,6 +303,7 @@ impl Connection {
         now: Now,
         id: InboundId,
         headers: &Headers,
+        attachments: &[Bytes],
         result: Result<Body<'_>, Status>,
     ) -> Result<(), RespondError> {
         let Phase::Open(peer) = &self.phase else {
@@ -309,7 +314,8 @@ impl Connection {
         if has_deadline {
             self.forget_deadline();
         }
-        let is_too_large = exceeds(headers.encoded_len(), headers_len_max)
+        let is_too_large = !attachments.is_empty()
+            || exceeds(headers.encoded_len(), headers_len_max)
             || result.as_ref().is_ok_and(|body| exceeds(body.len(), message_len_max));
         if is_too_large {
             let status = Status::new(Code::TooLarge, "the response is larger than the caller accepts");
@@ -330,6 +336,12 @@ impl Connection {
         self.forget_call(call, open);
         self.close_if_drained();
         true
+    }
+
+    /// Gives back what a message held, so that the peer may send as much again.
+    #[expect(clippy::needless_pass_by_value, reason = "what is given back is gone")]
+    pub fn release(&mut self, _now: Now, held: Held) {
+        debug_assert_eq!(held.cost, 0, "nothing is held yet");
     }
 
     /// Sends a gossip frame.

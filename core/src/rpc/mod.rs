@@ -37,6 +37,7 @@ mod send;
 mod sending;
 mod stats;
 mod status;
+mod stream;
 mod transmit;
 
 pub use body::Body;
@@ -51,6 +52,7 @@ pub use hello::{Hello, MAGIC, PeerHello, STREAM_VERSION_MAX, STREAM_VERSION_MIN,
 pub use receive::Receiver;
 pub use stats::Stats;
 pub use status::{Code, Status};
+pub use stream::{Held, Shape, StreamError, StreamRef};
 pub use transmit::{SLICES_MAX, Transmit};
 
 #[cfg(test)]

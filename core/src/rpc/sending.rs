@@ -51,7 +51,10 @@ impl Connection {
             Err(RequestError::GoingAway)
         } else if !are_names_valid(request.service, request.method) {
             Err(RequestError::Name)
-        } else if exceeds(request.body.len(), message_len_max) {
+        } else if !request.attachments.is_empty()
+            || request.shape.is_streaming()
+            || exceeds(request.body.len(), message_len_max)
+        {
             Err(RequestError::TooLarge)
         } else if exceeds(request.headers.encoded_len(), headers_len_max) {
             Err(RequestError::HeadersTooLarge)

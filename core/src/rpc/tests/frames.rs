@@ -37,7 +37,7 @@ fn script(large: &[&[u8]]) -> (Vec<u8>, impl Fn() -> End + use<>) {
     let ids = inbound_ids(&events(&mut pair.a));
     let headers = Headers::new().with("trace", b"42").expect("small");
     let now = pair.now;
-    pair.a.respond_with(now, ids[0], &headers, Ok(b"eins".into())).expect("open");
+    pair.a.respond_with(now, ids[0], &headers, &[], Ok(b"eins".into())).expect("open");
     pair.a.respond(now, ids[1], Err(Status::new(Code::AppError, "no"))).expect("open");
     let cancelled = pair.a.request(now, Request { headers, ..within(MS, b"hi") }).expect("taken");
     pair.a.one_way(now, request(b"")).expect("taken");
@@ -97,7 +97,7 @@ fn bodies_of_every_size_arrive_whole_and_aligned() {
             assert_eq!(*got, body, "{size}");
             pair.b.respond(pair.now, *id, Ok(got.clone().into())).expect("open");
             pair.pump();
-            let [Event::Response { call: ended, result: Ok((_, back)) }] = &events(&mut pair.a)[..] else {
+            let [Event::Response { call: ended, result: Ok(back), .. }] = &events(&mut pair.a)[..] else {
                 panic!("{size}")
             };
             assert!(*ended == call && *back == body, "{size}");
@@ -275,10 +275,10 @@ fn s5_3_3_headers_travel_both_ways_in_order() {
     let at_b = events(&mut pair.b);
     let [Event::Request { id, headers: got, .. }] = &at_b[..] else { panic!("{at_b:?}") };
     assert_eq!(*got, headers);
-    pair.b.respond_with(pair.now, *id, got, Ok(Body::EMPTY)).expect("open");
+    pair.b.respond_with(pair.now, *id, got, &[], Ok(Body::EMPTY)).expect("open");
     pair.pump();
     let at_a = events(&mut pair.a);
-    let [Event::Response { result: Ok((back, _)), .. }] = &at_a[..] else { panic!("{at_a:?}") };
+    let [Event::Response { headers: back, .. }] = &at_a[..] else { panic!("{at_a:?}") };
     assert_eq!(*back, headers);
     assert_eq!(Headers::new().push("", b"x"), Err(HeadersError::Key));
     assert_eq!(Headers::new().push("k", &[0; 40_000]), Err(HeadersError::TooLarge));

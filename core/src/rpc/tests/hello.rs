@@ -169,7 +169,7 @@ fn s5_1_6_silence_ends_the_greeting() {
     assert!(!connection.is_closed());
     connection.handle_timeout(later(start(), Config::default().hello_timeout));
     let all = events(&mut connection);
-    let [Event::Response { call: ended, result: Err(status) }, Event::Closed(CloseReason::HelloTimeout)] =
+    let [Event::Response { call: ended, result: Err(status), .. }, Event::Closed(CloseReason::HelloTimeout)] =
         &all[..]
     else {
         panic!("{all:?}")

@@ -29,7 +29,7 @@ fn s5_7_1_a_sender_refuses_what_the_receiver_would_not_take() {
         pair.b.request(pair.now, request(b"much, please")).expect("taken");
         pair.pump();
         let inbound = inbound_ids(&events(&mut pair.a))[0];
-        let result = pair.a.respond_with(pair.now, inbound, &headers, Ok(body.into()));
+        let result = pair.a.respond_with(pair.now, inbound, &headers, &[], Ok(body.into()));
         assert_eq!(result, Err(RespondError::TooLarge));
         pair.pump();
         let all = responses(events(&mut pair.b));
