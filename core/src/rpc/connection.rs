@@ -14,6 +14,7 @@ use super::deadlines::{Deadlines, Due};
 use super::event::{
     CallId, CloseReason, Event, Flush, GossipError, InboundId, Request, RequestError, RespondError,
 };
+use super::flows::{Flows, Outflows};
 use super::frame::{FrameHeader, Kind};
 use super::headers::Headers;
 use super::hello::{Hello, PeerHello};
@@ -21,10 +22,13 @@ use super::inbound::Inbound;
 use super::methods::{Method, Named};
 use super::receive::Receiver;
 use super::send::Outbox;
-use super::sending::{WAITING_OVERHEAD, Waiting, exceeds, micros};
+use super::sending::{Carried, WAITING_OVERHEAD, Waiting, are_fitting, exceeds, micros};
 use super::stats::Stats;
 use super::status::{Code, Status};
-use super::stream::Held;
+use super::stream::{Shape, StreamRef};
+use super::streaming::Inflows;
+use super::streams::Streams;
+use super::transmit::Transmit;
 use crate::clock::SharedHlc;
 use crate::time::{Instant, Now};
 
@@ -42,14 +46,14 @@ pub enum Side {
 
 /// The machine over one byte stream: calls, one-way messages and gossip, both ways.
 ///
-/// Its methods are of four families: `handle_*` and `recv_buffer` take the world in, `poll_*` give out what it wants, the
+/// Its methods are of four families: `handle_*` take the world in, `poll_*` give out what it wants, the
 /// verbs ([`request`](Self::request), [`respond`](Self::respond), [`cancel`](Self::cancel), …) are the user's, the rest are
 /// getters. A driver does, for ever:
 ///
 /// ```text
-/// read into recv_buffer()      -> handle_received(now, len)     (end or error of the stream: handle_closed(now))
+/// read into receiver.buffer()  -> handle_received(now, &mut receiver, len)   (end or error of the stream: handle_closed(now))
 /// poll_event() until None      -> dispatch, wake callers        (after each handle_*; Closed is the last event)
-/// poll_transmit(now, &mut out) -> write `out`                   (after each call; until it returns 0)
+/// poll_transmit(now, &mut out) -> write out.slices()            (after each call; until it returns 0)
 /// wait for readable, writable, a verb, or poll_timeout()        -> handle_timeout(now)
 /// ```
 ///
@@ -63,8 +67,12 @@ pub struct Connection {
     pub(super) hello: Hello,
     pub(super) clock: Arc<SharedHlc>,
     pub(super) phase: Phase,
-    pub(super) receiver: Receiver,
     pub(super) outbox: Outbox,
+    /// What must not hold up what is in the outbox.
+    pub(super) flows: Flows,
+    pub(super) streams: Streams,
+    pub(super) outflows: Outflows,
+    pub(super) inflows: Inflows,
     pub(super) events: VecDeque<Event>,
     /// What was asked for before the peer's hello came (§5.1.1).
     pub(super) waiting: VecDeque<Waiting>,
@@ -83,6 +91,8 @@ pub struct Connection {
     /// When this side went away.
     pub(super) went_away: Option<Instant>,
     pub(super) has_peer_gone_away: bool,
+    /// The last frame was a keepalive, and no call was open.
+    pub(super) is_resting: bool,
     pub(super) stats: Stats,
 }
 
@@ -95,20 +105,33 @@ pub(super) enum Phase {
 }
 
 impl Connection {
-    /// A connection over a stream that has just opened. Its hello is ready to be transmitted.
-    pub fn new(side: Side, config: Arc<Config>, hello: Hello, clock: Arc<SharedHlc>, now: Now) -> Self {
+    /// A connection over a stream that has just opened, and the half of it that reads the stream. Its hello is ready to be
+    /// transmitted.
+    pub fn new(
+        side: Side,
+        config: Arc<Config>,
+        hello: Hello,
+        clock: Arc<SharedHlc>,
+        now: Now,
+    ) -> (Self, Receiver) {
         let config = if config.validate().is_ok() { config } else { Arc::new(config.clamped()) };
         let mut outbox = Outbox::default();
         outbox.raw(&hello.encode(&config));
-        Self {
+        let receiver = Receiver::new(&config);
+        let flows = Flows::new(config.fragment_len, config.interleaved_max);
+        let inflows = Inflows::new(&config, now.mono);
+        let connection = Self {
             side,
-            receiver: Receiver::new(&config),
             inbound: Inbound::new(config.in_flight_max),
             config,
             hello,
             clock,
             phase: Phase::Greeting,
             outbox,
+            flows,
+            streams: Streams::default(),
+            outflows: Outflows::default(),
+            inflows,
             events: VecDeque::new(),
             waiting: VecDeque::new(),
             waiting_len: 0,
@@ -122,27 +145,34 @@ impl Connection {
             pong_at: None,
             went_away: None,
             has_peer_gone_away: false,
+            is_resting: false,
             stats: Stats::default(),
-        }
+        };
+        (connection, receiver)
     }
 
     // ---- the world in ----
 
-    /// Where the next bytes of the stream go. Never empty.
-    pub fn recv_buffer(&mut self) -> &mut [u8] {
-        self.receiver.buffer()
-    }
-
-    /// `len` bytes were put at the front of [`Connection::recv_buffer`]; more than it holds counts as all of it.
-    pub fn handle_received(&mut self, now: Now, len: usize) {
-        if self.is_closed() || len == 0 {
+    /// `len` bytes of the stream were put at the front of [`Receiver::buffer`]; more than it holds counts as all of it. The receiver is
+    /// the one that was made with this connection.
+    pub fn handle_received(&mut self, now: Now, receiver: &mut Receiver, len: usize) {
+        if self.is_closed() {
+            return receiver.close();
+        }
+        if len == 0 {
             return;
         }
-        self.stats.bytes_in += self.receiver.filled(len) as u64;
+        self.stats.bytes_in += receiver.filled(len) as u64;
         self.last_received = now.mono;
         self.ping_sent = None;
-        if let Err(reason) = self.read(now) {
+        self.is_resting = false;
+        if let Err(reason) = self.read(now, receiver) {
             self.close(reason);
+        }
+        if self.is_closed() {
+            receiver.close();
+        } else if self.is_resting {
+            receiver.rest();
         }
         self.close_if_drained();
     }
@@ -166,13 +196,22 @@ impl Connection {
 
     // ---- what the machine wants ----
 
-    /// Appends at most [`Config::transmit_len_max`] bytes to `out`, to be written in order, and returns how many; 0 when there is
-    /// nothing to write. An empty `out` may be exchanged for the machine's own buffer, which saves the copy.
+    /// Adds at most [`Config::transmit_len_max`] bytes to `out`, to be written in order, and returns how many; 0 when there is
+    /// nothing to write. What is in `out` cannot be overtaken any more, so a driver asks again when it has written all of it.
     ///
     /// After [`Event::Closed`] there is nothing more, except for a hello that the peer may need to name a mismatch. Bytes
     /// given out earlier are still to be written before the stream is closed.
-    pub fn poll_transmit(&mut self, _now: Now, out: &mut Vec<u8>) -> usize {
+    pub fn poll_transmit(&mut self, now: Now, out: &mut Transmit) -> usize {
+        if self.inflows.is_due {
+            self.grant(now);
+        }
+        if self.flows.is_ready() {
+            self.compose(now);
+        }
         let moved = self.outbox.transmit(out, self.config.transmit_len_max);
+        if self.streams.has_blocked() {
+            self.unblock();
+        }
         self.close_if_drained();
         moved
     }
@@ -197,10 +236,15 @@ impl Connection {
     /// When what is queued should be written.
     pub fn flush(&self) -> Flush {
         let open = self.calls.open_count() + self.inbound.open_count();
-        match self.outbox.len() {
-            0 => Flush::Nothing,
-            len if len >= FLUSH_LEN || self.outbox.batch() >= open => Flush::Now,
-            _ => Flush::AfterTurn,
+        let (ready, len) = (self.flows.ready_count(), self.outbox.len());
+        if self.inflows.is_due {
+            Flush::Now
+        } else if len == 0 && !self.flows.is_ready() {
+            Flush::Nothing
+        } else if len + self.flows.len() >= FLUSH_LEN || self.outbox.batch() + ready >= open {
+            Flush::Now
+        } else {
+            Flush::AfterTurn
         }
     }
 
@@ -224,8 +268,12 @@ impl Connection {
             true => None,
             false => self.method_id(request.service, request.method, request.fingerprint)?,
         };
-        let open = Open { has_deadline: request.deadline.is_some(), position: None };
+        let is_streaming = request.shape.is_streaming();
+        let open = Open { has_deadline: request.deadline.is_some(), is_streaming, position: None };
         let call = self.calls.open(limit, open).ok_or(RequestError::Overloaded)?;
+        if is_streaming {
+            self.open_stream(now, StreamRef::Call(call), request.shape);
+        }
         self.stats.calls_out += 1;
         if let Some(timeout) = request.deadline {
             self.deadlines.insert(now.mono + timeout, Due::Call(call));
@@ -237,14 +285,9 @@ impl Connection {
         match method {
             Some(method) => {
                 let timeout = request.deadline.map(micros);
-                self.send_message(
-                    now,
-                    Some(call),
-                    method,
-                    timeout,
-                    &request.headers,
-                    request.body.into_bytes(),
-                );
+                let Request { ref headers, body, attachments, shape, .. } = request;
+                let carried = Carried { headers, body, attachments, shape };
+                self.send_message(now, Some(call), method, timeout, carried);
             }
             None => self.wait(now, Some(call), request),
         }
@@ -264,7 +307,9 @@ impl Connection {
         match self.method_id(request.service, request.method, request.fingerprint)? {
             Some(method) => {
                 let timeout = request.deadline.map(micros);
-                self.send_message(now, None, method, timeout, &request.headers, request.body.into_bytes());
+                let Request { ref headers, body, attachments, .. } = request;
+                let carried = Carried { headers, body, attachments, shape: Shape::UNARY };
+                self.send_message(now, None, method, timeout, carried);
             }
             None => self.wait(now, None, request),
         }
@@ -301,18 +346,16 @@ impl Connection {
             return Err(RespondError::Ended);
         };
         let (headers_len_max, message_len_max) = (peer.headers_len_max, peer.message_len_max);
-        let has_deadline = self.inbound.end(id).ok_or(RespondError::Ended)?;
-        if has_deadline {
-            self.forget_deadline();
+        if !self.close_inbound(now, id) {
+            return Err(RespondError::Ended);
         }
-        let is_too_large = !attachments.is_empty()
-            || exceeds(headers.encoded_len(), headers_len_max)
-            || result.as_ref().is_ok_and(|body| exceeds(body.len(), message_len_max));
+        let is_too_large = exceeds(headers.encoded_len(), headers_len_max)
+            || result.as_ref().is_ok_and(|body| !are_fitting(body.len(), attachments, message_len_max));
         if is_too_large {
             let status = Status::new(Code::TooLarge, "the response is larger than the caller accepts");
-            self.send_response(now, id.call, &Headers::new(), Err(status));
+            self.send_response(now, id.call, &Headers::new(), &[], Err(status));
         } else {
-            self.send_response(now, id.call, headers, result);
+            self.send_response(now, id.call, headers, attachments, result);
         }
         self.close_if_drained();
         if is_too_large { Err(RespondError::TooLarge) } else { Ok(()) }
@@ -329,24 +372,21 @@ impl Connection {
         true
     }
 
-    /// Gives back what a message held, so that the peer may send as much again.
-    #[expect(clippy::needless_pass_by_value, reason = "what is given back is gone")]
-    pub fn release(&mut self, _now: Now, held: Held) {
-        debug_assert_eq!(held.cost, 0, "nothing is held yet");
-    }
-
     /// Sends a gossip frame.
     ///
     /// # Errors
     /// See [`GossipError`]; nothing changed.
-    pub fn gossip(&mut self, _now: Now, payload: &[u8]) -> Result<(), GossipError> {
+    pub fn gossip(&mut self, now: Now, payload: &[u8]) -> Result<(), GossipError> {
         if payload.len() > GOSSIP_LEN_MAX {
             return Err(GossipError::TooLarge);
         }
         match self.phase {
             Phase::Closed => return Err(GossipError::Closed),
             _ if self.is_full() => return Err(GossipError::Full),
-            Phase::Open(_) => self.outbox.plain(FrameHeader::new(Kind::Gossip, 0), payload),
+            Phase::Open(_) => {
+                self.outbox.plain(FrameHeader::new(Kind::Gossip, 0), payload);
+                self.share(now);
+            }
             Phase::Greeting => {
                 self.waiting_len += payload.len() + WAITING_OVERHEAD;
                 self.waiting.push_back(Waiting::Gossip(payload.to_vec()));
@@ -400,7 +440,7 @@ impl Connection {
 
     /// Bytes that wait to be written.
     pub fn queued_len(&self) -> usize {
-        self.outbox.len() + self.waiting_len
+        self.outbox.len() + self.flows.len() + self.waiting_len
     }
 
     /// Whether either side is going away, so that new calls belong elsewhere.

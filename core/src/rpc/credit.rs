@@ -70,6 +70,7 @@ impl Inflow {
     }
 
     /// Bytes of messages that have begun and are not released.
+    #[cfg(test)]
     pub(super) fn held(&self) -> u64 {
         self.received - self.released
     }

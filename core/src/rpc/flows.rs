@@ -18,6 +18,7 @@ use super::content::Content;
 use super::credit::{Outflow, cost};
 use super::frame::{FLAG_ABORT, FLAG_MORE, FrameHeader, Kind, LANES, lane_flags, padded};
 use super::headers::Headers;
+use super::hello::PeerHello;
 use super::send::Outbox;
 use super::stream::Window;
 use crate::clock::Timestamp;
@@ -72,6 +73,15 @@ pub(super) struct Outflows {
 }
 
 impl Outflows {
+    /// What the peer grants at first.
+    pub(super) fn new(peer: &PeerHello) -> Self {
+        Self {
+            data: Outflow::new(peer.data_window),
+            requests: Outflow::new(peer.request_window),
+            responses: Outflow::new(peer.response_window),
+        }
+    }
+
     pub(super) fn of(&mut self, window: Window) -> &mut Outflow {
         match window {
             Window::Data => &mut self.data,
@@ -113,8 +123,9 @@ pub(super) struct Flows {
     aborts: u8,
     lanes_max: u8,
     turn_len: usize,
-    /// Bytes of bodies that wait.
+    /// Bytes of bodies and headers that wait, and those of answers and chunks to the peer's calls among them.
     len: usize,
+    answers_len: usize,
     serial: u32,
     /// Where in the stream the last turn ended, or flows began to wait.
     turned_at: u64,
@@ -135,19 +146,30 @@ impl Flows {
             lanes_max: interleaved_max,
             turn_len: fragment_len,
             len: 0,
+            answers_len: 0,
             serial: 0,
             turned_at: 0,
         }
     }
 
-    /// Bytes of bodies that wait.
+    /// Bytes of bodies and headers that wait.
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
+    /// Those of answers and chunks to the peer's calls.
+    pub(super) fn answers_len(&self) -> usize {
+        self.answers_len
+    }
+
+    /// Messages that may take a turn.
+    pub(super) fn ready_count(&self) -> u32 {
+        u32::try_from(self.ring.len()).unwrap_or(u32::MAX)
+    }
+
     /// Whether a turn may have something to send.
     pub(super) fn is_ready(&self) -> bool {
-        !self.ring.is_empty() || self.aborts != 0
+        !self.ring.is_empty() || self.aborts != 0 || !self.laneless.is_empty() && self.has_lane()
     }
 
     /// Whether messages of this call wait.
@@ -170,7 +192,9 @@ impl Flows {
         if !self.is_ready() {
             self.turned_at = position;
         }
-        self.len += message.content.len();
+        let len = message.content.len() + FrameHeader::LEN;
+        self.len += len;
+        self.answers_len += if matches!(owner, Owner::Inbound(_)) { len } else { 0 };
         if let Some(at) = self.find(owner) {
             self.flows[at as usize].queue.push_back(message);
             return;
@@ -193,12 +217,8 @@ impl Flows {
 
     /// Credit came for this window: those who wait for it may try.
     pub(super) fn unpark(&mut self, window: Window) {
-        let parked = match window {
-            Window::Data => return,
-            Window::Requests => &mut self.parked_requests,
-            Window::Responses => &mut self.parked_responses,
-        };
-        self.ring.append(parked);
+        let mut parked = core::mem::take(self.parked(window));
+        self.ring.append(&mut parked);
     }
 
     /// Lets the next flow have its turn: at most `len_max` bytes of bodies, beside the messages' headers. `None` when no flow can.
@@ -210,7 +230,7 @@ impl Flows {
         len_max: usize,
     ) -> Option<Turn> {
         self.send_aborts(outbox);
-        while let Some(key) = self.ring.pop_front() {
+        while let Some(key) = self.next() {
             if !self.is_live(key) {
                 continue;
             }
@@ -225,7 +245,7 @@ impl Flows {
         None
     }
 
-    /// The turn of one flow; `None` if it waits for a lane or for credit, or no whole message fits.
+    /// The turn of one flow; `None` if it sends nothing, because it waits for a lane or for credit.
     fn turn_of(
         &mut self,
         key: Key,
@@ -236,70 +256,99 @@ impl Flows {
     ) -> Option<Turn> {
         let (mut left, mut turn, mut has_sent) = (len_max, Turn { began: None }, false);
         loop {
-            let flow = &mut self.flows[key.at as usize];
-            let Some(message) = flow.queue.front_mut() else {
+            let has_lane = self.has_lane();
+            if self.flows[key.at as usize].under_way.is_some() {
+                let piece = self.continue_first(key.at, outbox, left);
+                (left, has_sent) = (left - piece.min(left), has_sent || piece > 0);
+                if self.flows[key.at as usize].under_way.is_some() {
+                    self.ring.push_back(key);
+                    break;
+                }
+            }
+            let Some(message) = self.flows[key.at as usize].queue.front_mut() else {
                 self.remove(key.at);
                 break;
             };
-            if let Some((lane, rest)) = &mut flow.under_way {
-                let piece = (*rest).min(left & !15);
-                if piece == 0 {
-                    self.ring.push_back(key);
-                    break;
-                }
-                outbox.fragment(*lane, piece, &mut message.content);
-                (left, *rest, has_sent) = (left - piece, *rest - piece, true);
-                self.len -= piece;
-                if *rest > 0 {
-                    self.ring.push_back(key);
-                    break;
-                }
-                let lane = *lane;
-                (flow.under_way, _) = (None, flow.queue.pop_front());
-                self.free_lane(lane);
-                // The rest of the turn is somebody else's, or this flow's if it is alone.
-                continue;
-            }
             let len = message.content.len();
-            let is_long = len > self.turn_len;
-            if !is_long && has_sent && len > left {
+            let (is_long, need) = (len > self.turn_len, padded(len) + FrameHeader::LEN);
+            if has_sent && (is_long || need > left) {
                 self.ring.push_back(key);
                 break;
             }
-            if is_long && !self.has_lane() {
+            if is_long && !has_lane {
                 self.laneless.push_back(key);
                 break;
             }
-            let flow = &mut self.flows[key.at as usize];
-            let message = flow.queue.front_mut().expect("it is the first message that was looked at");
-            if let Some(window) = message.window.filter(|&window| !outflows.of(window).is_open()) {
-                match window {
-                    Window::Responses => self.parked_responses.push_back(key),
-                    _ => self.parked_requests.push_back(key),
-                }
-                break;
-            }
             if let Some(window) = message.window {
+                if !outflows.of(window).is_open() {
+                    self.parked(window).push_back(key);
+                    break;
+                }
                 outflows.of(window).begin(cost(len));
             }
             if message.header.kind == Kind::Request {
                 turn.began = Some((message.header.call, outbox.position()));
             }
-            if is_long {
-                let lane = (!self.lanes).trailing_zeros().min(u32::from(LANES) - 1) as u8;
-                self.lanes |= 1 << lane;
-                message.header.flags |= FLAG_MORE | lane_flags(lane);
-                outbox.head(now, message);
-                flow.under_way = Some((lane, len));
-            } else {
-                outbox.whole(now, message);
-                left = left.saturating_sub(padded(len) + FrameHeader::LEN);
-                self.len -= len;
-                flow.queue.pop_front();
-            }
-            has_sent = true;
+            self.begin_first(key.at, now, outbox, is_long);
+            (left, has_sent) = (left.saturating_sub(if is_long { 0 } else { need }), true);
         }
         has_sent.then_some(turn)
+    }
+
+    /// Begins the first message of a flow: all of it, unless it is long.
+    fn begin_first(&mut self, at: u32, now: Instant, outbox: &mut Outbox, is_long: bool) {
+        let flow = &mut self.flows[at as usize];
+        let Some(message) = flow.queue.front_mut() else { return };
+        let len = message.content.len();
+        let is_answer = matches!(flow.owner, Owner::Inbound(_));
+        if is_long {
+            let lane = (0..LANES)
+                .find(|lane| self.lanes & 1 << lane == 0)
+                .expect("a lane is free, it was asked before");
+            self.lanes |= 1 << lane;
+            message.header.flags |= FLAG_MORE | lane_flags(lane);
+            outbox.head(now, message);
+            flow.under_way = Some((lane, len));
+            self.count_off(FrameHeader::LEN, is_answer);
+        } else {
+            outbox.whole(now, message);
+            flow.queue.pop_front();
+            self.count_off(len + FrameHeader::LEN, is_answer);
+        }
+    }
+
+    /// Sends the next piece, of at most `len_max` bytes, of the message that a flow has under way, and says how long it is.
+    fn continue_first(&mut self, at: u32, outbox: &mut Outbox, len_max: usize) -> usize {
+        let flow = &mut self.flows[at as usize];
+        let (Some((lane, rest)), Some(message)) = (flow.under_way, flow.queue.front_mut()) else {
+            return 0;
+        };
+        let piece = rest.min(len_max & !15);
+        if piece == 0 {
+            return 0;
+        }
+        outbox.fragment(lane, piece, &mut message.content);
+        let is_answer = matches!(flow.owner, Owner::Inbound(_));
+        flow.under_way = Some((lane, rest - piece));
+        if piece == rest {
+            flow.under_way = None;
+            flow.queue.pop_front();
+            self.lanes &= !(1 << lane);
+        }
+        self.count_off(piece, is_answer);
+        piece
+    }
+
+    fn count_off(&mut self, len: usize, is_answer: bool) {
+        self.len -= len;
+        self.answers_len -= if is_answer { len } else { 0 };
+    }
+
+    fn parked(&mut self, window: Window) -> &mut VecDeque<Key> {
+        match window {
+            Window::Responses => &mut self.parked_responses,
+            Window::Data | Window::Requests => &mut self.parked_requests,
+        }
     }
 
     /// The call is over: what waits of it is dropped, what is under way aborted (§5.10.8).
@@ -309,15 +358,15 @@ impl Flows {
         };
         let flow = &self.flows[at as usize];
         let dropped = Dropped { has_request: flow.has_request() };
-        let rest = |message: &Message| message.content.len();
-        let waiting: usize = match flow.under_way {
-            Some((_, rest_of_first)) => rest_of_first + flow.queue.iter().skip(1).map(rest).sum::<usize>(),
-            None => flow.queue.iter().map(rest).sum(),
+        let all = |message: &Message| message.content.len() + FrameHeader::LEN;
+        let waiting = match flow.under_way {
+            Some((_, rest)) => rest + flow.queue.iter().skip(1).map(all).sum::<usize>(),
+            None => flow.queue.iter().map(all).sum(),
         };
-        self.len -= waiting;
         if let Some((lane, _)) = flow.under_way {
             self.aborts |= 1 << lane;
         }
+        self.count_off(waiting, matches!(owner, Owner::Inbound(_)));
         self.remove(at);
         dropped
     }
@@ -333,7 +382,7 @@ impl Flows {
                 let flags = FLAG_ABORT | lane_flags(lane);
                 outbox.plain(FrameHeader { flags, ..FrameHeader::new(Kind::Fragment, 0) }, &[]);
                 self.aborts &= !(1 << lane);
-                self.free_lane(lane);
+                self.lanes &= !(1 << lane);
             }
         }
     }
@@ -342,14 +391,14 @@ impl Flows {
         self.lanes.count_ones() < u32::from(self.lanes_max)
     }
 
-    fn free_lane(&mut self, lane: u8) {
-        self.lanes &= !(1 << lane);
-        while let Some(key) = self.laneless.pop_front() {
-            if self.is_live(key) {
-                self.ring.push_front(key);
-                return;
-            }
+    /// Whose turn it is: those who waited for a lane go first.
+    fn next(&mut self) -> Option<Key> {
+        if self.has_lane()
+            && let Some(key) = self.laneless.pop_front()
+        {
+            return Some(key);
         }
+        self.ring.pop_front()
     }
 
     fn is_live(&self, key: Key) -> bool {
@@ -381,7 +430,8 @@ impl Flows {
     /// written must not fill memory with them.
     fn sweep(&mut self) {
         let live = self.flows.len() - self.free.len();
-        let keys = self.ring.len() + self.laneless.len() + self.parked_requests.len() + self.parked_responses.len();
+        let keys =
+            self.ring.len() + self.laneless.len() + self.parked_requests.len() + self.parked_responses.len();
         if keys <= 2 * live + 64 {
             return;
         }

@@ -75,9 +75,9 @@ impl Kind {
         }
     }
 
-    /// Whether the extension is that of §5.3.
+    /// Whether it is a message, and has the extension of §5.3.
     pub(super) const fn has_extension(self) -> bool {
-        matches!(self, Self::Request | Self::OneWay | Self::Response)
+        matches!(self, Self::Request | Self::OneWay | Self::Response | Self::Data)
     }
 }
 
@@ -154,7 +154,8 @@ impl FrameHeader {
 
     /// Whether its body comes in fragments.
     pub(super) const fn is_fragmented(self) -> bool {
-        self.flags & FLAG_MORE != 0 && matches!(self.kind, Kind::Request | Kind::OneWay | Kind::Response | Kind::Data)
+        self.flags & FLAG_MORE != 0
+            && matches!(self.kind, Kind::Request | Kind::OneWay | Kind::Response | Kind::Data)
     }
 
     /// The lane it is on.

@@ -104,7 +104,8 @@ impl Hello {
         out.extend_from_slice(&self.epoch.get().to_le_bytes());
         out.extend_from_slice(&ip.octets());
         let limits = [config.in_flight_max, config.message_len_max, config.headers_len_max];
-        let windows = [config.stream_window, config.data_window, config.request_window, config.response_window];
+        let windows =
+            [config.stream_window, config.data_window, config.request_window, config.response_window];
         for limit in limits.into_iter().chain(windows).chain([0]) {
             out.extend_from_slice(&limit.to_le_bytes());
         }

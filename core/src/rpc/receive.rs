@@ -1,25 +1,35 @@
 //! [`Receiver`]: where the stream's bytes land, and frames out of them (`docs/protocol.md` §5.2, §5.7.3).
 //!
-//! Small frames arrive many to a read in one slab, and their bodies are copied out into exact aligned buffers, so that a
-//! kept body pins nothing but itself. A body above [`COPY_LEN_MAX`] gets a buffer of its own, into which the rest of it is
-//! read directly. That buffer grows with what has arrived, not with what was announced.
+//! ```text
+//!   stream --> slab --> small bodies, copied into the arena
+//!        \--> large body's own buffer, from the pool
+//! ```
+//!
+//! Small frames arrive many to a read in one slab. A body above [`COPY_LEN_MAX`] gets a buffer of its own, into which the rest of
+//! it is read directly. That buffer grows with what has arrived, not with what was announced. The slab grows when reads fill it.
 
-use bytes::Bytes;
-use rkyv::util::AlignedVec;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
 
+use bytes::{Bytes, BytesMut};
+
+use super::arena::Arena;
 use super::config::{COPY_LEN_MAX, Config};
-use super::frame::{Extension, FrameHeader, padded};
+use super::frame::{Extension, FrameHeader, Kind, padded};
+use super::lanes::{BadFragment, Lanes};
+use super::pool::Pool;
 use crate::time::Instant;
 
 /// Bytes of an extension beyond its headers that are read: its fixed fields, and fields of later versions.
 const EXTENSION_SLACK: usize = 1_024;
-/// The slab while only a hello may come: one fits.
-const GREETING_LEN: usize = 2_048;
+/// The slab at first: a hello fits, and a few small frames.
+const SLAB_LEN_MIN: usize = 2_048;
+/// How much faster the slab, and a large body's buffer, may grow than bytes arrive. Four copies a third of a body in all; two
+/// would copy all of it once.
+const GROWTH: usize = 4;
 /// What a large body's buffer begins with.
 const LARGE_FIRST_LEN: usize = 64 * 1024;
-/// How much faster a large body's buffer may grow than bytes arrive. Four copies a third of a body in all; two would
-/// copy all of it once.
-const LARGE_GROWTH: usize = 4;
 
 /// A frame, whole.
 #[derive(Debug)]
@@ -35,30 +45,38 @@ pub(super) struct Frame {
 #[derive(Debug)]
 pub(super) struct BadExtension;
 
+/// A message whose body has a buffer of its own, and is not whole yet.
 #[derive(Debug)]
-struct Large {
-    header: FrameHeader,
+pub(super) struct Large {
+    pub(super) header: FrameHeader,
     extension: Extension,
     since: Instant,
-    /// Its length is the window that is allocated and zeroed so far; `filled` of it have arrived.
-    buffer: AlignedVec<16>,
-    filled: usize,
+    /// Its length is what is initialised so far; `filled` of it have arrived.
+    pub(super) buffer: BytesMut,
+    pub(super) filled: usize,
     /// Body and padding.
-    target: usize,
+    pub(super) target: usize,
 }
 
-#[derive(Debug)]
-pub(super) struct Receiver {
-    slab: AlignedVec<16>,
-    /// What the slab grows to once the peer has said hello.
-    slab_len: usize,
-    /// Bytes of the slab in `start..end` wait to be parsed. `start` is a multiple of 16.
+/// What has arrived on the stream and is not handled yet. Whoever reads the stream owns it, beside the
+/// [`Connection`](super::Connection), so that reading needs no lock.
+pub struct Receiver {
+    slab: Vec<u8>,
+    /// What the slab may grow to. Until the peer has said hello, it may not.
+    slab_len_max: usize,
+    has_greeted: bool,
+    /// The last read filled all that was offered: more is there.
+    is_short: bool,
+    /// Bytes of the slab in `start..end` wait to be parsed.
     start: usize,
     end: usize,
     large: Option<Large>,
+    lanes: Lanes,
     /// Bytes of the stream still to be thrown away.
     skip: usize,
     extension_len_max: usize,
+    arena: Arena,
+    pool: Pool,
 }
 
 impl Receiver {
@@ -67,56 +85,98 @@ impl Receiver {
         // A frame that is parsed in the slab must fit with room to read more, so that a full slab always moves on.
         let frame_len_max = FrameHeader::LEN + padded(extension_len_max) + padded(COPY_LEN_MAX);
         Self {
-            slab: AlignedVec::new(),
-            slab_len: padded(config.recv_len.max(frame_len_max + COPY_LEN_MAX)),
+            slab: Vec::new(),
+            slab_len_max: config.recv_len.max(frame_len_max + COPY_LEN_MAX),
+            has_greeted: false,
+            is_short: false,
             start: 0,
             end: 0,
             large: None,
+            lanes: Lanes::default(),
             skip: 0,
             extension_len_max,
+            arena: Arena::default(),
+            pool: Pool::default(),
         }
+    }
+
+    /// Where the next bytes of the stream go. Never empty.
+    pub fn buffer(&mut self) -> &mut [u8] {
+        if self.large.is_none() && !self.lanes.is_reading() {
+            self.make_room();
+        }
+        match (&mut self.large, self.lanes.reading()) {
+            (Some(large), _) => large.room(usize::MAX),
+            (None, Some((large, rest))) => large.room(rest),
+            (None, None) => &mut self.slab[self.end..],
+        }
+    }
+
+    /// Bytes of memory held, those of large bodies that are still read by others included.
+    pub fn held_len(&self) -> usize {
+        let large = self.large.as_ref().map_or(0, |large| large.buffer.len());
+        self.slab.len() + self.arena.held_len() + self.pool.held_len() + large + self.lanes.held_len()
     }
 
     /// The peer said hello: room for frames.
     pub(super) fn open(&mut self) {
-        self.slab.reserve_exact(self.slab_len - self.slab.len());
-        self.slab.resize(self.slab_len, 0);
+        self.has_greeted = true;
     }
 
     /// The connection ended: keep nothing but somewhere for ignored bytes to land.
     pub(super) fn close(&mut self) {
-        let len = self.slab.len().min(GREETING_LEN);
-        *self = Self { slab: zeroed(len), slab_len: len, start: 0, end: 0, large: None, skip: 0, ..*self };
+        (self.start, self.end, self.skip) = (0, 0, 0);
+        (self.large, self.has_greeted, self.is_short) = (None, false, false);
+        self.lanes = Lanes::default();
+        self.rest();
     }
 
-    /// Where the next bytes go. Never empty.
-    pub(super) fn buffer(&mut self) -> &mut [u8] {
-        if let Some(large) = &mut self.large {
-            return &mut large.buffer[large.filled..];
+    /// There is little to do: gives back what busier times needed.
+    pub(super) fn rest(&mut self) {
+        if self.start == self.end && self.large.is_none() {
+            (self.start, self.end) = (0, 0);
+            self.slab = Vec::new();
         }
-        if self.slab.is_empty() {
-            self.slab = zeroed(GREETING_LEN);
-        }
+        self.arena.clear();
+        self.pool.clear();
+    }
+
+    /// Leaves at least one byte of room after `end`.
+    fn make_room(&mut self) {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
+        }
+        let waiting = self.end - self.start;
+        let len_max = if self.has_greeted { self.slab_len_max } else { SLAB_LEN_MIN };
+        let is_growing = self.is_short || 2 * waiting >= self.slab.len();
+        if is_growing && self.slab.len() < len_max {
+            let len = (GROWTH * self.slab.len()).clamp(SLAB_LEN_MIN, len_max);
+            let mut slab = vec![0; len];
+            slab[..waiting].copy_from_slice(&self.slab[self.start..self.end]);
+            self.slab = slab;
+            (self.start, self.end) = (0, waiting);
         } else if self.slab.len() - self.end < COPY_LEN_MAX.min(self.slab.len() / 2) {
             // Only a part of one frame is left here, so this moves less than a frame.
             self.slab.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
+            (self.start, self.end) = (0, waiting);
         }
+        self.is_short = false;
         debug_assert!(self.end < self.slab.len(), "a frame in the slab is smaller than the slab");
-        &mut self.slab[self.end..]
     }
 
     /// `len` bytes were put at the front of [`Receiver::buffer`]. More than it holds counts as all of it.
     pub(super) fn filled(&mut self, len: usize) -> usize {
         if let Some(large) = &mut self.large {
-            let len = len.min(large.buffer.len() - large.filled);
-            large.filled += len;
-            large.grow();
+            let len = len.min(large.room(usize::MAX).len());
+            large.fill(len, &mut self.pool);
             return len;
         }
-        let len = len.min(self.slab.len() - self.end);
+        if self.lanes.is_reading() {
+            return self.lanes.filled(len, &mut self.pool);
+        }
+        let room = self.slab.len() - self.end;
+        let len = len.min(room);
+        self.is_short = len == room;
         self.end += len;
         self.discard();
         len
@@ -141,7 +201,7 @@ impl Receiver {
 
     /// The header of the frame at the front, unless bytes are being skipped or a large body is coming in.
     pub(super) fn header(&self) -> Option<FrameHeader> {
-        if self.skip > 0 || self.large.is_some() {
+        if self.skip > 0 || self.large.is_some() || self.lanes.is_reading() {
             return None;
         }
         self.waiting().first_chunk().map(FrameHeader::decode)
@@ -154,7 +214,57 @@ impl Receiver {
 
     /// The extension of the frame at the front, once it is here.
     pub(super) fn extension(&self, header: FrameHeader) -> Option<&[u8]> {
-        self.waiting().get(FrameHeader::LEN..)?.get(..usize::from(header.extension_len))
+        let padded = self.waiting().get(FrameHeader::LEN..)?.get(..header.extension_padded())?;
+        padded.get(..usize::from(header.extension_len))
+    }
+
+    /// The first frame of a message that comes in fragments. Its extension is here, its length acceptable, its lane free.
+    pub(super) fn begin(&mut self, header: FrameHeader, now: Instant) -> Result<(), BadExtension> {
+        let extension = self.decode_extension(header)?;
+        self.start += FrameHeader::LEN + header.extension_padded();
+        let target = header.body_padded();
+        let first = target.min(LARGE_FIRST_LEN);
+        let buffer = self.pool.take(target).unwrap_or_else(|| Pool::fresh(first));
+        self.lanes.begin(Large { header, extension, since: now, buffer, filled: 0, target });
+        Ok(())
+    }
+
+    /// The first frame of a message whose fragments are to be thrown away. Its lane is free.
+    pub(super) fn begin_skipping(&mut self, header: FrameHeader) {
+        self.skip(FrameHeader::LEN + header.extension_padded());
+        self.lanes.begin_skipping(header);
+    }
+
+    /// Whether a message is under way on the lane of this frame.
+    pub(super) fn is_lane_busy(&self, header: FrameHeader) -> bool {
+        self.lanes.is_busy(header)
+    }
+
+    /// A `Fragment` is at the front. Gives the message that it completes, if all of it is here.
+    pub(super) fn piece(&mut self, header: FrameHeader) -> Result<Option<Frame>, BadFragment> {
+        let len = header.body_padded();
+        if !self.lanes.admit(header)? {
+            self.skip(FrameHeader::LEN + len);
+            return Ok(None);
+        }
+        self.start += FrameHeader::LEN;
+        let here = len.min(self.end - self.start);
+        let bytes = &self.slab[self.start..self.start + here];
+        self.lanes.fill(bytes, &mut self.pool);
+        self.start += here;
+        Ok(self.finished())
+    }
+
+    /// Whether a next frame may be here: the fragment before it was.
+    pub(super) fn has_more(&self) -> bool {
+        !self.lanes.is_reading()
+    }
+
+    /// A `Fragment` that aborts is at the front. Gives the message's header, if it was not being thrown away anyway.
+    pub(super) fn abort(&mut self, header: FrameHeader) -> Result<Option<FrameHeader>, BadFragment> {
+        let aborted = self.lanes.abort(header)?;
+        self.skip(FrameHeader::LEN + header.extension_padded() + header.body_padded());
+        Ok(aborted)
     }
 
     /// The frame at the front, whose header is `header` and whose lengths have been found acceptable: `None` while
@@ -162,15 +272,18 @@ impl Receiver {
     pub(super) fn take(&mut self, header: FrameHeader, now: Instant) -> Result<Option<Frame>, BadExtension> {
         let body_at = FrameHeader::LEN + header.extension_padded();
         let body_len = header.body_len as usize;
-        let waiting = self.waiting();
-        let Some(after) = waiting.get(body_at..) else {
+        let Some(after) = self.slab[self.start..self.end].get(body_at..) else {
             return Ok(None);
         };
         if body_len <= COPY_LEN_MAX {
             let Some(body) = after.get(..header.body_padded()) else {
                 return Ok(None);
             };
-            let body = aligned(&body[..body_len]);
+            let body = match header.kind {
+                // Chunks may be kept for long, beside others' bodies that are not: each keeps itself alive and no more.
+                Kind::Data => Arena::copy_alone(&body[..body_len]),
+                _ => self.arena.copy(&body[..body_len]),
+            };
             let extension = self.decode_extension(header)?;
             self.start += body_at + header.body_padded();
             return Ok(Some(Frame { header, extension, body, since: now }));
@@ -178,12 +291,13 @@ impl Receiver {
         let extension = self.decode_extension(header)?;
         self.start += body_at;
         let target = header.body_padded();
-        let here = self.waiting().len().min(target);
-        let mut buffer = zeroed(target.min(LARGE_FIRST_LEN.max(here)));
-        buffer[..here].copy_from_slice(&self.waiting()[..here]);
+        let here = (self.end - self.start).min(target);
+        let first = target.min(LARGE_FIRST_LEN.max(here));
+        let mut buffer = self.pool.take(target).unwrap_or_else(|| Pool::fresh(first));
+        buffer[..here].copy_from_slice(&self.slab[self.start..self.start + here]);
         self.start += here;
         let mut large = Large { header, extension, since: now, buffer, filled: here, target };
-        large.grow();
+        large.grow(&mut self.pool);
         self.large = Some(large);
         Ok(self.finished())
     }
@@ -193,46 +307,54 @@ impl Receiver {
             return Ok(Extension::default());
         }
         let bytes = self.extension(header).ok_or(BadExtension)?;
-        Extension::decode(bytes).ok_or(BadExtension)
+        let decoded =
+            if header.kind == Kind::Data { Extension::decode_data(bytes) } else { Extension::decode(bytes) };
+        decoded.ok_or(BadExtension)
     }
 
-    /// The large frame that was coming in, if it is whole.
+    /// The large frame, or the message in fragments, that was coming in, if it is whole.
     pub(super) fn finished(&mut self) -> Option<Frame> {
-        let Large { header, extension, since, mut buffer, .. } =
-            self.large.take_if(|large| large.filled == large.target)?;
-        buffer.resize(header.body_len as usize, 0);
-        Some(Frame { header, extension, body: Bytes::from_owner(buffer), since })
+        let whole =
+            self.large.take_if(|large| large.filled == large.target).or_else(|| self.lanes.finished())?;
+        let Large { header, extension, since, buffer, .. } = whole;
+        let body = self.pool.share(buffer, header.body_len as usize);
+        Some(Frame { header, extension, body, since })
     }
 }
 
 impl Large {
-    /// Widens the window when it is full: to at most [`LARGE_GROWTH`] times what has arrived.
-    fn grow(&mut self) {
+    /// Where the next bytes go, `len_max` of them: empty only when it is whole.
+    pub(super) fn room(&mut self, len_max: usize) -> &mut [u8] {
+        let end = self.target.min(self.buffer.len()).min(self.filled.saturating_add(len_max));
+        &mut self.buffer[self.filled..end]
+    }
+
+    /// `len` bytes were put at the front of the room.
+    pub(super) fn fill(&mut self, len: usize, pool: &mut Pool) {
+        self.filled += len;
+        self.grow(pool);
+    }
+
+    /// A larger buffer when this one is full: at most [`GROWTH`] times what has arrived.
+    fn grow(&mut self, pool: &mut Pool) {
         if self.filled == self.buffer.len() && self.filled < self.target {
-            let len = self.target.min(self.filled * LARGE_GROWTH);
-            self.buffer.reserve_exact(len - self.filled);
-            self.buffer.resize(len, 0);
+            let len = self.target.min(self.filled * GROWTH);
+            let mut buffer = pool.take(len).unwrap_or_else(|| Pool::fresh(len));
+            buffer[..self.filled].copy_from_slice(&self.buffer);
+            self.buffer = buffer;
         }
     }
 }
 
-fn zeroed(len: usize) -> AlignedVec<16> {
-    let mut buffer = AlignedVec::with_capacity(len);
-    buffer.resize(len, 0);
-    buffer
-}
-
-/// A copy of `bytes` at a 16-byte aligned address.
-fn aligned(bytes: &[u8]) -> Bytes {
-    /// An empty body is aligned too: a reader may ask before it looks at the length.
-    #[repr(align(16))]
-    struct Aligned([u8; 16]);
-    static EMPTY: Aligned = Aligned([0; 16]);
-
-    if bytes.is_empty() {
-        return Bytes::from_static(&EMPTY.0[..0]);
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver")
+            .field("waiting", &(self.end - self.start))
+            .field("large", &self.large.as_ref().map(|large| (large.filled, large.target)))
+            .field("held_len", &self.held_len())
+            .finish_non_exhaustive()
     }
-    let mut buffer = AlignedVec::<16>::with_capacity(bytes.len());
-    buffer.extend_from_slice(bytes);
-    Bytes::from_owner(buffer)
 }
+
+#[cfg(test)]
+mod tests;

@@ -164,11 +164,6 @@ impl Streams {
         }
     }
 
-    /// Whether grants may be due.
-    pub(super) fn has_due(&self) -> bool {
-        !self.due.is_empty()
-    }
-
     /// The next grant that is due: whose, and the total.
     pub(super) fn pop_grant(&mut self) -> Option<(StreamRef, u64)> {
         while let Some(of) = self.due.pop() {
@@ -194,6 +189,11 @@ impl Streams {
 }
 
 impl Sender {
+    /// The request is on its way, and the peer's window known.
+    pub(super) fn begin(&mut self, window: u32) {
+        (self.outflow, self.is_open) = (Outflow::new(window), true);
+    }
+
     /// Whether a chunk may go, as far as the stream's own window is concerned.
     pub(super) fn is_sendable(&self) -> bool {
         self.is_open && self.outflow.is_open()
