@@ -2,26 +2,32 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use chinwag_core::clock::Timestamp;
 use chinwag_core::id::{Epoch, NodeId};
-use chinwag_core::rpc::Headers;
+use chinwag_core::rpc::{Headers, HeadersError};
 use chinwag_core::time::Instant;
 
 use crate::client::Client;
 use crate::node::Node;
 use crate::shared::Shared;
+use crate::sync::lock;
+use crate::trace::TraceContext;
 
-/// The call a handler answers: who calls, until when, with what.
-#[derive(Clone)]
+/// The call a handler answers: who calls, until when, with what. A clone is of the same call.
 pub struct Context {
     shared: Arc<Shared>,
     caller: Caller,
-    deadline: Option<Instant>,
+    given: Given,
+    /// What goes back beside the answer; made when it is first asked for.
+    beside: OnceLock<Arc<Mutex<Beside>>>,
+}
+
+#[derive(Default)]
+struct Beside {
     headers: Headers,
-    stamp: Timestamp,
 }
 
 /// The other end of a call, as its hello says.
@@ -36,16 +42,27 @@ pub struct Caller {
 }
 
 /// What came with a call.
+#[derive(Clone, Debug)]
 pub(crate) struct Given {
     pub(crate) deadline: Option<Instant>,
     pub(crate) headers: Headers,
     pub(crate) stamp: Timestamp,
+    pub(crate) is_one_way: bool,
+    /// The handler's span, or what the caller sent where there is none; `None` where nobody has looked.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 impl Context {
     pub(crate) fn new(shared: Arc<Shared>, caller: Caller, given: Given) -> Self {
-        let Given { deadline, headers, stamp } = given;
-        Self { shared, caller, deadline, headers, stamp }
+        Self { shared, caller, given, beside: OnceLock::new() }
+    }
+
+    /// What is to go back beside the answer. What a clone adds after this is lost.
+    pub(crate) fn into_reply_headers(self) -> Headers {
+        match self.beside.get() {
+            Some(beside) => std::mem::take(&mut lock(beside).headers),
+            None => Headers::new(),
+        }
     }
 
     /// Who calls. Without security this is the caller's own word.
@@ -55,22 +72,36 @@ impl Context {
 
     /// When the caller stops waiting, on the runtime's monotonic clock. `None`: it waits without end, or this is one-way.
     pub fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        self.given.deadline
     }
 
     /// What is left until the deadline.
     pub fn remaining(&self) -> Option<Duration> {
-        Some(self.deadline?.since(self.shared.runtime.now().mono))
+        Some(self.given.deadline?.since(self.shared.runtime.now().mono))
     }
 
     /// The metadata sent with the call.
     pub fn headers(&self) -> &Headers {
-        &self.headers
+        &self.given.headers
+    }
+
+    /// Adds metadata to the answer, whether it is a reply or a failure. The answer to a one-way message goes nowhere.
+    ///
+    /// # Errors
+    /// [`HeadersError`] when the key is empty or long, or all of it is more than 32 KiB. What is more than the caller accepts makes
+    /// the answer `TooLarge`.
+    pub fn set_header(&self, key: &str, value: &[u8]) -> Result<(), HeadersError> {
+        lock(self.beside.get_or_init(Arc::default)).headers.push(key, value)
     }
 
     /// The caller's clock when it sent. Already observed: whatever this node stamps from now on is later.
     pub fn stamp(&self) -> Timestamp {
-        self.stamp
+        self.given.stamp
+    }
+
+    /// The trace that the call is part of: the handler's span, or the caller's if this node makes none.
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.given.trace.or_else(|| TraceContext::of(&self.given.headers))
     }
 
     /// The node that runs the handler; `None` once its last handle is gone. Not to be kept in the service.
@@ -78,12 +109,28 @@ impl Context {
         self.shared.node()
     }
 
-    /// A client for a nested call, whose deadline is this call's if that is sooner than the default.
-    pub fn client<S>(&self, peer: NodeId) -> Client<S> {
-        let client = Client::new(self.shared.clone(), peer);
-        match self.deadline {
+    /// A client for a nested call. Whatever it is told about its timeout, its calls end when this one does.
+    pub fn client<S>(&self, peer: impl Into<NodeId>) -> Client<S> {
+        let mut client = Client::new(self.shared.clone(), peer.into());
+        if let Some(trace) = self.trace() {
+            client = client.traced(trace);
+        }
+        match self.given.deadline {
             Some(deadline) => client.until(deadline),
             None => client,
+        }
+    }
+}
+
+impl Clone for Context {
+    fn clone(&self) -> Self {
+        // So that what one of them adds to the answer, the other does too.
+        self.beside.get_or_init(Arc::default);
+        Self {
+            shared: self.shared.clone(),
+            caller: self.caller,
+            given: self.given.clone(),
+            beside: self.beside.clone(),
         }
     }
 }
@@ -92,9 +139,7 @@ impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
             .field("caller", &self.caller)
-            .field("deadline", &self.deadline)
-            .field("headers", &self.headers)
-            .field("stamp", &self.stamp)
+            .field("given", &self.given)
             .finish_non_exhaustive()
     }
 }

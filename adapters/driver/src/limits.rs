@@ -26,6 +26,10 @@ pub const CONNECTIONS_MAX: usize = 4_096;
 /// open at once by default.
 pub const ONE_WAYS_MAX: usize = 1_024;
 
+/// Calls that wait for room on one connection; further ones are refused as overloaded. Each is a future of the program's own, of
+/// a kilobyte or more: a million of them is a mistake.
+pub const CALLS_WAITING_MAX: usize = 1 << 20;
+
 /// Addresses whose failures to connect are remembered. Forgetting one costs one early dial.
 pub const BACKOFFS_MAX: usize = 1_024;
 

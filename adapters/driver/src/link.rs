@@ -5,6 +5,7 @@
 
 mod handlers;
 mod task;
+mod waiting;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,14 +22,19 @@ use chinwag_core::rpc::{
 use chinwag_core::time::{Instant, Now};
 
 use crate::limits::{IDLE_MAX, IDLE_RETIRED_MAX};
+use crate::registry::Answered;
 use crate::shared::Shared;
 use crate::sync::{Bell, lock};
 
 pub(crate) use handlers::Running;
 pub(crate) use task::{LinkTask, Origin};
+use waiting::Line;
 
 /// How a call ended.
 pub(crate) type Outcome = Result<(Headers, Bytes), Status>;
+
+/// How, and when its connection heard of it.
+pub(crate) type Ended = (Instant, Outcome);
 
 /// The half of a connection that everybody shares.
 pub(crate) struct Link {
@@ -46,12 +52,23 @@ pub(crate) struct Link {
 struct State {
     machine: Connection,
     calls: Calls,
+    /// Who waits for room.
+    line: Line,
     /// The last time a call or gossip went over it, either way.
     used_at: Instant,
     /// The peer left in good order: pending calls end once what is queued has been written.
     has_peer_left: bool,
     /// Gossip was queued after everything queued had last been written.
     is_gossip_unflushed: bool,
+}
+
+impl State {
+    fn respond(&mut self, now: Now, id: InboundId, answered: Answered) {
+        let Answered { headers, result } = answered;
+        if let Err(error) = self.machine.respond_with(now, id, &headers, result) {
+            tracing::debug!(%error, "an answer was not sent");
+        }
+    }
 }
 
 impl Link {
@@ -61,6 +78,7 @@ impl Link {
         let state = State {
             machine,
             calls: Calls::default(),
+            line: Line::default(),
             used_at: now.mono,
             has_peer_left: false,
             is_gossip_unflushed: false,
@@ -99,15 +117,20 @@ impl Link {
         self.bell.ring();
     }
 
-    /// Begins a call; its future takes the outcome, and cancels when dropped.
+    /// Begins a call; its future takes the outcome, and cancels when dropped. Those who wait for room come first, unless it is
+    /// this call's turn.
     pub(crate) fn call(
         self: &Arc<Self>,
         shared: &Arc<Shared>,
         now: Now,
         request: Request<'_>,
+        is_its_turn: bool,
     ) -> Result<Call, RequestError> {
         let entry = {
             let mut state = lock(&self.state);
+            if !is_its_turn && !state.line.is_empty() {
+                return Err(RequestError::Overloaded);
+            }
             let call = state.machine.request(now, request)?;
             state.used_at = now.mono;
             state.calls.begin(call)
@@ -150,13 +173,11 @@ impl Link {
     }
 
     /// Answers a call of the peer. The caller may be gone by now: that changes nothing.
-    fn respond(&self, now: Now, id: InboundId, result: Result<Bytes, Status>) {
+    fn respond(&self, now: Now, id: InboundId, answered: Answered) {
         {
             let mut state = lock(&self.state);
             state.used_at = now.mono;
-            if let Err(error) = state.machine.respond(now, id, result) {
-                tracing::debug!(%error, "an answer was not sent");
-            }
+            state.respond(now, id, answered);
         }
         self.bell.ring();
     }
@@ -195,7 +216,7 @@ struct Calls {
 enum Entry {
     Free,
     Waiting { call: CallId, waker: Option<Waker> },
-    Ended(Outcome),
+    Ended(Ended),
 }
 
 impl Calls {
@@ -213,13 +234,13 @@ impl Calls {
     }
 
     /// Keeps the outcome for the call's future, and gives its waker.
-    fn end(&mut self, ended: CallId, outcome: Outcome) -> Option<Waker> {
+    fn end(&mut self, now: Instant, ended: CallId, outcome: Outcome) -> Option<Waker> {
         let entry = *self.by_slot.get(ended.slot())?;
         let entry = self.entries.get_mut(entry as usize)?;
         match entry {
             Entry::Waiting { call, waker } if *call == ended => {
                 let waker = waker.take();
-                *entry = Entry::Ended(outcome);
+                *entry = Entry::Ended((now, outcome));
                 waker
             }
             // Its future was dropped.
@@ -242,9 +263,9 @@ pub(crate) struct Call {
 }
 
 impl Future for Call {
-    type Output = Outcome;
+    type Output = Ended;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
         let entry = self.entry.expect("a finished call is not polled again");
         let link = self.link.clone();
         let mut state = lock(&link.state);
@@ -259,7 +280,7 @@ impl Future for Call {
             Entry::Ended(_) | Entry::Free => {
                 self.entry = None;
                 match state.calls.release(entry) {
-                    Entry::Ended(outcome) => Poll::Ready(outcome),
+                    Entry::Ended(ended) => Poll::Ready(ended),
                     _ => unreachable!("an entry is free only after its future has let go of it"),
                 }
             }
@@ -270,14 +291,16 @@ impl Future for Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let Some(entry) = self.entry.take() else { return };
-        {
+        let next = {
             let mut state = lock(&self.link.state);
             if let Entry::Waiting { call, .. } = state.calls.release(entry) {
                 let now = self.shared.runtime.now();
                 state.machine.cancel(now, call);
                 state.used_at = now.mono;
             }
-        }
+            state.line.tell_first()
+        };
+        next.into_iter().for_each(Waker::wake);
         self.link.bell.ring();
     }
 }

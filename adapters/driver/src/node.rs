@@ -17,10 +17,11 @@ use crate::builder::{Builder, OnRuntime};
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::extension::ClusterExtension;
+use crate::interceptor::Interceptor;
 use crate::runtime::Alarm;
 use crate::service::{AddServiceError, Service};
 use crate::shared::Shared;
-use crate::stats::Stats;
+use crate::stats::{Role, Stats};
 use crate::sync::lock;
 use crate::watch::{Members, Watch};
 
@@ -172,6 +173,12 @@ impl Node {
         self.shared().registry.remove(S::NAME)
     }
 
+    /// Puts an interceptor around the calls that this node makes, or around those it handles, from now on, inside of those
+    /// added before. It stays for as long as the node does.
+    pub fn add_interceptor(&self, role: Role, interceptor: impl Interceptor) {
+        self.shared().add_interceptor(role, Arc::new(interceptor));
+    }
+
     /// A client for the service `S` of `peer`, which may be this node itself.
     pub fn client<S: Service>(&self, peer: impl Into<NodeId>) -> Client<S> {
         Client::new(self.shared().clone(), peer.into())
@@ -243,7 +250,10 @@ impl Node {
     pub fn stats(&self) -> Stats {
         let shared = self.shared();
         let membership = lock(&shared.machine).stats();
-        shared.counters.read(&membership, shared.links.len())
+        let mut methods = Vec::new();
+        shared.meters.read(Role::Caller, &mut methods);
+        shared.registry.read(&mut methods);
+        shared.counters.read(&membership, shared.links.len(), methods)
     }
 
     // ---- the end ----

@@ -280,6 +280,7 @@ impl Connection {
         let Extension { stamp, headers, .. } = extension;
         self.events.push_back(Event::Request {
             id,
+            method_id: header.method,
             service,
             method,
             fingerprint,
@@ -302,8 +303,16 @@ impl Connection {
                 if !is_late && self.went_away.is_none() && !self.has_events_full() =>
             {
                 let Extension { stamp, headers, .. } = extension;
-                let event = Event::OneWay { service, method, fingerprint, headers, deadline, stamp, body };
-                self.events.push_back(event);
+                self.events.push_back(Event::OneWay {
+                    method_id: header.method,
+                    service,
+                    method,
+                    fingerprint,
+                    headers,
+                    deadline,
+                    stamp,
+                    body,
+                });
             }
             _ => self.stats.one_way_dropped += 1,
         }

@@ -12,16 +12,17 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use chinwag_core::membership::StreamPeer;
-use chinwag_core::rpc::{CloseReason, Event, Flush, InboundId, PeerHello, Status};
+use chinwag_core::rpc::{CloseReason, Event, Flush, InboundId, PeerHello};
 use chinwag_core::time::{Instant, Now};
 
-use super::handlers::{HandlerTask, Running};
+use super::handlers::{Begun, HandlerTask, Running};
 use super::{Link, State};
-use crate::context::{self, Caller, Given};
+use crate::context::{Caller, Given};
+use crate::handling;
 use crate::limits::{ONE_WAYS_MAX, TURNS_MAX};
 use crate::links::Verdict;
+use crate::registry::{Answered, Incoming, Known};
 use crate::runtime::{Alarm, BoxFuture, Stream};
-use crate::service::{Answer, Incoming};
 use crate::shared::{Alive, Shared};
 use crate::sync::lock;
 
@@ -47,7 +48,9 @@ pub(crate) struct LinkTask {
     alarm: Alarm,
     events: Vec<Event>,
     wakers: Vec<Waker>,
-    replies: Vec<(InboundId, Result<Bytes, Status>)>,
+    replies: Vec<Reply>,
+    /// Methods of this node that the peer has named.
+    known: Known,
     /// Handlers that wait, by the slot of their call.
     running: Vec<Option<(InboundId, Arc<Running>)>>,
     /// Handlers of one-way messages that wait. They outlive the connection, but not the node.
@@ -57,6 +60,14 @@ pub(crate) struct LinkTask {
     ended: Option<CloseReason>,
     has_finished: bool,
     _alive: Alive,
+}
+
+/// The answer of a handler that did not wait.
+struct Reply {
+    id: InboundId,
+    /// The method, if there was one to call.
+    method_id: Option<u16>,
+    answered: Answered,
 }
 
 enum Io {
@@ -98,6 +109,7 @@ impl LinkTask {
             events: Vec::new(),
             wakers: Vec::new(),
             replies: Vec::new(),
+            known: Known::default(),
             running: Vec::new(),
             one_ways: Vec::new(),
             ended: None,
@@ -163,40 +175,72 @@ impl LinkTask {
             let mut state = lock(&self.link.state);
             while let Some(event) = state.machine.poll_event() {
                 match event {
-                    Event::Response { call, result } => self.wakers.extend(state.calls.end(call, result)),
+                    Event::Response { call, result } => {
+                        self.wakers.extend(state.calls.end(now.mono, call, result))
+                    }
                     event => self.events.push(event),
                 }
                 state.used_at = now.mono;
             }
+            if !state.line.is_empty() {
+                match self.link.is_usable() {
+                    true if !self.wakers.is_empty() => self.wakers.extend(state.line.tell_first()),
+                    true => {}
+                    false => state.line.disperse(&mut self.wakers),
+                }
+            }
         }
         let has_any = !self.events.is_empty() || !self.wakers.is_empty();
         self.wakers.drain(..).for_each(Waker::wake);
+        self.known.refresh(&self.shared.registry);
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
             self.handle_event(now, event);
         }
         self.events = events;
         if !self.replies.is_empty() {
-            let mut state = lock(&self.link.state);
-            for (id, result) in self.replies.drain(..) {
-                if let Err(error) = state.machine.respond(now, id, result) {
-                    tracing::debug!(link = self.link.key, %error, "an answer was not sent");
-                }
-            }
+            self.send_replies(now);
         }
         has_any
+    }
+
+    /// The answers of a batch ride on one write, and are timed by one look at the clock.
+    fn send_replies(&mut self, now: Now) {
+        let took = self.shared.runtime.now().mono.since(now.mono);
+        for Reply { method_id, answered, .. } in &self.replies {
+            if let Some(meter) = method_id.and_then(|id| self.known.meter(id)) {
+                meter.end(answered.error(), took);
+                meter.sent(answered.result.as_ref().map_or(0, Bytes::len));
+            }
+        }
+        let mut state = lock(&self.link.state);
+        for Reply { id, answered, .. } in self.replies.drain(..) {
+            state.respond(now, id, answered);
+        }
     }
 
     fn handle_event(&mut self, now: Now, event: Event) {
         match event {
             Event::Connected(hello) => self.connected(now, hello),
-            Event::Request { id, service, method, fingerprint, headers, deadline, stamp, body } => {
+            Event::Request {
+                id,
+                method_id,
+                service,
+                method,
+                fingerprint,
+                headers,
+                deadline,
+                stamp,
+                body,
+            } => {
                 let call = Incoming { service: &service, method: &method, fingerprint };
-                self.dispatch(Some(id), call, Given { deadline, headers, stamp }, body);
+                let given = Given { deadline, headers, stamp, is_one_way: false, trace: None };
+                self.dispatch(now, Some(id), (method_id, call), given, body);
             }
-            Event::OneWay { service, method, fingerprint, headers, deadline, stamp, body } => {
+            Event::OneWay { method_id, service, method, fingerprint, headers, deadline, stamp, body } => {
                 let call = Incoming { service: &service, method: &method, fingerprint };
-                self.dispatch(None, call, Given { deadline, headers, stamp }, body);
+                let given = Given { deadline, headers, stamp, is_one_way: true, trace: None };
+                self.dispatch(now, None, (method_id, call), given, body);
             }
             Event::Cancelled(id) => {
                 if let Some(Some((running_id, running))) = self.running.get(id.slot())
@@ -231,36 +275,58 @@ impl LinkTask {
     }
 
     /// Polls the handler once, here: most are done then, and their answers ride on the next write.
-    fn dispatch(&mut self, id: Option<InboundId>, incoming: Incoming<'_>, given: Given, body: Bytes) {
+    fn dispatch(
+        &mut self,
+        now: Now,
+        id: Option<InboundId>,
+        (method_id, call): (u16, Incoming<'_>),
+        given: Given,
+        body: Bytes,
+    ) {
         let Some(peer) = self.link.peer() else { return };
         self.shared.counters.calls_in.add(1);
-        let caller = Caller { id: peer.id, epoch: peer.epoch, addr: peer.addr };
-        let cx = context::Context::new(self.shared.clone(), caller, given);
-        let result = match self.shared.registry.begin(incoming, cx, body) {
-            Err(status) => Err(status),
-            // A handler that waits is polled again as soon as it is a task, and registers that task's waker then: this
-            // poll's waker is never needed, and waking the connection with it would be for nothing.
-            Ok(mut answer) => match Pin::new(&mut answer).poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(result) => result,
-                Poll::Pending => return self.keep_running(id, answer),
-            },
+        let endpoint = match self.known.find(&self.shared.registry, method_id, call) {
+            Ok(endpoint) => endpoint,
+            Err(status) => return self.reply(id, None, status.into()),
         };
-        match id {
-            Some(id) => self.replies.push((id, result)),
-            None => {
-                if let Err(status) = result {
-                    tracing::debug!(link = self.link.key, %status, "a one-way message failed");
-                }
+        let meter = endpoint.meter();
+        meter.received(body.len());
+        if id.is_some() {
+            meter.begin()
+        } else {
+            meter.one_way()
+        }
+        let caller = Caller { id: peer.id, epoch: peer.epoch, addr: peer.addr };
+        let mut answer = handling::begin(&self.shared, endpoint.clone(), caller, given, body);
+        // A handler that waits is polled again as soon as it is a task, and registers that task's waker then: this
+        // poll's waker is never needed, and waking the connection with it would be for nothing.
+        match Pin::new(&mut answer).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answered) => self.reply(id, Some(method_id), answered),
+            Poll::Pending => {
+                self.keep_running(Begun { answer, id, meter: endpoint.meter().clone(), at: now.mono })
             }
         }
     }
 
-    fn keep_running(&mut self, id: Option<InboundId>, answer: Answer) {
-        let Some(id) = id else {
+    fn reply(&mut self, id: Option<InboundId>, method_id: Option<u16>, answered: Answered) {
+        match (id, &answered.result) {
+            (Some(id), _) => self.replies.push(Reply { id, method_id, answered }),
+            (None, Ok(_)) => {}
+            (None, Err(status)) => {
+                if let Some(meter) = method_id.and_then(|id| self.known.meter(id)) {
+                    meter.failed(status.code);
+                }
+                tracing::debug!(link = self.link.key, %status, "a one-way message failed");
+            }
+        }
+    }
+
+    fn keep_running(&mut self, begun: Begun) {
+        let Some(id) = begun.id else {
             // The only holder of a handler that has ended is this list.
             self.one_ways.retain(|running| Arc::strong_count(running) > 1);
             if self.one_ways.len() < ONE_WAYS_MAX {
-                self.one_ways.push(HandlerTask::spawn(&self.shared, &self.link, None, answer));
+                self.one_ways.push(HandlerTask::spawn(&self.shared, &self.link, begun));
             } else {
                 tracing::debug!(
                     link = self.link.key,
@@ -269,7 +335,7 @@ impl LinkTask {
             }
             return;
         };
-        let running = HandlerTask::spawn(&self.shared, &self.link, Some(id), answer);
+        let running = HandlerTask::spawn(&self.shared, &self.link, begun);
         if self.running.len() <= id.slot() {
             self.running.resize_with(id.slot() + 1, || None);
         }
@@ -307,6 +373,7 @@ impl LinkTask {
             if state.machine.poll_transmit(now, &mut self.out) == 0 {
                 return false;
             }
+            self.wakers.extend(state.line.tell_first());
         }
         match stream.poll_write_vectored(cx, &[IoSlice::new(&self.out[self.written..])]) {
             Poll::Pending => false,
@@ -335,6 +402,7 @@ impl LinkTask {
         }
         let mut state = lock(&self.link.state);
         state.machine.handle_timeout(now);
+        state.line.expire(now.mono, &mut self.wakers);
         if self.link.idle_at(&state).is_some_and(|at| at <= now.mono) {
             tracing::debug!(link = self.link.key, "closing, because it is idle");
             self.link.retire();
@@ -349,7 +417,10 @@ impl LinkTask {
             Io::Waiting(until) => Some(*until),
             _ => None,
         };
-        [state.machine.poll_timeout(), self.link.idle_at(state), dial_at].into_iter().flatten().min()
+        [state.machine.poll_timeout(), self.link.idle_at(state), state.line.next_deadline(), dial_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// What can still be written without waiting: a go-away when the node ends, the reason of a refusal when the peer does not fit.
@@ -386,11 +457,14 @@ impl LinkTask {
             state.machine.handle_closed(now);
             while let Some(event) = state.machine.poll_event() {
                 match event {
-                    Event::Response { call, result } => self.wakers.extend(state.calls.end(call, result)),
+                    Event::Response { call, result } => {
+                        self.wakers.extend(state.calls.end(now.mono, call, result))
+                    }
                     Event::Closed(reason) => self.ended = Some(reason),
                     _ => {}
                 }
             }
+            state.line.disperse(&mut self.wakers);
             state.is_gossip_unflushed
         };
         self.shared.links.remove(&self.shared, &self.link, now);
