@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chinwag_core::id::NodeId;
 use chinwag_core::membership::Destination;
-use chinwag_core::rpc::{Code, Fingerprint, Headers, Request, RequestError, Status};
+use chinwag_core::rpc::{Code, Fingerprint, Headers, Request, RequestError, Shape, Status};
 use chinwag_core::time::{Instant, Now};
 use tracing::Instrument;
 
@@ -17,10 +17,10 @@ use crate::context::{Caller, Given};
 use crate::handling;
 use crate::interceptor::CallInfo;
 use crate::limits::CALL_ATTEMPTS_MAX;
-use crate::link::{Ended, Link, Outcome};
+use crate::link::{Ended, Link};
 use crate::links::NoLink;
 use crate::meter::{Measured, Meter, ServiceMeters};
-use crate::registry::{Answer, Incoming};
+use crate::registry::{Answer, Answered, Incoming};
 use crate::runtime::Alarm;
 use crate::shared::Shared;
 use crate::stats::Role;
@@ -48,12 +48,20 @@ pub(crate) struct Outgoing {
     pub(crate) fingerprint: Fingerprint,
     pub(crate) headers: Headers,
     pub(crate) body: Bytes,
+    pub(crate) attachments: Vec<Bytes>,
+}
+
+impl Outgoing {
+    fn len(&self) -> usize {
+        self.body.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    }
 }
 
 /// What came back.
 pub(crate) struct Arrived {
     pub(crate) headers: Headers,
     pub(crate) body: Bytes,
+    pub(crate) attachments: Vec<Bytes>,
 }
 
 impl Target {
@@ -103,17 +111,17 @@ impl Target {
         let deadline = self.deadline(begun.mono);
         let meter = self.meter(&outgoing);
         let measured = Measured::begin(meter, &*shared.runtime, begun.mono);
-        meter.sent(outgoing.body.len());
-        let (at, outcome) = if self.is_watched() {
+        meter.sent(outgoing.len());
+        let (at, answered) = if self.is_watched() {
             // Boxed, so that calls which nobody watches do not carry the room for it.
             Box::pin(self.transfer_watched(begun, deadline, outgoing)).await
         } else {
             self.transfer(begun, deadline, &outgoing).await
         };
-        measured.end(outcome.as_ref().err().map(|status| status.code), at);
-        let (headers, body) = outcome?;
-        meter.received(body.len());
-        Ok(Arrived { headers, body })
+        measured.end(answered.error(), at);
+        meter.received(answered.len());
+        let Answered { headers, attachments, result } = answered;
+        result.map(|body| Arrived { headers, body, attachments })
     }
 
     /// [`Target::transfer`] inside of interceptors and a span.
@@ -126,19 +134,19 @@ impl Target {
             Err(status) => {
                 // Whatever it says: nothing was sent.
                 let status = Status::unsent(status.code, status.message);
-                return (shared.runtime.now().mono, Err(status));
+                return (shared.runtime.now().mono, status.into());
             }
         };
         outgoing.headers = entered.call.headers.clone();
         let names = (service, method, self.peer);
         let span = trace::call_span(&shared.trace_ids, self.trace, &mut outgoing.headers, names);
         let transfer = self.transfer(begun, entered.call.deadline, &outgoing);
-        let (at, outcome) = transfer.instrument(span.clone()).await;
-        if let Err(status) = &outcome {
+        let (at, answered) = transfer.instrument(span.clone()).await;
+        if let Err(status) = &answered.result {
             span.record("status", tracing::field::debug(status.code));
         }
-        entered.finish(outcome.as_ref().map(drop), at);
-        (at, outcome)
+        entered.finish(answered.result.as_ref().map(drop), at);
+        (at, answered)
     }
 
     fn call_info(&self, outgoing: &mut Outgoing, deadline: Option<Instant>, is_one_way: bool) -> CallInfo {
@@ -154,15 +162,12 @@ impl Target {
     }
 
     async fn transfer(&self, begun: Now, deadline: Option<Instant>, outgoing: &Outgoing) -> Ended {
-        let outcome = if self.peer == self.shared.id {
+        let ended = if self.peer == self.shared.id {
             self.call_locally(begun, outgoing, deadline).await
         } else {
-            match self.call_remotely(begun, outgoing, deadline).await {
-                Ok(ended) => return ended,
-                Err(status) => Err(status),
-            }
+            self.call_remotely(begun, outgoing, deadline).await
         };
-        (self.shared.runtime.now().mono, outcome)
+        ended.unwrap_or_else(|status| (self.shared.runtime.now().mono, status.into()))
     }
 
     /// One call, over as many connections as it takes while it is certain that no handler has seen it.
@@ -183,8 +188,8 @@ impl Target {
                     Ok(call) => {
                         // The next in line may find room too.
                         drop(turn.take());
-                        let (at, outcome) = call.await;
-                        match outcome {
+                        let (at, answered) = call.await;
+                        match &answered.result {
                             // The peer turned it away because this connection is going away: certainly not run, so ask on another.
                             Err(status)
                                 if status.code == Code::Unavailable
@@ -195,7 +200,7 @@ impl Target {
                                 now = self.shared.runtime.now();
                                 continue;
                             }
-                            outcome => return Ok((at, outcome)),
+                            _ => return Ok((at, answered)),
                         }
                         break;
                     }
@@ -228,7 +233,9 @@ impl Target {
             fingerprint: outgoing.fingerprint,
             headers: outgoing.headers.clone(),
             deadline: deadline.map(|deadline| deadline.since(now.mono)),
-            body: outgoing.body.clone(),
+            body: outgoing.body.clone().into(),
+            attachments: &outgoing.attachments,
+            shape: Shape::UNARY,
         }
     }
 
@@ -280,7 +287,7 @@ impl Target {
         };
         meter.one_way();
         match &result {
-            Ok(()) => meter.sent(outgoing.body.len()),
+            Ok(()) => meter.sent(outgoing.len()),
             Err(status) => meter.failed(status.code),
         }
         result
@@ -306,7 +313,12 @@ impl Target {
     // ---- calls of the node to itself ----
 
     /// No socket, the same handler. It runs in the caller's own future, so that dropping that one drops the handler.
-    async fn call_locally(&self, now: Now, outgoing: &Outgoing, deadline: Option<Instant>) -> Outcome {
+    async fn call_locally(
+        &self,
+        now: Now,
+        outgoing: &Outgoing,
+        deadline: Option<Instant>,
+    ) -> Result<Ended, Status> {
         let (answer, meter) = self.begin_locally(now, outgoing, deadline, false)?;
         let runtime = &*self.shared.runtime;
         let measured = Measured::begin(&meter, runtime, now.mono);
@@ -322,9 +334,10 @@ impl Target {
             Poll::Pending
         })
         .await;
-        meter.sent(answered.result.as_ref().map_or(0, Bytes::len));
-        measured.end(answered.error(), runtime.now().mono);
-        answered.result.map(|body| (answered.headers, body))
+        meter.sent(answered.len());
+        let at = runtime.now().mono;
+        measured.end(answered.error(), at);
+        Ok((at, answered))
     }
 
     fn one_way_locally(
@@ -358,11 +371,12 @@ impl Target {
         let &Outgoing { service, method, fingerprint, .. } = outgoing;
         let endpoint = shared.registry.find(Incoming { service, method, fingerprint })?;
         let meter = endpoint.meter().clone();
-        meter.received(outgoing.body.len());
+        meter.received(outgoing.len());
         let caller = Caller { id: shared.id, epoch: shared.epoch(), addr: shared.addr };
         let stamp = shared.clock.tick(now.wall);
         let headers = outgoing.headers.clone();
-        let given = Given { deadline, headers, stamp, is_one_way, trace: None };
+        let attachments = outgoing.attachments.clone();
+        let given = Given { deadline, headers, attachments, stamp, is_one_way, trace: None };
         Ok((handling::begin(shared, endpoint, caller, given, outgoing.body.clone()), meter))
     }
 }

@@ -131,7 +131,13 @@ impl<S: Service> Client<S> {
     where
         S: Handler<M>,
     {
-        Request { client: self, body, headers: self.target.headers.clone(), method: PhantomData }
+        Request {
+            client: self,
+            body,
+            headers: self.target.headers.clone(),
+            attachments: Vec::new(),
+            method: PhantomData,
+        }
     }
 
     /// Sends a message that is not answered. `Ok` says that it was queued: it is handled at most once, or never if the
@@ -157,6 +163,7 @@ pub struct Request<'a, S, M: Method> {
     client: &'a Client<S>,
     body: &'a M::Request,
     headers: Headers,
+    attachments: Vec<Bytes>,
     method: PhantomData<fn(M)>,
 }
 
@@ -170,14 +177,20 @@ impl<S: Handler<M>, M: Method> Request<'_, S, M> {
         Ok(self)
     }
 
+    /// Puts bytes beside the request: they are copied neither into it nor out of it. At most
+    /// [`ATTACHMENTS_MAX`](chinwag_core::rpc::config::ATTACHMENTS_MAX); they count as part of the message.
+    pub fn attach(mut self, bytes: impl Into<Bytes>) -> Self {
+        self.attachments.push(bytes.into());
+        self
+    }
+
     /// Calls, and waits for the answer, as [`Client::call`] does.
     ///
     /// # Errors
     /// As [`Client::call`].
     pub async fn send(self) -> Result<Reply<M>, Status> {
-        let outgoing = outgoing::<S, M>(self.body, self.headers)?;
-        let Arrived { headers, body } = self.client.target.send(outgoing).await?;
-        Ok(Reply { headers, body: receive::<M>(body)? })
+        let Arrived { headers, body, attachments } = self.client.target.send(self.outgoing()?).await?;
+        Ok(Reply { headers, attachments, body: receive::<M>(body)? })
     }
 
     /// Sends it as a message that is not answered, as [`Client::one_way`] does.
@@ -185,7 +198,12 @@ impl<S: Handler<M>, M: Method> Request<'_, S, M> {
     /// # Errors
     /// As [`Client::one_way`].
     pub fn send_one_way(self) -> Result<(), Status> {
-        self.client.target.one_way(outgoing::<S, M>(self.body, self.headers)?)
+        self.client.target.one_way(self.outgoing()?)
+    }
+
+    fn outgoing(&self) -> Result<Outgoing, Status> {
+        let attachments = self.attachments.clone();
+        Ok(Outgoing { attachments, ..outgoing::<S, M>(self.body, self.headers.clone())? })
     }
 }
 
@@ -195,6 +213,8 @@ impl<S: Handler<M>, M: Method> Request<'_, S, M> {
 pub struct Reply<M: Method> {
     /// What the handler set with [`Context::set_header`](crate::Context::set_header).
     pub headers: Headers,
+    /// What the handler put beside the answer with [`Context::attach`](crate::Context::attach).
+    pub attachments: Vec<Bytes>,
     /// The answer.
     pub body: Received<M::Reply>,
 }
@@ -210,9 +230,14 @@ pub(crate) fn outgoing<S: Service, M: Method>(
     headers: Headers,
 ) -> Result<Outgoing, Status> {
     match body.encode() {
-        Ok(body) => {
-            Ok(Outgoing { service: S::NAME, method: M::NAME, fingerprint: M::FINGERPRINT, headers, body })
-        }
+        Ok(body) => Ok(Outgoing {
+            service: S::NAME,
+            method: M::NAME,
+            fingerprint: M::FINGERPRINT,
+            headers,
+            body,
+            attachments: Vec::new(),
+        }),
         Err(error) => Err(Status::unsent(Code::Internal, format!("request not encoded: {error}"))),
     }
 }

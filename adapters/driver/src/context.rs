@@ -5,13 +5,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use chinwag_core::clock::Timestamp;
 use chinwag_core::id::{Epoch, NodeId};
-use chinwag_core::rpc::{Headers, HeadersError};
+use chinwag_core::rpc::{Headers, HeadersError, Status};
 use chinwag_core::time::Instant;
 
 use crate::client::Client;
 use crate::node::Node;
+use crate::registry::Answered;
 use crate::shared::Shared;
 use crate::sync::lock;
 use crate::trace::TraceContext;
@@ -28,6 +30,7 @@ pub struct Context {
 #[derive(Default)]
 struct Beside {
     headers: Headers,
+    attachments: Vec<Bytes>,
 }
 
 /// The other end of a call, as its hello says.
@@ -46,6 +49,7 @@ pub struct Caller {
 pub(crate) struct Given {
     pub(crate) deadline: Option<Instant>,
     pub(crate) headers: Headers,
+    pub(crate) attachments: Vec<Bytes>,
     pub(crate) stamp: Timestamp,
     pub(crate) is_one_way: bool,
     /// The handler's span, or what the caller sent where there is none; `None` where nobody has looked.
@@ -57,12 +61,11 @@ impl Context {
         Self { shared, caller, given, beside: OnceLock::new() }
     }
 
-    /// What is to go back beside the answer. What a clone adds after this is lost.
-    pub(crate) fn into_reply_headers(self) -> Headers {
-        match self.beside.get() {
-            Some(beside) => std::mem::take(&mut lock(beside).headers),
-            None => Headers::new(),
-        }
+    /// The answer, with what goes back beside it. What a clone adds after this is lost.
+    pub(crate) fn answer(self, result: Result<Bytes, Status>) -> Answered {
+        let beside = self.beside.get().map(|beside| std::mem::take(&mut *lock(beside)));
+        let Beside { headers, attachments } = beside.unwrap_or_default();
+        Answered { headers, attachments, result }
     }
 
     /// Who calls. Without security this is the caller's own word.
@@ -83,6 +86,17 @@ impl Context {
     /// The metadata sent with the call.
     pub fn headers(&self) -> &Headers {
         &self.given.headers
+    }
+
+    /// What came beside the request: bytes that were copied neither into it nor out of it, in the order they were attached.
+    pub fn attachments(&self) -> &[Bytes] {
+        &self.given.attachments
+    }
+
+    /// Puts bytes beside the answer, at most [`ATTACHMENTS_MAX`](chinwag_core::rpc::config::ATTACHMENTS_MAX) times; more make the answer
+    /// `TooLarge`. They are sent if it is a reply.
+    pub fn attach(&self, bytes: impl Into<Bytes>) {
+        lock(self.beside.get_or_init(Arc::default)).attachments.push(bytes.into());
     }
 
     /// Adds metadata to the answer, whether it is a reply or a failure. The answer to a one-way message goes nowhere.

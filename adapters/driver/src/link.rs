@@ -13,11 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::Destination;
 use chinwag_core::rpc::{
-    CallId, Connection, GossipError, Headers, InboundId, PeerHello, Request, RequestError, Side, Status,
+    Body, CallId, Connection, Event, GossipError, Held, InboundId, PeerHello, Request, RequestError, Side,
 };
 use chinwag_core::time::{Instant, Now};
 
@@ -30,11 +29,8 @@ pub(crate) use handlers::Running;
 pub(crate) use task::{LinkTask, Origin};
 use waiting::Line;
 
-/// How a call ended.
-pub(crate) type Outcome = Result<(Headers, Bytes), Status>;
-
-/// How, and when its connection heard of it.
-pub(crate) type Ended = (Instant, Outcome);
+/// How a call ended, and when its connection heard of it.
+pub(crate) type Ended = (Instant, Answered);
 
 /// The half of a connection that everybody shares.
 pub(crate) struct Link {
@@ -63,9 +59,33 @@ struct State {
 }
 
 impl State {
+    /// Takes the machine's next event, unless it is a response: those go to the calls they end.
+    fn poll_event(&mut self, now: Now, wakers: &mut Vec<Waker>) -> Option<Event> {
+        let mut has_room = false;
+        let event = loop {
+            match self.machine.poll_event() {
+                Some(Event::Response { call, headers, result, attachments, held }) => {
+                    has_room = true;
+                    let ended = (now.mono, Answered { headers, attachments, result });
+                    match self.calls.end(call, ended, held) {
+                        Ok(waker) => wakers.extend(waker),
+                        // Its future was dropped.
+                        Err(held) => self.machine.release(now, held),
+                    }
+                }
+                event => break event,
+            }
+        };
+        if has_room {
+            wakers.extend(self.line.tell_first());
+        }
+        event
+    }
+
     fn respond(&mut self, now: Now, id: InboundId, answered: Answered) {
-        let Answered { headers, result } = answered;
-        if let Err(error) = self.machine.respond_with(now, id, &headers, result) {
+        let Answered { headers, attachments, result } = answered;
+        let result = result.map(Body::Owned);
+        if let Err(error) = self.machine.respond_with(now, id, &headers, &attachments, result) {
             tracing::debug!(%error, "an answer was not sent");
         }
     }
@@ -182,6 +202,14 @@ impl Link {
         self.bell.ring();
     }
 
+    /// Gives back what a message held.
+    fn release(&self, shared: &Shared, held: Held) {
+        if !held.is_nothing() {
+            lock(&self.state).machine.release(shared.runtime.now(), held);
+            self.bell.ring();
+        }
+    }
+
     /// Where to say that gossip did not leave.
     fn destination(&self) -> Option<Destination> {
         let of_peer = |peer: &PeerHello| Destination { addr: peer.addr, id: Some(peer.id) };
@@ -216,7 +244,7 @@ struct Calls {
 enum Entry {
     Free,
     Waiting { call: CallId, waker: Option<Waker> },
-    Ended(Ended),
+    Ended(Ended, Held),
 }
 
 impl Calls {
@@ -233,18 +261,20 @@ impl Calls {
         entry
     }
 
-    /// Keeps the outcome for the call's future, and gives its waker.
-    fn end(&mut self, now: Instant, ended: CallId, outcome: Outcome) -> Option<Waker> {
-        let entry = *self.by_slot.get(ended.slot())?;
-        let entry = self.entries.get_mut(entry as usize)?;
+    /// Keeps the end for the call's future, and gives its waker; or gives back what is held, if nobody waits.
+    fn end(&mut self, of: CallId, ended: Ended, held: Held) -> Result<Option<Waker>, Held> {
+        let entry = self.by_slot.get(of.slot()).and_then(|&entry| self.entries.get_mut(entry as usize));
         match entry {
-            Entry::Waiting { call, waker } if *call == ended => {
+            Some(entry @ Entry::Waiting { .. }) => {
+                let Entry::Waiting { call, waker } = entry else { return Err(held) };
+                if *call != of {
+                    return Err(held);
+                }
                 let waker = waker.take();
-                *entry = Entry::Ended((now, outcome));
-                waker
+                *entry = Entry::Ended(ended, held);
+                Ok(waker)
             }
-            // Its future was dropped.
-            _ => None,
+            _ => Err(held),
         }
     }
 
@@ -277,10 +307,14 @@ impl Future for Call {
                 }
                 Poll::Pending
             }
-            Entry::Ended(_) | Entry::Free => {
+            Entry::Ended(..) | Entry::Free => {
                 self.entry = None;
                 match state.calls.release(entry) {
-                    Entry::Ended(ended) => Poll::Ready(ended),
+                    Entry::Ended(ended, held) => {
+                        drop(state);
+                        self.link.release(&self.shared, held);
+                        Poll::Ready(ended)
+                    }
                     _ => unreachable!("an entry is free only after its future has let go of it"),
                 }
             }
@@ -293,10 +327,14 @@ impl Drop for Call {
         let Some(entry) = self.entry.take() else { return };
         let next = {
             let mut state = lock(&self.link.state);
-            if let Entry::Waiting { call, .. } = state.calls.release(entry) {
-                let now = self.shared.runtime.now();
-                state.machine.cancel(now, call);
-                state.used_at = now.mono;
+            let now = self.shared.runtime.now();
+            match state.calls.release(entry) {
+                Entry::Waiting { call, .. } => {
+                    state.machine.cancel(now, call);
+                    state.used_at = now.mono;
+                }
+                Entry::Ended(_, held) => state.machine.release(now, held),
+                Entry::Free => {}
             }
             state.line.tell_first()
         };

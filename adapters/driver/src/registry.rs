@@ -21,20 +21,26 @@ use crate::service::{AddServiceError, Handler, Methods, Service};
 use crate::stats::{MethodStats, Role};
 use crate::sync::lock;
 
-/// How a handler ended, with what it wants to be sent beside the result.
+/// How a call ended, with what came beside the result.
 #[derive(Debug)]
 pub(crate) struct Answered {
     pub(crate) headers: Headers,
+    pub(crate) attachments: Vec<Bytes>,
     pub(crate) result: Result<Bytes, Status>,
 }
 
 impl From<Status> for Answered {
     fn from(status: Status) -> Self {
-        Self { headers: Headers::new(), result: Err(status) }
+        Self { headers: Headers::new(), attachments: Vec::new(), result: Err(status) }
     }
 }
 
 impl Answered {
+    /// Bytes of the bodies, those beside the answer included.
+    pub(crate) fn len(&self) -> usize {
+        self.result.as_ref().map_or(0, Bytes::len) + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    }
+
     pub(crate) fn error(&self) -> Option<Code> {
         self.result.as_ref().err().map(|status| status.code)
     }
@@ -83,7 +89,7 @@ impl<S: Handler<M>, M: Method> Endpoint for Offered<S, M> {
             };
             let not_encoded = |error| Status::new(Code::Internal, format!("reply not encoded: {error}"));
             let result = result.and_then(|reply| reply.encode().map_err(not_encoded));
-            Answered { headers: cx.into_reply_headers(), result }
+            cx.answer(result)
         })
     }
 

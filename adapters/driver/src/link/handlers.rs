@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use chinwag_core::rpc::{Code, InboundId};
+use chinwag_core::rpc::{Code, Held, InboundId};
 use chinwag_core::time::Instant;
 
 use super::Link;
@@ -37,6 +37,8 @@ pub(super) struct Begun {
     pub(super) id: Option<InboundId>,
     pub(super) meter: Arc<Meter>,
     pub(super) at: Instant,
+    /// What a one-way message holds until it is handled.
+    pub(super) held: Held,
 }
 
 /// Runs a handler to its end, or until it is cancelled, and puts the result on the link.
@@ -81,7 +83,7 @@ impl Future for HandlerTask {
         match id {
             Some(id) => {
                 meter.end(answered.error(), now.mono.since(*at));
-                meter.sent(answered.result.as_ref().map_or(0, bytes::Bytes::len));
+                meter.sent(answered.len());
                 self.link.respond(now, *id, answered);
             }
             None => {
@@ -95,9 +97,10 @@ impl Future for HandlerTask {
     }
 }
 
-/// Cancelled, or its runtime is gone.
+/// Done, cancelled, or its runtime is gone.
 impl Drop for HandlerTask {
     fn drop(&mut self) {
+        self.link.release(&self.shared, std::mem::replace(&mut self.begun.held, Held::NOTHING));
         if !self.has_ended && self.begun.id.is_some() {
             let took = self.shared.runtime.now().mono.since(self.begun.at);
             self.begun.meter.end(Some(Code::Cancelled), took);

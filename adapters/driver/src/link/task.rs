@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use chinwag_core::membership::StreamPeer;
-use chinwag_core::rpc::{CloseReason, Event, Flush, InboundId, PeerHello};
+use chinwag_core::rpc::{CloseReason, Event, Flush, Held, InboundId, PeerHello};
 use chinwag_core::time::{Instant, Now};
 
 use super::handlers::{Begun, HandlerTask, Running};
@@ -173,21 +173,14 @@ impl LinkTask {
     fn take_events(&mut self, now: Now) -> bool {
         {
             let mut state = lock(&self.link.state);
-            while let Some(event) = state.machine.poll_event() {
-                match event {
-                    Event::Response { call, result } => {
-                        self.wakers.extend(state.calls.end(now.mono, call, result))
-                    }
-                    event => self.events.push(event),
-                }
+            while let Some(event) = state.poll_event(now, &mut self.wakers) {
+                self.events.push(event);
+            }
+            if !self.events.is_empty() || !self.wakers.is_empty() {
                 state.used_at = now.mono;
             }
-            if !state.line.is_empty() {
-                match self.link.is_usable() {
-                    true if !self.wakers.is_empty() => self.wakers.extend(state.line.tell_first()),
-                    true => {}
-                    false => state.line.disperse(&mut self.wakers),
-                }
+            if !self.link.is_usable() {
+                state.line.disperse(&mut self.wakers);
             }
         }
         let has_any = !self.events.is_empty() || !self.wakers.is_empty();
@@ -210,7 +203,7 @@ impl LinkTask {
         for Reply { method_id, answered, .. } in &self.replies {
             if let Some(meter) = method_id.and_then(|id| self.known.meter(id)) {
                 meter.end(answered.error(), took);
-                meter.sent(answered.result.as_ref().map_or(0, Bytes::len));
+                meter.sent(answered.len());
             }
         }
         let mut state = lock(&self.link.state);
@@ -232,15 +225,28 @@ impl LinkTask {
                 deadline,
                 stamp,
                 body,
+                attachments,
+                shape: _,
             } => {
                 let call = Incoming { service: &service, method: &method, fingerprint };
-                let given = Given { deadline, headers, stamp, is_one_way: false, trace: None };
-                self.dispatch(now, Some(id), (method_id, call), given, body);
+                let given = Given { deadline, headers, attachments, stamp, is_one_way: false, trace: None };
+                self.dispatch(now, Ok(id), (method_id, call), given, body);
             }
-            Event::OneWay { method_id, service, method, fingerprint, headers, deadline, stamp, body } => {
+            Event::OneWay {
+                method_id,
+                service,
+                method,
+                fingerprint,
+                headers,
+                deadline,
+                stamp,
+                body,
+                attachments,
+                held,
+            } => {
                 let call = Incoming { service: &service, method: &method, fingerprint };
-                let given = Given { deadline, headers, stamp, is_one_way: true, trace: None };
-                self.dispatch(now, None, (method_id, call), given, body);
+                let given = Given { deadline, headers, attachments, stamp, is_one_way: true, trace: None };
+                self.dispatch(now, Err(held), (method_id, call), given, body);
             }
             Event::Cancelled(id) => {
                 if let Some(Some((running_id, running))) = self.running.get(id.slot())
@@ -250,6 +256,9 @@ impl LinkTask {
                     self.running[id.slot()] = None;
                 }
             }
+            // No call of ours streams, so whoever streams into one is not waited for.
+            Event::Chunk { held, .. } => self.link.release(&self.shared, held),
+            Event::Finished(_) | Event::Sendable(_) => {}
             // Taken where the machine is locked.
             Event::Response { .. } => {}
             Event::Gossip(frame) => {
@@ -278,19 +287,27 @@ impl LinkTask {
     fn dispatch(
         &mut self,
         now: Now,
-        id: Option<InboundId>,
+        // A call, or what a one-way message holds.
+        id: Result<InboundId, Held>,
         (method_id, call): (u16, Incoming<'_>),
         given: Given,
         body: Bytes,
     ) {
         let Some(peer) = self.link.peer() else { return };
         self.shared.counters.calls_in.add(1);
+        let (id, held) = match id {
+            Ok(id) => (Some(id), Held::NOTHING),
+            Err(held) => (None, held),
+        };
         let endpoint = match self.known.find(&self.shared.registry, method_id, call) {
             Ok(endpoint) => endpoint,
-            Err(status) => return self.reply(id, None, status.into()),
+            Err(status) => {
+                self.link.release(&self.shared, held);
+                return self.reply(id, None, status.into());
+            }
         };
         let meter = endpoint.meter();
-        meter.received(body.len());
+        meter.received(body.len() + given.attachments.iter().map(Bytes::len).sum::<usize>());
         if id.is_some() {
             meter.begin()
         } else {
@@ -301,9 +318,13 @@ impl LinkTask {
         // A handler that waits is polled again as soon as it is a task, and registers that task's waker then: this
         // poll's waker is never needed, and waking the connection with it would be for nothing.
         match Pin::new(&mut answer).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(answered) => self.reply(id, Some(method_id), answered),
+            Poll::Ready(answered) => {
+                self.link.release(&self.shared, held);
+                self.reply(id, Some(method_id), answered);
+            }
             Poll::Pending => {
-                self.keep_running(Begun { answer, id, meter: endpoint.meter().clone(), at: now.mono })
+                let meter = endpoint.meter().clone();
+                self.keep_running(Begun { answer, id, meter, at: now.mono, held });
             }
         }
     }
@@ -455,13 +476,9 @@ impl LinkTask {
         let is_gossip_lost = {
             let mut state = lock(&self.link.state);
             state.machine.handle_closed(now);
-            while let Some(event) = state.machine.poll_event() {
-                match event {
-                    Event::Response { call, result } => {
-                        self.wakers.extend(state.calls.end(now.mono, call, result))
-                    }
-                    Event::Closed(reason) => self.ended = Some(reason),
-                    _ => {}
+            while let Some(event) = state.poll_event(now, &mut self.wakers) {
+                if let Event::Closed(reason) = event {
+                    self.ended = Some(reason);
                 }
             }
             state.line.disperse(&mut self.wakers);
