@@ -31,10 +31,6 @@ impl<S> Client<S> {
         Self { target: Target::new(shared, peer), service: PhantomData }
     }
 
-    pub(crate) fn target(&self) -> &Target {
-        &self.target
-    }
-
     /// The member that is called.
     pub fn peer(&self) -> NodeId {
         self.target.peer

@@ -37,12 +37,14 @@
 //!
 //! What it is not: it has no server of its own and no coordinator; it gives no consensus and stores nothing.
 
+mod balanced;
 mod builder;
 mod calling;
 mod client;
 mod clock;
 mod context;
 mod extension;
+mod fan_out;
 mod handling;
 mod interceptor;
 mod latency;
@@ -64,6 +66,7 @@ mod trace;
 mod view;
 mod watch;
 
+pub use bytes::Bytes;
 pub use chinwag_core as core;
 pub use chinwag_core::clock::{Stamp, Timestamp};
 pub use chinwag_core::id::{Epoch, Incarnation, NodeId};
@@ -75,11 +78,13 @@ pub use chinwag_core::select::{
     Consistency, LocalFirst, NodeSelector, Picks, PowerOfTwo, Rendezvous, SelectError, Spread, Topology,
 };
 
+pub use balanced::Balanced;
 pub use builder::{Builder, OnRuntime, StartError};
 pub use client::{Client, Reply, Request};
 pub use clock::Clock;
 pub use context::{Caller, Context};
 pub use extension::ClusterExtension;
+pub use fan_out::{Calls, FanOut, FanOutError};
 pub use interceptor::{CallInfo, Interceptor};
 pub use latency::Latency;
 pub use message::{Body, Message, Method, Payload, Raw, Received};

@@ -3,6 +3,7 @@
 //! Callers lock the machine, put a request in, ring the task's bell and leave a waker in a table: no channel, no timer and
 //! no task per call (`reference/rpc.md` §4.1). The task owns the stream and does all reading and writing.
 
+mod callees;
 mod handlers;
 mod task;
 mod waiting;

@@ -10,18 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
 use chinwag_core::membership::StreamPeer;
-use chinwag_core::rpc::{CloseReason, Event, Flush, Held, InboundId, PeerHello};
+use chinwag_core::rpc::{CloseReason, Event, Flush, PeerHello};
 use chinwag_core::time::{Instant, Now};
 
-use super::handlers::{Begun, HandlerTask, Running};
+use super::callees::Callees;
 use super::{Link, State};
-use crate::context::{Caller, Given};
-use crate::handling;
-use crate::limits::{ONE_WAYS_MAX, TURNS_MAX};
+use crate::limits::TURNS_MAX;
 use crate::links::Verdict;
-use crate::registry::{Answered, Incoming, Known};
 use crate::runtime::{Alarm, BoxFuture, Stream};
 use crate::shared::{Alive, Shared};
 use crate::sync::lock;
@@ -48,26 +44,13 @@ pub(crate) struct LinkTask {
     alarm: Alarm,
     events: Vec<Event>,
     wakers: Vec<Waker>,
-    replies: Vec<Reply>,
-    /// Methods of this node that the peer has named.
-    known: Known,
-    /// Handlers that wait, by the slot of their call.
-    running: Vec<Option<(InboundId, Arc<Running>)>>,
-    /// Handlers of one-way messages that wait. They outlive the connection, but not the node.
-    one_ways: Vec<Arc<Running>>,
+    /// The handlers of the peer's calls.
+    callees: Callees,
     /// Where the other end is.
     remote: Option<std::net::SocketAddr>,
     ended: Option<CloseReason>,
     has_finished: bool,
     _alive: Alive,
-}
-
-/// The answer of a handler that did not wait.
-struct Reply {
-    id: InboundId,
-    /// The method, if there was one to call.
-    method_id: Option<u16>,
-    answered: Answered,
 }
 
 enum Io {
@@ -100,6 +83,7 @@ impl LinkTask {
         let task = Self {
             io,
             remote,
+            callees: Callees::new(shared.clone(), link.clone()),
             link,
             shared: shared.clone(),
             out: Vec::new(),
@@ -108,10 +92,6 @@ impl LinkTask {
             alarm: Alarm::new(&*shared.runtime),
             events: Vec::new(),
             wakers: Vec::new(),
-            replies: Vec::new(),
-            known: Known::default(),
-            running: Vec::new(),
-            one_ways: Vec::new(),
             ended: None,
             has_finished: false,
             _alive: Alive::new(shared),
@@ -185,77 +165,21 @@ impl LinkTask {
         }
         let has_any = !self.events.is_empty() || !self.wakers.is_empty();
         self.wakers.drain(..).for_each(Waker::wake);
-        self.known.refresh(&self.shared.registry);
+        self.callees.begin_batch();
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
             self.handle_event(now, event);
         }
         self.events = events;
-        if !self.replies.is_empty() {
-            self.send_replies(now);
-        }
+        self.callees.end_batch(now);
         has_any
-    }
-
-    /// The answers of a batch ride on one write, and are timed by one look at the clock.
-    fn send_replies(&mut self, now: Now) {
-        let took = self.shared.runtime.now().mono.since(now.mono);
-        for Reply { method_id, answered, .. } in &self.replies {
-            if let Some(meter) = method_id.and_then(|id| self.known.meter(id)) {
-                meter.end(answered.error(), took);
-                meter.sent(answered.len());
-            }
-        }
-        let mut state = lock(&self.link.state);
-        for Reply { id, answered, .. } in self.replies.drain(..) {
-            state.respond(now, id, answered);
-        }
     }
 
     fn handle_event(&mut self, now: Now, event: Event) {
         match event {
             Event::Connected(hello) => self.connected(now, hello),
-            Event::Request {
-                id,
-                method_id,
-                service,
-                method,
-                fingerprint,
-                headers,
-                deadline,
-                stamp,
-                body,
-                attachments,
-                shape: _,
-            } => {
-                let call = Incoming { service: &service, method: &method, fingerprint };
-                let given = Given { deadline, headers, attachments, stamp, is_one_way: false, trace: None };
-                self.dispatch(now, Ok(id), (method_id, call), given, body);
-            }
-            Event::OneWay {
-                method_id,
-                service,
-                method,
-                fingerprint,
-                headers,
-                deadline,
-                stamp,
-                body,
-                attachments,
-                held,
-            } => {
-                let call = Incoming { service: &service, method: &method, fingerprint };
-                let given = Given { deadline, headers, attachments, stamp, is_one_way: true, trace: None };
-                self.dispatch(now, Err(held), (method_id, call), given, body);
-            }
-            Event::Cancelled(id) => {
-                if let Some(Some((running_id, running))) = self.running.get(id.slot())
-                    && *running_id == id
-                {
-                    running.cancel();
-                    self.running[id.slot()] = None;
-                }
-            }
+            event @ (Event::Request { .. } | Event::OneWay { .. }) => self.callees.handle(now, event),
+            Event::Cancelled(id) => self.callees.cancel(id),
             // No call of ours streams, so whoever streams into one is not waited for.
             Event::Chunk { held, .. } => self.link.release(&self.shared, held),
             Event::Finished(_) | Event::Sendable(_) => {}
@@ -281,86 +205,6 @@ impl LinkTask {
         if self.shared.links.connected(&self.shared, &self.link, now) == Verdict::Close {
             self.lose(now);
         }
-    }
-
-    /// Polls the handler once, here: most are done then, and their answers ride on the next write.
-    fn dispatch(
-        &mut self,
-        now: Now,
-        // A call, or what a one-way message holds.
-        id: Result<InboundId, Held>,
-        (method_id, call): (u16, Incoming<'_>),
-        given: Given,
-        body: Bytes,
-    ) {
-        let Some(peer) = self.link.peer() else { return };
-        self.shared.counters.calls_in.add(1);
-        let (id, held) = match id {
-            Ok(id) => (Some(id), Held::NOTHING),
-            Err(held) => (None, held),
-        };
-        let endpoint = match self.known.find(&self.shared.registry, method_id, call) {
-            Ok(endpoint) => endpoint,
-            Err(status) => {
-                self.link.release(&self.shared, held);
-                return self.reply(id, None, status.into());
-            }
-        };
-        let meter = endpoint.meter();
-        meter.received(body.len() + given.attachments.iter().map(Bytes::len).sum::<usize>());
-        if id.is_some() {
-            meter.begin()
-        } else {
-            meter.one_way()
-        }
-        let caller = Caller { id: peer.id, epoch: peer.epoch, addr: peer.addr };
-        let mut answer = handling::begin(&self.shared, endpoint.clone(), caller, given, body);
-        // A handler that waits is polled again as soon as it is a task, and registers that task's waker then: this
-        // poll's waker is never needed, and waking the connection with it would be for nothing.
-        match Pin::new(&mut answer).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(answered) => {
-                self.link.release(&self.shared, held);
-                self.reply(id, Some(method_id), answered);
-            }
-            Poll::Pending => {
-                let meter = endpoint.meter().clone();
-                self.keep_running(Begun { answer, id, meter, at: now.mono, held });
-            }
-        }
-    }
-
-    fn reply(&mut self, id: Option<InboundId>, method_id: Option<u16>, answered: Answered) {
-        match (id, &answered.result) {
-            (Some(id), _) => self.replies.push(Reply { id, method_id, answered }),
-            (None, Ok(_)) => {}
-            (None, Err(status)) => {
-                if let Some(meter) = method_id.and_then(|id| self.known.meter(id)) {
-                    meter.failed(status.code);
-                }
-                tracing::debug!(link = self.link.key, %status, "a one-way message failed");
-            }
-        }
-    }
-
-    fn keep_running(&mut self, begun: Begun) {
-        let Some(id) = begun.id else {
-            // The only holder of a handler that has ended is this list.
-            self.one_ways.retain(|running| Arc::strong_count(running) > 1);
-            if self.one_ways.len() < ONE_WAYS_MAX {
-                self.one_ways.push(HandlerTask::spawn(&self.shared, &self.link, begun));
-            } else {
-                tracing::debug!(
-                    link = self.link.key,
-                    "a one-way message was dropped: too many are being handled"
-                );
-            }
-            return;
-        };
-        let running = HandlerTask::spawn(&self.shared, &self.link, begun);
-        if self.running.len() <= id.slot() {
-            self.running.resize_with(id.slot() + 1, || None);
-        }
-        self.running[id.slot()] = Some((id, running));
     }
 
     fn write(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
@@ -486,8 +330,7 @@ impl LinkTask {
         };
         self.shared.links.remove(&self.shared, &self.link, now);
         self.wakers.drain(..).for_each(Waker::wake);
-        self.running.drain(..).flatten().for_each(|(_, running)| running.cancel());
-        self.shared.links.adopt(std::mem::take(&mut self.one_ways));
+        self.callees.finish();
         if is_gossip_lost && let Some(to) = self.link.destination() {
             self.shared.post_failure(to);
         }
