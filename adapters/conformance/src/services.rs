@@ -162,14 +162,14 @@ mod old {
     use super::*;
 
     #[derive(rkyv::Archive, rkyv::Serialize)]
-    pub struct Add;
+    pub(super) struct Add;
 
     impl Message for Add {
         type Reply = u64;
         const NAME: &'static str = "add";
     }
 
-    pub struct Counter;
+    pub(super) struct Counter;
 
     impl Service for Counter {
         const NAME: &'static str = "counter";
@@ -191,8 +191,8 @@ mod new {
     use chinwag::Client;
 
     #[derive(rkyv::Archive, rkyv::Serialize)]
-    pub struct Add {
-        pub by: u64,
+    pub(super) struct Add {
+        pub(super) by: u64,
     }
 
     impl Message for Add {
@@ -200,7 +200,7 @@ mod new {
         const NAME: &'static str = "add/2";
     }
 
-    pub struct Counter;
+    pub(super) struct Counter;
 
     impl Service for Counter {
         const NAME: &'static str = "counter";
@@ -222,7 +222,7 @@ mod new {
     }
 
     /// As a new program calls, which may meet an old one.
-    pub async fn add(counter: &Client<Counter>, by: u64) -> Result<u64, Status> {
+    pub(super) async fn add(counter: &Client<Counter>, by: u64) -> Result<u64, Status> {
         match counter.call(&Add { by }).await {
             Err(status) if status.code == Code::UnknownMethod && by == 1 => {
                 counter.call(&old::Add).await.map(|sum| sum.to_native())
