@@ -146,6 +146,9 @@ impl<S: Service> FanOut<S> {
     }
 }
 
+/// A call of a fan-out that has ended: of whom, and how.
+pub type Answer<M> = (NodeId, Result<Received<<M as Method>::Reply>, Status>);
+
 type Open = (NodeId, BoxFuture<Result<Arrived, Status>>);
 
 /// Calls of one message to several members. Dropping it cancels those that are open.
@@ -172,14 +175,11 @@ impl<M: Method> Calls<M> {
     }
 
     /// The next call that ends, and how; `None` when all have. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Option<(NodeId, Result<Received<M::Reply>, Status>)> {
+    pub async fn next(&mut self) -> Option<Answer<M>> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    fn poll_next(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<(NodeId, Result<Received<M::Reply>, Status>)>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer<M>>> {
         if self.open.is_empty() {
             return Poll::Ready(None);
         }

@@ -116,14 +116,16 @@ fn bucket(took: Duration) -> usize {
         Some(log2) if log2 >= SHORTEST_LOG2 => log2 - SHORTEST_LOG2,
         _ => return 0,
     };
-    let step = (nanos >> (octave + SHORTEST_LOG2 - STEPS_LOG2)) as usize % STEPS;
-    (1 + octave as usize * STEPS + step).min(BUCKETS - 1)
+    let step = nanos >> (octave + SHORTEST_LOG2 - STEPS_LOG2) & (STEPS as u64 - 1);
+    let bucket = 1 + u64::from(octave) * STEPS as u64 + step;
+    usize::try_from(bucket).unwrap_or(usize::MAX).min(BUCKETS - 1)
 }
 
 /// The first duration that is past the bucket.
 fn end_of(bucket: usize) -> Duration {
     let (octave, step) = (bucket / STEPS, bucket % STEPS);
-    Duration::from_nanos(((STEPS + step) as u64) << (octave as u32 + SHORTEST_LOG2 - STEPS_LOG2))
+    let first = 1_u64 << (SHORTEST_LOG2 - STEPS_LOG2);
+    Duration::from_nanos(((STEPS + step) as u64 * first) << octave)
 }
 
 #[cfg(test)]

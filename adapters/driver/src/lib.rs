@@ -84,7 +84,7 @@ pub use client::{Client, Reply, Request};
 pub use clock::Clock;
 pub use context::{Caller, Context};
 pub use extension::ClusterExtension;
-pub use fan_out::{Calls, FanOut, FanOutError};
+pub use fan_out::{Answer, Calls, FanOut, FanOutError};
 pub use interceptor::{CallInfo, Interceptor};
 pub use latency::Latency;
 pub use message::{Body, Message, Method, Payload, Raw, Received};

@@ -201,8 +201,10 @@ impl Registry {
 #[derive(Default)]
 pub(crate) struct Known {
     version: u64,
-    methods: Vec<Option<(Weak<dyn Endpoint>, Arc<Meter>)>>,
+    methods: Vec<Option<Met>>,
 }
+
+type Met = (Weak<dyn Endpoint>, Arc<Meter>);
 
 impl Known {
     /// Forgets what may have changed. To be called before each batch of calls, and not within one: what is known stays known

@@ -149,9 +149,9 @@ impl Callees {
         let meter = endpoint.meter();
         meter.received(body.len() + given.attachments.iter().map(Bytes::len).sum::<usize>());
         if id.is_some() {
-            meter.begin()
+            meter.begin();
         } else {
-            meter.one_way()
+            meter.one_way();
         }
         let caller = Caller { id: peer.id, epoch: peer.epoch, addr: peer.addr };
         let mut answer = handling::begin(&self.shared, endpoint.clone(), caller, given, body);
