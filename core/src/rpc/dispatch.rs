@@ -346,6 +346,7 @@ impl Connection {
         let Extension { stamp, headers, .. } = extension;
         self.events.push_back(Event::Request {
             id,
+            method_id: header.method,
             service,
             method,
             fingerprint,
@@ -373,6 +374,7 @@ impl Connection {
             {
                 let Extension { stamp, headers, .. } = extension;
                 self.events.push_back(Event::OneWay {
+                    method_id: header.method,
                     service,
                     method,
                     fingerprint,
