@@ -30,6 +30,7 @@ mod ending;
 mod event;
 mod flows;
 mod frame;
+mod greeting;
 mod headers;
 mod hello;
 mod inbound;

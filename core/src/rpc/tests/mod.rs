@@ -7,6 +7,7 @@ mod hello;
 mod hostile;
 mod limits;
 mod schedule;
+mod streams;
 
 use alloc::format;
 use alloc::string::String;
