@@ -34,12 +34,14 @@ impl Port {
 /// Ports by the slots of their calls. Unary calls have none.
 #[derive(Default)]
 pub(super) struct Ports {
-    ours: Vec<Option<(StreamRef, Arc<Port>)>>,
-    theirs: Vec<Option<(StreamRef, Arc<Port>)>>,
+    ours: Slots,
+    theirs: Slots,
 }
 
+type Slots = Vec<Option<(StreamRef, Arc<Port>)>>;
+
 impl Ports {
-    fn place(&mut self, of: StreamRef) -> (&mut Vec<Option<(StreamRef, Arc<Port>)>>, usize) {
+    fn place(&mut self, of: StreamRef) -> (&mut Slots, usize) {
         match of {
             StreamRef::Call(call) => (&mut self.ours, call.slot()),
             StreamRef::Inbound(id) => (&mut self.theirs, id.slot()),
