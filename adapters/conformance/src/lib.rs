@@ -35,6 +35,7 @@
 
 pub mod calls;
 pub mod clients;
+mod flows;
 pub mod life;
 pub mod membership;
 pub mod names;
