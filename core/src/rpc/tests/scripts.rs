@@ -243,11 +243,11 @@ fn carry(model: &mut Model, from: &mut End, to: &mut End, pipe: &mut Vec<u8>, is
 }
 
 fn config(rng: &mut Rng) -> Config {
-    let window = 16 * 1024 << rng.below(3);
+    let window = (16 * 1024) << rng.below(3);
     Config {
         in_flight_max: 1 + rng.below(20),
         transmit_len_max: 4_096 << rng.below(7),
-        fragment_len: 16 * 1024 << rng.below(3),
+        fragment_len: (16 * 1024) << rng.below(3),
         interleaved_max: u8::try_from(1 + rng.below(4)).expect("small"),
         stream_window: window,
         stream_window_max: window * 2,
@@ -255,7 +255,7 @@ fn config(rng: &mut Rng) -> Config {
         data_window_max: window * 8,
         request_window: window,
         response_window: window,
-        outbound_len_max: 64 * 1024 << rng.below(5),
+        outbound_len_max: (64 * 1024) << rng.below(5),
         ..Config::default()
     }
 }
