@@ -28,8 +28,8 @@ pub struct Search {
     pub events: u64,
     /// One hash over the hashes of all runs, whatever the order they ended in.
     pub hash: u64,
-    /// How often each family of faults began.
-    pub begun: BTreeMap<&'static str, u64>,
+    /// How often each family of faults struck.
+    pub struck: BTreeMap<&'static str, u64>,
     /// How often users were told of each kind of event.
     pub told: BTreeMap<&'static str, u64>,
     /// The longest and the mean calm, in nanoseconds, until a run's views were the truth.
@@ -81,8 +81,8 @@ impl Search {
         self.seeds += 1;
         self.events += outcome.tally.events;
         self.hash = self.hash.wrapping_add(mix(mix(seed) ^ digest(outcome.hash.to_string().as_bytes())));
-        for &family in &outcome.begun {
-            *self.begun.entry(family).or_default() += 1;
+        for (&family, count) in &outcome.struck {
+            *self.struck.entry(family).or_default() += count;
         }
         for (name, count) in TOLD.iter().zip(outcome.tally.told) {
             *self.told.entry(name).or_default() += count;
@@ -101,7 +101,7 @@ impl Search {
         if self.seeds < REACHES_ALL_FROM {
             return Vec::new();
         }
-        let families = FAMILIES.iter().filter(|family| !self.begun.contains_key(*family));
+        let families = FAMILIES.iter().filter(|family| !self.struck.contains_key(*family));
         let told = TOLD.iter().filter(|name| self.told.get(*name).is_none_or(|&count| count == 0));
         families.chain(told.filter(|name| !RARE.contains(name))).copied().collect()
     }

@@ -153,7 +153,7 @@ fn run_command(args: &RunArgs) -> Result<bool, String> {
         faults: Faults::These(plan_of(args, nodes)?),
         calms: false,
         checks: !args.unchecked,
-        story_lines: 0,
+        ..Scenario::default()
     };
     let (outcome, wall_s) = timed(|| run(&scenario));
     show(&scenario, &outcome, wall_s, args.json);
@@ -195,9 +195,7 @@ fn explore_command(args: &ExploreArgs) -> Result<bool, String> {
         span: chinwag_sim::clock::nanos(args.span),
         config: args::preset(&args.preset).ok_or("no such preset")?,
         faults: if args.faults == "swarm" { Faults::Swarm(None) } else { Faults::Swarm(Some(Vec::new())) },
-        calms: true,
-        checks: true,
-        story_lines: 0,
+        ..Scenario::default()
     };
     let progress = |done: u64| {
         if done.is_multiple_of(500) {
@@ -238,7 +236,7 @@ fn show_search(found: &Search, wall_s: f64, unreached: &[&str], as_json: bool) {
         let report = json!({
             "seeds": seeds, "events": events, "wall_s": wall_s, "trace_hash": format!("{hash:016x}"),
             "healed_max_s": nanos(*healed_max), "healed_mean_s": healed_mean, "false_deaths": false_deaths,
-            "faults": found.begun, "events_told": found.told, "unreached": unreached, "failures": failures,
+            "faults": found.struck, "events_told": found.told, "unreached": unreached, "failures": failures,
         });
         println!("{report}");
         return;
@@ -248,7 +246,7 @@ fn show_search(found: &Search, wall_s: f64, unreached: &[&str], as_json: bool) {
         "healed in {healed_mean:.1} s, at most {:.1} s; {false_deaths} deaths of the living, excused",
         nanos(*healed_max)
     );
-    println!("faults: {:?}", found.begun);
+    println!("faults: {:?}", found.struck);
     println!("told: {:?}", found.told);
     if !unreached.is_empty() {
         println!("VACUOUS: never reached {unreached:?}");

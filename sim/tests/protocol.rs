@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chinwag_core::membership::Config;
 use chinwag_sim::args::parse_token;
 use chinwag_sim::choices::{Bytes, Recorder, Seeded};
 use chinwag_sim::explore::{minimise_while, search};
@@ -14,13 +13,8 @@ const SECOND: u64 = 1_000_000_000;
 fn swarm(nodes: usize, seconds: u64) -> Scenario {
     Scenario {
         nodes,
-        seed: 0,
         span: seconds * SECOND,
-        config: Config::lan(),
-        faults: Faults::Swarm(None),
-        calms: true,
-        checks: true,
-        story_lines: 0,
+        ..Scenario::default()
     }
 }
 
