@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::nanos;
 
-mod text;
+pub(crate) mod text;
 
 /// What a link does to what crosses it. Chances are in millionths a payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -243,7 +243,8 @@ impl Fault {
     pub fn excuses_deaths(&self) -> bool {
         match self {
             Self::Link { quality, .. } => {
-                let Quality { loss, burst, delay, jitter, corrupt, mtu, no_datagrams, bandwidth, .. } = *quality;
+                let Quality { loss, burst, delay, jitter, corrupt, mtu, no_datagrams, bandwidth, .. } =
+                    *quality;
                 let is_slow = delay + jitter > Duration::from_millis(50) || bandwidth.is_some();
                 loss > 50_000 || burst.is_some() || is_slow || corrupt > 0 || mtu.is_some() || no_datagrams
             }
@@ -327,7 +328,8 @@ impl fmt::Display for Fault {
         };
         match self {
             Self::Link { from, to, quality } => {
-                let ills = serde_json::to_string(quality).map_err(|_| fmt::Error)?.replace(['{', '}', '"'], "");
+                let ills =
+                    serde_json::to_string(quality).map_err(|_| fmt::Error)?.replace(['{', '}', '"'], "");
                 write!(f, "{} → {}: {}", side(from), side(to), ills.replace(',', ", ").replace(':', " "))
             }
             Self::Cut { from, to, one_way } => write!(f, "{} {} {}", side(from), arrow(one_way), side(to)),

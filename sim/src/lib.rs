@@ -17,6 +17,7 @@
 
 pub mod args;
 
+pub mod case;
 pub mod checker;
 pub mod choices;
 pub mod clock;
@@ -24,6 +25,7 @@ pub mod explore;
 pub mod fault;
 mod host;
 
+pub mod minimise;
 pub mod mutant;
 pub mod network;
 pub mod queue;

@@ -223,7 +223,8 @@ impl Network {
         let quality = self.quality(from, to);
         let mut ask = |site, odds| choices.choose(Key { site, who: from, whom: to, nth }, odds);
         if quality.no_datagrams || quality.mtu.is_some_and(|mtu| len > mtu) {
-            let count = if quality.no_datagrams { &mut self.struck.silenced } else { &mut self.struck.too_long };
+            let count =
+                if quality.no_datagrams { &mut self.struck.silenced } else { &mut self.struck.too_long };
             *count += 1;
             return [None; 2];
         }
@@ -292,9 +293,10 @@ impl Network {
     pub fn was_reset(&self, from: u32, to: u32, sent_at: u64) -> bool {
         // The table is empty unless streams are reset on purpose.
         !self.troubles.is_empty()
-            && self.troubles.get(&(from, to)).is_some_and(|trouble| {
-                trouble.reset_at != 0 && sent_at <= trouble.reset_at
-            })
+            && self
+                .troubles
+                .get(&(from, to))
+                .is_some_and(|trouble| trouble.reset_at != 0 && sent_at <= trouble.reset_at)
     }
 
     /// The connection between two nodes is broken; the next is a new one.

@@ -214,7 +214,10 @@ fn drive(scenario: &Scenario, world: &mut World, times: &mut Times) -> Result<()
     let within = nanos(converges_within(&scenario.config, scenario.nodes));
     if scenario.checks && world.is_faultless() && scenario.span >= within && times.converged.is_none() {
         let reason = world.unconverged().unwrap_or_default();
-        return Err(Violation { oracle: "convergence", detail: format!("{reason}, and nothing ever went wrong") });
+        return Err(Violation {
+            oracle: "convergence",
+            detail: format!("{reason}, and nothing ever went wrong"),
+        });
     }
     if scenario.calms && scenario.checks && !world.forges() && world.can_meet() {
         times.healed = Some(calm(scenario, world)?);

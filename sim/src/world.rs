@@ -165,7 +165,7 @@ impl World {
         for (number, timed) in world.plan.faults.iter().enumerate() {
             if let Fault::Offset { node, ms } = timed.fault {
                 world.hosts[node as usize].clock.step(ms);
-                world.strike("offset");
+                *world.strikes.entry("offset").or_default() += 1;
             }
             world.queue.push(timed.at, What::Begin(number));
             if timed.until != u64::MAX {

@@ -118,7 +118,9 @@ impl Machines {
     /// # Errors
     /// `awareness` if the score is out of its range.
     pub fn is_aware(&self, node: u32, score: u8, most: u8) -> Check {
-        ensure(score <= most, "awareness", || format!("node {node} has a score of {score}, of at most {most}"))
+        ensure(score <= most, "awareness", || {
+            format!("node {node} has a score of {score}, of at most {most}")
+        })
     }
 
     fn gauge(&mut self, node: u32, now: Instant) -> &mut Gauge {

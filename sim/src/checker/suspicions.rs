@@ -38,11 +38,19 @@ impl Suspicions {
             }
             Event::Died(member) => {
                 let since = self.since.remove(&of(member));
-                let lasted = since.filter(|since| since.0 == member.epoch.get()).map(|(_, since)| now.since(since));
+                let lasted =
+                    since.filter(|since| since.0 == member.epoch.get()).map(|(_, since)| now.since(since));
                 let least = self.least;
-                return ensure(self.forges || lasted.is_some_and(|lasted| lasted >= least), "suspicion_time", || {
-                    format!("node {observer} buries {} after a suspicion of {lasted:?}; the least is {least:?}", member.id)
-                });
+                return ensure(
+                    self.forges || lasted.is_some_and(|lasted| lasted >= least),
+                    "suspicion_time",
+                    || {
+                        format!(
+                            "node {observer} buries {} after a suspicion of {lasted:?}; the least is {least:?}",
+                            member.id
+                        )
+                    },
+                );
             }
             _ => {}
         }

@@ -113,9 +113,9 @@ impl Views {
     pub fn life(&mut self, node: u32, local: &Member, word: Word) -> Check {
         let at = node as usize;
         let epoch = local.epoch.get();
-        let is_known = self.details[at].iter().any(|(of, addr, metadata)| {
-            *of == epoch && *addr == local.addr && *metadata == local.metadata
-        });
+        let is_known = self.details[at]
+            .iter()
+            .any(|(of, addr, metadata)| *of == epoch && *addr == local.addr && *metadata == local.metadata);
         if !is_known {
             self.details[at].push((epoch, local.addr, local.metadata.clone()));
         }

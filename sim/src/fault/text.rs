@@ -8,14 +8,14 @@ use super::{Fault, Timed};
 use crate::clock::nanos;
 
 /// Whether a field need not be written.
-pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
 /// A fault and its span, as written; without `for` it never ends.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct TimedText {
+pub(crate) struct TimedText {
     #[serde(with = "span")]
     at: Duration,
     #[serde(rename = "for", with = "span_or_ever", default, skip_serializing_if = "is_default")]
@@ -48,16 +48,16 @@ pub(crate) fn span_text(span: Duration) -> String {
     format!("{}{unit}", count / of)
 }
 
-pub(super) mod span {
+pub(crate) mod span {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    pub(in super::super) fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&super::span_text(*span))
     }
 
-    pub(in super::super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Duration, D::Error> {
+    pub(crate) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Duration, D::Error> {
         crate::args::span(&String::deserialize(from)?).map_err(D::Error::custom)
     }
 }
@@ -67,14 +67,14 @@ mod span_or_ever {
 
     use serde::{Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(span: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(span: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
         match span {
             Some(span) => super::span::serialize(span, to),
             None => to.serialize_none(),
         }
     }
 
-    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Option<Duration>, D::Error> {
+    pub(crate) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Option<Duration>, D::Error> {
         super::span::deserialize(from).map(Some)
     }
 }
@@ -90,31 +90,26 @@ fn millionths(share: f64) -> Result<u32, String> {
     }
 }
 
-pub(super) mod share {
+pub(crate) mod share {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    pub(in super::super) fn serialize<S: Serializer>(millionths: &u32, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(millionths: &u32, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_f64(f64::from(*millionths) / super::MILLION)
     }
 
-    pub(in super::super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<u32, D::Error> {
+    pub(crate) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<u32, D::Error> {
         super::millionths(f64::deserialize(from)?).map_err(D::Error::custom)
     }
 }
 
-pub(super) mod shares {
+pub(crate) mod shares {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-    pub(in super::super) fn serialize<S: Serializer>(
-        burst: &Option<[u32; 3]>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(burst: &Option<[u32; 3]>, to: S) -> Result<S::Ok, S::Error> {
         burst.map(|three| three.map(|one| f64::from(one) / super::MILLION)).serialize(to)
     }
 
-    pub(in super::super) fn deserialize<'a, D: Deserializer<'a>>(
-        from: D,
-    ) -> Result<Option<[u32; 3]>, D::Error> {
+    pub(crate) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Option<[u32; 3]>, D::Error> {
         let Some([enter, leave, loss]) = Option::<[f64; 3]>::deserialize(from)? else { return Ok(None) };
         let of = |share| super::millionths(share).map_err(D::Error::custom);
         Ok(Some([of(enter)?, of(leave)?, of(loss)?]))

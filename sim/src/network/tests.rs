@@ -98,7 +98,8 @@ fn long_datagrams_vanish_where_the_link_is_narrow() {
 fn streams_keep_their_order_and_repeat_what_is_lost() {
     let mut network = with(Quality { loss: 300_000, jitter: Duration::from_millis(5), ..Quality::default() });
     let mut seeded = Seeded::new(3);
-    let arrivals: Vec<u64> = (0..1_000).map(|now| arrives(network.stream(&mut seeded, now, (0, 1), 100))).collect();
+    let arrivals: Vec<u64> =
+        (0..1_000).map(|now| arrives(network.stream(&mut seeded, now, (0, 1), 100))).collect();
     assert!(arrivals.windows(2).all(|pair| pair[0] < pair[1]));
     assert!((200..400).contains(&network.struck.retransmitted));
 }
@@ -106,13 +107,17 @@ fn streams_keep_their_order_and_repeat_what_is_lost() {
 #[test]
 fn a_narrow_link_queues_and_then_drops() {
     let mut network = with(Quality { bandwidth: Some(10_000), ..Quality::default() });
-    let mut takes = |now| network.datagram(&mut Tape::default(), now, (0, 1), 1_000)[0].map(|fate| fate.takes);
+    let mut takes =
+        |now| network.datagram(&mut Tape::default(), now, (0, 1), 1_000)[0].map(|fate| fate.takes);
     let tenth = 100_000_000;
     assert_eq!(takes(0), Some(tenth + CALM), "1,000 bytes at 10,000 a second");
     assert_eq!(takes(0), Some(2 * tenth + CALM), "behind the first");
     assert_eq!(takes(10 * tenth), Some(tenth + CALM), "the queue has drained");
     assert_eq!((0..20).filter_map(|_| takes(20 * tenth)).count(), 6, "half a second is kept");
-    assert_eq!(network.datagram(&mut Tape::default(), 0, (1, 0), 1_000)[0].map(|fate| fate.takes), Some(CALM));
+    assert_eq!(
+        network.datagram(&mut Tape::default(), 0, (1, 0), 1_000)[0].map(|fate| fate.takes),
+        Some(CALM)
+    );
 }
 
 #[test]

@@ -102,7 +102,8 @@ impl World {
 
     fn crash(&mut self, node: u32) {
         let host = &mut self.hosts[node as usize];
-        self.tally.refutations += host.machine.as_ref().map(Membership::stats).unwrap_or_default().refutations;
+        self.tally.refutations +=
+            host.machine.as_ref().map(Membership::stats).unwrap_or_default().refutations;
         host.stop();
         self.deaths.is(node, Truth::Down(self.now));
         self.trace.tell(self.now, node, || Told::Stop { why: "crash".into() });
@@ -246,7 +247,11 @@ impl World {
         let is_slow = !host.slow.is_empty();
         let (from, to, number) = (payload.from, node, payload.number);
         if !host.hold(payload) {
-            self.trace.tell(self.now, from, || Told::Drop { peer: to, id: number, why: "buffer full".into() });
+            self.trace.tell(self.now, from, || Told::Drop {
+                peer: to,
+                id: number,
+                why: "buffer full".into(),
+            });
         }
         if is_slow {
             self.strike("slow_reader");
@@ -257,7 +262,9 @@ impl World {
     /// A slow reader comes to its next payload in a while.
     fn read_later(&mut self, node: u32) {
         let host = &mut self.hosts[node as usize];
-        let Some(every) = host.reads_every().filter(|_| host.has_waiting() && !host.is_reading) else { return };
+        let Some(every) = host.reads_every().filter(|_| host.has_waiting() && !host.is_reading) else {
+            return;
+        };
         host.is_reading = true;
         self.queue.push(self.now + every, What::Read(node));
     }

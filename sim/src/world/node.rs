@@ -6,17 +6,17 @@ use chinwag_core::rng::mix;
 use chinwag_core::time::Now;
 
 use super::{SNAPSHOT_EVERY_UP_TO, What, World};
-use crate::checker::{Check, Violation};
 use crate::checker::clocks::Receipt;
 use crate::checker::deaths::Truth;
 use crate::checker::machine::POLLS_MAX;
 use crate::checker::views::{Word, id, rank};
+use crate::checker::{Check, Violation};
 use crate::choices::{Odds, Site};
 use crate::host::{Payload, node_at};
 use crate::mutant::Defect;
 use crate::network::StreamFate;
-use crate::trace::record::What as Told;
 use crate::trace::digest;
+use crate::trace::record::What as Told;
 
 /// Where a payload's stamp stands (`docs/protocol.md` §2.3).
 const STAMP_AT: usize = 28;
@@ -226,14 +226,20 @@ impl World {
                 StreamFate::Arrives(at) => self.queue.push(at, What::Arrive(Box::new(new(bytes.to_vec())))),
                 StreamFate::Vanishes(until) => {
                     self.queue.push(until, What::StreamFailed { node, generation, to: transmit.to });
-                    self.trace.tell(self.now, node, || Told::Drop { peer: to, id: number, why: "half open".into() });
+                    self.trace.tell(self.now, node, || Told::Drop {
+                        peer: to,
+                        id: number,
+                        why: "half open".into(),
+                    });
                 }
             }
             return;
         }
         let before = self.trace.is_on().then_some(self.network.struck);
         let fates = self.network.datagram(&mut *self.choices, self.now, (node, to), bytes.len());
-        if fates[0].is_none() && let Some(before) = before {
+        if fates[0].is_none()
+            && let Some(before) = before
+        {
             let why = self.network.struck.since(&before).into();
             self.trace.tell(self.now, node, || Told::Drop { peer: to, id: number, why });
         }
@@ -279,7 +285,11 @@ impl World {
         };
         self.told.push(subject);
         let is_change = !matches!(event, Event::Updated(_));
-        if self.rests && is_change && self.hosts[node as usize].is_well() && self.hosts[subject as usize].is_well() {
+        if self.rests
+            && is_change
+            && self.hosts[node as usize].is_well()
+            && self.hosts[subject as usize].is_well()
+        {
             let detail = format!("all had agreed, no fault is left, and node {node} is told {event:?}");
             return Err(Violation { oracle: "rests", detail });
         }

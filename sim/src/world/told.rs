@@ -15,7 +15,13 @@ impl World {
     pub(super) fn tell_send(&mut self, node: u32, peer: u32, id: u64, transmit: Transmit, bytes: &[u8]) {
         self.trace.tell(self.now, node, || {
             let way = if transmit.plane == Plane::Stream { Way::Stream } else { Way::Datagram };
-            Told::Send { peer, id, way, len: u32::try_from(bytes.len()).unwrap_or(u32::MAX), says: says(bytes) }
+            Told::Send {
+                peer,
+                id,
+                way,
+                len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+                says: says(bytes),
+            }
         });
     }
 
@@ -44,7 +50,13 @@ impl World {
         self.trace.tell(self.now, fault.node(), || {
             let (from, to) = fault.sides();
             let fault_number = u32::try_from(number).unwrap_or(u32::MAX);
-            Told::Begin { fault: fault_number, family: fault.family().into(), from, to, text: fault.to_string() }
+            Told::Begin {
+                fault: fault_number,
+                family: fault.family().into(),
+                from,
+                to,
+                text: fault.to_string(),
+            }
         });
     }
 
@@ -69,7 +81,18 @@ impl World {
 /// The messages of a payload by name (`docs/protocol.md` §2.3): the first by itself, claims counted.
 fn says(bytes: &[u8]) -> String {
     const NAMES: [&str; 12] = [
-        "ping", "ping-req", "ack", "nack", "claim", "broadcast", "payload", "sync", "chunk", "busy", "leave", "conflict",
+        "ping",
+        "ping-req",
+        "ack",
+        "nack",
+        "claim",
+        "broadcast",
+        "payload",
+        "sync",
+        "chunk",
+        "busy",
+        "leave",
+        "conflict",
     ];
     const CLAIM: usize = 5;
     let mut reader = Reader::new(bytes.get(HEADER_LEN..).unwrap_or_default());
