@@ -64,7 +64,7 @@ impl Struck {
     /// The family that has struck since, if one has: why a payload was lost.
     pub(crate) fn since(&self, before: &Self) -> &'static str {
         let pairs = self.by_family().into_iter().zip(before.by_family());
-        pairs.filter(|(now, was)| now.1 > was.1).map(|(now, _)| now.0).last().unwrap_or("lost")
+        pairs.filter(|(now, was)| now.1 > was.1).map(|(now, _)| now.0).next_back().unwrap_or("lost")
     }
 
     /// How often each family has struck, by its name in [`FAMILIES`](crate::fault::FAMILIES).

@@ -372,10 +372,13 @@ impl World {
         *self.strikes.entry(family).or_default() += 1;
     }
 
-    /// Whether all of the well think well of themselves, so that a round takes no longer than it should.
-    pub fn is_at_ease(&self) -> bool {
-        let mut well = self.hosts.iter().filter(|host| host.is_well());
-        well.all(|host| host.machine.as_ref().is_some_and(|machine| machine.awareness() == 0))
+    /// The worst that one of the well thinks of itself at present.
+    pub fn awareness_max(&self) -> u8 {
+        let well = self.hosts.iter().filter(|host| host.is_well());
+        let scores = well
+            .filter_map(|host| host.machine.as_ref())
+            .map(chinwag_core::membership::Membership::awareness);
+        scores.max().unwrap_or(0)
     }
 
     /// From now on nobody of the well may doubt another of them.

@@ -148,14 +148,16 @@ impl World {
             self.views.got(node, subject, machine.get(id(subject)).as_ref())?;
         }
         let mut local = machine.local();
+        let mut score = machine.awareness();
         if let Some(mutation) = &self.mutation {
             mutation.local(node, self.now, &mut local);
+            score = mutation.awareness(node, self.now, score);
         }
         let word = Word { has_left: machine.has_left(), refutations: machine.stats().refutations };
         self.deaths.epoch(node, local.epoch.get());
         self.views.life(node, &local, word)?;
         self.views.local(node, &local, machine.has_left())?;
-        self.machines.is_aware(node, machine.awareness(), machine.config().awareness_max)?;
+        self.machines.is_aware(node, score, machine.config().awareness_max)?;
         let every = (nodes / SNAPSHOT_EVERY_UP_TO).max(1) as u64;
         if host.changes.is_multiple_of(every * every) {
             self.views.snapshot(node, machine.snapshot().members(), machine.live_count())?;
