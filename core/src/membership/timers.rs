@@ -34,6 +34,7 @@ pub enum TimeoutReason {
 
 impl Membership {
     /// When [`handle_timeout`](Self::handle_timeout) is wanted; `None`: never, until something else happens.
+    #[inline]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.next_timeout().map(|(at, _)| at)
     }

@@ -23,7 +23,7 @@ impl World {
         }
         host.generation += 1;
         host.started_at = self.now;
-        host.version = u64::MAX;
+        (host.version, host.own_version) = (u64::MAX, u64::MAX);
         let now = host.now(self.now);
         let metadata = Metadata::new().with("dc", ["eu", "us"][node as usize % 2]).unwrap_or_default();
         let local =
@@ -63,6 +63,7 @@ impl World {
                 let stats = host.machine.as_ref().map(Membership::stats).unwrap_or_default();
                 self.tally.refutations += stats.refutations;
                 self.hosts[node as usize].stop();
+                self.timers.clear(node);
                 self.deaths.is(node, Truth::Down(at));
             }
             Fault::Clock { step_ms, drift_ppm, .. } => {
@@ -158,6 +159,7 @@ impl World {
         let host = &mut self.hosts[node as usize];
         let now = host.now(self.now);
         if let Some(machine) = &mut host.machine {
+            self.tally.events += 1;
             machine.handle_timeout(now);
         }
         self.settle(node)?;
@@ -172,8 +174,8 @@ impl World {
         if host.blocks > 0 {
             return Ok(());
         }
-        for (transmit, bytes) in std::mem::take(&mut host.unsent) {
-            self.carry(node, transmit, &bytes);
+        for payload in std::mem::take(&mut host.unsent) {
+            self.carry(node, payload);
         }
         self.read_inbox(node)
     }
@@ -184,6 +186,7 @@ impl World {
         }
         for payload in self.hosts[node as usize].take_inbox() {
             self.receive(node, &payload)?;
+            self.spares.give(payload);
         }
         Ok(())
     }

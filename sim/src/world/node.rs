@@ -1,17 +1,19 @@
 //! What the world does around one machine: feeds it, drains it, and shows the oracles what it did.
 
 use chinwag_core::clock::Timestamp;
-use chinwag_core::membership::{Event, Plane, Stats, StreamPeer, Transmit};
+use chinwag_core::id::Epoch;
+use chinwag_core::membership::{Event, Plane, Stats, StreamPeer};
 use chinwag_core::rng::mix;
 
-use super::{SNAPSHOT_EVERY_UP_TO, What, World};
+use super::{SNAPSHOT_EVERY_UP_TO, StreamFailed, What, World};
 use crate::checker::Check;
 use crate::checker::clocks::Receipt;
 use crate::checker::deaths::Truth;
 use crate::checker::machine::POLLS_MAX;
 use crate::checker::views::{id, rank};
 use crate::choices::{Odds, Site};
-use crate::host::{Payload, node_at};
+use crate::host::{Payload, addr, node_at};
+use crate::network::Fate;
 use crate::trace::digest;
 
 /// Where a payload's stamp stands (`docs/protocol.md` §2.3).
@@ -22,11 +24,12 @@ impl World {
     pub(super) fn receive(&mut self, node: u32, payload: &Payload) -> Check {
         let Payload { transmit, peer, bytes, .. } = payload;
         let what = 5 << 32 | u64::from(transmit.plane == Plane::Stream) << 31 | u64::from(node);
-        self.hash.add(self.now, what, digest(bytes) ^ u64::from(payload.from));
+        self.hash.add(self.now, what, payload.digest ^ u64::from(payload.from));
         let host = &mut self.hosts[node as usize];
         let now = host.now(self.now);
         let Some(machine) = &mut host.machine else { return Ok(()) };
         let before = machine.stats();
+        self.tally.events += 1;
         match transmit.plane {
             Plane::Datagram => machine.handle_datagram(now, peer.addr, bytes),
             Plane::Stream => machine.handle_stream(now, *peer, bytes),
@@ -49,16 +52,10 @@ impl World {
         self.settle(node).map(|_| ())
     }
 
-    /// A timer of `node` fires, unless it stands still or the wake-up is stale.
+    /// A timer of `node` fires.
     pub(super) fn wake(&mut self, node: u32) -> Check {
+        self.timers.clear(node);
         let host = &mut self.hosts[node as usize];
-        if host.wake_at != Some(self.now) {
-            return Ok(());
-        }
-        host.wake_at = None;
-        if host.pauses > 0 {
-            return Ok(());
-        }
         let now = host.now(self.now);
         let Some(machine) = &mut host.machine else { return Ok(()) };
         let before = (machine.poll_timeout(), machine.version());
@@ -68,6 +65,7 @@ impl World {
             6 << 32 | u64::from(node),
             machine.timeout_reason().map_or(0, |why| why as u64),
         );
+        self.tally.events += 1;
         machine.handle_timeout(now);
         let sent = self.settle(node)?;
         let Some(machine) = &self.hosts[node as usize].machine else { return Ok(()) };
@@ -83,19 +81,22 @@ impl World {
     pub(super) fn settle(&mut self, node: u32) -> Result<u32, crate::checker::Violation> {
         let mut sent = 0;
         let mut polls = 0;
-        let mut buf = std::mem::take(&mut self.buf);
+        let mut payload = self.spares.take();
         loop {
             let host = &mut self.hosts[node as usize];
             let now = host.now(self.now);
             let Some(machine) = &mut host.machine else { break };
-            if let Some(transmit) = machine.poll_transmit(now, &mut buf) {
-                self.transmit(node, transmit, &buf)?;
+            if let Some(transmit) = machine.poll_transmit(now, &mut payload.bytes) {
+                payload.transmit = transmit;
+                self.transmit(node, payload)?;
+                payload = self.spares.take();
                 sent += 1;
             } else if let Some(event) = machine.poll_event() {
                 self.tell(node, &event)?;
             } else if machine.poll_lookup() {
                 let seeds = self.seeds();
                 if let Some(machine) = &mut self.hosts[node as usize].machine {
+                    self.tally.events += 1;
                     machine.handle_seeds(now, &seeds);
                 }
             } else {
@@ -106,7 +107,7 @@ impl World {
                 break;
             }
         }
-        self.buf = buf;
+        self.spares.give(payload);
         self.machines.drained(node, polls)?;
         self.look(node)?;
         self.persist(node);
@@ -137,65 +138,90 @@ impl World {
         Ok(())
     }
 
-    fn transmit(&mut self, node: u32, transmit: Transmit, bytes: &[u8]) -> Check {
-        let is_stream = transmit.plane == Plane::Stream;
-        self.hash.add(self.now, 7 << 32 | u64::from(is_stream) << 31 | u64::from(node), digest(bytes));
+    fn transmit(&mut self, node: u32, mut payload: Box<Payload>) -> Check {
+        let Payload { transmit, bytes, .. } = &*payload;
+        let (plane, len, stamp) = (transmit.plane, bytes.len(), stamp_of(bytes));
+        payload.digest = digest(bytes);
+        let is_stream = plane == Plane::Stream;
+        self.hash.add(self.now, 7 << 32 | u64::from(is_stream) << 31 | u64::from(node), payload.digest);
         let tally = &mut self.tally;
-        let (count, len) = match transmit.plane {
+        let (count, sum) = match plane {
             Plane::Datagram => (&mut tally.datagrams, &mut tally.datagram_bytes),
             Plane::Stream => (&mut tally.streams, &mut tally.stream_bytes),
         };
         *count += 1;
-        *len += bytes.len() as u64;
+        *sum += len as u64;
         let host = &mut self.hosts[node as usize];
         let now = host.now(self.now);
         if self.setup.checks {
-            self.machines.sent(node, now.mono, transmit.plane, bytes.len())?;
-            if let Some(stamp) = stamp_of(bytes) {
+            self.machines.sent(node, now.mono, plane, len)?;
+            if let Some(stamp) = stamp {
                 self.clocks.sent(node, now.wall, stamp)?;
             }
             // A life may be told before the step that began it is over.
-            if let Some(machine) = &host.machine {
+            if let Some(machine) = &host.machine
+                && machine.version() != host.own_version
+            {
+                host.own_version = machine.version();
                 self.views.local(node, &machine.local(), machine.has_left())?;
             }
         }
         if host.blocks > 0 {
-            host.unsent.push((transmit, bytes.to_vec()));
+            host.unsent.push(payload);
             return Ok(());
         }
-        self.carry(node, transmit, bytes);
+        self.carry(node, payload);
         Ok(())
     }
 
     /// Puts a payload on its way.
-    pub(super) fn carry(&mut self, node: u32, transmit: Transmit, bytes: &[u8]) {
+    pub(super) fn carry(&mut self, node: u32, mut payload: Box<Payload>) {
         let host = &self.hosts[node as usize];
         let Some(machine) = &host.machine else { return };
-        let local = machine.local();
-        let peer = StreamPeer { id: local.id, epoch: local.epoch, addr: local.addr };
-        let generation = host.generation;
+        let transmit = payload.transmit;
+        let is_stream = transmit.plane == Plane::Stream;
+        // A datagram says no more of its sender than its address.
+        let epoch = if is_stream { machine.local().epoch } else { Epoch::default() };
+        payload.from = node;
+        payload.generation = host.generation;
+        payload.peer = StreamPeer { id: id(node), epoch, addr: addr(node, host.port) };
+        payload.sent_at = self.now;
         let Some(to) = node_at(transmit.to.addr).filter(|&to| (to as usize) < self.hosts.len()) else {
-            if transmit.plane == Plane::Stream {
-                let failed = What::StreamFailed { node, generation, to: transmit.to };
-                self.queue.push(self.now + 1_000_000, failed);
+            if is_stream {
+                let failed = StreamFailed { node, generation: host.generation, to: transmit.to };
+                self.queue.push(self.now + 1_000_000, What::StreamFailed(Box::new(failed)));
             }
-            return;
+            return self.spares.give(payload);
         };
-        let new =
-            |bytes: Vec<u8>| Payload { from: node, generation, peer, transmit, sent_at: self.now, bytes };
-        if transmit.plane == Plane::Stream {
+        if is_stream {
             let at = self.network.stream(&mut *self.choices, self.now, node, to);
-            self.queue.push(at, What::Arrive(Box::new(new(bytes.to_vec()))));
+            self.queue.push(at, What::Arrive(payload));
             return;
         }
-        let fates = self.network.datagram(&mut *self.choices, node, to, bytes.len());
-        for fate in fates.into_iter().flatten() {
-            let mut copy = bytes[..fate.cut_to.unwrap_or(bytes.len())].to_vec();
-            if let Some(byte) = fate.flips.and_then(|bit| Some((copy.get_mut(bit as usize / 8)?, bit % 8))) {
-                *byte.0 ^= 1 << byte.1;
-            }
-            self.queue.push(self.now + fate.takes, What::Arrive(Box::new(new(copy))));
+        let [first, second] = self.network.datagram(&mut *self.choices, node, to, payload.bytes.len());
+        let again = second.map(|fate| (fate, payload.clone()));
+        match first {
+            Some(fate) => self.arrive_as(fate, payload),
+            None => self.spares.give(payload),
         }
+        if let Some((fate, copy)) = again {
+            self.arrive_as(fate, copy);
+        }
+    }
+
+    /// A copy of a datagram is under way, and what becomes of it is known.
+    fn arrive_as(&mut self, fate: Fate, mut payload: Box<Payload>) {
+        let bytes = &mut payload.bytes;
+        if let Some(len) = fate.cut_to {
+            bytes.truncate(len);
+        }
+        if let Some(byte) = fate.flips.and_then(|bit| Some((bytes.get_mut(bit as usize / 8)?, bit % 8))) {
+            *byte.0 ^= 1 << byte.1;
+        }
+        if fate.cut_to.is_some() || fate.flips.is_some() {
+            payload.digest = digest(bytes);
+        }
+        self.queue.push(self.now + fate.takes, What::Arrive(payload));
     }
 
     fn tell(&mut self, node: u32, event: &Event) -> Check {
@@ -251,14 +277,11 @@ impl World {
         }
     }
 
-    /// Puts the next wake-up into the queue, if it is another than the one that is there.
+    /// Moves the node's timer to where the machine wants it.
     pub(super) fn rearm(&mut self, node: u32) {
         let host = &mut self.hosts[node as usize];
         let due = host.machine.as_ref().and_then(chinwag_core::membership::Membership::poll_timeout);
-        let Some(due) = due.filter(|_| host.pauses == 0) else {
-            host.wake_at = None;
-            return;
-        };
+        let Some(due) = due.filter(|_| host.pauses == 0) else { return self.timers.clear(node) };
         let mut at = host.clock.true_time(due).max(self.now);
         if host.early_timers > 0 {
             host.wakes += 1;
@@ -267,10 +290,9 @@ impl World {
                 at = self.now + span.div_ceil(2);
             }
         }
-        let host = &mut self.hosts[node as usize];
-        if host.wake_at != Some(at) {
-            host.wake_at = Some(at);
-            self.queue.push(at, What::Wake(node));
+        if self.timers.get(node) != Some(at) {
+            let order = self.queue.next_order();
+            self.timers.set(node, at, order);
         }
     }
 }
