@@ -20,6 +20,7 @@ pub mod clock;
 pub mod explore;
 pub mod fault;
 mod host;
+pub mod lifeguard;
 pub mod network;
 pub mod queue;
 pub mod run;

@@ -86,6 +86,19 @@ pub struct Tally {
 pub const TOLD: [&str; 8] =
     ["joined", "suspected", "recovered", "died", "left", "updated", "conflict", "isolated"];
 
+/// Somebody has declared somebody dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Burial {
+    /// When, nanoseconds of true time.
+    pub at: u64,
+    /// At whom.
+    pub observer: u32,
+    /// Who.
+    pub subject: u32,
+    /// Which word of its own: epoch and incarnation.
+    pub life: (u64, u32),
+}
+
 /// A virtual cluster.
 pub struct World {
     setup: Setup,
@@ -112,6 +125,8 @@ pub struct World {
     seed: u64,
     /// Whom events of the present step were about.
     told: Vec<u32>,
+    /// Every death that was declared, if they are written down.
+    burials: Option<Vec<Burial>>,
 }
 
 impl World {
@@ -136,6 +151,7 @@ impl World {
             now: 0,
             seed,
             told: Vec::new(),
+            burials: None,
             choices,
             plan,
             setup,
@@ -344,6 +360,16 @@ impl World {
     /// What was chosen other than 0, if the choices are recorded.
     pub fn take_tape(&mut self) -> Option<crate::choices::Tape> {
         self.choices.take_tape()
+    }
+
+    /// Writes down every death that is declared from now on.
+    pub fn record_burials(&mut self) {
+        self.burials = Some(Vec::new());
+    }
+
+    /// The deaths written down since [`World::record_burials`] or since they were last taken.
+    pub fn take_burials(&mut self) -> Vec<Burial> {
+        self.burials.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     fn choose(&mut self, site: Site, node: u32, nth: u32, odds: Odds) -> u32 {

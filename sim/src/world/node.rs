@@ -5,12 +5,12 @@ use chinwag_core::id::Epoch;
 use chinwag_core::membership::{Event, Plane, Stats, StreamPeer};
 use chinwag_core::rng::mix;
 
-use super::{SNAPSHOT_EVERY_UP_TO, StreamFailed, What, World};
+use super::{Burial, SNAPSHOT_EVERY_UP_TO, StreamFailed, What, World};
 use crate::checker::Check;
 use crate::checker::clocks::Receipt;
 use crate::checker::deaths::Truth;
 use crate::checker::machine::POLLS_MAX;
-use crate::checker::views::{id, rank};
+use crate::checker::views::{id, index, rank};
 use crate::choices::{Odds, Site};
 use crate::host::{Payload, addr, node_at};
 use crate::network::Fate;
@@ -234,6 +234,15 @@ impl World {
             let (epoch, incarnation, state) = rank(member);
             let claim = mix(epoch << 2 | state as u64) ^ u64::from(incarnation);
             self.hash.add(now, 8 << 32 | u64::from(node), mix(member.id.get()) ^ claim);
+        }
+        if let (Some(burials), Event::Died(member)) = (&mut self.burials, event) {
+            let life = (member.epoch.get(), member.incarnation.get());
+            burials.extend(index(member.id, self.setup.nodes).map(|subject| Burial {
+                at: now,
+                observer: node,
+                subject,
+                life,
+            }));
         }
         if !self.setup.checks {
             return Ok(());
