@@ -24,7 +24,7 @@ pub mod clock;
 pub mod explore;
 pub mod fault;
 mod host;
-
+pub mod lifeguard;
 pub mod minimise;
 pub mod mutant;
 pub mod network;

@@ -12,6 +12,7 @@ use chinwag_sim::args;
 use chinwag_sim::case::{self, Case};
 use chinwag_sim::explore::{Search, search};
 use chinwag_sim::fault::{Fault, Plan, Quality, Timed};
+use chinwag_sim::lifeguard::{self, Grid, Slowness};
 use chinwag_sim::run::{Faults, Outcome, Scenario, run};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -33,6 +34,8 @@ enum Command {
     Explore(ExploreArgs),
     /// One run again, from the token that a failure printed
     Replay(ReplayArgs),
+    /// The published experiment with slow members: SWIM, each part of Lifeguard alone, Lifeguard, and chinwag as shipped
+    Lifeguard(LifeguardArgs),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -161,6 +164,22 @@ struct ReplayArgs {
     json: bool,
 }
 
+#[derive(Args)]
+struct LifeguardArgs {
+    /// A small grid: seconds instead of minutes
+    #[arg(long)]
+    quick: bool,
+    /// Slow members stand still as a whole, timers too, instead of waiting for their I/O
+    #[arg(long)]
+    pause: bool,
+    /// Threads; one world each
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// Prints one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
 fn seeds(text: &str) -> Result<Range<u64>, String> {
     let wrong = || format!("`{text}` are not seeds such as 0..1000");
     let (first, end) = text.split_once("..").ok_or_else(wrong)?;
@@ -173,6 +192,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run_command(&args),
         Command::Explore(args) => explore_command(&args),
         Command::Replay(args) => replay_command(&args),
+        Command::Lifeguard(args) => Ok(lifeguard_command(&args)),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -386,6 +406,21 @@ fn replay_command(args: &ReplayArgs) -> Result<bool, String> {
     }
     show(&case.scenario, &outcome, wall_s, args.json);
     Ok(outcome.failure.is_none())
+}
+
+/// Holds if the published order does.
+fn lifeguard_command(args: &LifeguardArgs) -> bool {
+    let slowness = if args.pause { Slowness::FullPause } else { Slowness::IoBlock };
+    let grid = if args.quick { Grid::quick(slowness) } else { Grid::full(slowness) };
+    let (rows, wall_s) = timed(|| lifeguard::experiment(&grid, args.jobs));
+    let swim = rows.first().map(|(_, row)| row.clone()).unwrap_or_default();
+    if args.json {
+        let reports: Vec<_> = rows.iter().map(|(name, row)| row.report(name, &swim)).collect();
+        println!("{}", json!({ "members": lifeguard::MEMBERS, "wall_s": wall_s, "rows": reports }));
+    } else {
+        println!("{}", lifeguard::table(&rows));
+    }
+    args.pause || lifeguard::is_published_order(&rows)
 }
 
 fn show(scenario: &Scenario, outcome: &Outcome, wall_s: f64, as_json: bool) {

@@ -108,7 +108,8 @@ impl Membership {
         };
         let details = update.details.as_ref().zip(metadata);
         let is_told_death = claim.state == State::Dead && known.state.is_live();
-        if is_told_death && !self.suspicions.has_heard_out(slot, claim.life(), now.mono) {
+        let is_doubted = self.config.told_deaths_doubted || matches!(via, Via::Transfer | Via::FirstTransfer);
+        if is_told_death && is_doubted && !self.suspicions.has_heard_out(slot, claim.life(), now.mono) {
             self.doubt(now, slot, claim, details);
             return;
         }

@@ -196,6 +196,7 @@ impl Membership {
     }
 
     /// The next event, if there is one.
+    #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
         self.out.next_event()
     }
@@ -224,6 +225,7 @@ impl Membership {
     }
 
     /// Rises with every change of the view or of the local node.
+    #[inline]
     pub fn version(&self) -> u64 {
         self.table.version()
     }
@@ -242,16 +244,19 @@ impl Membership {
     }
 
     /// Other live members.
+    #[inline]
     pub fn live_count(&self) -> usize {
         self.table.live_count()
     }
 
     /// Whether there is another live member.
+    #[inline]
     pub fn is_joined(&self) -> bool {
         self.live_count() > 0
     }
 
     /// Whether [`leave`](Self::leave) has been called.
+    #[inline]
     pub fn has_left(&self) -> bool {
         self.leave.has_begun()
     }
@@ -262,6 +267,7 @@ impl Membership {
     }
 
     /// What has been counted since the start.
+    #[inline]
     pub fn stats(&self) -> Stats {
         self.stats
     }
