@@ -21,6 +21,7 @@ pub mod explore;
 pub mod fault;
 mod host;
 pub mod network;
+pub mod node;
 pub mod queue;
 pub mod run;
 pub mod swarm;

@@ -181,6 +181,17 @@ impl Network {
         at
     }
 
+    /// How long a segment of one of many connections takes: late where segments are lost.
+    pub fn segment(&mut self, choices: &mut dyn Choices, from: u32, to: u32) -> u64 {
+        let nth = self.count(from, to);
+        let quality = self.quality(from, to);
+        let mut ask = |site, odds| choices.choose(Key { site, who: from, whom: to, nth }, odds);
+        let worst = quality.burst.map_or(0, |[.., loss]| loss / 2).max(quality.loss);
+        let times = ask(Site::Retransmit, Odds { per_million: worst, most: 4 });
+        self.struck.retransmitted += u64::from(times > 0);
+        latency(&quality, ask(Site::Jitter, Odds::up_to(256))) + nanos(RETRANSMIT_AFTER) * ((1 << times) - 1)
+    }
+
     /// The connection between two nodes is broken; the next is a new one.
     pub fn reset_stream(&mut self, from: u32, to: u32) {
         self.link(from, to).stream_at = 0;

@@ -1,0 +1,25 @@
+//! The node level: the driver that ships, users' services, clients and extensions, on virtual time and a virtual network.
+//!
+//! ```text
+//!   engine      runs tasks and events, one at a time, on one thread
+//!   tasks       who was woken, and who runs next
+//!   runtime     impl Runtime: what a process sees
+//!   state       machines, timers, what happens next
+//!   udp, tcp    sockets
+//!   faults      what goes wrong with machines
+//! ```
+//!
+//! No runtime of the outside is entered, so what asks for one (a stray `tokio::time::sleep`) panics instead of letting real time in.
+
+mod engine;
+mod faults;
+mod runtime;
+mod state;
+mod tasks;
+mod tcp;
+mod udp;
+
+pub use engine::Engine;
+
+#[cfg(test)]
+mod tests;
