@@ -16,7 +16,7 @@ use bytes::Bytes;
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::Destination;
 use chinwag_core::rpc::{
-    CallId, Connection, GossipError, Headers, InboundId, PeerHello, Request, RequestError, Side, Status,
+    CallId, Connection, GossipError, Headers, Held, InboundId, PeerHello, Request, RequestError, Side, Status,
 };
 use chinwag_core::time::{Instant, Now};
 
@@ -154,11 +154,19 @@ impl Link {
         {
             let mut state = lock(&self.state);
             state.used_at = now.mono;
-            if let Err(error) = state.machine.respond(now, id, result) {
+            if let Err(error) = state.machine.respond(now, id, result.map(Into::into)) {
                 tracing::debug!(%error, "an answer was not sent");
             }
         }
         self.bell.ring();
+    }
+
+    /// Gives back what a message held.
+    fn release(&self, now: Now, held: Held) {
+        if !held.is_nothing() {
+            lock(&self.state).machine.release(now, held);
+            self.bell.ring();
+        }
     }
 
     /// Where to say that gossip did not leave.

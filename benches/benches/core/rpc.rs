@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chinwag_core::clock::{DRIFT_MAX_DEFAULT, SharedHlc};
 use chinwag_core::id::{Epoch, NodeId};
-use chinwag_core::rpc::{Config, Connection, Event, Fingerprint, Headers, Hello, Request, Side};
+use chinwag_core::rpc::{Config, Connection, Event, Fingerprint, Headers, Hello, Request, Shape, Side};
 use chinwag_core::time::{Instant, Now, WallTime};
 use criterion::{BenchmarkId, Criterion};
 
@@ -75,7 +75,9 @@ fn request(body: &Bytes) -> Request<'static> {
         fingerprint: Fingerprint::new(1),
         headers: Headers::new(),
         deadline: None,
-        body: body.clone(),
+        body: body.clone().into(),
+        attachments: &[],
+        shape: Shape::UNARY,
     }
 }
 
@@ -121,7 +123,7 @@ impl Pair {
         carry(&mut self.dialer, &mut self.acceptor, &mut self.out);
         while let Some(event) = self.acceptor.poll_event() {
             if let Event::Request { id, body, .. } = event {
-                self.acceptor.respond(NOW, id, Ok(body)).expect("the call is open");
+                self.acceptor.respond(NOW, id, Ok(body.into())).expect("the call is open");
             }
         }
         carry(&mut self.acceptor, &mut self.dialer, &mut self.out);

@@ -25,6 +25,9 @@ pub const GOSSIP_LEN_MAX: usize = 256 * 1024;
 /// 200 ns, less than the bookkeeping of not making it. Larger ones have a buffer of their own.
 pub const COPY_LEN_MAX: usize = 8 * 1024;
 
+/// Attachments of one message. A few blobs are what they are for; their lengths stay a small part of an extension.
+pub const ATTACHMENTS_MAX: usize = 16;
+
 /// The largest body that is skipped; a header that announces more ends the connection. A reader of an older version
 /// must be able to pass over what it does not know, but not for ever.
 pub const SKIP_LEN_MAX: usize = 256 * 1024 * 1024;

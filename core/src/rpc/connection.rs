@@ -7,6 +7,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
+use super::body::Body;
 use super::calls::{Calls, Open};
 use super::config::{Config, GOSSIP_LEN_MAX};
 use super::deadlines::{Deadlines, Due};
@@ -23,6 +24,7 @@ use super::send::Outbox;
 use super::sending::{WAITING_OVERHEAD, Waiting, exceeds, micros};
 use super::stats::Stats;
 use super::status::{Code, Status};
+use super::stream::Held;
 use crate::clock::SharedHlc;
 use crate::time::{Instant, Now};
 
@@ -235,7 +237,14 @@ impl Connection {
         match method {
             Some(method) => {
                 let timeout = request.deadline.map(micros);
-                self.send_message(now, Some(call), method, timeout, &request.headers, request.body);
+                self.send_message(
+                    now,
+                    Some(call),
+                    method,
+                    timeout,
+                    &request.headers,
+                    request.body.into_bytes(),
+                );
             }
             None => self.wait(now, Some(call), request),
         }
@@ -255,7 +264,7 @@ impl Connection {
         match self.method_id(request.service, request.method, request.fingerprint)? {
             Some(method) => {
                 let timeout = request.deadline.map(micros);
-                self.send_message(now, None, method, timeout, &request.headers, request.body);
+                self.send_message(now, None, method, timeout, &request.headers, request.body.into_bytes());
             }
             None => self.wait(now, None, request),
         }
@@ -270,12 +279,13 @@ impl Connection {
         &mut self,
         now: Now,
         id: InboundId,
-        result: Result<Bytes, Status>,
+        result: Result<Body<'_>, Status>,
     ) -> Result<(), RespondError> {
-        self.respond_with(now, id, &Headers::new(), result)
+        self.respond_with(now, id, &Headers::new(), &[], result)
     }
 
-    /// Answers a call of the peer, with headers.
+    /// Answers a call of the peer, with headers, and with bytes beside the body of a success. It ends the call in both
+    /// directions; chunks sent before it arrive before it.
     ///
     /// # Errors
     /// See [`RespondError`].
@@ -284,7 +294,8 @@ impl Connection {
         now: Now,
         id: InboundId,
         headers: &Headers,
-        result: Result<Bytes, Status>,
+        attachments: &[Bytes],
+        result: Result<Body<'_>, Status>,
     ) -> Result<(), RespondError> {
         let Phase::Open(peer) = &self.phase else {
             return Err(RespondError::Ended);
@@ -294,7 +305,8 @@ impl Connection {
         if has_deadline {
             self.forget_deadline();
         }
-        let is_too_large = exceeds(headers.encoded_len(), headers_len_max)
+        let is_too_large = !attachments.is_empty()
+            || exceeds(headers.encoded_len(), headers_len_max)
             || result.as_ref().is_ok_and(|body| exceeds(body.len(), message_len_max));
         if is_too_large {
             let status = Status::new(Code::TooLarge, "the response is larger than the caller accepts");
@@ -315,6 +327,12 @@ impl Connection {
         self.forget_call(call, open);
         self.close_if_drained();
         true
+    }
+
+    /// Gives back what a message held, so that the peer may send as much again.
+    #[expect(clippy::needless_pass_by_value, reason = "what is given back is gone")]
+    pub fn release(&mut self, _now: Now, held: Held) {
+        debug_assert_eq!(held.cost, 0, "nothing is held yet");
     }
 
     /// Sends a gossip frame.

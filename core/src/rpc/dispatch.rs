@@ -1,5 +1,6 @@
 //! What each frame that comes in does (`docs/protocol.md` §5.2.2 to §5.7).
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use super::methods::Method;
 use super::receive::Frame;
 use super::sending::{Message, Waiting, exceeds, micros};
 use super::status::{Code, Status};
+use super::stream::{Held, Shape};
 use crate::time::{Instant, Now};
 
 /// What to do with a frame whose header is in.
@@ -193,7 +195,7 @@ impl Connection {
             Kind::Response if is_too_large => {
                 let result =
                     Err(Status::new(Code::TooLarge, "the response is larger than this node accepts"));
-                self.on_response(CallId(header.call), result);
+                self.on_response(CallId(header.call), Headers::new(), result);
                 Ok(Verdict::Skip)
             }
             Kind::Response if is_large && self.calls.get(CallId(header.call)).is_none() => {
@@ -219,10 +221,10 @@ impl Connection {
             Kind::Response => {
                 self.observe(now, extension);
                 let result = match header.code {
-                    0 => Ok((extension.headers.clone(), body.clone())),
+                    0 => Ok(body.clone()),
                     code => Err(Status::decode(code, header.flags & FLAG_NEVER_RAN != 0, body)),
                 };
-                self.on_response(CallId(header.call), result);
+                self.on_response(CallId(header.call), extension.headers.clone(), result);
                 Ok(())
             }
             Kind::Intern => self.on_intern(header.method, body),
@@ -287,6 +289,8 @@ impl Connection {
             deadline,
             stamp,
             body,
+            attachments: Vec::new(),
+            shape: Shape::UNARY,
         });
         Ok(())
     }
@@ -302,16 +306,26 @@ impl Connection {
                 if !is_late && self.went_away.is_none() && !self.has_events_full() =>
             {
                 let Extension { stamp, headers, .. } = extension;
-                let event = Event::OneWay { service, method, fingerprint, headers, deadline, stamp, body };
-                self.events.push_back(event);
+                let (attachments, held) = (Vec::new(), Held::NOTHING);
+                self.events.push_back(Event::OneWay {
+                    service,
+                    method,
+                    fingerprint,
+                    headers,
+                    deadline,
+                    stamp,
+                    body,
+                    attachments,
+                    held,
+                });
             }
             _ => self.stats.one_way_dropped += 1,
         }
     }
 
-    fn on_response(&mut self, call: CallId, result: Result<(Headers, Bytes), Status>) {
+    fn on_response(&mut self, call: CallId, headers: Headers, result: Result<Bytes, Status>) {
         match self.calls.end(call) {
-            Some(open) => self.complete(call, open, result),
+            Some(open) => self.complete(call, open, headers, result),
             None => self.stats.late_replies += 1,
         }
     }

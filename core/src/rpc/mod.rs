@@ -16,6 +16,7 @@
 
 pub mod config;
 
+mod body;
 mod calls;
 mod connection;
 mod deadlines;
@@ -33,7 +34,9 @@ mod send;
 mod sending;
 mod stats;
 mod status;
+mod stream;
 
+pub use body::Body;
 pub use config::{Config, ConfigError};
 pub use connection::{Connection, Side};
 pub use event::{
@@ -44,6 +47,7 @@ pub use headers::{Headers, HeadersError};
 pub use hello::{Hello, MAGIC, PeerHello, STREAM_VERSION_MAX, STREAM_VERSION_MIN, archive_format};
 pub use stats::Stats;
 pub use status::{Code, Status};
+pub use stream::{Held, Shape, StreamError, StreamRef};
 
 #[cfg(test)]
 mod tests;

@@ -163,7 +163,10 @@ impl LinkTask {
             let mut state = lock(&self.link.state);
             while let Some(event) = state.machine.poll_event() {
                 match event {
-                    Event::Response { call, result } => self.wakers.extend(state.calls.end(call, result)),
+                    Event::Response { call, headers, result, held, .. } => {
+                        state.machine.release(now, held);
+                        self.wakers.extend(state.calls.end(call, result.map(|body| (headers, body))));
+                    }
                     event => self.events.push(event),
                 }
                 state.used_at = now.mono;
@@ -179,7 +182,7 @@ impl LinkTask {
         if !self.replies.is_empty() {
             let mut state = lock(&self.link.state);
             for (id, result) in self.replies.drain(..) {
-                if let Err(error) = state.machine.respond(now, id, result) {
+                if let Err(error) = state.machine.respond(now, id, result.map(Into::into)) {
                     tracing::debug!(link = self.link.key, %error, "an answer was not sent");
                 }
             }
@@ -190,11 +193,12 @@ impl LinkTask {
     fn handle_event(&mut self, now: Now, event: Event) {
         match event {
             Event::Connected(hello) => self.connected(now, hello),
-            Event::Request { id, service, method, fingerprint, headers, deadline, stamp, body } => {
+            Event::Request { id, service, method, fingerprint, headers, deadline, stamp, body, .. } => {
                 let call = Incoming { service: &service, method: &method, fingerprint };
                 self.dispatch(Some(id), call, Given { deadline, headers, stamp }, body);
             }
-            Event::OneWay { service, method, fingerprint, headers, deadline, stamp, body } => {
+            Event::OneWay { service, method, fingerprint, headers, deadline, stamp, body, held, .. } => {
+                self.link.release(now, held);
                 let call = Incoming { service: &service, method: &method, fingerprint };
                 self.dispatch(None, call, Given { deadline, headers, stamp }, body);
             }
@@ -206,6 +210,9 @@ impl LinkTask {
                     self.running[id.slot()] = None;
                 }
             }
+            // No call of ours streams, so whoever streams into one is not waited for.
+            Event::Chunk { held, .. } => self.link.release(now, held),
+            Event::Finished(_) | Event::Sendable(_) => {}
             // Taken where the machine is locked.
             Event::Response { .. } => {}
             Event::Gossip(frame) => {
@@ -386,7 +393,10 @@ impl LinkTask {
             state.machine.handle_closed(now);
             while let Some(event) = state.machine.poll_event() {
                 match event {
-                    Event::Response { call, result } => self.wakers.extend(state.calls.end(call, result)),
+                    Event::Response { call, headers, result, held, .. } => {
+                        state.machine.release(now, held);
+                        self.wakers.extend(state.calls.end(call, result.map(|body| (headers, body))));
+                    }
                     Event::Closed(reason) => self.ended = Some(reason),
                     _ => {}
                 }

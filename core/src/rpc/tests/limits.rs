@@ -29,7 +29,7 @@ fn s5_7_1_a_sender_refuses_what_the_receiver_would_not_take() {
         pair.b.request(pair.now, request(b"much, please")).expect("taken");
         pair.pump();
         let inbound = inbound_ids(&events(&mut pair.a))[0];
-        let result = pair.a.respond_with(pair.now, inbound, &headers, Ok(body.into()));
+        let result = pair.a.respond_with(pair.now, inbound, &headers, &[], Ok(body.into()));
         assert_eq!(result, Err(RespondError::TooLarge));
         pair.pump();
         let all = responses(events(&mut pair.b));
@@ -64,7 +64,7 @@ fn s5_7_1_own_and_peers_number_of_calls_both_bind() {
         let first = pair.call(b"x");
         pair.call(b"x");
         assert_eq!(pair.a.request(pair.now, request(b"")), Err(RequestError::Overloaded));
-        pair.b.respond(pair.now, first.1, Ok(Bytes::new())).expect("open");
+        pair.b.respond(pair.now, first.1, Ok(Body::EMPTY)).expect("open");
         pair.pump();
         pair.call(b"room again");
     }

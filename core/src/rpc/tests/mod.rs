@@ -152,7 +152,7 @@ pub(super) fn events(connection: &mut Connection) -> Vec<Event> {
     while let Some(event) = connection.poll_event() {
         let body = match &event {
             Event::Request { body, .. } | Event::OneWay { body, .. } | Event::Gossip(body) => Some(body),
-            Event::Response { result: Ok((_, body)), .. } => Some(body),
+            Event::Response { result: Ok(body), .. } => Some(body),
             _ => None,
         };
         assert!(
@@ -175,7 +175,7 @@ pub(super) fn inbound_ids(events: &[Event]) -> Vec<InboundId> {
 pub(super) fn responses(events: Vec<Event>) -> Vec<(CallId, Result<String, Status>)> {
     let text = |body: Bytes| String::from_utf8_lossy(&body).into_owned();
     let one = |event| match event {
-        Event::Response { call, result } => Some((call, result.map(|(_, body)| text(body)))),
+        Event::Response { call, result, .. } => Some((call, result.map(text))),
         _ => None,
     };
     events.into_iter().filter_map(one).collect()
@@ -206,7 +206,9 @@ pub(super) fn request(body: &[u8]) -> Request<'static> {
         fingerprint: Fingerprint::new(9),
         headers: Headers::new(),
         deadline: None,
-        body: Bytes::copy_from_slice(body),
+        body: Body::Owned(Bytes::copy_from_slice(body)),
+        attachments: &[],
+        shape: Shape::UNARY,
     }
 }
 

@@ -32,10 +32,10 @@ impl Ledger {
                     self.to_answer.push((id, number(&body)));
                 }
                 Event::Cancelled(id) => self.to_answer.retain(|(open, _)| *open != id),
-                Event::Response { call, result } => {
+                Event::Response { call, result, .. } => {
                     let call = self.open.remove(&call).expect("a call ends once, and was begun");
                     assert!(self.ended.insert(call), "seed {seed}");
-                    if let Ok((_, body)) = result {
+                    if let Ok(body) = result {
                         assert_eq!(number(&body), call, "an answer is to its own question: seed {seed}");
                         self.answered_ok += 1;
                     }
