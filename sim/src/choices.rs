@@ -61,10 +61,14 @@ pub enum Site {
     Schedule,
     /// A read or a write takes less than it could: by how many bytes.
     Split,
+    /// A machine dies with its process, and tells nobody.
+    PowerCut,
+    /// What a user does next.
+    Call,
 }
 
 impl Site {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 18] = [
         Self::Family,
         Self::Plan,
         Self::Loss,
@@ -81,13 +85,15 @@ impl Site {
         Self::ReadFirst,
         Self::Schedule,
         Self::Split,
+        Self::PowerCut,
+        Self::Call,
     ];
 
     /// The domain it belongs to.
     pub const fn domain(self) -> Domain {
         match self {
-            Self::Family | Self::Plan => Domain::Workload,
-            Self::EarlyWake | Self::ReadFirst => Domain::Node,
+            Self::Family | Self::Plan | Self::Call => Domain::Workload,
+            Self::EarlyWake | Self::ReadFirst | Self::PowerCut => Domain::Node,
             Self::Schedule | Self::Split => Domain::Executor,
             _ => Domain::Network,
         }

@@ -75,6 +75,7 @@ impl Engine {
     /// Runs `story` to its end, and the world meanwhile. When nothing in the world can happen any more, it waits for a thread outside
     /// to wake somebody in it, for however long that takes.
     pub fn block_on<T>(&self, mut story: Pin<Box<dyn Future<Output = T> + '_>>) -> T {
+        self.begin_story();
         loop {
             if let Some(done) = self.poll_story(story.as_mut()) {
                 return done;
@@ -96,21 +97,26 @@ impl Engine {
         done
     }
 
-    fn is_story_woken(&self) -> bool {
+    /// Whether somebody was woken since the world last looked.
+    pub(super) fn is_story_woken(&self) -> bool {
         let state = &mut *self.inner.state();
         self.inner.bells.take(&mut state.woken);
         state.woken.story || !state.woken.tasks.is_empty()
     }
 
-    /// Polls the story if it was woken, or has never been polled.
+    /// The next [`Engine::poll_story`] polls, for it is of a new story.
+    pub(super) fn begin_story(&self) {
+        self.inner.state().woken.story = true;
+    }
+
+    /// Polls the story if it was woken.
     pub(super) fn poll_story<T>(&self, story: Pin<&mut (dyn Future<Output = T> + '_)>) -> Option<T> {
         {
             let state = &mut *self.inner.state();
             self.inner.bells.take(&mut state.woken);
-            if !std::mem::take(&mut state.woken.story) && state.polls_of_story > 0 {
+            if !std::mem::take(&mut state.woken.story) {
                 return None;
             }
-            state.polls_of_story += 1;
         }
         let polled = story.poll(&mut Context::from_waker(&self.inner.bells.story()));
         self.tidy();

@@ -81,7 +81,10 @@ impl State {
         let now = self.now;
         let machine = self.machine(host);
         match *fault {
-            Fault::FullPause(_) => machine.pauses += 1,
+            Fault::FullPause(_) => {
+                machine.pauses += 1;
+                machine.pauses_begun += 1;
+            }
             Fault::IoBlock(_) => machine.blocks += 1,
             Fault::EarlyTimers(_) => {
                 machine.early_timers += 1;

@@ -1,6 +1,6 @@
 //! Everything of a node-level world but its tasks' futures: one value, behind one lock, that tells what happens next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::task::Waker;
@@ -46,6 +46,18 @@ pub(super) enum What {
         conn: u64,
         end: usize,
     },
+    Step(Step),
+}
+
+/// What the world's own doing is, when its time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The process of this machine starts.
+    Start(u32),
+    /// The fault with this number begins.
+    Begin(usize),
+    /// It ends.
+    End(usize),
 }
 
 /// A port of one machine.
@@ -60,6 +72,8 @@ pub(super) struct Machine {
     pub(super) is_up: bool,
     /// Faults under way; they may overlap.
     pub(super) pauses: u32,
+    /// How often it was made to stand still so far.
+    pub(super) pauses_begun: u32,
     pub(super) blocks: u32,
     pub(super) slow: u32,
     pub(super) nameless: u32,
@@ -78,6 +92,7 @@ impl Machine {
             process: 0,
             is_up: true,
             pauses: 0,
+            pauses_begun: 0,
             blocks: 0,
             slow: 0,
             nameless: 0,
@@ -116,6 +131,10 @@ pub(super) struct State {
     pub(super) listeners: BTreeMap<Port, Listening>,
     pub(super) conns: BTreeMap<u64, Conn>,
     next_id: u64,
+    /// What the world is to do now.
+    pub(super) steps: VecDeque<Step>,
+    /// The furthest that any wall clock has been, in microseconds.
+    wall_max: u64,
     /// To be woken, and to be dropped, once the lock is free.
     pub(super) wakers: Vec<Waker>,
     pub(super) trash: Vec<BoxFuture<()>>,
@@ -125,7 +144,6 @@ pub(super) struct State {
     pub(super) hash: TraceHash,
     pub(super) events: u64,
     pub(super) polls: u64,
-    pub(super) polls_of_story: u64,
     pub(super) datagrams: u64,
     pub(super) datagram_bytes: u64,
     pub(super) stream_bytes: u64,
@@ -149,6 +167,8 @@ impl State {
             listeners: BTreeMap::new(),
             conns: BTreeMap::new(),
             next_id: 0,
+            steps: VecDeque::new(),
+            wall_max: 0,
             wakers: Vec::new(),
             trash: Vec::new(),
             names: BTreeMap::new(),
@@ -156,7 +176,6 @@ impl State {
             hash: TraceHash::default(),
             events: 0,
             polls: 0,
-            polls_of_story: 0,
             datagrams: 0,
             datagram_bytes: 0,
             stream_bytes: 0,
@@ -174,6 +193,13 @@ impl State {
             Some(host) => self.machines[host as usize].clock.read(self.now),
             None => HostClock::right().read(self.now),
         }
+    }
+
+    /// The furthest that any machine's wall clock has been, in microseconds.
+    pub(super) fn wall_max(&mut self) -> u64 {
+        let now = self.machines.iter().map(|machine| machine.clock.read(self.now).wall.as_micros()).max();
+        self.wall_max = self.wall_max.max(now.unwrap_or(0));
+        self.wall_max
     }
 
     /// Answers the next choice of this kind.
@@ -244,6 +270,7 @@ impl State {
             What::Timer(id) => self.timer_fires(id, at),
             What::Spurious(host) => self.wake_early(host),
             What::Readable { conn, end } => self.reads_again(conn, end),
+            What::Step(step) => self.steps.push_back(step),
         }
         true
     }
