@@ -16,7 +16,8 @@ use bytes::Bytes;
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::Destination;
 use chinwag_core::rpc::{
-    CallId, Connection, GossipError, Headers, Held, InboundId, PeerHello, Request, RequestError, Side, Status,
+    CallId, Connection, GossipError, Headers, Held, InboundId, PeerHello, Receiver, Request, RequestError,
+    Side, Status,
 };
 use chinwag_core::time::{Instant, Now};
 
@@ -55,9 +56,16 @@ struct State {
 }
 
 impl Link {
-    pub(crate) fn new(shared: &Shared, key: u64, target: Option<Destination>, now: Now) -> Arc<Self> {
+    /// A link, and the half of its machine that reads the stream: its task's.
+    pub(crate) fn new(
+        shared: &Shared,
+        key: u64,
+        target: Option<Destination>,
+        now: Now,
+    ) -> (Arc<Self>, Receiver) {
         let side = if target.is_some() { Side::Dialer } else { Side::Acceptor };
-        let machine = Connection::new(side, shared.rpc.clone(), shared.hello(), shared.clock.clone(), now);
+        let (machine, receiver) =
+            Connection::new(side, shared.rpc.clone(), shared.hello(), shared.clock.clone(), now);
         let state = State {
             machine,
             calls: Calls::default(),
@@ -65,14 +73,15 @@ impl Link {
             has_peer_left: false,
             is_gossip_unflushed: false,
         };
-        Arc::new(Self {
+        let link = Arc::new(Self {
             key,
             target,
             bell: Bell::default(),
             peer: OnceLock::new(),
             is_usable: AtomicBool::new(true),
             state: Mutex::new(state),
-        })
+        });
+        (link, receiver)
     }
 
     pub(crate) fn peer(&self) -> Option<&PeerHello> {

@@ -32,7 +32,6 @@ impl Body<'_> {
     }
 
     /// Whether it is short enough to be copied into its frame.
-    #[expect(dead_code, reason = "the byte machinery that asks comes next")]
     pub(super) fn is_small(&self) -> bool {
         self.len() <= COPY_LEN_MAX
     }

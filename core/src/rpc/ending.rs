@@ -174,7 +174,6 @@ impl Connection {
         self.waiting_len = 0;
         self.deadlines.clear();
         self.inbound.clear();
-        self.receiver.close();
         if matches!(self.phase, Phase::Open(_)) {
             self.outbox.clear();
         }

@@ -94,7 +94,7 @@ impl Connection {
         method: u16,
         timeout: Option<u64>,
         headers: &Headers,
-        body: Bytes,
+        body: Body<'_>,
     ) {
         let header = match call {
             Some(call) => {
@@ -130,17 +130,16 @@ impl Connection {
         result: Result<Body<'_>, Status>,
     ) {
         let mut header = FrameHeader::new(Kind::Response, call);
-        let body = match result {
-            Ok(body) => body.into_bytes(),
-            Err(status) => {
-                // 0 is success and no code: one that claims it is kept a failure.
-                header.code = if status.code.get() == 0 { Code::Internal.get() } else { status.code.get() };
-                header.flags = if status.may_have_run() { 0 } else { FLAG_NEVER_RAN };
-                Bytes::copy_from_slice(status.wire_message().as_bytes())
-            }
-        };
         let stamp = self.clock.tick(now.wall);
-        self.outbox.message(header, stamp, None, headers, body);
+        let status = match result {
+            Ok(body) => return self.outbox.message(header, stamp, None, headers, body),
+            Err(status) => status,
+        };
+        // 0 is success and no code: one that claims it is kept a failure.
+        header.code = if status.code.get() == 0 { Code::Internal.get() } else { status.code.get() };
+        header.flags = if status.may_have_run() { 0 } else { FLAG_NEVER_RAN };
+        let message = status.wire_message().as_bytes();
+        self.outbox.message(header, stamp, None, headers, message.into());
     }
 }
 

@@ -24,7 +24,7 @@ fn s5_2_1_headers_are_as_specified_and_round_trip() {
 }
 
 /// A stream from A to B with every kind of frame; the second has a large body too. B has made three calls.
-fn script(large: &[&[u8]]) -> (Vec<u8>, impl Fn() -> Connection + use<>) {
+fn script(large: &[&[u8]]) -> (Vec<u8>, impl Fn() -> End + use<>) {
     let fresh_b = || {
         let mut b = connection(2, Config::default());
         for body in [b"one", b"two", b"six"] {
@@ -219,7 +219,7 @@ fn s5_3_1_fields_may_be_missing_from_the_end_and_unknown_ones_are_skipped() {
 fn s5_3_2_stamps_carry_causality_and_a_refused_one_is_counted() {
     let mut pair = Pair::new();
     let ahead = 100 * MS;
-    pair.a = Connection::new(
+    pair.a = End::new(
         Side::Dialer,
         Arc::new(Config::default()),
         hello(1),

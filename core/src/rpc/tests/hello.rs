@@ -144,7 +144,7 @@ fn s5_1_4_the_highest_common_version_is_used() {
 #[test]
 fn s5_1_5_both_sides_name_the_mismatch() {
     let mut pair = Pair::new();
-    pair.b = Connection::new(
+    pair.b = End::new(
         Side::Acceptor,
         Arc::new(Config::default()),
         Hello { cluster: "other".into(), ..hello(2) },

@@ -89,10 +89,10 @@ fn act(rng: &mut Rng, of: &mut Connection, ledger: &mut Ledger, now: Now, next: 
     }
 }
 
-fn carry(rng: &mut Rng, from: &mut Connection, to: &mut Connection, pipe: &mut Vec<u8>, now: Now) {
-    let mut out = Vec::new();
+fn carry(rng: &mut Rng, from: &mut End, to: &mut End, pipe: &mut Vec<u8>, now: Now) {
+    let mut out = Transmit::new();
     from.poll_transmit(now, &mut out);
-    pipe.extend_from_slice(&out);
+    pipe.extend_from_slice(&write(&mut out));
     let len = rng.index(pipe.len() + 1);
     deliver(to, now, &pipe[..len], 1 + rng.index(5_000));
     pipe.drain(..len);
