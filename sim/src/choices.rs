@@ -57,6 +57,10 @@ pub enum Site {
     EarlyWake,
     /// A node that wakes from a pause reads before it looks at its timers.
     ReadFirst,
+    /// A stream falls silent.
+    HalfOpen,
+    /// A stream is reset.
+    Reset,
     /// A task runs before others that were woken earlier: how many.
     Schedule,
     /// A read or a write takes less than it could: by how many bytes.
@@ -68,7 +72,8 @@ pub enum Site {
 }
 
 impl Site {
-    const ALL: [Self; 18] = [
+    /// Every site.
+    pub const ALL: [Self; 20] = [
         Self::Family,
         Self::Plan,
         Self::Loss,
@@ -83,6 +88,8 @@ impl Site {
         Self::Retransmit,
         Self::EarlyWake,
         Self::ReadFirst,
+        Self::HalfOpen,
+        Self::Reset,
         Self::Schedule,
         Self::Split,
         Self::PowerCut,

@@ -1,5 +1,6 @@
 //! One run from its seed to its report.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use chinwag_core::membership::Config;
@@ -10,8 +11,10 @@ use crate::checker::deaths::{Detection, converges_within, seconds};
 use crate::choices::{Choices, Seeded, Tape};
 use crate::clock::nanos;
 use crate::fault::Plan;
+use crate::mutant::Mutant;
 use crate::swarm;
 use crate::trace::TraceHash;
+use crate::trace::record::Record;
 use crate::world::{Setup, TOLD, Tally, World};
 
 const SECOND: u64 = 1_000_000_000;
@@ -48,6 +51,31 @@ pub struct Scenario {
     pub checks: bool,
     /// Lines of the story to keep.
     pub story_lines: usize,
+    /// Whether a trace is kept.
+    pub traces: bool,
+    /// Nodes that never start.
+    pub absent: Vec<u32>,
+    /// A defect put in on purpose.
+    pub mutant: Option<Mutant>,
+}
+
+/// Five nodes for a minute of the swarm of seed 0, with all oracles.
+impl Default for Scenario {
+    fn default() -> Self {
+        Self {
+            nodes: 5,
+            seed: 0,
+            span: 60 * SECOND,
+            config: Config::lan(),
+            faults: Faults::Swarm(None),
+            calms: true,
+            checks: true,
+            story_lines: 0,
+            traces: false,
+            absent: Vec::new(),
+            mutant: None,
+        }
+    }
 }
 
 /// Where and how a run failed.
@@ -95,8 +123,10 @@ pub struct Outcome {
     pub plan: Plan,
     /// What was chosen other than 0, if the choices are recorded.
     pub tape: Option<Tape>,
-    /// Families of faults that began, each as often as it did.
-    pub begun: Vec<&'static str>,
+    /// How often each family of faults has struck.
+    pub struck: BTreeMap<&'static str, u64>,
+    /// What happened, if a trace was asked for.
+    pub trace: Vec<Record>,
     /// The last lines of what happened.
     pub story: Vec<String>,
 }
@@ -133,10 +163,16 @@ pub fn run_with(scenario: &Scenario, mut choices: Box<dyn Choices>) -> Outcome {
         start_every: if scenario.nodes <= 64 { 10_000_000 } else { 1_000_000 },
         story_lines: scenario.story_lines,
         checks: scenario.checks,
+        traces: scenario.traces,
+        absent: scenario.absent.clone(),
+        mutant: scenario.mutant,
     };
     let mut world = World::new(setup, plan.clone(), scenario.seed, choices);
     let mut times = Times::default();
     let ended = drive(scenario, &mut world, &mut times);
+    if let Err(violation) = &ended {
+        world.tell_failure(violation);
+    }
     let failure =
         ended.err().map(|violation| Failure { violation, at: world.now(), event: world.tally().events });
     Outcome {
@@ -150,7 +186,8 @@ pub fn run_with(scenario: &Scenario, mut choices: Box<dyn Choices>) -> Outcome {
         false_suspicions: world.deaths.false_suspicions,
         false_deaths: world.deaths.false_deaths,
         flaps: world.deaths.flaps,
-        begun: world.begun().collect(),
+        struck: world.struck(),
+        trace: std::mem::take(&mut world.trace).into_records(),
         story: world.take_story(),
         tape: world.take_tape(),
         plan,
@@ -174,6 +211,14 @@ fn drive(scenario: &Scenario, world: &mut World, times: &mut Times) -> Result<()
     if scenario.checks && scenario.nodes > 1 && world.tally().told[0] == 0 {
         return Err(Violation { oracle: "vacuity", detail: "nobody ever joined".into() });
     }
+    let within = nanos(converges_within(&scenario.config, scenario.nodes));
+    if scenario.checks && world.is_faultless() && scenario.span >= within && times.converged.is_none() {
+        let reason = world.unconverged().unwrap_or_default();
+        return Err(Violation {
+            oracle: "convergence",
+            detail: format!("{reason}, and nothing ever went wrong"),
+        });
+    }
     if scenario.calms && scenario.checks && !world.forges() && world.can_meet() {
         times.healed = Some(calm(scenario, world)?);
     }
@@ -191,7 +236,7 @@ fn calm(scenario: &Scenario, world: &mut World) -> Result<u64, Violation> {
         world.run_until(world.now() + LOOK_EVERY)?;
     }
     let healed = world.now() - scenario.span;
-    world.run_until(world.now() + STAYS_FOR)?;
+    stay(scenario, world)?;
     match world.unconverged() {
         None => Ok(healed),
         Some(reason) => {
@@ -199,6 +244,25 @@ fn calm(scenario: &Scenario, world: &mut World) -> Result<u64, Violation> {
             Err(Violation { oracle: "convergence", detail })
         }
     }
+}
+
+/// Once everybody thinks well of itself and the rounds of before are over, nobody may be doubted.
+fn stay(scenario: &Scenario, world: &mut World) -> Result<(), Violation> {
+    let until = world.now() + STAYS_FOR;
+    let mut at_ease = None;
+    while world.now() < until {
+        if world.is_at_ease() {
+            let since = *at_ease.get_or_insert(world.now());
+            if world.now() >= since + nanos(scenario.config.probe_interval) {
+                world.rest();
+                return world.run_until(until);
+            }
+        } else {
+            at_ease = None;
+        }
+        world.run_until((world.now() + LOOK_EVERY).min(until))?;
+    }
+    Ok(())
 }
 
 impl Outcome {
@@ -236,7 +300,7 @@ impl Outcome {
             "datagrams_per_node_s": per(self.tally.datagrams, node_seconds),
             "bytes_per_node_s": per(self.tally.datagram_bytes + self.tally.stream_bytes, node_seconds),
             "events_told": Value::Object(told.collect()),
-            "faults": self.begun,
+            "faults": self.struck,
             "failure": self.failure.as_ref().map(|failure| json!({
                 "oracle": failure.violation.oracle,
                 "detail": failure.violation.detail,

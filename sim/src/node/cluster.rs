@@ -16,9 +16,11 @@ use crate::checker::deaths::{Deaths, Truth};
 use crate::checker::views::{Views, id, rank};
 use crate::checker::{Check, Violation};
 use crate::choices::{Choices, Odds, Site};
+use crate::clock::nanos;
 use crate::fault::{Fault, Plan, Timed};
 use crate::host::{addr, first_addr};
 use crate::trace::Story;
+use crate::trace::record::{Trace, What as Told};
 use crate::world::Tally;
 
 /// Names of machines that every node is given as seeds: the first so many.
@@ -40,6 +42,9 @@ pub(super) struct Setup {
     pub(super) configure: Configure,
     pub(super) boot: Boot,
     pub(super) story_lines: usize,
+    pub(super) traces: bool,
+    /// Machines that stay empty.
+    pub(super) absent: Vec<u32>,
 }
 
 /// A node that has started.
@@ -68,10 +73,13 @@ struct Operated {
     commands: Vec<usize>,
 }
 
+/// A machine, the how-manieth process on it, and how its start went.
+type Started = (u32, u32, Result<(Node, Watch), StartError>);
+
 /// What tasks of the world have for the cluster.
 #[derive(Default)]
 struct Post {
-    started: Vec<(u32, u32, Result<(Node, Watch), StartError>)>,
+    started: Vec<Started>,
     left: Vec<(u32, u32)>,
 }
 
@@ -81,7 +89,6 @@ pub(super) struct Cluster {
     pub(super) setup: Setup,
     pub(super) ledger: Ledger,
     pub(super) plan: Plan,
-    begun: Vec<bool>,
     sites: Vec<Operated>,
     post: Arc<Mutex<Post>>,
     pub(super) views: Views,
@@ -96,12 +103,12 @@ impl Cluster {
     pub(super) fn new(setup: Setup, plan: Plan, choices: Box<dyn Choices>) -> Self {
         let nodes = setup.nodes;
         let engine = Engine::new(nodes, setup.seed, choices);
+        engine.with(|state| state.trace = Trace::new(setup.traces));
         let hosts = u32::try_from(nodes).unwrap_or(u32::MAX);
         (0..hosts).for_each(|host| engine.set_name(&name(host), host));
         let mut cluster = Self {
             engine,
             ledger: Ledger::default(),
-            begun: Vec::new(),
             sites: (0..nodes).map(|_| Operated::default()).collect(),
             post: Arc::default(),
             views: Views::new(nodes, plan.forges()),
@@ -131,13 +138,16 @@ impl Cluster {
     pub(super) fn add_fault(&mut self, timed: Timed) {
         let number = self.plan.faults.len();
         self.engine.with(|state| {
+            if let Fault::Offset { node, ms } = timed.fault {
+                state.machine(node).clock.step(ms);
+                state.strike("offset");
+            }
             state.queue.push(timed.at.max(state.now), What::Step(Step::Begin(number)));
             if timed.until != u64::MAX {
                 state.queue.push(timed.until.max(state.now), What::Step(Step::End(number)));
             }
         });
         self.plan.faults.push(timed);
-        self.begun.push(false);
     }
 
     /// Runs up to and including true nanosecond `until`.
@@ -166,14 +176,27 @@ impl Cluster {
             Step::Start(host) => (1, u64::from(host)),
             Step::Begin(number) => (2, number as u64),
             Step::End(number) => (3, number as u64),
+            Step::Flap(number) => (4, number as u64),
         };
         self.engine.with(|state| state.hash.add(state.now, what << 32, number));
         match step {
             Step::Start(host) => self.start(host),
             Step::Begin(number) => self.begin(number)?,
             Step::End(number) => self.end(number)?,
+            Step::Flap(number) => self.flap(number),
         }
         Ok(())
+    }
+
+    /// A cut that comes and goes turns, until its fault has ended.
+    fn flap(&mut self, number: usize) {
+        let Timed { until, fault: Fault::Flap { every, .. }, .. } = self.plan.faults[number] else { return };
+        self.engine.with(|state| {
+            if state.now < until {
+                state.network.flap(number);
+                state.queue.push(state.now + nanos(every).max(1), What::Step(Step::Flap(number)));
+            }
+        });
     }
 
     fn tell(&mut self, line: impl FnOnce() -> String) {
@@ -186,14 +209,16 @@ impl Cluster {
     /// A process starts on a machine that has none: a node, and what runs on it.
     fn start(&mut self, host: u32) {
         let site = &mut self.sites[host as usize];
-        if site.process.is_some() {
+        if site.process.is_some() || self.setup.absent.contains(&host) {
             return;
         }
         self.engine.start(host);
-        let (runtime, process) = (self.engine.runtime(host), self.engine.with(|state| state.machine(host).process));
+        let (runtime, process) =
+            (self.engine.runtime(host), self.engine.with(|state| state.machine(host).process));
         let at = addr(host, first_addr(host).port() + site.port_offset);
         let floor = if site.keeps_clock { site.persisted } else { Timestamp::default() };
-        let seeds = (0..self.hosts().min(SEEDS)).map(|seed| format!("{}:{}", name(seed), first_addr(seed).port()));
+        let seeds =
+            (0..self.hosts().min(SEEDS)).map(|seed| format!("{}:{}", name(seed), first_addr(seed).port()));
         let builder = Node::builder(id(host), at)
             .config(self.setup.config.clone())
             .data_center(["eu", "us"][host as usize % 2])
@@ -224,6 +249,7 @@ impl Cluster {
         let process = site.process.take();
         site.floor = process.as_ref().map(|process| process.last_stamp).unwrap_or_default();
         drop(process);
+        self.engine.with(|state| state.trace.tell(state.now, host, || Told::Stop { why: "crash".into() }));
         self.deaths.is(host, Truth::Down(self.engine.now()));
     }
 
@@ -245,10 +271,23 @@ impl Cluster {
 
     fn begin(&mut self, number: usize) -> Check {
         let fault = self.plan.faults[number].fault.clone();
-        self.begun[number] = true;
         self.tell(|| format!("begins: {fault:?}"));
         self.deaths.fault(&fault);
-        self.engine.begin_fault(number, &fault);
+        let is_up = fault.node().is_some_and(|host| self.node(host).is_some());
+        self.engine.with(|state| {
+            state.tell_fault(number, &fault);
+            state.begin_fault(number, &fault);
+            if let Fault::Flap { every, .. } = fault {
+                state.queue.push(state.now + nanos(every).max(1), What::Step(Step::Flap(number)));
+            }
+            let strikes_at_once = matches!(
+                fault,
+                Fault::FullPause(_) | Fault::IoBlock(_) | Fault::Crash { .. } | Fault::Clock { .. }
+            );
+            if is_up && strikes_at_once {
+                state.strike(fault.family());
+            }
+        });
         match fault {
             Fault::Crash { node, .. } => self.crash(node, number),
             Fault::Leave(node) | Fault::Metadata(node) | Fault::Broadcast(node) => {
@@ -267,6 +306,8 @@ impl Cluster {
         let fault = self.plan.faults[number].fault.clone();
         self.tell(|| format!("ends: {fault:?}"));
         self.engine.end_fault(number, &fault);
+        let told = Told::End { fault: u32::try_from(number).unwrap_or(u32::MAX) };
+        self.engine.with(|state| state.trace.tell(state.now, fault.node(), || told));
         match fault {
             Fault::FullPause(node) if self.engine.with(|state| state.machine(node).pauses) == 0 => {
                 for number in std::mem::take(&mut self.sites[node as usize].commands) {
@@ -293,6 +334,7 @@ impl Cluster {
         let Some(host) = fault.node() else { return };
         let Some(process) = &mut self.sites[host as usize].process else { return };
         let node = process.node.clone();
+        self.engine.with(|state| state.strike(fault.family()));
         match fault {
             Fault::Leave(_) => {
                 process.has_left = true;
@@ -338,7 +380,8 @@ impl Cluster {
     /// Why the views of the well are not the truth, if they are not.
     pub(super) fn unconverged(&self) -> Option<String> {
         let well = self.well();
-        let nodes: Vec<(u32, &Node)> = well.iter().filter_map(|&host| Some((host, self.node(host)?))).collect();
+        let nodes: Vec<(u32, &Node)> =
+            well.iter().filter_map(|&host| Some((host, self.node(host)?))).collect();
         for &(observer, node) in &nodes {
             let view = node.members();
             if view.members().len() + 1 != nodes.len() {
@@ -381,10 +424,17 @@ impl Cluster {
         apart.is_empty()
     }
 
-    /// The families of the faults that have begun.
-    pub(super) fn families(&self) -> Vec<&'static str> {
-        let numbered = self.plan.faults.iter().zip(&self.begun);
-        numbered.filter(|(_, has_begun)| **has_begun).map(|(timed, _)| timed.fault.family()).collect()
+    /// How often each family of faults has struck.
+    pub(super) fn struck(&self) -> BTreeMap<&'static str, u64> {
+        self.engine.with(|state| {
+            let mut struck = state.strikes.clone();
+            for (family, count) in
+                state.network.struck.by_family().into_iter().filter(|(_, count)| *count > 0)
+            {
+                *struck.entry(family).or_default() += count;
+            }
+            struck
+        })
     }
 
     /// What the run has come to.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::engine::Engine;
 use super::state::{State, What};
 use crate::choices::{Odds, Site};
+use crate::clock::nanos;
 use crate::fault::Fault;
 use crate::trace::TraceHash;
 
@@ -86,6 +87,8 @@ impl State {
                 machine.pauses_begun += 1;
             }
             Fault::IoBlock(_) => machine.blocks += 1,
+            Fault::SlowReader { every, .. } => machine.slow.push(nanos(every)),
+            Fault::LookupFails(_) => machine.nameless += 1,
             Fault::EarlyTimers(_) => {
                 machine.early_timers += 1;
                 self.queue.push(now, What::Spurious(host));
@@ -93,6 +96,7 @@ impl State {
             Fault::Clock { step_ms, drift_ppm, .. } => {
                 machine.clock.step(step_ms);
                 machine.clock.drift(now, drift_ppm);
+                self.tell_clock(host);
                 self.requeue_timers(host);
             }
             _ => {}
@@ -115,8 +119,14 @@ impl State {
                 }
             }
             Fault::EarlyTimers(_) => machine.early_timers -= 1,
+            Fault::SlowReader { every, .. } => {
+                let place = machine.slow.iter().position(|&slow| slow == nanos(every));
+                place.map(|place| machine.slow.swap_remove(place));
+            }
+            Fault::LookupFails(_) => machine.nameless -= 1,
             Fault::Clock { .. } => {
                 machine.clock.drift(now, 0);
+                self.tell_clock(host);
                 self.requeue_timers(host);
             }
             _ => {}
@@ -127,6 +137,9 @@ impl State {
     pub(super) fn wake_early(&mut self, host: u32) {
         let of_host = self.timers.values_mut().filter(|timing| timing.host == Some(host));
         let wakers: Vec<_> = of_host.filter_map(|timing| timing.waker.take()).collect();
+        if !wakers.is_empty() {
+            self.strike("early_timers");
+        }
         self.wakers.extend(wakers);
         if self.machine(host).early_timers > 0 {
             let after = self.choose(Site::EarlyWake, host, 0, Odds::up_to(256));

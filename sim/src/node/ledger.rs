@@ -141,11 +141,15 @@ impl Books {
         ensure(entry.ended != Some(Ending::NeverRan), "rpc_never_ran", || {
             format!("call {id} runs after its caller was told that it never did: {entry:?}")
         })?;
-        ensure(is_offered, "rpc_removed", || format!("node {host} answers call {id} after it removed the service"))
+        ensure(is_offered, "rpc_removed", || {
+            format!("node {host} answers call {id} after it removed the service")
+        })
     }
 
     fn end(&mut self, id: u64, ending: Ending) -> Check {
-        let Some(entry) = usize::try_from(id).ok().and_then(|at| self.entries.get_mut(at)) else { return Ok(()) };
+        let Some(entry) = usize::try_from(id).ok().and_then(|at| self.entries.get_mut(at)) else {
+            return Ok(());
+        };
         let was_ended = entry.ended.replace(ending);
         self.open.remove(&id);
         match ending {
@@ -192,7 +196,7 @@ impl Ticket {
     }
 
     /// A one-way message was queued: nobody will hear of it.
-    pub(super) fn is_sent(mut self) {
+    pub(super) fn leaves(mut self) {
         self.is_over = true;
         let mut books = lock(&self.ledger.books);
         let checked = books.end(self.id, Ending::Abandoned);

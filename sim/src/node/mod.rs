@@ -23,6 +23,7 @@ mod runtime;
 mod state;
 mod tasks;
 mod tcp;
+mod told;
 mod udp;
 mod workload;
 

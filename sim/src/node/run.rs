@@ -13,6 +13,7 @@ use crate::checker::{Check, Violation, ensure};
 use crate::choices::{Choices, Seeded};
 use crate::clock::nanos;
 use crate::run::{Failure, Outcome, Scenario, plan_of};
+use crate::trace::record::What as Told;
 
 const SECOND: u64 = 1_000_000_000;
 /// How often convergence is looked for.
@@ -47,6 +48,10 @@ pub fn run_with(scenario: &Scenario, mut choices: Box<dyn Choices>) -> NodeOutco
     let is_over = Arc::new(AtomicBool::new(false));
     let mut run = Run::new(scenario, plan.clone(), choices, is_over);
     let ended = run.drive(scenario);
+    if let Err(Violation { oracle, detail }) = &ended {
+        let told = Told::Fail { oracle: (*oracle).into(), detail: detail.clone() };
+        run.cluster.engine.with(|state| state.trace.tell(state.now, None, || told));
+    }
     let Run { mut cluster, converged, healed, .. } = run;
     let failure = ended.err().map(|violation| Failure {
         violation,
@@ -64,7 +69,8 @@ pub fn run_with(scenario: &Scenario, mut choices: Box<dyn Choices>) -> NodeOutco
         false_suspicions: cluster.deaths.false_suspicions,
         false_deaths: cluster.deaths.false_deaths,
         flaps: cluster.deaths.flaps,
-        begun: cluster.families(),
+        struck: cluster.struck(),
+        trace: cluster.engine.with(|state| std::mem::take(&mut state.trace)).into_records(),
         story: std::mem::take(&mut cluster.story).into_lines(),
         tape: cluster.engine.take_tape(),
         plan,
@@ -93,6 +99,8 @@ impl Run {
             configure: Arc::new(|builder, _| builder),
             boot: Arc::new(|_, _| Ok(())),
             story_lines: scenario.story_lines,
+            traces: scenario.traces,
+            absent: scenario.absent.clone(),
         };
         let mut cluster = Cluster::new(setup, plan, choices);
         let user = user(&cluster, &is_over, 0);

@@ -110,6 +110,9 @@ impl Runtime for Virtual {
                 return Ok(vec![addr]);
             }
             let fails = world.state().machine(host).nameless > 0;
+            if fails {
+                world.state().strike("lookup");
+            }
             let takes = if fails { LOOKUP_FAILS_AFTER } else { LOOKUP_TAKES };
             let begun = world.state().now_of(Some(host)).mono;
             let mut timer = VirtualTimer::new(&world, Some(host));

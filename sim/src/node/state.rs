@@ -18,6 +18,8 @@ use crate::host::{addr, node_at};
 use crate::network::Network;
 use crate::queue::Queue;
 use crate::trace::TraceHash;
+use crate::trace::record::{Trace, Way, What as Told};
+use crate::world::told::says;
 
 /// Ports that a machine gives out by itself begin here (IANA's dynamic range).
 const PORT_DYNAMIC_MIN: u16 = 49_152;
@@ -47,6 +49,7 @@ pub(super) enum What {
         end: usize,
     },
     Step(Step),
+    UdpReadable(Port),
 }
 
 /// What the world's own doing is, when its time has come.
@@ -56,6 +59,8 @@ pub(super) enum Step {
     Start(u32),
     /// The fault with this number begins.
     Begin(usize),
+    /// It comes or goes.
+    Flap(usize),
     /// It ends.
     End(usize),
 }
@@ -75,7 +80,8 @@ pub(super) struct Machine {
     /// How often it was made to stand still so far.
     pub(super) pauses_begun: u32,
     pub(super) blocks: u32,
-    pub(super) slow: u32,
+    /// Slow reading under way: nanoseconds between two reads, of each.
+    pub(super) slow: Vec<u64>,
     pub(super) nameless: u32,
     pub(super) early_timers: u32,
     /// Datagrams that wait in the machine because it is blocked, and their bytes.
@@ -94,7 +100,7 @@ impl Machine {
             pauses: 0,
             pauses_begun: 0,
             blocks: 0,
-            slow: 0,
+            slow: Vec::new(),
             nameless: 0,
             early_timers: 0,
             unsent: Vec::new(),
@@ -102,6 +108,13 @@ impl Machine {
             next_port: PORT_DYNAMIC_MIN,
             seeds: 0,
         }
+    }
+}
+
+impl Machine {
+    /// Between two reads of a slow reader.
+    pub(super) fn reads_every(&self) -> Option<u64> {
+        self.slow.iter().copied().max()
     }
 }
 
@@ -142,6 +155,10 @@ pub(super) struct State {
     /// Messages of tasks that panicked.
     pub(super) panics: Vec<(u32, String)>,
     pub(super) hash: TraceHash,
+    pub(super) trace: Trace,
+    payloads: u64,
+    /// How often each family has struck, as far as the network does not count it.
+    pub(super) strikes: BTreeMap<&'static str, u64>,
     pub(super) events: u64,
     pub(super) polls: u64,
     pub(super) datagrams: u64,
@@ -174,6 +191,9 @@ impl State {
             names: BTreeMap::new(),
             panics: Vec::new(),
             hash: TraceHash::default(),
+            trace: Trace::default(),
+            payloads: 0,
+            strikes: BTreeMap::new(),
             events: 0,
             polls: 0,
             datagrams: 0,
@@ -231,6 +251,25 @@ impl State {
         mix(self.seed ^ mix(place))
     }
 
+    /// A fault of this family did something.
+    pub(super) fn strike(&mut self, family: &'static str) {
+        *self.strikes.entry(family).or_default() += 1;
+    }
+
+    /// Writes a payload into the trace, and numbers it.
+    pub(super) fn tell_send(&mut self, host: u32, peer: u32, way: Way, bytes: &[u8]) -> u64 {
+        self.payloads += 1;
+        let id = self.payloads;
+        self.trace.tell(self.now, host, || Told::Send {
+            peer,
+            id,
+            way,
+            len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+            says: if way == Way::Datagram { says(bytes) } else { String::new() },
+        });
+        id
+    }
+
     /// Has everybody woken in `wakers` run once the lock is free.
     pub(super) fn wake(&mut self, waker: Option<Waker>) {
         self.wakers.extend(waker);
@@ -271,6 +310,7 @@ impl State {
             What::Spurious(host) => self.wake_early(host),
             What::Readable { conn, end } => self.reads_again(conn, end),
             What::Step(step) => self.steps.push_back(step),
+            What::UdpReadable(port) => self.udp_reads_again(port),
         }
         true
     }

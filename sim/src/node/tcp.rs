@@ -15,6 +15,7 @@ use super::state::{State, What};
 use crate::choices::{Odds, Site};
 use crate::host::addr;
 use crate::trace::digest;
+use crate::trace::record::Way;
 
 /// Bytes of one direction that are under way or unread at most: what holds a writer back.
 pub(super) const WINDOW: usize = 128 * 1024;
@@ -22,16 +23,16 @@ pub(super) const WINDOW: usize = 128 * 1024;
 const SEGMENT_LEN_MAX: usize = 32 * 1024;
 /// A read or a write takes less than it could about so often, in millionths.
 const SPLIT_ODDS: u32 = 50_000;
-/// What a slow reader takes at once, and how long it waits then.
-const SLOW_LEN: usize = 512;
-const SLOW_EVERY: u64 = 20_000_000;
+/// What a slow reader takes at once: what fits one page.
+const SLOW_LEN: usize = 4_096;
 
 /// What goes from one end to the other.
 #[derive(Debug)]
 enum Packet {
     Open,
     Opened,
-    Data(Vec<u8>),
+    /// With its number in the trace.
+    Data(u64, Vec<u8>),
     End,
     Reset,
     /// So many bytes were read: there is room again.
@@ -199,8 +200,8 @@ impl State {
             conn.ends[end].reader = Some(waker.clone());
             return None;
         }
-        let is_slow = machine.slow > 0;
-        let most = pipe.unread.len().min(buf.len()).min(if is_slow { SLOW_LEN } else { usize::MAX });
+        let slow = machine.reads_every();
+        let most = pipe.unread.len().min(buf.len()).min(slow.map_or(usize::MAX, |_| SLOW_LEN));
         let len = most - self.split(host, peer, most);
         let conn = self.conns.get_mut(&id)?;
         let pipe = &mut conn.pipes[1 - end];
@@ -211,9 +212,10 @@ impl State {
         // Told when it matters, not at every read: a half of the window is a batch.
         let tells = pipe.read >= WINDOW / 2 || (pipe.unread.is_empty() && pipe.taken >= WINDOW / 2);
         let room = if tells { std::mem::take(&mut pipe.read) } else { 0 };
-        if is_slow {
+        if let Some(every) = slow {
             conn.ends[end].is_resting = true;
-            self.queue.push(self.now + SLOW_EVERY, What::Readable { conn: id, end });
+            self.queue.push(self.now + every, What::Readable { conn: id, end });
+            self.strike("slow_reader");
         }
         if room > 0 {
             self.send_packet(id, end, Packet::Room(room));
@@ -253,7 +255,8 @@ impl State {
         }
         self.stream_bytes += len as u64;
         self.hash.add(self.now, 0x19 << 32 | u64::from(host), digest(&bytes) ^ u64::from(peer));
-        self.send_packet(id, end, Packet::Data(bytes));
+        let number = self.tell_send(host, peer, Way::Stream, &bytes);
+        self.send_packet(id, end, Packet::Data(number, bytes));
         Some(Ok(len))
     }
 

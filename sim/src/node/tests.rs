@@ -210,7 +210,7 @@ fn names_are_looked_up_and_may_fail() {
         let mut expected = engine.addr(1);
         expected.set_port(80);
         assert_eq!(engine.runtime(0).lookup("one:80").await.expect("known"), [expected]);
-        engine.with(|state| state.machine(0).nameless += 1);
+        engine.begin_fault(0, &Fault::LookupFails(0));
         assert_eq!(engine.runtime(0).lookup("one:80").await.expect_err("down").kind(), ErrorKind::TimedOut);
         assert!(engine.runtime(1).lookup("one:80").await.is_ok());
     });
@@ -221,7 +221,7 @@ fn a_slow_reader_reads_all_in_the_end() {
     let engine = engine(2);
     engine.run(async {
         let (mut one, mut two) = engine.streams(0, 1).await;
-        engine.with(|state| state.machine(1).slow += 1);
+        engine.begin_fault(0, &Fault::SlowReader { node: 1, every: Duration::from_millis(200) });
         let bytes = vec![7; WINDOW];
         write(&mut *one, &bytes).await.expect("it fits");
         let more = [IoSlice::new(&bytes)];

@@ -167,14 +167,17 @@ impl User {
         self.world.state().choose(Site::Call, self.host, what, odds)
     }
 
-    fn pauses(&self) -> u32 {
+    fn pauses_so_far(&self) -> u32 {
         self.world.state().machine(self.host).pauses_begun
     }
 
     async fn calls(self, node: Node) {
         let open = Arc::new(());
         while !self.is_over.load(Ordering::SeqCst) {
-            node.sleep(Duration::from_millis(u64::from(GAP_MAX_MS - self.choose(0, Odds::up_to(GAP_MAX_MS - 1))))).await;
+            node.sleep(Duration::from_millis(u64::from(
+                GAP_MAX_MS - self.choose(0, Odds::up_to(GAP_MAX_MS - 1)),
+            )))
+            .await;
             if Arc::strong_count(&open) > OPEN_MAX {
                 continue;
             }
@@ -238,7 +241,7 @@ impl User {
         let ticket = self.ledger.begin(self.host, to);
         let ask = self.question(node, &ticket, Manner::Later, len);
         match node.client::<Work>(id(to)).one_way(&ask) {
-            Ok(()) => ticket.is_sent(),
+            Ok(()) => ticket.leaves(),
             Err(status) => ticket.ends(Err(&status)),
         }
     }
@@ -260,9 +263,9 @@ impl User {
     ) -> Result<(), Status> {
         let ticket = self.ledger.begin(self.host, to);
         let ask = self.question(node, &ticket, manner, len);
-        let (deadline, pauses) = (node.now().mono + patience, self.pauses());
+        let (deadline, pauses) = (node.now().mono + patience, self.pauses_so_far());
         let result = client.clone().until(deadline).call(&ask).await;
-        ticket.is_in_time(node.now().mono, deadline, self.pauses() != pauses);
+        ticket.is_in_time(node.now().mono, deadline, self.pauses_so_far() != pauses);
         if let Ok(answer) = &result {
             let heard = Timestamp::from_raw(answer.stamp.to_native());
             self.ledger.note(is_after(node, heard, "an answer"));
@@ -284,8 +287,10 @@ impl User {
                 self.ledger.note(ensure(false, "services", || format!("node {}: {error}", self.host)));
                 return;
             }
-            node.sleep(Duration::from_secs(3) + Duration::from_millis(u64::from(self.choose(7, Odds::up_to(5_000)))))
-                .await;
+            node.sleep(
+                Duration::from_secs(3) + Duration::from_millis(u64::from(self.choose(7, Odds::up_to(5_000)))),
+            )
+            .await;
             // From here on no call may reach it: the two are one step of this task.
             is_offered.store(false, Ordering::SeqCst);
             let was_there = node.remove_service::<Guest>();
@@ -293,7 +298,8 @@ impl User {
                 // The process is on its way out, and its services with it.
                 return;
             }
-            self.ledger.note(ensure(was_there, "services", || format!("node {}: it was not there", self.host)));
+            self.ledger
+                .note(ensure(was_there, "services", || format!("node {}: it was not there", self.host)));
             node.sleep(Duration::from_millis(500 + u64::from(self.choose(8, Odds::up_to(2_000))))).await;
         }
     }

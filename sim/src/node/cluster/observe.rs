@@ -1,14 +1,15 @@
 //! What the oracles see of a node after every poll of one of its machine's tasks.
 
 use chinwag::core::clock::DRIFT_MAX_DEFAULT;
+use chinwag::core::rng::mix;
 use chinwag::{Event, Member, State};
 
 use super::{Cluster, Process};
 use crate::checker::deaths::Truth;
-use crate::checker::views::rank;
+use crate::checker::views::{Word, rank};
 use crate::checker::{Check, Violation, ensure};
 use crate::node::tasks::lock;
-use chinwag::core::rng::mix;
+use crate::trace::record::What as Told;
 
 /// Counters past 4,096 stamps a microsecond carry into the microseconds; no run is near so many.
 const SLACK_MICROS: u64 = 1_000;
@@ -42,6 +43,11 @@ impl Cluster {
                 detail: format!("node {host} does not start: {error}"),
             })?;
             self.views.started(host);
+            let epoch = node.epoch().get();
+            self.engine.with(|state| {
+                state.tell_clock(host);
+                state.trace.tell(state.now, host, || Told::Start { epoch });
+            });
             self.deaths.is(host, Truth::Up);
             (self.setup.boot)(&node, host)
                 .map_err(|error| Violation { oracle: "start", detail: format!("node {host}: {error}") })?;
@@ -59,6 +65,8 @@ impl Cluster {
         for (host, run) in left {
             if self.engine.with(|state| state.machine(host).process) == run {
                 self.deaths.is(host, Truth::Left);
+                self.engine
+                    .with(|state| state.trace.tell(state.now, host, || Told::Stop { why: "left".into() }));
                 self.sites[host as usize].process = None;
             }
         }
@@ -72,7 +80,10 @@ impl Cluster {
             process.version = view.version();
             let local = view.local();
             self.deaths.epoch(host, local.epoch.get());
-            self.views.local(host, local, process.has_left && local.state == State::Left)?;
+            let has_left = process.has_left && local.state == State::Left;
+            let word = Word { has_left, refutations: process.node.stats().membership.refutations };
+            self.views.life(host, local, word)?;
+            self.views.local(host, local, has_left)?;
         }
         while let Some(event) = process.watch.try_next() {
             self.hear(host, process, &event)?;
@@ -95,7 +106,9 @@ impl Cluster {
         let drift_max = u64::try_from(DRIFT_MAX_DEFAULT.as_micros()).unwrap_or(u64::MAX);
         let most = self.engine.with(|state| state.wall_max()) + 2 * drift_max + SLACK_MICROS;
         ensure(last.micros() <= most, "hlc_bound", || {
-            format!("node {host} stands at {last}, and no wall clock was ever past {most} less the drift allowed")
+            format!(
+                "node {host} stands at {last}, and no wall clock was ever past {most} less the drift allowed"
+            )
         })?;
         if let Some(bound) = clock.persist_bound() {
             self.sites[host as usize].persisted = bound;
@@ -118,9 +131,10 @@ impl Cluster {
             return Ok(());
         };
         process.known.insert(subject, member.addr);
+        self.engine.with(|state| state.tell_view(host, subject, member));
         let now = self.engine.now();
         match event {
-            Event::Suspected(_) => self.deaths.suspected(now, subject, member.epoch.get()),
+            Event::Suspected(_) => self.deaths.suspected(now, host, subject, member.epoch.get())?,
             Event::Recovered(_) => self.deaths.recovered(subject),
             Event::Died(_) if !self.plan.forges() => {
                 self.deaths.died(now, host, subject, member.epoch.get())?;

@@ -28,7 +28,7 @@ fn sound_calls_pass() {
         let id = dropped.id;
         drop(dropped);
         drop(ledger.runs(id, 0, true));
-        ledger.begin(2, 0).is_sent();
+        ledger.begin(2, 0).leaves();
     });
     assert_eq!(found, None);
 }
@@ -66,7 +66,11 @@ fn what_is_unsound_is_caught() {
     assert_eq!(removed, Some("rpc_removed"));
     let late = caught(|ledger| {
         let call = ledger.begin(0, 1);
-        call.is_in_time(Instant::ZERO + Duration::from_secs(2), Instant::ZERO + Duration::from_secs(1), false);
+        call.is_in_time(
+            Instant::ZERO + Duration::from_secs(2),
+            Instant::ZERO + Duration::from_secs(1),
+            false,
+        );
     });
     assert_eq!(late, Some("rpc_deadline"));
     let pending = caught(|ledger| std::mem::forget(ledger.begin(0, 1)));

@@ -7,6 +7,7 @@ use super::{Conn, Packet, Phase};
 use crate::node::state::{State, What};
 use crate::node::udp::LOOPBACK;
 use crate::trace::digest;
+use crate::trace::record::What as Told;
 
 /// Connections that wait to be accepted at most (Linux's `SOMAXCONN` was as many for long).
 const BACKLOG_MAX: usize = 128;
@@ -26,8 +27,18 @@ impl State {
         let takes = if from == to || !is_known {
             LOOPBACK
         } else {
+            let len = if let Packet::Data(_, bytes) = &packet { bytes.len() } else { 0 };
             let (network, choices) = self.network();
-            network.segment(choices, from, to)
+            let fate = network.segment(choices, now, (from, to), len);
+            if fate.is_reset {
+                self.fail_end(id, 0, ErrorKind::ConnectionReset);
+                self.fail_end(id, 1, ErrorKind::ConnectionReset);
+            } else if fate.falls_silent
+                && let Some(conn) = self.conns.get_mut(&id)
+            {
+                conn.is_forgotten = true;
+            }
+            fate.takes
         };
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let pipe_of = &mut conn.pipes[pipe];
@@ -47,9 +58,11 @@ impl State {
             if *at > self.now {
                 break;
             }
-            let is_open = matches!(packet, Packet::Open);
+            let (is_open, opened_at) = (matches!(packet, Packet::Open), conn.opened_at);
             if self.is_stuck(conn, pipe) {
-                if is_open && self.now - conn.opened_at > OPEN_FAILS {
+                let (from, to) = (conn.ends[pipe].host, conn.ends[1 - pipe].host);
+                self.network.stops(from, to);
+                if is_open && self.now - opened_at > OPEN_FAILS {
                     self.fail_end(id, 0, ErrorKind::TimedOut);
                     return;
                 }
@@ -81,18 +94,20 @@ impl State {
     fn packet_arrives(&mut self, id: u64, end: usize, packet: Packet) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let host = conn.ends[end].host;
-        let digest_of = if let Packet::Data(bytes) = &packet { digest(bytes) } else { 0 };
+        let digest_of = if let Packet::Data(_, bytes) = &packet { digest(bytes) } else { 0 };
         self.hash.add(self.now, 0x1a << 32 | u64::from(host), digest_of);
         let is_gone = conn.ends[end].phase == Phase::Gone;
         match packet {
             Packet::Open => self.open_arrives(id),
-            Packet::Data(_) | Packet::Opened if is_gone => self.send_packet(id, end, Packet::Reset),
+            Packet::Data(..) | Packet::Opened if is_gone => self.send_packet(id, end, Packet::Reset),
             Packet::Opened => {
                 conn.ends[end].phase = Phase::Held;
                 let waker = conn.ends[end].reader.take();
                 self.wake(waker);
             }
-            Packet::Data(bytes) => {
+            Packet::Data(number, bytes) => {
+                let peer = conn.ends[1 - end].host;
+                self.trace.tell(self.now, host, || Told::Arrive { peer, id: number });
                 conn.pipes[1 - end].unread.extend(bytes);
                 let waker = conn.ends[end].reader.take();
                 self.wake(waker);
