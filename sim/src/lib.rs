@@ -28,6 +28,7 @@ pub mod lifeguard;
 pub mod minimise;
 pub mod mutant;
 pub mod network;
+pub mod node;
 pub mod queue;
 pub mod run;
 pub mod swarm;

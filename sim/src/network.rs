@@ -98,6 +98,17 @@ pub enum StreamFate {
     Vanishes(u64),
 }
 
+/// What becomes of a segment of one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentFate {
+    /// Nanoseconds that it takes.
+    pub takes: u64,
+    /// The connection falls silent: nothing on it arrives any more, and nobody is told.
+    pub falls_silent: bool,
+    /// The connection is reset, and both ends are told.
+    pub is_reset: bool,
+}
+
 /// What is wrong with one direction between two nodes, kept only where something is.
 #[derive(Clone, Copy, Debug, Default)]
 struct Trouble {
@@ -299,6 +310,30 @@ impl Network {
                 .troubles
                 .get(&(from, to))
                 .is_some_and(|trouble| trouble.reset_at != 0 && sent_at <= trouble.reset_at)
+    }
+
+    /// What becomes of a segment of one of many connections: late where segments are lost, and it may be the end of the connection.
+    pub fn segment(
+        &mut self,
+        choices: &mut dyn Choices,
+        now: u64,
+        (from, to): (u32, u32),
+        len: usize,
+    ) -> SegmentFate {
+        let nth = self.count(from, to);
+        let quality = self.quality(from, to);
+        let mut ask = |site, odds| choices.choose(Key { site, who: from, whom: to, nth }, odds);
+        let worst = quality.burst.map_or(0, |[.., loss]| loss / 2).max(quality.loss);
+        let times = ask(Site::Retransmit, Odds { per_million: worst, most: 4 });
+        self.struck.retransmitted += u64::from(times > 0);
+        let falls_silent = ask(Site::HalfOpen, Odds::chance(quality.half_open)) > 0;
+        let is_reset = ask(Site::Reset, Odds::chance(quality.reset)) > 0;
+        let takes = latency(&quality, ask(Site::Jitter, Odds::up_to(256)));
+        self.struck.half_open += u64::from(falls_silent);
+        self.struck.reset += u64::from(is_reset);
+        let waits = self.waits(now, (from, to), len, quality.bandwidth).unwrap_or(nanos(QUEUE_MAX));
+        let again = nanos(RETRANSMIT_AFTER) * ((1 << times) - 1);
+        SegmentFate { takes: waits + takes + again, falls_silent, is_reset }
     }
 
     /// The connection between two nodes is broken; the next is a new one.

@@ -2,7 +2,7 @@
 
 mod faults;
 mod node;
-mod told;
+pub(crate) mod told;
 
 use std::collections::BTreeMap;
 

@@ -42,8 +42,11 @@ impl Connection {
         let Some(open) = self.calls.end(call) else {
             return;
         };
-        let status =
-            if self.has_left(open) { Status::new(code, message) } else { Status::unsent(code, message) };
+        // A queued request still leaves, with its cancel after it: the peer may begin the one before it reads the other.
+        let status = match open.position {
+            Some(_) => Status::new(code, message),
+            None => Status::unsent(code, message),
+        };
         self.forget_call(call, open);
         self.events.push_back(Event::failed(call, status));
     }

@@ -80,7 +80,7 @@ impl World {
 }
 
 /// The messages of a payload by name (`docs/protocol.md` §2.3): the first by itself, claims counted.
-fn says(bytes: &[u8]) -> String {
+pub(crate) fn says(bytes: &[u8]) -> String {
     const NAMES: [&str; 12] = [
         "ping",
         "ping-req",
