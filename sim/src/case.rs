@@ -1,4 +1,4 @@
-//! A failing run of the protocol level as files: the tape that repeats it, its trace, its timeline; and how it is made small.
+//! A failing run of either level as files: the tape that repeats it, its trace, its timeline; and how it is made small.
 
 use std::fs;
 use std::io::{self, BufWriter};
@@ -12,7 +12,7 @@ use crate::args::{PRESETS, preset};
 use crate::choices::{Choices, Recorder, Seeded, Tape};
 use crate::fault::{Fault, Plan, Quality, text};
 use crate::minimise::{Minimised, Parts, minimise};
-use crate::run::{Faults, Outcome, Scenario, plan_of, run_with};
+use crate::run::{Faults, Level, Outcome, Scenario, plan_of, run_with};
 use crate::trace::record::{Record, write_lines};
 use crate::trace::timeline::{Heading, page};
 
@@ -288,6 +288,8 @@ pub fn shrink_failure(scenario: &Scenario, outcome: &Outcome) -> Minimised<Case,
 struct CaseText {
     /// Of this format.
     version: u32,
+    #[serde(default, skip_serializing_if = "text::is_default")]
+    level: Level,
     preset: String,
     /// Without any part of Lifeguard.
     #[serde(default, skip_serializing_if = "text::is_default")]
@@ -308,9 +310,10 @@ struct CaseText {
 impl Case {
     /// As JSON, for [`Case::parse`]. `preset` is the name of the configuration.
     pub fn to_json(&self, preset: &str) -> String {
-        let Scenario { nodes, seed, span, calms, absent, config, .. } = &self.scenario;
+        let Scenario { level, nodes, seed, span, calms, absent, config, .. } = &self.scenario;
         let file = CaseText {
             version: 1,
+            level: *level,
             preset: preset.to_owned(),
             swim: config.awareness_max == 0,
             nodes: *nodes,
@@ -346,6 +349,7 @@ impl Case {
             .transpose()?;
         let config = preset(name).ok_or("no such preset")?;
         let scenario = Scenario {
+            level: file.level,
             nodes: file.nodes,
             seed: file.seed,
             span,

@@ -13,7 +13,7 @@ use chinwag_sim::case::{self, Case};
 use chinwag_sim::explore::{Search, search};
 use chinwag_sim::fault::{Fault, Plan, Quality, Timed};
 use chinwag_sim::lifeguard::{self, Grid, Slowness};
-use chinwag_sim::run::{Faults, Outcome, Scenario, run};
+use chinwag_sim::run::{Faults, Level, Outcome, Scenario, run};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -44,6 +44,12 @@ enum Detector {
     Swim,
     /// With all of Lifeguard: what ships
     Lifeguard,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Depth {
+    Protocol,
+    Node,
 }
 
 #[derive(Args)]
@@ -136,6 +142,9 @@ struct ExploreArgs {
     /// local, lan or wan
     #[arg(long, default_value = "lan", value_parser = args::PRESETS)]
     preset: String,
+    /// protocol: machines and nothing else; node: the driver that ships, under a workload of calls
+    #[arg(long, value_enum, default_value = "protocol")]
+    level: Depth,
     /// Threads; one world each
     #[arg(long, default_value_t = 1)]
     jobs: usize,
@@ -172,6 +181,9 @@ struct LifeguardArgs {
     /// Slow members stand still as a whole, timers too, instead of waiting for their I/O
     #[arg(long)]
     pause: bool,
+    /// protocol: machines and nothing else; node: the driver that ships, under a workload of calls
+    #[arg(long, value_enum, default_value = "protocol")]
+    level: Depth,
     /// Threads; one world each
     #[arg(long, default_value_t = 2)]
     jobs: usize,
@@ -275,6 +287,10 @@ fn explore_command(args: &ExploreArgs) -> Result<bool, String> {
         path => Faults::These(read_plan(Path::new(path), nodes)?),
     };
     let scenario = Scenario {
+        level: match args.level {
+            Depth::Protocol => Level::Protocol,
+            Depth::Node => Level::Node,
+        },
         nodes,
         seed: args.seeds.start,
         span: chinwag_sim::clock::nanos(args.span),
@@ -300,7 +316,8 @@ fn explore_command(args: &ExploreArgs) -> Result<bool, String> {
 fn make_small(scenario: &Scenario, outcome: &Outcome, args: &ExploreArgs) -> Result<Value, String> {
     let seed = scenario.seed;
     let small = case::shrink_failure(scenario, outcome);
-    let folder = args.out.join(format!("{}-{}-{seed}", args.preset, scenario.nodes));
+    let level = if scenario.level == Level::Node { "node-" } else { "" };
+    let folder = args.out.join(format!("{level}{}-{}-{seed}", args.preset, scenario.nodes));
     let files = case::leave(&small.scenario, &args.preset, &folder).map_err(|error| told(&folder, &error))?;
     let of = |outcome: &Outcome| outcome.failure.as_ref().map(ToString::to_string);
     let (what, left) = (of(outcome), of(&small.outcome));
@@ -390,7 +407,8 @@ fn show_search(found: &Search, wall_s: f64, unreached: &[&str], failures: &[Valu
 }
 
 fn replay_command(args: &ReplayArgs) -> Result<bool, String> {
-    let is_token = args.what.starts_with("v1.") && !Path::new(&args.what).exists();
+    let is_token = ["v1.", "n1."].iter().any(|version| args.what.starts_with(version))
+        && !Path::new(&args.what).exists();
     let mut case = if is_token {
         Case::new(&args::parse_token(&args.what)?.0)
     } else {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use chinwag_core::membership::Config;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::checker::Violation;
@@ -33,9 +34,22 @@ pub enum Faults {
     These(Plan),
 }
 
+/// How deep a run goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// [`Membership`](chinwag_core::membership::Membership) machines and nothing else, for large clusters and many seeds.
+    #[default]
+    Protocol,
+    /// The driver that ships, under a workload of calls.
+    Node,
+}
+
 /// Everything a run follows from.
 #[derive(Clone, Debug)]
 pub struct Scenario {
+    /// How deep it goes.
+    pub level: Level,
     /// How many nodes.
     pub nodes: usize,
     /// Decides everything that is left to chance.
@@ -64,6 +78,7 @@ pub struct Scenario {
 impl Default for Scenario {
     fn default() -> Self {
         Self {
+            level: Level::Protocol,
             nodes: 5,
             seed: 0,
             span: 60 * SECOND,
@@ -157,6 +172,9 @@ pub fn run(scenario: &Scenario) -> Outcome {
 
 /// Runs a scenario with other choices than those of its seed.
 pub fn run_with(scenario: &Scenario, mut choices: Box<dyn Choices>) -> Outcome {
+    if scenario.level == Level::Node {
+        return crate::node::run_with(scenario, choices).outcome;
+    }
     let plan = plan_of(scenario, &mut *choices);
     let setup = Setup {
         nodes: scenario.nodes,

@@ -75,6 +75,15 @@ fn a_plan_from_a_file_is_explored_and_strikes() {
 }
 
 #[test]
+fn the_node_level_is_explored_and_replayed_alike() {
+    let args = ["explore", "--seeds", "3..4", "--for", "10s", "--level", "node", "--json"];
+    let (once, again) = (json(&sim(&args)), json(&sim(&args)));
+    assert_eq!((&once["trace_hash"], &once["failures"]), (&again["trace_hash"], &serde_json::json!([])));
+    let replayed = json(&sim(&["replay", "n1.lan.5.3.10000.all", "--json"]));
+    assert_eq!(replayed["events"], once["events"]);
+}
+
+#[test]
 fn a_tape_and_a_token_are_replayed() {
     let tape = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tapes/seeds_away_starve_exchanges.json");
     for what in [tape.to_str().expect("a plain path"), "v1.lan.5.42.20000.all", "v1.lan.3.7.20000.none"] {
