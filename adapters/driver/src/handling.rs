@@ -38,6 +38,7 @@ fn begin_watched(
     let (service, method) = (endpoint.service(), endpoint.method());
     let (span, trace) = trace::handler_span(&shared.trace_ids, &given.headers, (service, method, caller.id));
     given.trace = trace;
+    let this = span.clone();
     let handling = async move {
         let call = CallInfo {
             role: Role::Callee,
@@ -59,7 +60,7 @@ fn begin_watched(
         let answered: Answered = endpoint.begin(Context::new(shared.clone(), caller, given), body).await;
         entered.finish(answered.result.as_ref().map(drop), shared.runtime.now().mono);
         if let Err(status) = &answered.result {
-            tracing::Span::current().record("status", tracing::field::debug(status.code));
+            this.record("status", tracing::field::debug(status.code));
         }
         answered
     };
