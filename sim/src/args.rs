@@ -30,6 +30,8 @@ pub fn span(text: &str) -> Result<Duration, String> {
     let at = text.find(|letter: char| letter.is_ascii_alphabetic()).ok_or_else(wrong)?;
     let (number, unit) = text.split_at(at);
     let unit = match unit {
+        "ns" => 1e-9,
+        "us" => 1e-6,
         "ms" => 0.001,
         "s" => 1.0,
         "m" => 60.0,
@@ -135,9 +137,7 @@ pub fn parse_token(text: &str) -> Result<(Scenario, &'static str), String> {
         span: millis * 1_000_000,
         config: preset(name).ok_or_else(wrong)?,
         faults: Faults::Swarm(kept),
-        calms: true,
-        checks: true,
-        story_lines: 0,
+        ..Scenario::default()
     };
     Ok((scenario, name))
 }

@@ -55,10 +55,15 @@ pub enum Site {
     EarlyWake,
     /// A node that wakes from a pause reads before it looks at its timers.
     ReadFirst,
+    /// A stream falls silent.
+    HalfOpen,
+    /// A stream is reset.
+    Reset,
 }
 
 impl Site {
-    const ALL: [Self; 14] = [
+    /// Every site.
+    pub const ALL: [Self; 16] = [
         Self::Family,
         Self::Plan,
         Self::Loss,
@@ -73,6 +78,8 @@ impl Site {
         Self::Retransmit,
         Self::EarlyWake,
         Self::ReadFirst,
+        Self::HalfOpen,
+        Self::Reset,
     ];
 
     /// The domain it belongs to.

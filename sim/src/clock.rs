@@ -58,6 +58,11 @@ impl HostClock {
         self.wall_offset = self.wall_offset.saturating_add(millis.saturating_mul(1_000_000));
     }
 
+    /// Parts per million that it is fast at present.
+    pub const fn drift_ppm(&self) -> i64 {
+        self.drift_ppm
+    }
+
     fn rate(&self) -> u128 {
         u128::try_from(1_000_000 + self.drift_ppm).expect("drift is clamped to a tenth")
     }

@@ -29,6 +29,8 @@ pub(crate) struct Payload {
     pub(crate) peer: StreamPeer,
     pub(crate) transmit: Transmit,
     pub(crate) sent_at: u64,
+    /// Numbers it within the run; copies share it.
+    pub(crate) number: u64,
     pub(crate) bytes: Vec<u8>,
     /// Of the bytes.
     pub(crate) digest: u64,
@@ -50,6 +52,7 @@ impl Spares {
                 peer: StreamPeer { id: NodeId::new(0), epoch: Epoch::default(), addr },
                 transmit: Transmit { to: Destination { addr, id: None }, plane: Plane::Datagram },
                 sent_at: 0,
+                number: 0,
                 bytes: Vec::new(),
                 digest: 0,
             })
@@ -77,6 +80,12 @@ pub(crate) struct Host {
     pub(crate) pauses: u32,
     pub(crate) blocks: u32,
     pub(crate) early_timers: u32,
+    /// Look-ups fail while this is not 0.
+    pub(crate) nameless: u32,
+    /// Nanoseconds between two payloads that it reads, one for each slow-reader fault under way.
+    pub(crate) slow: Vec<u64>,
+    /// A reading of one payload is in the queue.
+    pub(crate) is_reading: bool,
     inbox: VecDeque<Box<Payload>>,
     inbox_len: usize,
     #[expect(clippy::vec_box, reason = "as in `Spares`")]
@@ -106,6 +115,9 @@ impl Host {
             pauses: 0,
             blocks: 0,
             early_timers: 0,
+            nameless: 0,
+            slow: Vec::new(),
+            is_reading: false,
             inbox: VecDeque::new(),
             inbox_len: 0,
             unsent: Vec::new(),
@@ -143,21 +155,46 @@ impl Host {
         self.pauses == 0 && self.blocks == 0
     }
 
+    /// How long it takes over one payload, if it is slow at present.
+    pub(crate) fn reads_every(&self) -> Option<u64> {
+        self.slow.iter().max().copied()
+    }
+
+    /// Whether it takes in what comes as it comes.
+    pub(crate) fn reads_at_once(&self) -> bool {
+        self.reads() && self.slow.is_empty()
+    }
+
+    /// Whether something waits to be read.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
     /// Whether it is up and reachable by the others, as far as its own process goes.
     pub(crate) fn is_well(&self) -> bool {
         self.reads() && self.machine.as_ref().is_some_and(|machine| !machine.has_left())
     }
 
-    /// What comes waits to be read.
-    pub(crate) fn hold(&mut self, payload: Box<Payload>) {
+    /// What comes waits to be read; false if there is no room for it.
+    pub(crate) fn hold(&mut self, payload: Box<Payload>) -> bool {
         if payload.transmit.plane == Plane::Datagram {
             if self.inbox_len + payload.bytes.len() > INBOX_LEN_MAX {
                 self.dropped += 1;
-                return;
+                return false;
             }
             self.inbox_len += payload.bytes.len();
         }
         self.inbox.push_back(payload);
+        true
+    }
+
+    /// The payload that has waited longest.
+    pub(crate) fn take_one(&mut self) -> Option<Box<Payload>> {
+        let payload = self.inbox.pop_front()?;
+        if payload.transmit.plane == Plane::Datagram {
+            self.inbox_len -= payload.bytes.len();
+        }
+        Some(payload)
     }
 
     /// What has waited, in order.

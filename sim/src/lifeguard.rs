@@ -223,8 +223,8 @@ impl Case {
             nodes: MEMBERS,
             config: config.clone(),
             start_every: 1_000_000,
-            story_lines: 0,
             checks: false,
+            ..Setup::default()
         };
         let mut world = World::new(setup, self.plan(&slow), self.seed, Box::new(Seeded::new(self.seed)));
         let begins = SETTLES_FOR * 1_000_000_000;

@@ -2,6 +2,9 @@
 
 mod faults;
 mod node;
+mod told;
+
+use std::collections::BTreeMap;
 
 use chinwag_core::clock::DRIFT_MAX_DEFAULT;
 use chinwag_core::membership::{Config, Destination, Event, Plane};
@@ -9,13 +12,16 @@ use chinwag_core::membership::{Config, Destination, Event, Plane};
 use crate::checker::clocks::Clocks;
 use crate::checker::deaths::Deaths;
 use crate::checker::machine::Machines;
+use crate::checker::suspicions::Suspicions;
 use crate::checker::views::{Views, id, rank};
 use crate::checker::{Check, Violation};
 use crate::choices::{Choices, Key, Odds, Site};
-use crate::fault::Plan;
+use crate::fault::{Fault, Plan};
 use crate::host::{Host, Payload, Spares, addr, first_addr, node_at};
+use crate::mutant::{Mutant, Mutation};
 use crate::network::Network;
 use crate::queue::{Queue, Timers};
+use crate::trace::record::{Trace, What as Told};
 use crate::trace::{Story, TraceHash};
 
 /// A stream that cannot deliver fails to its sender after this long, as a dial or a write that times out does.
@@ -40,6 +46,28 @@ pub struct Setup {
     pub story_lines: usize,
     /// Whether the oracles look.
     pub checks: bool,
+    /// Whether a trace is kept.
+    pub traces: bool,
+    /// Nodes that never start: those that a failure does not need. The others keep their index, and so their choices.
+    pub absent: Vec<u32>,
+    /// A defect put in on purpose, to see the oracles bite.
+    pub mutant: Option<Mutant>,
+}
+
+/// Five nodes that start 10 ms after one another, with all oracles and nothing kept.
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            nodes: 5,
+            config: Config::lan(),
+            start_every: 10_000_000,
+            story_lines: 0,
+            checks: true,
+            traces: false,
+            absent: Vec::new(),
+            mutant: None,
+        }
+    }
 }
 
 /// What happens.
@@ -49,6 +77,8 @@ enum What {
     Start(u32),
     Begin(usize),
     End(usize),
+    Flap(usize),
+    Read(u32),
     StreamFailed(Box<StreamFailed>),
 }
 
@@ -120,8 +150,16 @@ pub struct World {
     /// Who is there, and who was declared dead.
     pub deaths: Deaths,
     tally: Tally,
-    /// How often each fault of the plan has begun.
-    begun: Vec<bool>,
+    /// How often each family has struck, as far as the network does not count it.
+    strikes: BTreeMap<&'static str, u64>,
+    /// What happened, if it is kept.
+    pub trace: Trace,
+    /// Payloads put on their way.
+    carried: u64,
+    mutation: Option<Mutation>,
+    suspicions: Suspicions,
+    /// No fault is left and all agree: nobody may be doubted from now on.
+    rests: bool,
     seed: u64,
     /// Whom events of the present step were about.
     told: Vec<u32>,
@@ -147,7 +185,12 @@ impl World {
             machines: Machines::new(nodes, setup.config.datagram_len_max),
             deaths: Deaths::new(nodes),
             tally: Tally::default(),
-            begun: vec![false; plan.faults.len()],
+            strikes: BTreeMap::new(),
+            trace: Trace::new(setup.traces),
+            carried: 0,
+            mutation: setup.mutant.map(Mutation::new),
+            suspicions: Suspicions::new(&setup.config, plan.forges()),
+            rests: false,
             now: 0,
             seed,
             told: Vec::new(),
@@ -157,9 +200,15 @@ impl World {
             setup,
         };
         for (node, at) in (0..world.count()).zip((0..).step_by(world.step_of_starts())) {
-            world.queue.push(at, What::Start(node));
+            if !world.setup.absent.contains(&node) {
+                world.queue.push(at, What::Start(node));
+            }
         }
         for (number, timed) in world.plan.faults.iter().enumerate() {
+            if let Fault::Offset { node, ms } = timed.fault {
+                world.hosts[node as usize].clock.step(ms);
+                *world.strikes.entry("offset").or_default() += 1;
+            }
             world.queue.push(timed.at, What::Begin(number));
             if timed.until != u64::MAX {
                 world.queue.push(timed.until, What::End(number));
@@ -214,6 +263,12 @@ impl World {
                 self.hash.add(self.now, 3 << 32, number as u64);
                 self.end(number)
             }
+            What::Flap(number) => {
+                self.hash.add(self.now, 9 << 32, number as u64);
+                self.flap(number);
+                Ok(())
+            }
+            What::Read(node) => self.read_one(node),
             What::StreamFailed(failed) => {
                 let StreamFailed { node, generation, to } = *failed;
                 let is_same_run = self.hosts[node as usize].generation == generation;
@@ -235,7 +290,7 @@ impl World {
         let to = payload.transmit.to.addr;
         let node = node_at(to).filter(|&node| (node as usize) < self.hosts.len());
         let is_stream = payload.transmit.plane == Plane::Stream;
-        if is_stream && node.is_some_and(|node| self.network.is_cut(payload.from, node)) {
+        if is_stream && node.is_some_and(|node| self.network.stops(payload.from, node)) {
             if self.now - payload.sent_at >= STREAM_TIMEOUT {
                 return self.fail_stream(&payload);
             }
@@ -247,25 +302,33 @@ impl World {
             host.machine.is_some() && host.port == to.port()
         });
         match there {
-            Some(node) if is_stream && self.hosts[node as usize].started_at > payload.sent_at => {
-                self.fail_stream(&payload)
-            }
-            Some(node) if self.hosts[node as usize].reads() => {
+            Some(node) if is_stream && self.is_broken(node, &payload) => self.fail_stream(&payload),
+            Some(node) if self.hosts[node as usize].reads_at_once() => {
                 let checked = self.receive(node, &payload);
                 self.spares.give(payload);
                 checked
             }
             Some(node) => {
-                self.hosts[node as usize].hold(payload);
+                self.hold(node, payload);
                 Ok(())
             }
             None if is_stream => self.fail_stream(&payload),
-            None => Ok(()),
+            None => {
+                self.tell_drop(&payload, "nobody");
+                Ok(())
+            }
         }
+    }
+
+    /// Whether the connection that this was sent on is no more.
+    fn is_broken(&self, node: u32, payload: &Payload) -> bool {
+        let has_restarted = self.hosts[node as usize].started_at > payload.sent_at;
+        has_restarted || self.network.was_reset(payload.from, node, payload.sent_at)
     }
 
     /// The sender of a stream payload learns, in a moment, that it went nowhere.
     fn fail_stream(&mut self, payload: &Payload) -> Check {
+        self.tell_drop(payload, "stream failed");
         let Payload { from, generation, transmit, .. } = *payload;
         if let Some(node) = node_at(transmit.to.addr).filter(|&node| (node as usize) < self.hosts.len()) {
             self.network.reset_stream(from, node);
@@ -341,15 +404,50 @@ impl World {
         self.tally
     }
 
+    /// Whether nothing goes wrong in this run at all.
+    pub fn is_faultless(&self) -> bool {
+        self.plan.faults.is_empty()
+    }
+
     /// Whether bytes are forged in this run, so that nobody's word counts.
     pub fn forges(&self) -> bool {
         self.plan.forges()
     }
 
-    /// The families of the faults that have begun.
-    pub fn begun(&self) -> impl Iterator<Item = &'static str> {
-        let numbered = self.plan.faults.iter().zip(&self.begun);
-        numbered.filter(|(_, has_begun)| **has_begun).map(|(timed, _)| timed.fault.family())
+    /// How often each family of faults has struck: changed what became of a payload, a process, a clock, a look-up. A family that is in the
+    /// plan and met nothing is not in here.
+    pub fn struck(&self) -> BTreeMap<&'static str, u64> {
+        let mut struck = self.strikes.clone();
+        for (family, count) in self.network.struck.by_family() {
+            if count > 0 {
+                *struck.entry(family).or_default() += count;
+            }
+        }
+        struck
+    }
+
+    fn strike(&mut self, family: &'static str) {
+        *self.strikes.entry(family).or_default() += 1;
+    }
+
+    /// The worst that one of the well thinks of itself at present.
+    pub fn awareness_max(&self) -> u8 {
+        let well = self.hosts.iter().filter(|host| host.is_well());
+        let scores = well
+            .filter_map(|host| host.machine.as_ref())
+            .map(chinwag_core::membership::Membership::awareness);
+        scores.max().unwrap_or(0)
+    }
+
+    /// From now on nobody of the well may doubt another of them.
+    pub fn rest(&mut self) {
+        self.rests = true;
+    }
+
+    /// The run ends in this violation.
+    pub fn tell_failure(&mut self, violation: &Violation) {
+        let Violation { oracle, detail } = violation;
+        self.trace.tell(self.now, None, || Told::Fail { oracle: (*oracle).into(), detail: detail.clone() });
     }
 
     /// The last lines of the story.

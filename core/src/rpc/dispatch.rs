@@ -283,6 +283,7 @@ impl Connection {
         let Extension { stamp, headers, .. } = extension;
         self.events.push_back(Event::Request {
             id,
+            method_id: header.method,
             service,
             method,
             fingerprint,
@@ -309,6 +310,7 @@ impl Connection {
                 let Extension { stamp, headers, .. } = extension;
                 let (attachments, held) = (Vec::new(), Held::NOTHING);
                 self.events.push_back(Event::OneWay {
+                    method_id: header.method,
                     service,
                     method,
                     fingerprint,

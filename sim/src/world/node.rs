@@ -4,17 +4,20 @@ use chinwag_core::clock::Timestamp;
 use chinwag_core::id::Epoch;
 use chinwag_core::membership::{Event, Plane, Stats, StreamPeer};
 use chinwag_core::rng::mix;
+use chinwag_core::time::Now;
 
 use super::{Burial, SNAPSHOT_EVERY_UP_TO, StreamFailed, What, World};
-use crate::checker::Check;
 use crate::checker::clocks::Receipt;
 use crate::checker::deaths::Truth;
 use crate::checker::machine::POLLS_MAX;
-use crate::checker::views::{id, index, rank};
+use crate::checker::views::{Word, id, index, rank};
+use crate::checker::{Check, Violation};
 use crate::choices::{Odds, Site};
 use crate::host::{Payload, addr, node_at};
-use crate::network::Fate;
+use crate::mutant::Defect;
+use crate::network::{Fate, StreamFate};
 use crate::trace::digest;
+use crate::trace::record::What as Told;
 
 /// Where a payload's stamp stands (`docs/protocol.md` §2.3).
 const STAMP_AT: usize = 28;
@@ -25,6 +28,13 @@ impl World {
         let Payload { transmit, peer, bytes, .. } = payload;
         let what = 5 << 32 | u64::from(transmit.plane == Plane::Stream) << 31 | u64::from(node);
         self.hash.add(self.now, what, payload.digest ^ u64::from(payload.from));
+        self.tell_arrival(node, payload);
+        let altered = self.mutation.as_mut().map(|mutation| mutation.input(node, self.now, payload));
+        let bytes = match &altered {
+            None => bytes,
+            Some(Some(altered)) => altered,
+            Some(None) => return Ok(()),
+        };
         let host = &mut self.hosts[node as usize];
         let now = host.now(self.now);
         let Some(machine) = &mut host.machine else { return Ok(()) };
@@ -37,7 +47,7 @@ impl World {
         if self.setup.checks {
             let after = machine.stats();
             self.machines.received(node, now.mono);
-            if let Some(stamp) = stamp_of(bytes) {
+            if let Some(stamp) = stamp_of(&payload.bytes) {
                 let receipt = Receipt {
                     stamp,
                     wall: now.wall,
@@ -66,7 +76,12 @@ impl World {
             machine.timeout_reason().map_or(0, |why| why as u64),
         );
         self.tally.events += 1;
-        machine.handle_timeout(now);
+        let defect = self.mutation.as_ref();
+        if defect.is_some_and(|mutation| is_early && mutation.has(node, self.now, Defect::FiresEarly)) {
+            machine.handle_timeout(Now { mono: before.0.unwrap_or(now.mono), ..now });
+        } else if !defect.is_some_and(|mutation| mutation.has(node, self.now, Defect::Oversleeps)) {
+            machine.handle_timeout(now);
+        }
         let sent = self.settle(node)?;
         let Some(machine) = &self.hosts[node as usize].machine else { return Ok(()) };
         let after = (machine.poll_timeout(), machine.version());
@@ -78,7 +93,7 @@ impl World {
     }
 
     /// Does what a driver does after every input; answers how many payloads went out.
-    pub(super) fn settle(&mut self, node: u32) -> Result<u32, crate::checker::Violation> {
+    pub(super) fn settle(&mut self, node: u32) -> Result<u32, Violation> {
         let mut sent = 0;
         let mut polls = 0;
         let mut payload = self.spares.take();
@@ -94,7 +109,11 @@ impl World {
             } else if let Some(event) = machine.poll_event() {
                 self.tell(node, &event)?;
             } else if machine.poll_lookup() {
-                let seeds = self.seeds();
+                let mut seeds = self.seeds();
+                if self.hosts[node as usize].nameless > 0 {
+                    self.strike("lookup");
+                    seeds.clear();
+                }
                 if let Some(machine) = &mut self.hosts[node as usize].machine {
                     self.tally.events += 1;
                     machine.handle_seeds(now, &seeds);
@@ -128,9 +147,17 @@ impl World {
         for subject in self.told.drain(..) {
             self.views.got(node, subject, machine.get(id(subject)).as_ref())?;
         }
-        let local = machine.local();
+        let mut local = machine.local();
+        let mut score = machine.awareness();
+        if let Some(mutation) = &self.mutation {
+            mutation.local(node, self.now, &mut local);
+            score = mutation.awareness(node, self.now, score);
+        }
+        let word = Word { has_left: machine.has_left(), refutations: machine.stats().refutations };
         self.deaths.epoch(node, local.epoch.get());
+        self.views.life(node, &local, word)?;
         self.views.local(node, &local, machine.has_left())?;
+        self.machines.is_aware(node, score, machine.config().awareness_max)?;
         let every = (nodes / SNAPSHOT_EVERY_UP_TO).max(1) as u64;
         if host.changes.is_multiple_of(every * every) {
             self.views.snapshot(node, machine.snapshot().members(), machine.live_count())?;
@@ -138,7 +165,20 @@ impl World {
         Ok(())
     }
 
-    fn transmit(&mut self, node: u32, mut payload: Box<Payload>) -> Check {
+    fn transmit(&mut self, node: u32, payload: Box<Payload>) -> Check {
+        let Some(mutation) = &mut self.mutation else { return self.send(node, payload) };
+        let Some(altered) = mutation.output(node, self.now, payload.transmit, &payload.bytes) else {
+            return self.send(node, payload);
+        };
+        for bytes in altered {
+            let mut payload = payload.clone();
+            payload.bytes = bytes;
+            self.send(node, payload)?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, node: u32, mut payload: Box<Payload>) -> Check {
         let Payload { transmit, bytes, .. } = &*payload;
         let (plane, len, stamp) = (transmit.plane, bytes.len(), stamp_of(bytes));
         payload.digest = digest(bytes);
@@ -193,12 +233,29 @@ impl World {
             }
             return self.spares.give(payload);
         };
+        self.carried += 1;
+        let number = self.carried;
+        payload.number = number;
+        self.tell_send(node, to, number, transmit, &payload.bytes);
+        let len = payload.bytes.len();
         if is_stream {
-            let at = self.network.stream(&mut *self.choices, self.now, node, to);
-            self.queue.push(at, What::Arrive(payload));
+            match self.network.stream(&mut *self.choices, self.now, (node, to), len) {
+                StreamFate::Arrives(at) => self.queue.push(at, What::Arrive(payload)),
+                StreamFate::Vanishes(until) => {
+                    let failed = StreamFailed { node, generation: payload.generation, to: transmit.to };
+                    self.queue.push(until, What::StreamFailed(Box::new(failed)));
+                    self.tell_drop(&payload, "half_open");
+                    self.spares.give(payload);
+                }
+            }
             return;
         }
-        let [first, second] = self.network.datagram(&mut *self.choices, node, to, payload.bytes.len());
+        let before = self.trace.is_on().then_some(self.network.struck);
+        let [first, second] = self.network.datagram(&mut *self.choices, self.now, (node, to), len);
+        if let (None, Some(before)) = (first, before) {
+            let why = self.network.struck.since(&before);
+            self.tell_drop(&payload, why);
+        }
         let again = second.map(|fate| (fate, payload.clone()));
         match first {
             Some(fate) => self.arrive_as(fate, payload),
@@ -225,7 +282,17 @@ impl World {
     }
 
     fn tell(&mut self, node: u32, event: &Event) -> Check {
+        if let Some(mutation) = &mut self.mutation
+            && let Some(events) = mutation.event(node, self.now, event)
+        {
+            return events.iter().try_for_each(|event| self.told(node, event));
+        }
+        self.told(node, event)
+    }
+
+    fn told(&mut self, node: u32, event: &Event) -> Check {
         let now = self.now;
+        self.tell_event(node, event);
         self.story.tell(|| {
             format!("{:>12.6} node {node}: {event:?}", std::time::Duration::from_nanos(now).as_secs_f64())
         });
@@ -248,14 +315,24 @@ impl World {
             return Ok(());
         }
         self.views.event(node, event)?;
+        self.suspicions.event(node, self.hosts[node as usize].now(now).mono, event)?;
         let Some((member, subject)) =
             member_of(event).and_then(|member| Some((member, self.views.index(member.id)?)))
         else {
             return Ok(());
         };
         self.told.push(subject);
+        let is_change = !matches!(event, Event::Updated(_));
+        if self.rests
+            && is_change
+            && self.hosts[node as usize].is_well()
+            && self.hosts[subject as usize].is_well()
+        {
+            let detail = format!("all had agreed, no fault is left, and node {node} is told {event:?}");
+            return Err(Violation { oracle: "rests", detail });
+        }
         match event {
-            Event::Suspected(_) => self.deaths.suspected(now, subject, member.epoch.get()),
+            Event::Suspected(_) => self.deaths.suspected(now, node, subject, member.epoch.get())?,
             Event::Recovered(_) => self.deaths.recovered(subject),
             Event::Died(_) if !self.plan.forges() => {
                 self.deaths.died(now, node, subject, member.epoch.get())?;
@@ -283,6 +360,7 @@ impl World {
             self.tally.refutations += stats.refutations;
             self.deaths.is(node, Truth::Left);
             self.hosts[node as usize].stop();
+            self.trace.tell(self.now, node, || Told::Stop { why: "left".into() });
         }
     }
 
@@ -297,6 +375,7 @@ impl World {
             let (nth, span) = (host.wakes, at - self.now);
             if self.choose(Site::EarlyWake, node, nth, Odds::chance(62_500)) > 0 {
                 at = self.now + span.div_ceil(2);
+                self.strike("early_timers");
             }
         }
         if self.timers.get(node) != Some(at) {
@@ -306,7 +385,7 @@ impl World {
     }
 }
 
-fn member_of(event: &Event) -> Option<&chinwag_core::membership::Member> {
+pub(super) fn member_of(event: &Event) -> Option<&chinwag_core::membership::Member> {
     match event {
         Event::Joined(member)
         | Event::Suspected(member)
