@@ -353,3 +353,6 @@ fn real(count: u64) -> f64 {
 fn round(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
+
+#[cfg(test)]
+mod tests;
