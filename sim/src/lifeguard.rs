@@ -66,9 +66,9 @@ impl Grid {
         }
     }
 
-    /// Four interval runs and two threshold runs: seconds.
+    /// One interval run and one threshold run: seconds.
     pub fn quick(slowness: Slowness) -> Self {
-        Self { slow: vec![8, 24], spans: vec![16_384], gaps: vec![64, 1_024], seeds: 1, slowness }
+        Self { slow: vec![8], spans: vec![32_768], gaps: vec![4_096], seeds: 1, slowness }
     }
 
     fn cases(&self) -> Vec<Case> {
@@ -353,3 +353,6 @@ fn real(count: u64) -> f64 {
 fn round(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,7 +61,8 @@ impl Membership {
             self.verify(now, update);
             return;
         }
-        let Some(metadata) = Metadata::decode(details.metadata).filter(|_| !self.table.is_full()) else {
+        let is_full = self.table.is_full();
+        let Some(metadata) = self.metadata_read.decode(details.metadata).filter(|_| !is_full) else {
             self.stats.updates_refused += 1;
             return;
         };
@@ -170,7 +171,7 @@ impl Membership {
             self.report_conflict(Run { id, epoch }, details.addr);
             return None;
         }
-        let metadata = Metadata::decode(details.metadata);
+        let metadata = self.metadata_read.decode(details.metadata);
         self.stats.updates_refused += u64::from(metadata.is_none());
         metadata
     }

@@ -134,6 +134,7 @@ pub struct Membership {
     reconnecting: Option<(u32, NodeId)>,
     /// Nodes of foreign clusters already reported, and the clusters' names where known.
     foreign: Vec<(SocketAddr, Option<Arc<str>>)>,
+    metadata_read: metadata::Recent,
     next_seq: u32,
     stats: Stats,
 }
@@ -188,6 +189,7 @@ impl Membership {
             reconnect_at: None,
             reconnecting: None,
             foreign: Vec::new(),
+            metadata_read: metadata::Recent::default(),
             next_seq,
             stats: Stats::default(),
             rng,

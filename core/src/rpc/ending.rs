@@ -70,19 +70,26 @@ impl Connection {
         let Some(open) = self.calls.end(call) else {
             return;
         };
-        let status = self.status_of_ended(call, open, code, message);
+        // On a connection that goes on, a whole request that is queued still leaves, with its cancel after it: the peer may begin the one
+        // before it reads the other.
+        let will_leave = open.position.is_some() && !self.flows.has_request(Owner::Call(call.0));
+        let status = if will_leave {
+            Status::new(code, message)
+        } else {
+            self.status_of_ended(call, open, code, message)
+        };
         self.forget_call(call, open);
         self.events.push_back(Event::failed(call, status));
     }
 
     /// The status of a call that ends without an answer: it says how far the request got (§5.5.3).
     fn status_of_ended(&self, call: CallId, open: Open, code: Code, message: impl Into<String>) -> Status {
-        let is_unfinished = self.flows.has_request(Owner::Call(call.0));
-        match open.position {
-            // A queued request still leaves, with its cancel after it: the peer may begin the one before it reads the other.
-            Some(_) if !is_unfinished => Status::new(code, message),
-            Some(_) if self.has_left(open) => Status::never_ran(code, message),
-            _ => Status::unsent(code, message),
+        if !self.has_left(open) {
+            Status::unsent(code, message)
+        } else if self.flows.has_request(Owner::Call(call.0)) {
+            Status::never_ran(code, message)
+        } else {
+            Status::new(code, message)
         }
     }
 
