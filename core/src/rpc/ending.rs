@@ -77,7 +77,13 @@ impl Connection {
         let Some(open) = self.calls.end(call) else {
             return;
         };
-        let status = self.status_of_ended(call, open, code, message);
+        // On a connection that goes on, what is queued of a request still leaves: with a cancel after it if that is all of it, and the peer
+        // may begin the one before it reads the other; else with an abort.
+        let status = match open.position {
+            Some(_) if self.flows.has_request(Owner::Call(call.0)) => Status::never_ran(code, message),
+            Some(_) => Status::new(code, message),
+            None => Status::unsent(code, message),
+        };
         self.forget_call(call, open);
         self.events.push_back(Event::failed(call, status));
     }
