@@ -9,7 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use chinwag_core::id::NodeId;
 use chinwag_core::membership::Destination;
-use chinwag_core::rpc::{Code, Fingerprint, Headers, Request, RequestError, Shape, Status};
+use chinwag_core::rpc::config::COPY_LEN_MAX;
+use chinwag_core::rpc::{Body, Code, Fingerprint, Headers, Request, RequestError, Shape, Status};
 use chinwag_core::time::{Instant, Now};
 use tracing::Instrument;
 
@@ -233,7 +234,11 @@ impl Target {
             fingerprint: outgoing.fingerprint,
             headers: outgoing.headers.clone(),
             deadline: deadline.map(|deadline| deadline.since(now.mono)),
-            body: outgoing.body.clone().into(),
+            // A short one is copied anyway.
+            body: match outgoing.body.len() {
+                0..=COPY_LEN_MAX => Body::Borrowed(&outgoing.body),
+                _ => Body::Owned(outgoing.body.clone()),
+            },
             attachments: &outgoing.attachments,
             shape: Shape::UNARY,
         }

@@ -8,12 +8,15 @@ mod handlers;
 mod task;
 mod waiting;
 
+use std::collections::VecDeque;
 use std::future::Future;
+use std::mem::{replace, take};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::Destination;
 use chinwag_core::rpc::{
@@ -61,27 +64,28 @@ struct State {
 }
 
 impl State {
-    /// Takes the machine's next event, unless it is a response: those go to the calls they end.
-    fn poll_event(&mut self, now: Now, wakers: &mut Vec<Waker>) -> Option<Event> {
+    /// Takes the machine's events. What is in the responses goes to the calls they end; their shells stay in the queue.
+    fn take_events(&mut self, now: Now, events: &mut VecDeque<Event>, wakers: &mut Vec<Waker>) {
         let mut has_room = false;
-        let event = loop {
-            match self.machine.poll_event() {
-                Some(Event::Response { call, headers, result, attachments, held }) => {
-                    has_room = true;
-                    let ended = (now.mono, Answered { headers, attachments, result });
-                    match self.calls.end(call, ended, held) {
-                        Ok(waker) => wakers.extend(waker),
-                        // Its future was dropped.
-                        Err(held) => self.machine.release(now, held),
-                    }
+        self.machine.take_events(events);
+        for event in events {
+            if let Event::Response { call, headers, result, attachments, held } = event {
+                has_room = true;
+                let answered = Answered {
+                    headers: take(headers),
+                    attachments: take(attachments),
+                    result: replace(result, Ok(Bytes::new())),
+                };
+                match self.calls.end(*call, (now.mono, answered), replace(held, Held::NOTHING)) {
+                    Ok(waker) => wakers.extend(waker),
+                    // Its future was dropped.
+                    Err(held) => self.machine.release(now, held),
                 }
-                event => break event,
             }
-        };
+        }
         if has_room {
             wakers.extend(self.line.tell_first());
         }
-        event
     }
 
     fn respond(&mut self, now: Now, id: InboundId, answered: Answered) {
@@ -149,13 +153,13 @@ impl Link {
 
     /// Begins a call; its future takes the outcome, and cancels when dropped. Those who wait for room come first, unless it is
     /// this call's turn.
-    pub(crate) fn call(
-        self: &Arc<Self>,
-        shared: &Arc<Shared>,
+    pub(crate) fn call<'a>(
+        &'a self,
+        shared: &'a Shared,
         now: Now,
         request: Request<'_>,
         is_its_turn: bool,
-    ) -> Result<Call, RequestError> {
+    ) -> Result<Call<'a>, RequestError> {
         let entry = {
             let mut state = lock(&self.state);
             if !is_its_turn && !state.line.is_empty() {
@@ -166,7 +170,7 @@ impl Link {
             state.calls.begin(call)
         };
         self.bell.ring();
-        Ok(Call { shared: shared.clone(), link: self.clone(), entry: Some(entry) })
+        Ok(Call { shared, link: self, entry: Some(entry) })
     }
 
     pub(crate) fn one_way(&self, now: Now, request: Request<'_>) -> Result<(), RequestError> {
@@ -290,24 +294,24 @@ impl Calls {
 
     fn release(&mut self, entry: u32) -> Entry {
         self.free.push(entry);
-        std::mem::replace(&mut self.entries[entry as usize], Entry::Free)
+        replace(&mut self.entries[entry as usize], Entry::Free)
     }
 }
 
 /// A call that was begun. Dropping it cancels, and the handler feels it.
-pub(crate) struct Call {
-    shared: Arc<Shared>,
-    link: Arc<Link>,
+pub(crate) struct Call<'a> {
+    shared: &'a Shared,
+    link: &'a Link,
     /// `None` once the outcome is taken.
     entry: Option<u32>,
 }
 
-impl Future for Call {
+impl Future for Call<'_> {
     type Output = Ended;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
         let entry = self.entry.expect("a finished call is not polled again");
-        let link = self.link.clone();
+        let link = self.link;
         let mut state = lock(&link.state);
         match &mut state.calls.entries[entry as usize] {
             Entry::Waiting { waker, .. } => {
@@ -322,7 +326,7 @@ impl Future for Call {
                 match state.calls.release(entry) {
                     Entry::Ended(ended, held) => {
                         drop(state);
-                        self.link.release(&self.shared, held);
+                        link.release(self.shared, held);
                         Poll::Ready(ended)
                     }
                     _ => unreachable!("an entry is free only after its future has let go of it"),
@@ -332,7 +336,7 @@ impl Future for Call {
     }
 }
 
-impl Drop for Call {
+impl Drop for Call<'_> {
     fn drop(&mut self) {
         let Some(entry) = self.entry.take() else { return };
         let next = {

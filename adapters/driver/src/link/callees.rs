@@ -154,7 +154,7 @@ impl Callees {
             meter.one_way();
         }
         let caller = Caller { id: peer.id, epoch: peer.epoch, addr: peer.addr };
-        let mut answer = handling::begin(&self.shared, endpoint.clone(), caller, given, body);
+        let mut answer = handling::begin(&self.shared, endpoint, caller, given, body);
         // A handler that waits is polled again as soon as it is a task, and registers that task's waker then: this
         // poll's waker is never needed, and waking the connection with it would be for nothing.
         match Pin::new(&mut answer).poll(&mut Context::from_waker(Waker::noop())) {
@@ -163,7 +163,7 @@ impl Callees {
                 self.reply(id, Some(method_id), answered);
             }
             Poll::Pending => {
-                let meter = endpoint.meter().clone();
+                let meter = self.known.shared_meter(method_id).expect("the method was found above");
                 self.keep_running(Begun { answer, id, meter, at: now.mono, held });
             }
         }

@@ -4,6 +4,7 @@
 //! never waits for writing. Whether to write now or after one turn of the run queue is the machine's decision. The machine is
 //! locked for what it does with a batch, never while the system reads or writes.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io::IoSlice;
 use std::pin::Pin;
@@ -40,7 +41,7 @@ pub(crate) struct LinkTask {
     out: Transmit,
     turn: Turn,
     alarm: Alarm,
-    events: Vec<Event>,
+    events: VecDeque<Event>,
     wakers: Vec<Waker>,
     /// The handlers of the peer's calls.
     callees: Callees,
@@ -88,7 +89,7 @@ impl LinkTask {
             out: Transmit::new(),
             turn: Turn::Idle,
             alarm: Alarm::new(&*shared.runtime),
-            events: Vec::new(),
+            events: VecDeque::new(),
             wakers: Vec::new(),
             ended: None,
             has_finished: false,
@@ -149,9 +150,7 @@ impl LinkTask {
     fn take_events(&mut self, now: Now) -> bool {
         {
             let mut state = lock(&self.link.state);
-            while let Some(event) = state.poll_event(now, &mut self.wakers) {
-                self.events.push(event);
-            }
+            state.take_events(now, &mut self.events, &mut self.wakers);
             if !self.events.is_empty() || !self.wakers.is_empty() {
                 state.used_at = now.mono;
             }
@@ -257,7 +256,7 @@ impl LinkTask {
             let state = lock(&self.link.state);
             self.deadline(&state)
         };
-        if self.alarm.poll(cx, deadline).is_pending() {
+        if self.alarm.poll_at(cx, now.mono, deadline).is_pending() {
             return false;
         }
         let mut state = lock(&self.link.state);
@@ -311,10 +310,10 @@ impl LinkTask {
         let is_gossip_lost = {
             let mut state = lock(&self.link.state);
             state.machine.handle_closed(now);
-            while let Some(event) = state.poll_event(now, &mut self.wakers) {
-                if let Event::Closed(reason) = event {
-                    self.ended = Some(reason);
-                }
+            self.events.clear();
+            state.take_events(now, &mut self.events, &mut self.wakers);
+            if let Some(Event::Closed(reason)) = self.events.pop_back() {
+                self.ended = Some(reason);
             }
             state.line.disperse(&mut self.wakers);
             state.is_gossip_unflushed
