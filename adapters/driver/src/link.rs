@@ -5,6 +5,7 @@
 
 mod callees;
 mod handlers;
+mod streams;
 mod task;
 mod waiting;
 
@@ -20,17 +21,21 @@ use bytes::Bytes;
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::Destination;
 use chinwag_core::rpc::{
-    Body, CallId, Connection, Event, GossipError, Held, InboundId, PeerHello, Receiver, Request,
-    RequestError, Side,
+    Body, CallId, Code, Connection, Event, GossipError, Held, InboundId, PeerHello, Receiver, Request,
+    RequestError, Side, Status, StreamRef,
 };
 use chinwag_core::time::{Instant, Now};
 
 use crate::limits::{IDLE_MAX, IDLE_RETIRED_MAX};
+use crate::pipe::Arrival;
 use crate::registry::Answered;
+use crate::runtime::Runtime;
 use crate::shared::Shared;
 use crate::sync::{Bell, lock};
 
 pub(crate) use handlers::Running;
+use streams::Ports;
+pub(crate) use streams::{Port, RemoteEnd};
 pub(crate) use task::{LinkTask, Origin};
 use waiting::Line;
 
@@ -44,6 +49,7 @@ pub(crate) struct Link {
     /// Whom it was dialled for; `None` if it was accepted.
     pub(crate) target: Option<Destination>,
     pub(crate) bell: Bell,
+    runtime: Arc<dyn Runtime>,
     peer: OnceLock<PeerHello>,
     /// Cleared once no new call may be put on it: replaced by another link, going away, or over.
     is_usable: AtomicBool,
@@ -53,6 +59,7 @@ pub(crate) struct Link {
 struct State {
     machine: Connection,
     calls: Calls,
+    ports: Ports,
     /// Who waits for room.
     line: Line,
     /// The last time a call or gossip went over it, either way.
@@ -64,23 +71,42 @@ struct State {
 }
 
 impl State {
-    /// Takes the machine's events. What is in the responses goes to the calls they end; their shells stay in the queue.
+    /// Takes the machine's events. Responses and what belongs to a stream go where they are waited for; their shells stay in the queue.
     fn take_events(&mut self, now: Now, events: &mut VecDeque<Event>, wakers: &mut Vec<Waker>) {
         let mut has_room = false;
         self.machine.take_events(events);
         for event in events {
-            if let Event::Response { call, headers, result, attachments, held } = event {
-                has_room = true;
-                let answered = Answered {
-                    headers: take(headers),
-                    attachments: take(attachments),
-                    result: replace(result, Ok(Bytes::new())),
-                };
-                match self.calls.end(*call, (now.mono, answered), replace(held, Held::NOTHING)) {
-                    Ok(waker) => wakers.extend(waker),
-                    // Its future was dropped.
-                    Err(held) => self.machine.release(now, held),
+            match event {
+                Event::Response { call, headers, result, attachments, held } => {
+                    has_room = true;
+                    self.ports.end(StreamRef::Call(*call), result.as_ref().err(), wakers);
+                    let answered = Answered {
+                        headers: take(headers),
+                        attachments: take(attachments),
+                        result: replace(result, Ok(Bytes::new())),
+                    };
+                    match self.calls.end(*call, (now.mono, answered), replace(held, Held::NOTHING)) {
+                        Ok(waker) => wakers.extend(waker),
+                        // Its future was dropped.
+                        Err(held) => self.machine.release(now, held),
+                    }
                 }
+                Event::Chunk { stream, body, attachments, held } => {
+                    let (body, attachments) = (take(body), take(attachments));
+                    let arrival = Arrival { body, attachments, held: replace(held, Held::NOTHING) };
+                    if let Err(held) = self.ports.push(*stream, arrival, wakers) {
+                        self.machine.release(now, held);
+                    }
+                }
+                Event::Finished(stream) => self.ports.finished(*stream, wakers),
+                Event::Sendable(stream) => self.ports.sendable(*stream, wakers),
+                Event::Request { id, shape, .. } if shape.is_streaming() => self.open_inbound(*id),
+                Event::Cancelled(id) => {
+                    let cancelled = Status::new(Code::Cancelled, "the caller gave up");
+                    self.ports.end(StreamRef::Inbound(*id), Some(&cancelled), wakers);
+                }
+                Event::Closed(_) => self.ports.end_theirs(wakers),
+                _ => {}
             }
         }
         if has_room {
@@ -88,7 +114,8 @@ impl State {
         }
     }
 
-    fn respond(&mut self, now: Now, id: InboundId, answered: Answered) {
+    fn respond(&mut self, now: Now, id: InboundId, answered: Answered, wakers: &mut Vec<Waker>) {
+        self.ports.end(StreamRef::Inbound(id), None, wakers);
         let Answered { headers, attachments, result } = answered;
         let result = result.map(Body::Owned);
         if let Err(error) = self.machine.respond_with(now, id, &headers, &attachments, result) {
@@ -111,6 +138,7 @@ impl Link {
         let state = State {
             machine,
             calls: Calls::default(),
+            ports: Ports::default(),
             line: Line::default(),
             used_at: now.mono,
             has_peer_left: false,
@@ -120,6 +148,7 @@ impl Link {
             key,
             target,
             bell: Bell::default(),
+            runtime: shared.runtime.clone(),
             peer: OnceLock::new(),
             is_usable: AtomicBool::new(true),
             state: Mutex::new(state),
@@ -153,24 +182,31 @@ impl Link {
 
     /// Begins a call; its future takes the outcome, and cancels when dropped. Those who wait for room come first, unless it is
     /// this call's turn.
-    pub(crate) fn call<'a>(
-        &'a self,
-        shared: &'a Shared,
+    ///
+    /// `waker` is that of the task that is about to poll the future, if it does so before it does anything else.
+    pub(crate) fn begin(
+        &self,
         now: Now,
         request: Request<'_>,
         is_its_turn: bool,
-    ) -> Result<Call<'a>, RequestError> {
-        let entry = {
+        port: Option<&Arc<Port>>,
+        waker: Option<Waker>,
+    ) -> Result<Begun, RequestError> {
+        let has_waker = waker.is_some();
+        let (id, entry) = {
             let mut state = lock(&self.state);
             if !is_its_turn && !state.line.is_empty() {
                 return Err(RequestError::Overloaded);
             }
             let call = state.machine.request(now, request)?;
             state.used_at = now.mono;
-            state.calls.begin(call)
+            if let Some(port) = port {
+                state.ports.open(StreamRef::Call(call), port.clone());
+            }
+            (call, state.calls.begin(call, waker))
         };
         self.bell.ring();
-        Ok(Call { shared, link: self, entry: Some(entry) })
+        Ok(Begun { id, entry, has_waker })
     }
 
     pub(crate) fn one_way(&self, now: Now, request: Request<'_>) -> Result<(), RequestError> {
@@ -208,18 +244,20 @@ impl Link {
 
     /// Answers a call of the peer. The caller may be gone by now: that changes nothing.
     fn respond(&self, now: Now, id: InboundId, answered: Answered) {
+        let mut wakers = Vec::new();
         {
             let mut state = lock(&self.state);
             state.used_at = now.mono;
-            state.respond(now, id, answered);
+            state.respond(now, id, answered, &mut wakers);
         }
+        wakers.into_iter().for_each(Waker::wake);
         self.bell.ring();
     }
 
     /// Gives back what a message held.
-    fn release(&self, shared: &Shared, held: Held) {
+    fn release(&self, held: Held) {
         if !held.is_nothing() {
-            lock(&self.state).machine.release(shared.runtime.now(), held);
+            lock(&self.state).machine.release(self.runtime.now(), held);
             self.bell.ring();
         }
     }
@@ -262,12 +300,12 @@ enum Entry {
 }
 
 impl Calls {
-    fn begin(&mut self, call: CallId) -> u32 {
+    fn begin(&mut self, call: CallId, waker: Option<Waker>) -> u32 {
         let entry = self.free.pop().unwrap_or_else(|| {
             self.entries.push(Entry::Free);
             u32::try_from(self.entries.len() - 1).expect("far fewer waiters than 2^32 fit in memory")
         });
-        self.entries[entry as usize] = Entry::Waiting { call, waker: None };
+        self.entries[entry as usize] = Entry::Waiting { call, waker };
         if self.by_slot.len() <= call.slot() {
             self.by_slot.resize(call.slot() + 1, u32::MAX);
         }
@@ -299,20 +337,32 @@ impl Calls {
 }
 
 /// A call that was begun. Dropping it cancels, and the handler feels it.
-pub(crate) struct Call<'a> {
-    shared: &'a Shared,
-    link: &'a Link,
+pub(crate) struct Call {
+    link: Arc<Link>,
+    id: CallId,
     /// `None` once the outcome is taken.
     entry: Option<u32>,
+    /// It has not been polled, and whoever does so first left its waker when the call was begun.
+    is_fresh: bool,
 }
 
-impl Future for Call<'_> {
+/// What [`Link::begin`] began: to be made a [`Call`] at once.
+pub(crate) struct Begun {
+    id: CallId,
+    entry: u32,
+    has_waker: bool,
+}
+
+impl Future for Call {
     type Output = Ended;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
         let entry = self.entry.expect("a finished call is not polled again");
-        let link = self.link;
-        let mut state = lock(&link.state);
+        if take(&mut self.is_fresh) {
+            return Poll::Pending;
+        }
+        let this = &mut *self;
+        let mut state = lock(&this.link.state);
         match &mut state.calls.entries[entry as usize] {
             Entry::Waiting { waker, .. } => {
                 match waker {
@@ -322,11 +372,11 @@ impl Future for Call<'_> {
                 Poll::Pending
             }
             Entry::Ended(..) | Entry::Free => {
-                self.entry = None;
+                this.entry = None;
                 match state.calls.release(entry) {
                     Entry::Ended(ended, held) => {
                         drop(state);
-                        link.release(self.shared, held);
+                        this.link.release(held);
                         Poll::Ready(ended)
                     }
                     _ => unreachable!("an entry is free only after its future has let go of it"),
@@ -336,23 +386,38 @@ impl Future for Call<'_> {
     }
 }
 
-impl Drop for Call<'_> {
+impl Call {
+    /// The call that [`Link::begin`] began.
+    pub(crate) fn new(link: Arc<Link>, Begun { id, entry, has_waker }: Begun) -> Self {
+        Self { link, id, entry: Some(entry), is_fresh: has_waker }
+    }
+
+    /// Whether the connection it was made on takes no more calls.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.link.is_leaving()
+    }
+}
+
+impl Drop for Call {
     fn drop(&mut self) {
         let Some(entry) = self.entry.take() else { return };
-        let next = {
+        let mut wakers = Vec::new();
+        {
             let mut state = lock(&self.link.state);
-            let now = self.shared.runtime.now();
+            let now = self.link.runtime.now();
             match state.calls.release(entry) {
                 Entry::Waiting { call, .. } => {
                     state.machine.cancel(now, call);
+                    let cancelled = Status::new(Code::Cancelled, "the call was dropped");
+                    state.ports.end(StreamRef::Call(call), Some(&cancelled), &mut wakers);
                     state.used_at = now.mono;
                 }
                 Entry::Ended(_, held) => state.machine.release(now, held),
                 Entry::Free => {}
             }
-            state.line.tell_first()
-        };
-        next.into_iter().for_each(Waker::wake);
+            wakers.extend(state.line.tell_first());
+        }
+        wakers.into_iter().for_each(Waker::wake);
         self.link.bell.ring();
     }
 }
