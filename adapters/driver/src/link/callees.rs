@@ -3,6 +3,7 @@
 //! A handler is polled once in place. Most are done then, and the answers of a batch ride on one write; one that waits becomes a task.
 
 use std::future::Future;
+use std::mem::take;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -51,8 +52,8 @@ impl Callees {
         self.known.refresh(&self.shared.registry);
     }
 
-    /// A request or a one-way message.
-    pub(super) fn handle(&mut self, now: Now, event: Event) {
+    /// A request or a one-way message, whose contents are taken.
+    pub(super) fn handle(&mut self, now: Now, event: &mut Event) {
         match event {
             Event::Request {
                 id,
@@ -67,9 +68,16 @@ impl Callees {
                 attachments,
                 shape,
             } => {
-                let call = Named { service: &service, method: &method, fingerprint };
-                let given = Given { deadline, headers, attachments, stamp, is_one_way: false, trace: None };
-                self.dispatch(now, Ok((id, shape)), (method_id, call), given, body);
+                let call = Named { service, method, fingerprint: *fingerprint };
+                let given = Given {
+                    deadline: *deadline,
+                    headers: take(headers),
+                    attachments: take(attachments),
+                    stamp: *stamp,
+                    is_one_way: false,
+                    trace: None,
+                };
+                self.dispatch(now, Ok((*id, *shape)), (*method_id, call), given, take(body));
             }
             Event::OneWay {
                 method_id,
@@ -83,9 +91,17 @@ impl Callees {
                 attachments,
                 held,
             } => {
-                let call = Named { service: &service, method: &method, fingerprint };
-                let given = Given { deadline, headers, attachments, stamp, is_one_way: true, trace: None };
-                self.dispatch(now, Err(held), (method_id, call), given, body);
+                let call = Named { service, method, fingerprint: *fingerprint };
+                let given = Given {
+                    deadline: *deadline,
+                    headers: take(headers),
+                    attachments: take(attachments),
+                    stamp: *stamp,
+                    is_one_way: true,
+                    trace: None,
+                };
+                let held = std::mem::replace(held, Held::NOTHING);
+                self.dispatch(now, Err(held), (*method_id, call), given, take(body));
             }
             _ => {}
         }
@@ -126,7 +142,7 @@ impl Callees {
     /// The connection is over.
     pub(super) fn finish(&mut self) {
         self.running.drain(..).flatten().for_each(|(_, running)| running.cancel());
-        self.shared.links.adopt(std::mem::take(&mut self.one_ways));
+        self.shared.links.adopt(take(&mut self.one_ways));
     }
 
     fn dispatch(

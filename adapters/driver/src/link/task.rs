@@ -162,30 +162,32 @@ impl LinkTask {
         self.wakers.drain(..).for_each(Waker::wake);
         self.callees.begin_batch();
         let mut events = std::mem::take(&mut self.events);
-        for event in events.drain(..) {
+        // In place: an event is large, and most of it is not wanted.
+        for event in &mut events {
             self.handle_event(now, event);
         }
+        events.clear();
         self.events = events;
         self.callees.end_batch(now);
         has_any
     }
 
-    fn handle_event(&mut self, now: Now, event: Event) {
+    fn handle_event(&mut self, now: Now, event: &mut Event) {
         match event {
-            Event::Connected(hello) => self.connected(now, hello),
+            Event::Connected(hello) => self.connected(now, hello.clone()),
             event @ (Event::Request { .. } | Event::OneWay { .. }) => self.callees.handle(now, event),
-            Event::Cancelled(id) => self.callees.cancel(id),
+            Event::Cancelled(id) => self.callees.cancel(*id),
             // Taken where the machine is locked.
             Event::Response { .. } | Event::Chunk { .. } | Event::Finished(_) | Event::Sendable(_) => {}
             Event::Gossip(frame) => {
                 if let Some(peer) = self.link.peer() {
-                    self.shared
-                        .post_gossip(StreamPeer { id: peer.id, epoch: peer.epoch, addr: peer.addr }, frame);
+                    let peer = StreamPeer { id: peer.id, epoch: peer.epoch, addr: peer.addr };
+                    self.shared.post_gossip(peer, std::mem::take(frame));
                 }
             }
             // The machine goes away too, by itself.
             Event::GoAway => self.link.retire(),
-            Event::Closed(reason) => self.ended = Some(reason),
+            Event::Closed(reason) => self.ended = Some(reason.clone()),
         }
     }
 
