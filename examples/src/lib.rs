@@ -7,7 +7,9 @@
 //!                          |
 //!   agent.rs --------- agent: one node, its events on stdout, its commands on stdin
 //!                          |
-//!                      chinwag_tokio::Node
+//!                      runtime: tokio, smol or async-std
+//!                          |
+//!                      chinwag::Node
 //! ```
 //!
 //! To see how chinwag is used, read [`agent`]: it is a whole program. What this is not: a tool for running clusters.
@@ -15,3 +17,4 @@
 pub mod agent;
 pub mod process;
 pub mod quickstart;
+pub mod runtime;

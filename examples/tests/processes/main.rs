@@ -5,3 +5,4 @@
 mod agent;
 mod cluster;
 mod common;
+mod mixed;
