@@ -1,6 +1,7 @@
 //! [`Agent`]: an agent as a child process, known by the lines it prints.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -13,7 +14,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 #[derive(Clone, Debug)]
 pub struct Program {
     path: PathBuf,
-    first_args: Vec<&'static str>,
+    first_args: Vec<OsString>,
 }
 
 impl Program {
@@ -26,8 +27,17 @@ impl Program {
     ///
     /// # Errors
     /// When the system does not say where this program is.
-    pub fn this_as(subcommand: &'static str) -> io::Result<Self> {
-        Ok(Self { path: std::env::current_exe()?, first_args: vec![subcommand] })
+    pub fn this_as(subcommand: &str) -> io::Result<Self> {
+        Ok(Self { path: std::env::current_exe()?, first_args: vec![subcommand.into()] })
+    }
+
+    /// This program, started by `path` with `args`, as by `nice`, whose last arguments are the program and its own arguments.
+    #[must_use]
+    pub fn started_by(self, path: impl Into<PathBuf>, args: &[&str]) -> Self {
+        let mut first_args: Vec<OsString> = args.iter().map(OsString::from).collect();
+        first_args.push(self.path.into());
+        first_args.extend(self.first_args);
+        Self { path: path.into(), first_args }
     }
 }
 
