@@ -68,19 +68,21 @@ impl Agent {
         seeds: &[&str],
         more: &[&str],
     ) -> io::Result<Self> {
+        let id_text = id.to_string();
+        let mut args =
+            vec!["--id", &id_text, "--listen", listen, "--preset", "local", "--json", "--tethered"];
+        args.extend(seeds.iter().flat_map(|seed| ["--seed", seed]));
+        args.extend(more);
+        Self::start_like(program, id, &args).await
+    }
+
+    /// Starts a program that says what an agent says, with just these arguments; ready once it listens.
+    ///
+    /// # Errors
+    /// As [`Agent::start`].
+    pub async fn start_like(program: &Program, id: u64, args: &[&str]) -> io::Result<Self> {
         let mut command = Command::new(&program.path);
-        command.args(&program.first_args);
-        command.args([
-            "--id",
-            &id.to_string(),
-            "--listen",
-            listen,
-            "--preset",
-            "local",
-            "--json",
-            "--tethered",
-        ]);
-        command.args(seeds.iter().flat_map(|seed| ["--seed", seed])).args(more);
+        command.args(&program.first_args).args(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn()?;
         let stdin = child.stdin.take();

@@ -6,6 +6,7 @@
 mod agent;
 mod cluster;
 mod common;
+mod custom_driver;
 #[cfg(target_os = "linux")]
 mod hosts;
 mod mixed;
