@@ -10,7 +10,11 @@
 //!                      runtime: tokio, smol or async-std
 //!                          |
 //!                      chinwag::Node
+//!
+//!   soak.rs ---------- soak: nodes that come and go under load in one process, and what is left of them
 //! ```
+//!
+//! `custom_driver.rs` stands alone: the core without all this.
 //!
 //! To see how chinwag is used, read [`agent`]: it is a whole program. What this is not: a tool for running clusters.
 
@@ -18,3 +22,4 @@ pub mod agent;
 pub mod process;
 pub mod quickstart;
 pub mod runtime;
+pub mod soak;

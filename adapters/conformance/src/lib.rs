@@ -36,6 +36,7 @@
 //! What it is not: a measure of speed, and no test of what the protocol does under faults, which is the simulator's.
 
 pub mod calls;
+pub mod counted;
 pub mod life;
 pub mod membership;
 pub mod names;
