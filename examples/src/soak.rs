@@ -5,7 +5,7 @@
 //! soak --minutes M [--runtime tokio|smol|async-std] [--seed N]
 //! ```
 //!
-//! A round is seven seconds of churn under load. Node 1 is there all the time; the others live for a second or a few, then are dropped
+//! A round is five seconds of churn under load. Node 1 is there all the time; the others live for a second or a few, then are dropped
 //! or leave, and start again under the same id on another port. A round ends with all but node 1 having left, and once it is at rest, what the process
 //! holds is read: its tasks as the runtime's wrapper counts them, descriptors, threads and resident memory from `/proc/self`. Since the
 //! state is the same each time, what is held must be the same.
@@ -41,7 +41,7 @@ use gauges::{Sample, faults};
 use load::Soak;
 
 /// How long a round's churn lasts.
-const ROUND: Duration = Duration::from_secs(7);
+const ROUND: Duration = Duration::from_secs(5);
 
 /// Nodes come and go under load for a while; exits with 1 if anything of them stays.
 #[derive(Debug, Parser)]
