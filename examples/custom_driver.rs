@@ -14,7 +14,7 @@
 //! at once: std has none, so this one waits for a datagram, and looks at the rest every few milliseconds.
 
 use std::error::Error;
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, IoSlice, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use std::time::Duration;
 use chinwag::core::clock::SharedHlc;
 use chinwag::core::id::Epoch;
 use chinwag::core::membership::{Config, Destination, Event, Local, Member, Membership, Plane, StreamPeer};
-use chinwag::core::rpc::{self, CloseReason, Code, Connection, Hello, Side, Status};
+use chinwag::core::rpc::{self, CloseReason, Code, Connection, Hello, Receiver, Side, Status, Transmit};
 use chinwag::core::time::{Instant, Now, WallTime};
 
 /// How long a stream waits at most until it is looked at.
@@ -44,8 +44,9 @@ struct Driver {
 struct Stream {
     tcp: TcpStream,
     machine: Connection,
+    receiver: Receiver,
     dialed: Option<Destination>,
-    unsent: Vec<u8>,
+    unsent: Transmit,
 }
 
 /// Runs until nobody reads its stdout.
@@ -138,7 +139,7 @@ impl Driver {
         for stream in &mut self.streams {
             stream.give_out(now);
         }
-        for ended in self.streams.extract_if(.., |stream| stream.has_ended()) {
+        for ended in self.streams.extract_if(.., |stream| stream.machine.is_closed()) {
             // So that nobody waits for an answer on it.
             ended.dialed.into_iter().for_each(|to| self.membership.handle_stream_failed(now, to));
         }
@@ -160,8 +161,8 @@ impl Driver {
         tcp.set_nonblocking(true).and_then(|()| tcp.set_nodelay(true)).ok()?;
         let side = if dialed.is_some() { Side::Dialer } else { Side::Acceptor };
         let config = Arc::new(rpc::Config::default());
-        let machine = Connection::new(side, config, self.hello.clone(), self.clock.clone(), now);
-        Some(Stream { tcp, machine, dialed, unsent: Vec::new() })
+        let (machine, receiver) = Connection::new(side, config, self.hello.clone(), self.clock.clone(), now);
+        Some(Stream { tcp, machine, receiver, dialed, unsent: Transmit::default() })
     }
 
     /// What happened to the cluster.
@@ -190,8 +191,8 @@ impl Driver {
 impl Stream {
     fn take_in(&mut self, now: Now, membership: &mut Membership) {
         loop {
-            match self.tcp.read(self.machine.recv_buffer()) {
-                Ok(len) if len > 0 => self.machine.handle_received(now, len),
+            match self.tcp.read(self.receiver.buffer()) {
+                Ok(len) if len > 0 => self.machine.handle_received(now, &mut self.receiver, len),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 _ => break self.machine.handle_closed(now),
             }
@@ -221,9 +222,10 @@ impl Stream {
     }
 
     fn give_out(&mut self, now: Now) {
-        while self.machine.poll_transmit(now, &mut self.unsent) > 0 || !self.unsent.is_empty() {
-            match self.tcp.write(&self.unsent) {
-                Ok(len) => drop(self.unsent.drain(..len)),
+        while !self.unsent.is_empty() || self.machine.poll_transmit(now, &mut self.unsent) > 0 {
+            let slices: Vec<_> = self.unsent.slices().map(IoSlice::new).collect();
+            match self.tcp.write_vectored(&slices) {
+                Ok(len) => self.unsent.advance(len),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => {
                     self.unsent.clear();
@@ -241,10 +243,6 @@ impl Stream {
 
     fn is_of(&self, member: &Member) -> bool {
         self.machine.peer().is_some_and(|peer| peer.id == member.id && peer.epoch <= member.epoch)
-    }
-
-    fn has_ended(&self) -> bool {
-        self.machine.is_closed() && self.unsent.is_empty()
     }
 }
 

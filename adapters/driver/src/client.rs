@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chinwag_core::id::NodeId;
 use chinwag_core::membership::Destination;
-use chinwag_core::rpc::{Code, Fingerprint, Headers, HeadersError, Request, RequestError, Status};
+use chinwag_core::rpc::{Code, Fingerprint, Headers, HeadersError, Request, RequestError, Shape, Status};
 use chinwag_core::time::{Instant, Now};
 
 use crate::context::{Caller, Context, Given};
@@ -198,7 +198,9 @@ impl<S: Service> Client<S> {
             fingerprint: outgoing.fingerprint,
             headers: self.headers.clone(),
             deadline: deadline.map(|deadline| deadline.since(now.mono)),
-            body: outgoing.body.clone(),
+            body: outgoing.body.clone().into(),
+            attachments: &[],
+            shape: Shape::UNARY,
         }
     }
 

@@ -16,7 +16,8 @@ use bytes::Bytes;
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::Destination;
 use chinwag_core::rpc::{
-    CallId, Connection, GossipError, Headers, InboundId, PeerHello, Request, RequestError, Side, Status,
+    CallId, Connection, GossipError, Headers, Held, InboundId, PeerHello, Receiver, Request, RequestError,
+    Side, Status,
 };
 use chinwag_core::time::{Instant, Now};
 
@@ -55,9 +56,16 @@ struct State {
 }
 
 impl Link {
-    pub(crate) fn new(shared: &Shared, key: u64, target: Option<Destination>, now: Now) -> Arc<Self> {
+    /// A link, and the half of its machine that reads the stream: its task's.
+    pub(crate) fn new(
+        shared: &Shared,
+        key: u64,
+        target: Option<Destination>,
+        now: Now,
+    ) -> (Arc<Self>, Receiver) {
         let side = if target.is_some() { Side::Dialer } else { Side::Acceptor };
-        let machine = Connection::new(side, shared.rpc.clone(), shared.hello(), shared.clock.clone(), now);
+        let (machine, receiver) =
+            Connection::new(side, shared.rpc.clone(), shared.hello(), shared.clock.clone(), now);
         let state = State {
             machine,
             calls: Calls::default(),
@@ -65,14 +73,15 @@ impl Link {
             has_peer_left: false,
             is_gossip_unflushed: false,
         };
-        Arc::new(Self {
+        let link = Arc::new(Self {
             key,
             target,
             bell: Bell::default(),
             peer: OnceLock::new(),
             is_usable: AtomicBool::new(true),
             state: Mutex::new(state),
-        })
+        });
+        (link, receiver)
     }
 
     pub(crate) fn peer(&self) -> Option<&PeerHello> {
@@ -154,11 +163,19 @@ impl Link {
         {
             let mut state = lock(&self.state);
             state.used_at = now.mono;
-            if let Err(error) = state.machine.respond(now, id, result) {
+            if let Err(error) = state.machine.respond(now, id, result.map(Into::into)) {
                 tracing::debug!(%error, "an answer was not sent");
             }
         }
         self.bell.ring();
+    }
+
+    /// Gives back what a message held.
+    fn release(&self, now: Now, held: Held) {
+        if !held.is_nothing() {
+            lock(&self.state).machine.release(now, held);
+            self.bell.ring();
+        }
     }
 
     /// Where to say that gossip did not leave.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::Destination;
 use chinwag_core::rng::Rng;
+use chinwag_core::rpc::Receiver;
 use chinwag_core::time::{Instant, Now};
 
 use crate::limits::{BACKOFF_MAX, BACKOFF_MIN, BACKOFFS_MAX, CONNECTIONS_MAX};
@@ -106,7 +107,7 @@ impl Links {
         now: Now,
         to: Destination,
     ) -> Result<Arc<Link>, NoLink> {
-        let (link, not_before) = {
+        let (link, receiver, not_before) = {
             let mut table = lock(&self.table);
             if table.is_closed {
                 return Err(NoLink::Closed);
@@ -118,16 +119,16 @@ impl Links {
             if let Some(link) = known.filter(|link| link.is_usable()) {
                 return Ok(link.clone());
             }
-            let link = table.add(shared, now, Some(to))?;
+            let (link, receiver) = table.add(shared, now, Some(to))?;
             if let Some(id) = to.id {
                 table.by_peer.insert(id, link.clone());
             }
             table.by_addr.insert(to.addr, link.clone());
             let not_before = table.backoffs.get(&to.addr).map_or(now.mono, |backoff| backoff.until);
-            (link, not_before)
+            (link, receiver, not_before)
         };
         tracing::debug!(link = link.key, addr = %to.addr, id = ?to.id, "dialling");
-        LinkTask::spawn(shared, link.clone(), Origin::Dial(not_before));
+        LinkTask::spawn(shared, link.clone(), receiver, Origin::Dial(not_before));
         Ok(link)
     }
 
@@ -138,9 +139,9 @@ impl Links {
             if table.is_closed { Err(NoLink::Closed) } else { table.add(shared, now, None) }
         };
         match added {
-            Ok(link) => {
+            Ok((link, receiver)) => {
                 shared.counters.accepted.add(1);
-                LinkTask::spawn(shared, link, Origin::Accepted(stream));
+                LinkTask::spawn(shared, link, receiver, Origin::Accepted(stream));
             }
             Err(NoLink::TooMany) => shared.counters.connections_refused.add(1),
             Err(NoLink::Closed) => {}
@@ -255,15 +256,20 @@ impl Links {
 }
 
 impl Table {
-    fn add(&mut self, shared: &Shared, now: Now, target: Option<Destination>) -> Result<Arc<Link>, NoLink> {
+    fn add(
+        &mut self,
+        shared: &Shared,
+        now: Now,
+        target: Option<Destination>,
+    ) -> Result<(Arc<Link>, Receiver), NoLink> {
         if self.all.len() >= CONNECTIONS_MAX {
             return Err(NoLink::TooMany);
         }
         let key = self.next_key;
         self.next_key += 1;
-        let link = Link::new(shared, key, target, now);
+        let (link, receiver) = Link::new(shared, key, target, now);
         self.all.insert(key, link.clone());
-        Ok(link)
+        Ok((link, receiver))
     }
 
     fn back_off(&mut self, addr: SocketAddr, now: Instant) {

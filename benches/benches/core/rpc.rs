@@ -7,7 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chinwag_core::clock::{DRIFT_MAX_DEFAULT, SharedHlc};
 use chinwag_core::id::{Epoch, NodeId};
-use chinwag_core::rpc::{Config, Connection, Event, Fingerprint, Headers, Hello, Request, Side};
+use chinwag_core::rpc::{
+    Config, Connection, Event, Fingerprint, Headers, Hello, Receiver, Request, Shape, Side, Transmit,
+};
 use chinwag_core::time::{Instant, Now, WallTime};
 use criterion::{BenchmarkId, Criterion};
 
@@ -37,7 +39,7 @@ pub(crate) fn benches(c: &mut Criterion, summary: &mut Summary) {
         let frame = pair.one_way(&body);
         group.bench_function(BenchmarkId::new(name, size), |b| {
             b.iter(|| {
-                receive(&mut pair.acceptor, black_box(&frame));
+                receive(&mut pair.acceptor, &mut pair.acceptor_reads, black_box(&frame));
                 let event = pair.acceptor.poll_event();
                 debug_assert!(matches!(event, Some(Event::OneWay { .. })), "a frame is a message");
                 event
@@ -68,22 +70,26 @@ fn body(size: u64) -> Bytes {
     Bytes::from(vec![1; usize::try_from(size).expect("small")])
 }
 
-fn request(body: &Bytes) -> Request<'static> {
+fn request(body: &Bytes) -> Request<'_> {
     Request {
         service: "kv",
         method: "get",
         fingerprint: Fingerprint::new(1),
         headers: Headers::new(),
         deadline: None,
-        body: body.clone(),
+        body: body.clone().into(),
+        attachments: &[],
+        shape: Shape::UNARY,
     }
 }
 
 /// Two connections that have greeted each other.
 struct Pair {
     dialer: Connection,
+    dialer_reads: Receiver,
     acceptor: Connection,
-    out: Vec<u8>,
+    acceptor_reads: Receiver,
+    out: Transmit,
 }
 
 impl Pair {
@@ -94,10 +100,11 @@ impl Pair {
             let clock = Arc::new(SharedHlc::new(DRIFT_MAX_DEFAULT));
             Connection::new(side, Arc::new(Config::default()), hello, clock, NOW)
         };
-        let (dialer, acceptor) = (connection(Side::Dialer, 1), connection(Side::Acceptor, 2));
-        let mut pair = Self { dialer, acceptor, out: Vec::new() };
-        carry(&mut pair.dialer, &mut pair.acceptor, &mut pair.out);
-        carry(&mut pair.acceptor, &mut pair.dialer, &mut pair.out);
+        let (dialer, dialer_reads) = connection(Side::Dialer, 1);
+        let (acceptor, acceptor_reads) = connection(Side::Acceptor, 2);
+        let mut pair = Self { dialer, dialer_reads, acceptor, acceptor_reads, out: Transmit::new() };
+        pair.carry_out();
+        pair.carry_back();
         assert!(matches!(pair.dialer.poll_event(), Some(Event::Connected(_))), "the hellos are accepted");
         assert!(matches!(pair.acceptor.poll_event(), Some(Event::Connected(_))), "on both sides");
         pair
@@ -106,9 +113,10 @@ impl Pair {
     /// The bytes of a one-way message, which the acceptor has read.
     fn one_way(&mut self, body: &Bytes) -> Vec<u8> {
         self.dialer.one_way(NOW, request(body)).expect("there is room");
-        let mut frame = Vec::new();
-        self.dialer.poll_transmit(NOW, &mut frame);
-        receive(&mut self.acceptor, &frame);
+        self.dialer.poll_transmit(NOW, &mut self.out);
+        let frame = self.out.slices().flatten().copied().collect::<Vec<u8>>();
+        self.out.clear();
+        receive(&mut self.acceptor, &mut self.acceptor_reads, &frame);
         assert!(matches!(self.acceptor.poll_event(), Some(Event::OneWay { .. })), "it has come");
         frame
     }
@@ -118,37 +126,42 @@ impl Pair {
         for _ in 0..batch {
             self.dialer.request(NOW, request(body)).expect("a slot is free");
         }
-        carry(&mut self.dialer, &mut self.acceptor, &mut self.out);
+        self.carry_out();
         while let Some(event) = self.acceptor.poll_event() {
             if let Event::Request { id, body, .. } = event {
-                self.acceptor.respond(NOW, id, Ok(body)).expect("the call is open");
+                self.acceptor.respond(NOW, id, Ok(body.into())).expect("the call is open");
             }
         }
-        carry(&mut self.acceptor, &mut self.dialer, &mut self.out);
+        self.carry_back();
         let mut count = 0;
         while let Some(event) = self.dialer.poll_event() {
             count += u64::from(matches!(event, Event::Response { .. }));
         }
         assert_eq!(count, batch, "every call has ended");
     }
-}
 
-fn carry(from: &mut Connection, to: &mut Connection, out: &mut Vec<u8>) {
-    loop {
-        out.clear();
-        if from.poll_transmit(NOW, out) == 0 {
-            return;
-        }
-        receive(to, out);
+    fn carry_out(&mut self) {
+        carry(&mut self.dialer, &mut self.acceptor, &mut self.acceptor_reads, &mut self.out);
+    }
+
+    fn carry_back(&mut self) {
+        carry(&mut self.acceptor, &mut self.dialer, &mut self.dialer_reads, &mut self.out);
     }
 }
 
-fn receive(connection: &mut Connection, mut bytes: &[u8]) {
+fn carry(from: &mut Connection, to: &mut Connection, reads: &mut Receiver, out: &mut Transmit) {
+    while from.poll_transmit(NOW, out) > 0 {
+        out.slices().for_each(|bytes| receive(to, reads, bytes));
+        out.clear();
+    }
+}
+
+fn receive(connection: &mut Connection, receiver: &mut Receiver, mut bytes: &[u8]) {
     while !bytes.is_empty() {
-        let room = connection.recv_buffer();
+        let room = receiver.buffer();
         let len = room.len().min(bytes.len());
         room[..len].copy_from_slice(&bytes[..len]);
         bytes = &bytes[len..];
-        connection.handle_received(NOW, len);
+        connection.handle_received(NOW, receiver, len);
     }
 }

@@ -25,6 +25,13 @@ pub const GOSSIP_LEN_MAX: usize = 256 * 1024;
 /// 200 ns, less than the bookkeeping of not making it. Larger ones have a buffer of their own.
 pub const COPY_LEN_MAX: usize = 8 * 1024;
 
+/// Bytes of buffers for large bodies that a connection keeps to use again: four of a megabyte are as many
+/// as are under way at once where bodies are handled as they come. Freed when the connection has nothing but keepalives to do.
+pub const POOL_LEN_MAX: usize = 4 * 1024 * 1024;
+
+/// Attachments of one message. A few blobs are what they are for; their lengths stay a small part of an extension.
+pub const ATTACHMENTS_MAX: usize = 16;
+
 /// The largest body that is skipped; a header that announces more ends the connection. A reader of an older version
 /// must be able to pass over what it does not know, but not for ever.
 pub const SKIP_LEN_MAX: usize = 256 * 1024 * 1024;
@@ -67,10 +74,10 @@ pub struct Config {
     /// Default 8,192: more than one full receive slab can hold, so a driver that drains after each read never
     /// meets it.
     pub events_max: usize,
-    /// Bytes of the receive slab: 32 KiB..=1 MiB. Default 64 KiB: large enough for a batch of small calls in one read.
-    /// It is allocated with the first read.
+    /// Bytes the receive slab may grow to: 32 KiB..=1 MiB. Default 64 KiB: large enough for a batch of small calls in one read.
+    /// The slab begins with 2 KiB, grows to this when reads fill it, and is given back when only keepalives come.
     pub recv_len: usize,
-    /// Bytes one `poll_transmit` appends at most: 4 KiB..=16 MiB. Default 256 KiB: larger writes gain nothing, and a
+    /// Bytes one `poll_transmit` adds at most: 4 KiB..=16 MiB. Default 256 KiB: larger writes gain nothing, and a
     /// peer on another core starts earlier.
     pub transmit_len_max: usize,
 

@@ -7,6 +7,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
+use super::body::Body;
 use super::calls::{Calls, Open};
 use super::config::{Config, GOSSIP_LEN_MAX};
 use super::deadlines::{Deadlines, Due};
@@ -23,6 +24,8 @@ use super::send::Outbox;
 use super::sending::{WAITING_OVERHEAD, Waiting, exceeds, micros};
 use super::stats::Stats;
 use super::status::{Code, Status};
+use super::stream::Held;
+use super::transmit::Transmit;
 use crate::clock::SharedHlc;
 use crate::time::{Instant, Now};
 
@@ -40,14 +43,14 @@ pub enum Side {
 
 /// The machine over one byte stream: calls, one-way messages and gossip, both ways.
 ///
-/// Its methods are of four families: `handle_*` and `recv_buffer` take the world in, `poll_*` give out what it wants, the
+/// Its methods are of four families: `handle_*` take the world in, `poll_*` give out what it wants, the
 /// verbs ([`request`](Self::request), [`respond`](Self::respond), [`cancel`](Self::cancel), …) are the user's, the rest are
 /// getters. A driver does, for ever:
 ///
 /// ```text
-/// read into recv_buffer()      -> handle_received(now, len)     (end or error of the stream: handle_closed(now))
+/// read into receiver.buffer()  -> handle_received(now, &mut receiver, len)   (end or error of the stream: handle_closed(now))
 /// poll_event() until None      -> dispatch, wake callers        (after each handle_*; Closed is the last event)
-/// poll_transmit(now, &mut out) -> write `out`                   (after each call; until it returns 0)
+/// poll_transmit(now, &mut out) -> write out.slices()            (after each call; until it returns 0)
 /// wait for readable, writable, a verb, or poll_timeout()        -> handle_timeout(now)
 /// ```
 ///
@@ -61,7 +64,6 @@ pub struct Connection {
     pub(super) hello: Hello,
     pub(super) clock: Arc<SharedHlc>,
     pub(super) phase: Phase,
-    pub(super) receiver: Receiver,
     pub(super) outbox: Outbox,
     pub(super) events: VecDeque<Event>,
     /// What was asked for before the peer's hello came (§5.1.1).
@@ -81,6 +83,8 @@ pub struct Connection {
     /// When this side went away.
     pub(super) went_away: Option<Instant>,
     pub(super) has_peer_gone_away: bool,
+    /// The last frame was a keepalive, and no call was open.
+    pub(super) is_resting: bool,
     pub(super) stats: Stats,
 }
 
@@ -93,14 +97,21 @@ pub(super) enum Phase {
 }
 
 impl Connection {
-    /// A connection over a stream that has just opened. Its hello is ready to be transmitted.
-    pub fn new(side: Side, config: Arc<Config>, hello: Hello, clock: Arc<SharedHlc>, now: Now) -> Self {
+    /// A connection over a stream that has just opened, and the half of it that reads the stream. Its hello is ready to be
+    /// transmitted.
+    pub fn new(
+        side: Side,
+        config: Arc<Config>,
+        hello: Hello,
+        clock: Arc<SharedHlc>,
+        now: Now,
+    ) -> (Self, Receiver) {
         let config = if config.validate().is_ok() { config } else { Arc::new(config.clamped()) };
         let mut outbox = Outbox::default();
         outbox.raw(&hello.encode(&config));
-        Self {
+        let receiver = Receiver::new(&config);
+        let connection = Self {
             side,
-            receiver: Receiver::new(&config),
             inbound: Inbound::new(config.in_flight_max),
             config,
             hello,
@@ -120,27 +131,34 @@ impl Connection {
             pong_at: None,
             went_away: None,
             has_peer_gone_away: false,
+            is_resting: false,
             stats: Stats::default(),
-        }
+        };
+        (connection, receiver)
     }
 
     // ---- the world in ----
 
-    /// Where the next bytes of the stream go. Never empty.
-    pub fn recv_buffer(&mut self) -> &mut [u8] {
-        self.receiver.buffer()
-    }
-
-    /// `len` bytes were put at the front of [`Connection::recv_buffer`]; more than it holds counts as all of it.
-    pub fn handle_received(&mut self, now: Now, len: usize) {
-        if self.is_closed() || len == 0 {
+    /// `len` bytes of the stream were put at the front of [`Receiver::buffer`]; more than it holds counts as all of it. The receiver is
+    /// the one that was made with this connection.
+    pub fn handle_received(&mut self, now: Now, receiver: &mut Receiver, len: usize) {
+        if self.is_closed() {
+            return receiver.close();
+        }
+        if len == 0 {
             return;
         }
-        self.stats.bytes_in += self.receiver.filled(len) as u64;
+        self.stats.bytes_in += receiver.filled(len) as u64;
         self.last_received = now.mono;
         self.ping_sent = None;
-        if let Err(reason) = self.read(now) {
+        self.is_resting = false;
+        if let Err(reason) = self.read(now, receiver) {
             self.close(reason);
+        }
+        if self.is_closed() {
+            receiver.close();
+        } else if self.is_resting {
+            receiver.rest();
         }
         self.close_if_drained();
     }
@@ -164,12 +182,12 @@ impl Connection {
 
     // ---- what the machine wants ----
 
-    /// Appends at most [`Config::transmit_len_max`] bytes to `out`, to be written in order, and returns how many; 0 when there is
-    /// nothing to write. An empty `out` may be exchanged for the machine's own buffer, which saves the copy.
+    /// Adds at most [`Config::transmit_len_max`] bytes to `out`, to be written in order, and returns how many; 0 when there is
+    /// nothing to write. What is in `out` cannot be overtaken any more, so a driver asks again when it has written all of it.
     ///
     /// After [`Event::Closed`] there is nothing more, except for a hello that the peer may need to name a mismatch. Bytes
     /// given out earlier are still to be written before the stream is closed.
-    pub fn poll_transmit(&mut self, _now: Now, out: &mut Vec<u8>) -> usize {
+    pub fn poll_transmit(&mut self, _now: Now, out: &mut Transmit) -> usize {
         let moved = self.outbox.transmit(out, self.config.transmit_len_max);
         self.close_if_drained();
         moved
@@ -270,12 +288,13 @@ impl Connection {
         &mut self,
         now: Now,
         id: InboundId,
-        result: Result<Bytes, Status>,
+        result: Result<Body<'_>, Status>,
     ) -> Result<(), RespondError> {
-        self.respond_with(now, id, &Headers::new(), result)
+        self.respond_with(now, id, &Headers::new(), &[], result)
     }
 
-    /// Answers a call of the peer, with headers.
+    /// Answers a call of the peer, with headers, and with bytes beside the body of a success. It ends the call in both
+    /// directions; chunks sent before it arrive before it.
     ///
     /// # Errors
     /// See [`RespondError`].
@@ -284,7 +303,8 @@ impl Connection {
         now: Now,
         id: InboundId,
         headers: &Headers,
-        result: Result<Bytes, Status>,
+        attachments: &[Bytes],
+        result: Result<Body<'_>, Status>,
     ) -> Result<(), RespondError> {
         let Phase::Open(peer) = &self.phase else {
             return Err(RespondError::Ended);
@@ -294,7 +314,8 @@ impl Connection {
         if has_deadline {
             self.forget_deadline();
         }
-        let is_too_large = exceeds(headers.encoded_len(), headers_len_max)
+        let is_too_large = !attachments.is_empty()
+            || exceeds(headers.encoded_len(), headers_len_max)
             || result.as_ref().is_ok_and(|body| exceeds(body.len(), message_len_max));
         if is_too_large {
             let status = Status::new(Code::TooLarge, "the response is larger than the caller accepts");
@@ -315,6 +336,12 @@ impl Connection {
         self.forget_call(call, open);
         self.close_if_drained();
         true
+    }
+
+    /// Gives back what a message held, so that the peer may send as much again.
+    #[expect(clippy::needless_pass_by_value, reason = "what is given back is gone")]
+    pub fn release(&mut self, _now: Now, held: Held) {
+        debug_assert_eq!(held.cost, 0, "nothing is held yet");
     }
 
     /// Sends a gossip frame.

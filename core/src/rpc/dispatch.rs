@@ -1,5 +1,6 @@
 //! What each frame that comes in does (`docs/protocol.md` §5.2.2 to §5.7).
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -12,9 +13,10 @@ use super::frame::{Extension, FLAG_ESSENTIAL, FLAG_NEVER_RAN, FrameHeader, Kind,
 use super::headers::Headers;
 use super::hello::PeerHello;
 use super::methods::Method;
-use super::receive::Frame;
+use super::receive::{Frame, Receiver};
 use super::sending::{Message, Waiting, exceeds, micros};
 use super::status::{Code, Status};
+use super::stream::{Held, Shape};
 use crate::time::{Instant, Now};
 
 /// What to do with a frame whose header is in.
@@ -31,28 +33,28 @@ enum Verdict {
 
 impl Connection {
     /// Reads all that has arrived.
-    pub(super) fn read(&mut self, now: Now) -> Result<(), CloseReason> {
+    pub(super) fn read(&mut self, now: Now, receiver: &mut Receiver) -> Result<(), CloseReason> {
         if matches!(self.phase, Phase::Greeting) {
-            let accepted = self.hello.accept(&self.config, self.receiver.waiting())?;
+            let accepted = self.hello.accept(&self.config, receiver.waiting())?;
             let Some((peer, len)) = accepted else {
                 return Ok(());
             };
-            self.receiver.skip(len);
-            self.receiver.open();
+            receiver.skip(len);
+            receiver.open();
             self.connected(now, &peer);
         }
         loop {
-            let frame = match self.receiver.header() {
-                Some(header) => match self.judge(now, header)? {
-                    Verdict::Take => self.take(now, header)?,
+            let frame = match receiver.header() {
+                Some(header) => match self.judge(now, receiver, header)? {
+                    Verdict::Take => take(now, receiver, header)?,
                     Verdict::Wait => return Ok(()),
                     Verdict::Skip => {
-                        self.pass_over(header);
+                        pass_over(receiver, header);
                         continue;
                     }
                     Verdict::End(rule) => return Err(CloseReason::Protocol(rule)),
                 },
-                None => self.receiver.finished(),
+                None => receiver.finished(),
             };
             let Some(frame) = frame else {
                 return Ok(());
@@ -60,15 +62,6 @@ impl Connection {
             self.stats.frames_in += 1;
             self.dispatch(now, frame)?;
         }
-    }
-
-    fn take(&mut self, now: Now, header: FrameHeader) -> Result<Option<Frame>, CloseReason> {
-        let taken = self.receiver.take(header, now.mono);
-        taken.map_err(|_| CloseReason::Protocol("a header block holds whole pairs"))
-    }
-
-    fn pass_over(&mut self, header: FrameHeader) {
-        self.receiver.skip(FrameHeader::LEN + header.extension_padded() + header.body_padded());
     }
 
     /// The peer's hello is accepted: what waited for it goes out (§5.1.1).
@@ -118,7 +111,7 @@ impl Connection {
         let Message { service, method, fingerprint, headers, body } = message;
         match self.method_id(&service, &method, fingerprint) {
             Ok(Some(method)) => {
-                self.send_message(now, call, method, timeout, &headers, body);
+                self.send_message(now, call, method, timeout, &headers, body.into());
                 Ok(())
             }
             _ => Err((Code::Overloaded, "the peer's table of methods is full")),
@@ -126,18 +119,20 @@ impl Connection {
     }
 
     /// Decides on a frame by its header, and deals with those that are nothing but a header.
-    fn judge(&mut self, now: Now, header: FrameHeader) -> Result<Verdict, CloseReason> {
+    fn judge(&mut self, now: Now, receiver: &Receiver, header: FrameHeader) -> Result<Verdict, CloseReason> {
         let body_len = header.body_len as usize;
         if body_len > SKIP_LEN_MAX {
             return Ok(Verdict::End("a body has at most 256 MiB"));
         }
         match header.kind {
-            Kind::Request | Kind::OneWay | Kind::Response => return self.judge_message(now, header),
-            Kind::Intern if body_len > COPY_LEN_MAX || !self.receiver.is_extension_fitting(header) => {
+            Kind::Request | Kind::OneWay | Kind::Response => {
+                return self.judge_message(now, receiver, header);
+            }
+            Kind::Intern if body_len > COPY_LEN_MAX || !receiver.is_extension_fitting(header) => {
                 return Ok(Verdict::End("a method's definition is small"));
             }
             Kind::Intern => return Ok(Verdict::Take),
-            Kind::Gossip if body_len > GOSSIP_LEN_MAX || !self.receiver.is_extension_fitting(header) => {
+            Kind::Gossip if body_len > GOSSIP_LEN_MAX || !receiver.is_extension_fitting(header) => {
                 self.stats.gossip_dropped += 1;
                 return Ok(Verdict::Skip);
             }
@@ -150,8 +145,11 @@ impl Connection {
                 return Ok(Verdict::Skip);
             }
             Kind::Cancel => self.on_cancel(header.call),
-            Kind::Ping => self.on_ping(header.call)?,
-            Kind::Pong => {}
+            Kind::Ping => {
+                self.rest();
+                self.on_ping(header.call)?;
+            }
+            Kind::Pong => self.rest(),
             Kind::GoAway => self.on_go_away(now),
         }
         self.stats.frames_in += 1;
@@ -159,15 +157,20 @@ impl Connection {
     }
 
     /// Decides on a message: it is waited for only if it will be wanted (§5.7.2).
-    fn judge_message(&mut self, now: Now, header: FrameHeader) -> Result<Verdict, CloseReason> {
+    fn judge_message(
+        &mut self,
+        now: Now,
+        receiver: &Receiver,
+        header: FrameHeader,
+    ) -> Result<Verdict, CloseReason> {
         if header.kind != Kind::Response && usize::from(header.method) >= self.methods.len() {
             return Ok(Verdict::End("a method is defined before it is used"));
         }
         let mut is_too_large = exceeds(header.body_len as usize, self.config.message_len_max);
-        if !self.receiver.is_extension_fitting(header) {
+        if !receiver.is_extension_fitting(header) {
             is_too_large = true;
         } else if !is_too_large {
-            let Some(extension) = self.receiver.extension(header) else {
+            let Some(extension) = receiver.extension(header) else {
                 return Ok(Verdict::Wait);
             };
             is_too_large = exceeds(headers_len(extension), self.config.headers_len_max);
@@ -193,7 +196,7 @@ impl Connection {
             Kind::Response if is_too_large => {
                 let result =
                     Err(Status::new(Code::TooLarge, "the response is larger than this node accepts"));
-                self.on_response(CallId(header.call), result);
+                self.on_response(CallId(header.call), Headers::new(), result);
                 Ok(Verdict::Skip)
             }
             Kind::Response if is_large && self.calls.get(CallId(header.call)).is_none() => {
@@ -219,10 +222,10 @@ impl Connection {
             Kind::Response => {
                 self.observe(now, extension);
                 let result = match header.code {
-                    0 => Ok((extension.headers.clone(), body.clone())),
+                    0 => Ok(body.clone()),
                     code => Err(Status::decode(code, header.flags & FLAG_NEVER_RAN != 0, body)),
                 };
-                self.on_response(CallId(header.call), result);
+                self.on_response(CallId(header.call), extension.headers.clone(), result);
                 Ok(())
             }
             Kind::Intern => self.on_intern(header.method, body),
@@ -287,6 +290,8 @@ impl Connection {
             deadline,
             stamp,
             body,
+            attachments: Vec::new(),
+            shape: Shape::UNARY,
         });
         Ok(())
     }
@@ -302,16 +307,26 @@ impl Connection {
                 if !is_late && self.went_away.is_none() && !self.has_events_full() =>
             {
                 let Extension { stamp, headers, .. } = extension;
-                let event = Event::OneWay { service, method, fingerprint, headers, deadline, stamp, body };
-                self.events.push_back(event);
+                let (attachments, held) = (Vec::new(), Held::NOTHING);
+                self.events.push_back(Event::OneWay {
+                    service,
+                    method,
+                    fingerprint,
+                    headers,
+                    deadline,
+                    stamp,
+                    body,
+                    attachments,
+                    held,
+                });
             }
             _ => self.stats.one_way_dropped += 1,
         }
     }
 
-    fn on_response(&mut self, call: CallId, result: Result<(Headers, Bytes), Status>) {
+    fn on_response(&mut self, call: CallId, headers: Headers, result: Result<Bytes, Status>) {
         match self.calls.end(call) {
-            Some(open) => self.complete(call, open, result),
+            Some(open) => self.complete(call, open, headers, result),
             None => self.stats.late_replies += 1,
         }
     }
@@ -334,6 +349,14 @@ impl Connection {
         let method = Method::decode(body).ok_or(CloseReason::Protocol("a method has two names"))?;
         self.methods.push(method);
         Ok(())
+    }
+
+    /// A keepalive while no call is open: a time to give back what busier ones needed.
+    fn rest(&mut self) {
+        self.is_resting = self.calls.open_count() + self.inbound.open_count() == 0;
+        if self.is_resting {
+            self.outbox.rest();
+        }
     }
 
     /// At most one pong waits, so pings cannot fill the queue of a peer that does not read (§5.7.5).
@@ -376,4 +399,13 @@ impl Connection {
             self.stats.stamps_refused += 1;
         }
     }
+}
+
+fn take(now: Now, receiver: &mut Receiver, header: FrameHeader) -> Result<Option<Frame>, CloseReason> {
+    let taken = receiver.take(header, now.mono);
+    taken.map_err(|_| CloseReason::Protocol("a header block holds whole pairs"))
+}
+
+fn pass_over(receiver: &mut Receiver, header: FrameHeader) {
+    receiver.skip(FrameHeader::LEN + header.extension_padded() + header.body_padded());
 }

@@ -1,5 +1,7 @@
 //! How calls and connections end: deadlines, timers, go-away, the close (`docs/protocol.md` §5.4, §5.8, §5.9).
 
+use alloc::vec::Vec;
+
 use bytes::Bytes;
 
 use super::calls::Open;
@@ -10,16 +12,29 @@ use super::frame::{FrameHeader, Kind};
 use super::headers::Headers;
 use super::sending::Waiting;
 use super::status::{Code, Status};
+use super::stream::Held;
 use crate::time::{Instant, Now};
 
 impl Connection {
     /// Ends an open call with what its one event says. The call has been taken out of the table.
-    pub(super) fn complete(&mut self, call: CallId, open: Open, result: Result<(Headers, Bytes), Status>) {
+    pub(super) fn complete(
+        &mut self,
+        call: CallId,
+        open: Open,
+        headers: Headers,
+        result: Result<Bytes, Status>,
+    ) {
         if open.has_deadline {
             self.forget_deadline();
         }
         self.stats.calls_out_ended += 1;
-        self.events.push_back(Event::Response { call, result });
+        self.events.push_back(Event::Response {
+            call,
+            headers,
+            result,
+            attachments: Vec::new(),
+            held: Held::NOTHING,
+        });
     }
 
     /// Ends an open call from this side, with an event; the peer is told if it may know of the call (§5.4.3).
@@ -30,7 +45,7 @@ impl Connection {
         let status =
             if self.has_left(open) { Status::new(code, message) } else { Status::unsent(code, message) };
         self.forget_call(call, open);
-        self.events.push_back(Event::Response { call, result: Err(status) });
+        self.events.push_back(Event::failed(call, status));
     }
 
     /// Whether the first byte of a call's request was given out (§5.5.3).
@@ -153,13 +168,12 @@ impl Connection {
             slot = call.slot() + 1;
             let status = self.last_status(&reason, open);
             self.stats.calls_out_ended += 1;
-            self.events.push_back(Event::Response { call, result: Err(status) });
+            self.events.push_back(Event::failed(call, status));
         }
         self.waiting.clear();
         self.waiting_len = 0;
         self.deadlines.clear();
         self.inbound.clear();
-        self.receiver.close();
         if matches!(self.phase, Phase::Open(_)) {
             self.outbox.clear();
         }

@@ -2,14 +2,17 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::body::Body;
 use super::headers::Headers;
 use super::hello::PeerHello;
 use super::status::Status;
+use super::stream::{Held, Shape, StreamRef};
 use crate::clock::Timestamp;
 use crate::time::Instant;
 
@@ -93,11 +96,16 @@ pub struct Request<'a> {
     /// How long from now the call may take; `None` is without end. Zero has already passed.
     pub deadline: Option<Duration>,
     /// The message.
-    pub body: Bytes,
+    pub body: Body<'a>,
+    /// Bytes beside it that are neither copied into the body nor out of it: at most
+    /// [`ATTACHMENTS_MAX`](super::config::ATTACHMENTS_MAX). They count as part of the message.
+    pub attachments: &'a [Bytes],
+    /// Who sends chunks. Of a one-way message, nobody, whatever this says.
+    pub shape: Shape,
 }
 
-/// What happened. Bodies begin at 16-byte aligned addresses.
-#[derive(Clone, Debug)]
+/// What happened. Bodies and attachments begin at 16-byte aligned addresses.
+#[derive(Debug)]
 pub enum Event {
     /// The peer's hello is in and accepted. The first event of every connection that works.
     Connected(PeerHello),
@@ -119,6 +127,10 @@ pub enum Event {
         stamp: Timestamp,
         /// The message.
         body: Bytes,
+        /// Bytes beside it.
+        attachments: Vec<Bytes>,
+        /// Who sends chunks.
+        shape: Shape,
     },
     /// The peer says something that wants no answer.
     OneWay {
@@ -136,6 +148,10 @@ pub enum Event {
         stamp: Timestamp,
         /// The message.
         body: Bytes,
+        /// Bytes beside it.
+        attachments: Vec<Bytes>,
+        /// To be released when it has been handled.
+        held: Held,
     },
     /// A call of the peer needs no answer any more: it was cancelled or its deadline passed. Answering is an error that
     /// changes nothing.
@@ -145,15 +161,45 @@ pub enum Event {
     Response {
         /// The call.
         call: CallId,
+        /// Metadata of the answer, also of one that is a status. None when the call ended on this side.
+        headers: Headers,
         /// How it ended.
-        result: Result<(Headers, Bytes), Status>,
+        result: Result<Bytes, Status>,
+        /// Bytes beside the answer.
+        attachments: Vec<Bytes>,
+        /// To be released when the caller has taken the answer.
+        held: Held,
     },
+    /// A chunk of a stream. They come in order, each once, after the `Request` and before the `Response` or `Cancelled` of
+    /// their call.
+    Chunk {
+        /// Whose.
+        stream: StreamRef,
+        /// The chunk.
+        body: Bytes,
+        /// Bytes beside it.
+        attachments: Vec<Bytes>,
+        /// To be released when the application has taken the chunk.
+        held: Held,
+    },
+    /// The peer has sent its last chunk of this stream.
+    Finished(StreamRef),
+    /// A stream whose [`send`](super::Connection::send) was `Blocked` may try again.
+    Sendable(StreamRef),
     /// A gossip frame's payload, for `Membership::handle_stream`.
     Gossip(Bytes),
     /// The peer takes no new calls; those open finish.
     GoAway,
     /// The end. Every call has had its event; calls of the peer are over without further events. The last event.
     Closed(CloseReason),
+}
+
+impl Event {
+    /// A call that ended without an answer.
+    pub(super) fn failed(call: CallId, status: Status) -> Self {
+        let (headers, attachments) = (Headers::new(), Vec::new());
+        Self::Response { call, headers, result: Err(status), attachments, held: Held::NOTHING }
+    }
 }
 
 /// Why a connection ended.

@@ -8,7 +8,8 @@
 //!  bytes <-- send <----- sending <-- connection <------ verbs (from the driver)
 //! ```
 //!
-//! `hello` says who speaks and within which limits, `frame` has the 16-byte headers and the extension, `methods` sends names once
+//! `receive` has the slab, small bodies in the `arena`, large ones in buffers of the `pool`; `transmit` is what the driver writes, long
+//! bodies in it uncopied. `hello` says who speaks and within which limits, `frame` has the 16-byte headers and the extension, `methods` sends names once
 //! per connection, `ending` has deadlines, timers, go-away and the close.
 //!
 //! [`Connection`] is the machine; each box is a noun of its own beside it. Not here: opening and reconnecting streams, choosing a
@@ -16,6 +17,8 @@
 
 pub mod config;
 
+mod arena;
+mod body;
 mod calls;
 mod connection;
 mod deadlines;
@@ -27,13 +30,17 @@ mod headers;
 mod hello;
 mod inbound;
 mod methods;
+mod pool;
 mod read;
 mod receive;
 mod send;
 mod sending;
 mod stats;
 mod status;
+mod stream;
+mod transmit;
 
+pub use body::Body;
 pub use config::{Config, ConfigError};
 pub use connection::{Connection, Side};
 pub use event::{
@@ -42,8 +49,11 @@ pub use event::{
 };
 pub use headers::{Headers, HeadersError};
 pub use hello::{Hello, MAGIC, PeerHello, STREAM_VERSION_MAX, STREAM_VERSION_MIN, archive_format};
+pub use receive::Receiver;
 pub use stats::Stats;
 pub use status::{Code, Status};
+pub use stream::{Held, Shape, StreamError, StreamRef};
+pub use transmit::{SLICES_MAX, Transmit};
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::body::Body;
 use super::connection::{Connection, Phase};
 use super::event::{CallId, Fingerprint, Request, RequestError};
 use super::frame::{FLAG_NEVER_RAN, FrameHeader, Kind};
@@ -50,7 +51,10 @@ impl Connection {
             Err(RequestError::GoingAway)
         } else if !are_names_valid(request.service, request.method) {
             Err(RequestError::Name)
-        } else if exceeds(request.body.len(), message_len_max) {
+        } else if !request.attachments.is_empty()
+            || request.shape.is_streaming()
+            || exceeds(request.body.len(), message_len_max)
+        {
             Err(RequestError::TooLarge)
         } else if exceeds(request.headers.encoded_len(), headers_len_max) {
             Err(RequestError::HeadersTooLarge)
@@ -90,7 +94,7 @@ impl Connection {
         method: u16,
         timeout: Option<u64>,
         headers: &Headers,
-        body: Bytes,
+        body: Body<'_>,
     ) {
         let header = match call {
             Some(call) => {
@@ -111,7 +115,7 @@ impl Connection {
             method: request.method.into(),
             fingerprint: request.fingerprint,
             headers: request.headers,
-            body: request.body,
+            body: request.body.into_bytes(),
         };
         self.waiting_len += message.len();
         self.waiting.push_back(Waiting::Message { call, message, deadline });
@@ -123,20 +127,19 @@ impl Connection {
         now: Now,
         call: u32,
         headers: &Headers,
-        result: Result<Bytes, Status>,
+        result: Result<Body<'_>, Status>,
     ) {
         let mut header = FrameHeader::new(Kind::Response, call);
-        let body = match result {
-            Ok(body) => body,
-            Err(status) => {
-                // 0 is success and no code: one that claims it is kept a failure.
-                header.code = if status.code.get() == 0 { Code::Internal.get() } else { status.code.get() };
-                header.flags = if status.may_have_run() { 0 } else { FLAG_NEVER_RAN };
-                Bytes::copy_from_slice(status.wire_message().as_bytes())
-            }
-        };
         let stamp = self.clock.tick(now.wall);
-        self.outbox.message(header, stamp, None, headers, body);
+        let status = match result {
+            Ok(body) => return self.outbox.message(header, stamp, None, headers, body),
+            Err(status) => status,
+        };
+        // 0 is success and no code: one that claims it is kept a failure.
+        header.code = if status.code.get() == 0 { Code::Internal.get() } else { status.code.get() };
+        header.flags = if status.may_have_run() { 0 } else { FLAG_NEVER_RAN };
+        let message = status.wire_message().as_bytes();
+        self.outbox.message(header, stamp, None, headers, message.into());
     }
 }
 

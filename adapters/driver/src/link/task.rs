@@ -1,7 +1,8 @@
 //! [`LinkTask`]: the one task that owns a connection's stream.
 //!
 //! A turn reads once, hands out what the machine made of it, lets handlers answer in place, and writes what there is. Reading
-//! never waits for writing. Whether to write now or after one turn of the run queue is the machine's decision.
+//! never waits for writing. Whether to write now or after one turn of the run queue is the machine's decision. The machine is
+//! locked for what it does with a batch, never while the system reads or writes.
 
 use std::future::Future;
 use std::io::IoSlice;
@@ -12,7 +13,9 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use chinwag_core::membership::StreamPeer;
-use chinwag_core::rpc::{CloseReason, Event, Flush, InboundId, PeerHello, Status};
+use chinwag_core::rpc::{
+    CloseReason, Event, Flush, InboundId, PeerHello, Receiver, SLICES_MAX, Status, Transmit,
+};
 use chinwag_core::time::{Instant, Now};
 
 use super::handlers::{HandlerTask, Running};
@@ -24,9 +27,6 @@ use crate::runtime::{Alarm, BoxFuture, Stream};
 use crate::service::{Answer, Incoming};
 use crate::shared::{Alive, Shared};
 use crate::sync::lock;
-
-/// Bytes of capacity that a write buffer keeps while there is nothing to write.
-const IDLE_BUFFER_LEN: usize = 64 * 1024;
 
 /// Where the stream comes from.
 pub(crate) enum Origin {
@@ -40,9 +40,9 @@ pub(crate) struct LinkTask {
     io: Io,
     link: Arc<Link>,
     shared: Arc<Shared>,
-    /// Bytes the machine gave out, of which the first `written` are written.
-    out: Vec<u8>,
-    written: usize,
+    receiver: Receiver,
+    /// What the machine gave out and is not written yet.
+    out: Transmit,
     turn: Turn,
     alarm: Alarm,
     events: Vec<Event>,
@@ -77,7 +77,7 @@ enum Turn {
 }
 
 impl LinkTask {
-    pub(crate) fn spawn(shared: &Arc<Shared>, link: Arc<Link>, origin: Origin) {
+    pub(crate) fn spawn(shared: &Arc<Shared>, link: Arc<Link>, receiver: Receiver, origin: Origin) {
         let remote = match &origin {
             Origin::Dial(_) => link.target.map(|target| target.addr),
             Origin::Accepted(stream) => stream.peer_addr().ok(),
@@ -91,8 +91,8 @@ impl LinkTask {
             remote,
             link,
             shared: shared.clone(),
-            out: Vec::new(),
-            written: 0,
+            receiver,
+            out: Transmit::new(),
             turn: Turn::Idle,
             alarm: Alarm::new(&*shared.runtime),
             events: Vec::new(),
@@ -139,15 +139,13 @@ impl LinkTask {
 
     fn read(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
         let Io::Open(stream) = &mut self.io else { return false };
-        let mut state = lock(&self.link.state);
-        match stream.poll_read(cx, state.machine.recv_buffer()) {
+        match stream.poll_read(cx, self.receiver.buffer()) {
             Poll::Pending => false,
             Poll::Ready(Ok(len)) if len > 0 => {
-                state.machine.handle_received(now, len);
+                lock(&self.link.state).machine.handle_received(now, &mut self.receiver, len);
                 true
             }
             Poll::Ready(end) => {
-                drop(state);
                 if let Err(error) = end {
                     tracing::debug!(link = self.link.key, %error, "reading failed");
                 }
@@ -163,7 +161,10 @@ impl LinkTask {
             let mut state = lock(&self.link.state);
             while let Some(event) = state.machine.poll_event() {
                 match event {
-                    Event::Response { call, result } => self.wakers.extend(state.calls.end(call, result)),
+                    Event::Response { call, headers, result, held, .. } => {
+                        state.machine.release(now, held);
+                        self.wakers.extend(state.calls.end(call, result.map(|body| (headers, body))));
+                    }
                     event => self.events.push(event),
                 }
                 state.used_at = now.mono;
@@ -179,7 +180,7 @@ impl LinkTask {
         if !self.replies.is_empty() {
             let mut state = lock(&self.link.state);
             for (id, result) in self.replies.drain(..) {
-                if let Err(error) = state.machine.respond(now, id, result) {
+                if let Err(error) = state.machine.respond(now, id, result.map(Into::into)) {
                     tracing::debug!(link = self.link.key, %error, "an answer was not sent");
                 }
             }
@@ -190,11 +191,12 @@ impl LinkTask {
     fn handle_event(&mut self, now: Now, event: Event) {
         match event {
             Event::Connected(hello) => self.connected(now, hello),
-            Event::Request { id, service, method, fingerprint, headers, deadline, stamp, body } => {
+            Event::Request { id, service, method, fingerprint, headers, deadline, stamp, body, .. } => {
                 let call = Incoming { service: &service, method: &method, fingerprint };
                 self.dispatch(Some(id), call, Given { deadline, headers, stamp }, body);
             }
-            Event::OneWay { service, method, fingerprint, headers, deadline, stamp, body } => {
+            Event::OneWay { service, method, fingerprint, headers, deadline, stamp, body, held, .. } => {
+                self.link.release(now, held);
                 let call = Incoming { service: &service, method: &method, fingerprint };
                 self.dispatch(None, call, Given { deadline, headers, stamp }, body);
             }
@@ -206,6 +208,9 @@ impl LinkTask {
                     self.running[id.slot()] = None;
                 }
             }
+            // No call of ours streams, so whoever streams into one is not waited for.
+            Event::Chunk { held, .. } => self.link.release(now, held),
+            Event::Finished(_) | Event::Sendable(_) => {}
             // Taken where the machine is locked.
             Event::Response { .. } => {}
             Event::Gossip(frame) => {
@@ -278,9 +283,7 @@ impl LinkTask {
 
     fn write(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
         let Io::Open(stream) = &mut self.io else { return false };
-        if self.written == self.out.len() {
-            self.out.clear();
-            self.written = 0;
+        if self.out.is_empty() {
             let mut state = lock(&self.link.state);
             match state.machine.flush() {
                 // What waits for the peer's hello is queued, and not to be written yet.
@@ -292,7 +295,6 @@ impl LinkTask {
                         state.machine.handle_peer_gone(now);
                         return true;
                     }
-                    self.out.shrink_to(IDLE_BUFFER_LEN);
                     return false;
                 }
                 Flush::AfterTurn if self.turn != Turn::Done => {
@@ -308,10 +310,10 @@ impl LinkTask {
                 return false;
             }
         }
-        match stream.poll_write_vectored(cx, &[IoSlice::new(&self.out[self.written..])]) {
+        match write(&mut **stream, cx, &self.out) {
             Poll::Pending => false,
             Poll::Ready(Ok(len)) if len > 0 => {
-                self.written += len;
+                self.out.advance(len);
                 true
             }
             Poll::Ready(end) => {
@@ -359,15 +361,11 @@ impl LinkTask {
         }
         let Io::Open(stream) = &mut self.io else { return };
         loop {
-            if self.written == self.out.len() {
-                self.out.clear();
-                self.written = 0;
-                if lock(&self.link.state).machine.poll_transmit(now, &mut self.out) == 0 {
-                    break;
-                }
+            if self.out.is_empty() && lock(&self.link.state).machine.poll_transmit(now, &mut self.out) == 0 {
+                break;
             }
-            match stream.poll_write_vectored(cx, &[IoSlice::new(&self.out[self.written..])]) {
-                Poll::Ready(Ok(len)) if len > 0 => self.written += len,
+            match write(&mut **stream, cx, &self.out) {
+                Poll::Ready(Ok(len)) if len > 0 => self.out.advance(len),
                 _ => break,
             }
         }
@@ -386,7 +384,10 @@ impl LinkTask {
             state.machine.handle_closed(now);
             while let Some(event) = state.machine.poll_event() {
                 match event {
-                    Event::Response { call, result } => self.wakers.extend(state.calls.end(call, result)),
+                    Event::Response { call, headers, result, held, .. } => {
+                        state.machine.release(now, held);
+                        self.wakers.extend(state.calls.end(call, result.map(|body| (headers, body))));
+                    }
                     Event::Closed(reason) => self.ended = Some(reason),
                     _ => {}
                 }
@@ -420,6 +421,17 @@ impl LinkTask {
             None => tracing::debug!(link, ?peer, "connection dropped"),
         }
     }
+}
+
+/// Writes what the stream takes of `out`, in one go.
+fn write(stream: &mut dyn Stream, cx: &mut Context<'_>, out: &Transmit) -> Poll<std::io::Result<usize>> {
+    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+    let mut count = 0;
+    for (slice, bytes) in slices.iter_mut().zip(out.slices()) {
+        *slice = IoSlice::new(bytes);
+        count += 1;
+    }
+    stream.poll_write_vectored(cx, &slices[..count])
 }
 
 impl Future for LinkTask {

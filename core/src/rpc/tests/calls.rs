@@ -12,7 +12,7 @@ fn a_call_goes_there_and_back_both_ways_at_once() {
     pair.pump();
     let at_b = inbound_ids(&events(&mut pair.b))[0];
     let at_a = inbound_ids(&events(&mut pair.a))[0];
-    pair.b.respond(pair.now, at_b, Ok(Bytes::from_static(b"to a"))).expect("open");
+    pair.b.respond(pair.now, at_b, Ok(b"to a".into())).expect("open");
     pair.a.respond(pair.now, at_a, Err(Status::new(Code::AppError, "no"))).expect("open");
     pair.pump();
     assert_eq!(response(&mut pair.a), (from_a, Ok("to a".into())));
@@ -26,7 +26,7 @@ fn s5_4_1_ids_take_turns_over_64_slots_and_raise_their_generation() {
     let mut seen = Vec::new();
     for _ in 0..200 {
         let (call, inbound) = pair.call(b"x");
-        pair.b.respond(pair.now, inbound, Ok(Bytes::new())).expect("open");
+        pair.b.respond(pair.now, inbound, Ok(Body::EMPTY)).expect("open");
         pair.pump();
         assert_eq!(response(&mut pair.a).0, call);
         seen.push(call);
@@ -69,7 +69,7 @@ fn s5_4_3_cancel_is_felt_and_nothing_is_sent_back() {
     assert!(!pair.a.cancel(pair.now, call));
     pair.pump();
     assert!(matches!(&events(&mut pair.b)[..], [Event::Cancelled(id)] if *id == inbound));
-    assert_eq!(pair.b.respond(pair.now, inbound, Ok(Bytes::new())), Err(RespondError::Ended));
+    assert_eq!(pair.b.respond(pair.now, inbound, Ok(Body::EMPTY)), Err(RespondError::Ended));
     assert_eq!(pair.b_to_a(), 0);
     assert!(events(&mut pair.a).is_empty());
     assert_eq!((pair.a.calls_open(), pair.b.inbound_open()), (0, 0));
@@ -82,7 +82,7 @@ fn s5_4_3_a_response_that_crosses_a_cancel_or_a_deadline_is_late() {
         let call = pair.a.request(pair.now, within(10 * MS, b"x")).expect("taken");
         pair.pump();
         let inbound = inbound_ids(&events(&mut pair.b))[0];
-        pair.b.respond(pair.now, inbound, Ok(Bytes::new())).expect("open");
+        pair.b.respond(pair.now, inbound, Ok(Body::EMPTY)).expect("open");
         if is_cancel {
             assert!(pair.a.cancel(pair.now, call));
         } else {
@@ -161,7 +161,7 @@ fn s5_4_7_a_deadline_ends_the_call_at_both_ends() {
     assert!(matches!(&events(&mut pair.b)[..], [Event::Cancelled(id)] if *id == inbound));
     pair.pump();
     assert!(events(&mut pair.a).is_empty() && events(&mut pair.b).is_empty(), "§5.4.8: once");
-    assert_eq!(pair.b.respond(pair.now, inbound, Ok(Bytes::new())), Err(RespondError::Ended));
+    assert_eq!(pair.b.respond(pair.now, inbound, Ok(Body::EMPTY)), Err(RespondError::Ended));
 }
 
 #[test]
@@ -261,10 +261,10 @@ fn what_is_queued_says_when_to_write() {
     for _ in 0..9 {
         more.push(pair.call(b"x").1);
     }
-    pair.b.respond(pair.now, lone, Ok(Bytes::new())).expect("open");
+    pair.b.respond(pair.now, lone, Ok(Body::EMPTY)).expect("open");
     assert_eq!(pair.b.flush(), Flush::AfterTurn, "nine more answers may be about to come");
     for id in more {
-        pair.b.respond(pair.now, id, Ok(Bytes::new())).expect("open");
+        pair.b.respond(pair.now, id, Ok(Body::EMPTY)).expect("open");
     }
     assert_eq!(pair.b.flush(), Flush::Now);
     drain(&mut pair.b, pair.now);

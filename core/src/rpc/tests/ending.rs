@@ -128,7 +128,7 @@ fn s5_9_1_going_away_lets_open_calls_finish_and_takes_no_new_ones() {
     assert!(pair.a.gossip(pair.now, b"still").is_ok());
     assert!(!pair.a.is_closed() && !pair.b.is_closed());
 
-    pair.b.respond(pair.now, inbound, Ok(Bytes::from_static(b"done"))).expect("open");
+    pair.b.respond(pair.now, inbound, Ok(b"done".into())).expect("open");
     pair.pump();
     let all = events(&mut pair.a);
     assert!(matches!(all.last(), Some(Event::Closed(CloseReason::Drained))), "§5.9.2");
@@ -178,6 +178,6 @@ fn s5_9_4_the_peers_calls_end_with_the_connection() {
     deliver(&mut connection, start(), &raw_request(1, NO_TIMEOUT, b"x"), usize::MAX);
     let id = inbound_ids(&events(&mut connection))[0];
     connection.handle_closed(start());
-    assert_eq!(connection.respond(start(), id, Ok(Bytes::new())), Err(RespondError::Ended));
+    assert_eq!(connection.respond(start(), id, Ok(Body::EMPTY)), Err(RespondError::Ended));
     assert!(matches!(events(&mut connection)[..], [Event::Closed(CloseReason::Lost)]));
 }

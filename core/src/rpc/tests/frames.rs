@@ -24,7 +24,7 @@ fn s5_2_1_headers_are_as_specified_and_round_trip() {
 }
 
 /// A stream from A to B with every kind of frame; the second has a large body too. B has made three calls.
-fn script(large: &[&[u8]]) -> (Vec<u8>, impl Fn() -> Connection + use<>) {
+fn script(large: &[&[u8]]) -> (Vec<u8>, impl Fn() -> End + use<>) {
     let fresh_b = || {
         let mut b = connection(2, Config::default());
         for body in [b"one", b"two", b"six"] {
@@ -37,7 +37,7 @@ fn script(large: &[&[u8]]) -> (Vec<u8>, impl Fn() -> Connection + use<>) {
     let ids = inbound_ids(&events(&mut pair.a));
     let headers = Headers::new().with("trace", b"42").expect("small");
     let now = pair.now;
-    pair.a.respond_with(now, ids[0], &headers, Ok(Bytes::from_static(b"eins"))).expect("open");
+    pair.a.respond_with(now, ids[0], &headers, &[], Ok(b"eins".into())).expect("open");
     pair.a.respond(now, ids[1], Err(Status::new(Code::AppError, "no"))).expect("open");
     let cancelled = pair.a.request(now, Request { headers, ..within(MS, b"hi") }).expect("taken");
     pair.a.one_way(now, request(b"")).expect("taken");
@@ -95,9 +95,9 @@ fn bodies_of_every_size_arrive_whole_and_aligned() {
             let at_b = events(&mut pair.b);
             let [Event::Request { id, body: got, .. }] = &at_b[..] else { panic!("{size}: {at_b:?}") };
             assert_eq!(*got, body, "{size}");
-            pair.b.respond(pair.now, *id, Ok(got.clone())).expect("open");
+            pair.b.respond(pair.now, *id, Ok(got.clone().into())).expect("open");
             pair.pump();
-            let [Event::Response { call: ended, result: Ok((_, back)) }] = &events(&mut pair.a)[..] else {
+            let [Event::Response { call: ended, result: Ok(back), .. }] = &events(&mut pair.a)[..] else {
                 panic!("{size}")
             };
             assert!(*ended == call && *back == body, "{size}");
@@ -219,7 +219,7 @@ fn s5_3_1_fields_may_be_missing_from_the_end_and_unknown_ones_are_skipped() {
 fn s5_3_2_stamps_carry_causality_and_a_refused_one_is_counted() {
     let mut pair = Pair::new();
     let ahead = 100 * MS;
-    pair.a = Connection::new(
+    pair.a = End::new(
         Side::Dialer,
         Arc::new(Config::default()),
         hello(1),
@@ -241,7 +241,7 @@ fn s5_3_2_stamps_carry_causality_and_a_refused_one_is_counted() {
     deliver(&mut connection, start(), &wild, usize::MAX);
     assert_eq!(connection.stats().stamps_refused, 1);
     let id = inbound_ids(&events(&mut connection))[0];
-    connection.respond(start(), id, Ok(Bytes::new())).expect("the call is handled all the same");
+    connection.respond(start(), id, Ok(Body::EMPTY)).expect("the call is handled all the same");
     let answer = &parse(&drain(&mut connection, start()))[0];
     assert!(stamp_of(&answer.1) < Timestamp::from_raw(u64::MAX / 2), "and the clock was not dragged");
     assert!(stamp_of(&answer.1) > Timestamp::from_raw(0), "an answer has a stamp");
@@ -275,10 +275,10 @@ fn s5_3_3_headers_travel_both_ways_in_order() {
     let at_b = events(&mut pair.b);
     let [Event::Request { id, headers: got, .. }] = &at_b[..] else { panic!("{at_b:?}") };
     assert_eq!(*got, headers);
-    pair.b.respond_with(pair.now, *id, got, Ok(Bytes::new())).expect("open");
+    pair.b.respond_with(pair.now, *id, got, &[], Ok(Body::EMPTY)).expect("open");
     pair.pump();
     let at_a = events(&mut pair.a);
-    let [Event::Response { result: Ok((back, _)), .. }] = &at_a[..] else { panic!("{at_a:?}") };
+    let [Event::Response { headers: back, .. }] = &at_a[..] else { panic!("{at_a:?}") };
     assert_eq!(*back, headers);
     assert_eq!(Headers::new().push("", b"x"), Err(HeadersError::Key));
     assert_eq!(Headers::new().push("k", &[0; 40_000]), Err(HeadersError::TooLarge));

@@ -14,7 +14,7 @@ fn s5_1_1_both_greet_at_once_and_hold_the_rest_until_the_peer_has() {
 
     let at_b = events(&mut pair.b);
     assert!(matches!(&at_b[..], [Event::Connected(_), Event::Request { .. }, Event::Gossip(_)]), "{at_b:?}");
-    pair.b.respond(pair.now, inbound_ids(&at_b)[0], Ok(Bytes::from_static(b"late"))).expect("open");
+    pair.b.respond(pair.now, inbound_ids(&at_b)[0], Ok(b"late".into())).expect("open");
     pair.pump();
     assert_eq!(response(&mut pair.a), (call, Ok("late".into())));
 }
@@ -36,7 +36,7 @@ fn s5_1_1_a_waiting_call_counts_its_deadline_and_can_be_cancelled() {
     let at_b = events(&mut pair.b);
     let [Event::Connected(_), Event::Request { deadline, id, .. }] = &at_b[..] else { panic!("{at_b:?}") };
     assert_eq!(*deadline, Some(start().mono + 50 * MS), "40 ms were left after 10 ms");
-    pair.b.respond(pair.now, *id, Ok(Bytes::new())).expect("open");
+    pair.b.respond(pair.now, *id, Ok(Body::EMPTY)).expect("open");
     pair.pump();
     assert_eq!(response(&mut pair.a).0, long);
     assert_eq!(pair.a.queued_len(), 0);
@@ -144,7 +144,7 @@ fn s5_1_4_the_highest_common_version_is_used() {
 #[test]
 fn s5_1_5_both_sides_name_the_mismatch() {
     let mut pair = Pair::new();
-    pair.b = Connection::new(
+    pair.b = End::new(
         Side::Acceptor,
         Arc::new(Config::default()),
         Hello { cluster: "other".into(), ..hello(2) },
@@ -169,7 +169,7 @@ fn s5_1_6_silence_ends_the_greeting() {
     assert!(!connection.is_closed());
     connection.handle_timeout(later(start(), Config::default().hello_timeout));
     let all = events(&mut connection);
-    let [Event::Response { call: ended, result: Err(status) }, Event::Closed(CloseReason::HelloTimeout)] =
+    let [Event::Response { call: ended, result: Err(status), .. }, Event::Closed(CloseReason::HelloTimeout)] =
         &all[..]
     else {
         panic!("{all:?}")

@@ -55,7 +55,7 @@ fn random_frames_and_random_bytes_are_survived() {
 #[test]
 fn a_stranger_costs_little_and_noise_ends_at_once() {
     let mut connection = connection(1, Config::default());
-    assert!(connection.recv_buffer().len() <= 2_048, "a stranger gets no slab");
+    assert!(connection.receiver.buffer().len() <= 2_048, "a stranger gets no slab");
     deliver(&mut connection, start(), b"GET / HTTP/1.1\r\n", usize::MAX);
     assert_eq!(closed(&mut connection), Some(CloseReason::NotChinwag));
 }

@@ -29,7 +29,7 @@ fn s5_7_1_a_sender_refuses_what_the_receiver_would_not_take() {
         pair.b.request(pair.now, request(b"much, please")).expect("taken");
         pair.pump();
         let inbound = inbound_ids(&events(&mut pair.a))[0];
-        let result = pair.a.respond_with(pair.now, inbound, &headers, Ok(body.into()));
+        let result = pair.a.respond_with(pair.now, inbound, &headers, &[], Ok(body.into()));
         assert_eq!(result, Err(RespondError::TooLarge));
         pair.pump();
         let all = responses(events(&mut pair.b));
@@ -64,7 +64,7 @@ fn s5_7_1_own_and_peers_number_of_calls_both_bind() {
         let first = pair.call(b"x");
         pair.call(b"x");
         assert_eq!(pair.a.request(pair.now, request(b"")), Err(RequestError::Overloaded));
-        pair.b.respond(pair.now, first.1, Ok(Bytes::new())).expect("open");
+        pair.b.respond(pair.now, first.1, Ok(Body::EMPTY)).expect("open");
         pair.pump();
         pair.call(b"room again");
     }
@@ -126,7 +126,7 @@ fn s5_7_3_an_announcement_costs_nothing_and_a_body_at_most_four_times_its_bytes(
     let mut at = 32;
     while at < bytes.len() {
         let arrived = at - 32;
-        let offered = connection.recv_buffer().len();
+        let offered = connection.receiver.buffer().len();
         assert!(arrived + offered <= (4 * arrived).max(64 * 1024), "{offered} offered after {arrived}");
         let len = offered.min(bytes.len() - at).min(30_000);
         deliver(&mut connection, start(), &bytes[at..at + len], usize::MAX);
@@ -189,7 +189,7 @@ fn s5_7_5_a_flood_whose_answers_are_not_read_ends_the_connection() {
         beside_a_hand_written_peer(Config { in_flight_max: 1, transmit_len_max: 4_096, ..Config::default() });
     for _ in 0..3 * sent {
         deliver(&mut connection, start(), &refused, usize::MAX);
-        let mut out = Vec::new();
+        let mut out = Transmit::new();
         if connection.queued_len() > 20_000 {
             connection.poll_transmit(start(), &mut out);
         }
@@ -241,7 +241,7 @@ fn one_transmit_is_bounded_and_a_large_body_leaves_in_pieces() {
         Pair::connected_with(Config { transmit_len_max: 10_000, ..Config::default() }, Config::default());
     pair.a.one_way(pair.now, request(&[1; 100_000])).expect("taken");
     pair.a.one_way(pair.now, request(b"after")).expect("taken");
-    let (mut out, mut calls) = (Vec::new(), 0);
+    let (mut out, mut calls) = (Transmit::new(), 0);
     loop {
         let before = out.len();
         let len = pair.a.poll_transmit(pair.now, &mut out);
@@ -252,7 +252,7 @@ fn one_transmit_is_bounded_and_a_large_body_leaves_in_pieces() {
         calls += 1;
     }
     assert_eq!(calls, 11);
-    deliver(&mut pair.b, pair.now, &out, usize::MAX);
+    deliver(&mut pair.b, pair.now, &write(&mut out), usize::MAX);
     assert_eq!(events(&mut pair.b).len(), 2);
 }
 

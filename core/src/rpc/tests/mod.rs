@@ -13,6 +13,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::{Deref, DerefMut};
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -26,10 +27,43 @@ use crate::time::{Instant, Now, WallTime};
 pub(super) const MS: Duration = Duration::from_millis(1);
 const WALL: u64 = 1_700_000_000_000_000_000;
 
+/// A machine and the half of it that reads the stream.
+pub(super) struct End {
+    pub(super) machine: Connection,
+    pub(super) receiver: Receiver,
+}
+
+impl End {
+    pub(super) fn new(
+        side: Side,
+        config: Arc<Config>,
+        hello: Hello,
+        clock: Arc<SharedHlc>,
+        now: Now,
+    ) -> Self {
+        let (machine, receiver) = Connection::new(side, config, hello, clock, now);
+        Self { machine, receiver }
+    }
+}
+
+impl Deref for End {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.machine
+    }
+}
+
+impl DerefMut for End {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.machine
+    }
+}
+
 /// Two connections, the pipes between them, and the time.
 pub(super) struct Pair {
-    pub(super) a: Connection,
-    pub(super) b: Connection,
+    pub(super) a: End,
+    pub(super) b: End,
     pub(super) now: Now,
     /// Bytes handed over at once, at most.
     pub(super) chunk: usize,
@@ -51,10 +85,10 @@ pub(super) fn hello(id: u64) -> Hello {
     Hello { cluster: "test".into(), id: NodeId::new(id), epoch: Epoch::new(7), addr }
 }
 
-pub(super) fn connection(id: u64, config: Config) -> Connection {
+pub(super) fn connection(id: u64, config: Config) -> End {
     let side = if id == 1 { Side::Dialer } else { Side::Acceptor };
     let clock = Arc::new(SharedHlc::new(Duration::from_millis(500)));
-    Connection::new(side, Arc::new(config), hello(id), clock, start())
+    End::new(side, Arc::new(config), hello(id), clock, start())
 }
 
 impl Pair {
@@ -123,26 +157,37 @@ impl Pair {
 }
 
 pub(super) fn drain(connection: &mut Connection, now: Now) -> Vec<u8> {
-    let mut all = Vec::new();
+    let (mut all, mut out) = (Vec::new(), Transmit::new());
     loop {
-        let mut out = Vec::new();
         let len = connection.poll_transmit(now, &mut out);
         assert_eq!(len, out.len());
         if len == 0 {
             return all;
         }
-        all.extend_from_slice(&out);
+        all.extend_from_slice(&write(&mut out));
     }
 }
 
-pub(super) fn deliver(to: &mut Connection, now: Now, mut bytes: &[u8], chunk: usize) {
+/// All that is in `out`, taken off as a driver does it.
+pub(super) fn write(out: &mut Transmit) -> Vec<u8> {
+    let mut all = Vec::new();
+    while !out.is_empty() {
+        let before = all.len();
+        out.slices().for_each(|slice| all.extend_from_slice(slice));
+        assert!(out.slices().all(|slice| !slice.is_empty()) && out.slices().count() <= SLICES_MAX);
+        out.advance(all.len() - before);
+    }
+    all
+}
+
+pub(super) fn deliver(to: &mut End, now: Now, mut bytes: &[u8], chunk: usize) {
     while !bytes.is_empty() {
-        let buffer = to.recv_buffer();
+        let buffer = to.receiver.buffer();
         let len = buffer.len().min(bytes.len()).min(chunk);
         assert!(len > 0, "a receive buffer is never empty");
         buffer[..len].copy_from_slice(&bytes[..len]);
         bytes = &bytes[len..];
-        to.handle_received(now, len);
+        to.machine.handle_received(now, &mut to.receiver, len);
     }
 }
 
@@ -152,7 +197,7 @@ pub(super) fn events(connection: &mut Connection) -> Vec<Event> {
     while let Some(event) = connection.poll_event() {
         let body = match &event {
             Event::Request { body, .. } | Event::OneWay { body, .. } | Event::Gossip(body) => Some(body),
-            Event::Response { result: Ok((_, body)), .. } => Some(body),
+            Event::Response { result: Ok(body), .. } => Some(body),
             _ => None,
         };
         assert!(
@@ -175,7 +220,7 @@ pub(super) fn inbound_ids(events: &[Event]) -> Vec<InboundId> {
 pub(super) fn responses(events: Vec<Event>) -> Vec<(CallId, Result<String, Status>)> {
     let text = |body: Bytes| String::from_utf8_lossy(&body).into_owned();
     let one = |event| match event {
-        Event::Response { call, result } => Some((call, result.map(|(_, body)| text(body)))),
+        Event::Response { call, result, .. } => Some((call, result.map(text))),
         _ => None,
     };
     events.into_iter().filter_map(one).collect()
@@ -199,18 +244,20 @@ pub(super) fn closed(connection: &mut Connection) -> Option<CloseReason> {
     }
 }
 
-pub(super) fn request(body: &[u8]) -> Request<'static> {
+pub(super) fn request(body: &[u8]) -> Request<'_> {
     Request {
         service: "echo",
         method: "say",
         fingerprint: Fingerprint::new(9),
         headers: Headers::new(),
         deadline: None,
-        body: Bytes::copy_from_slice(body),
+        body: body.into(),
+        attachments: &[],
+        shape: Shape::UNARY,
     }
 }
 
-pub(super) fn within(deadline: Duration, body: &[u8]) -> Request<'static> {
+pub(super) fn within(deadline: Duration, body: &[u8]) -> Request<'_> {
     Request { deadline: Some(deadline), ..request(body) }
 }
 
@@ -248,7 +295,7 @@ pub(super) fn intern(id: u16, service: &str, method: &str) -> Vec<u8> {
 }
 
 /// One connection, past the hello, whose peer is written by hand and has named method 0.
-pub(super) fn beside_a_hand_written_peer(config: Config) -> Connection {
+pub(super) fn beside_a_hand_written_peer(config: Config) -> End {
     let mut connection = connection(1, config);
     let greeting = hello(2).encode(&Config::default());
     deliver(&mut connection, start(), &greeting, usize::MAX);

@@ -32,10 +32,10 @@ impl Ledger {
                     self.to_answer.push((id, number(&body)));
                 }
                 Event::Cancelled(id) => self.to_answer.retain(|(open, _)| *open != id),
-                Event::Response { call, result } => {
+                Event::Response { call, result, .. } => {
                     let call = self.open.remove(&call).expect("a call ends once, and was begun");
                     assert!(self.ended.insert(call), "seed {seed}");
-                    if let Ok((_, body)) = result {
+                    if let Ok(body) = result {
                         assert_eq!(number(&body), call, "an answer is to its own question: seed {seed}");
                         self.answered_ok += 1;
                     }
@@ -89,10 +89,10 @@ fn act(rng: &mut Rng, of: &mut Connection, ledger: &mut Ledger, now: Now, next: 
     }
 }
 
-fn carry(rng: &mut Rng, from: &mut Connection, to: &mut Connection, pipe: &mut Vec<u8>, now: Now) {
-    let mut out = Vec::new();
+fn carry(rng: &mut Rng, from: &mut End, to: &mut End, pipe: &mut Vec<u8>, now: Now) {
+    let mut out = Transmit::new();
     from.poll_transmit(now, &mut out);
-    pipe.extend_from_slice(&out);
+    pipe.extend_from_slice(&write(&mut out));
     let len = rng.index(pipe.len() + 1);
     deliver(to, now, &pipe[..len], 1 + rng.index(5_000));
     pipe.drain(..len);

@@ -1,0 +1,167 @@
+//! [`Contender`]: anything whose calls can be measured; and the list of them.
+
+use std::any::Any;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chinwag::Runtime;
+use chinwag_tokio::Tokio;
+
+use super::floor::{Floor, FloorCopy};
+use super::measure::{self, Throughput};
+use super::node::{Typed, TypedVec};
+use super::pingpong::PingPong;
+use super::{CONNECTIONS, in_flight};
+
+/// Servers and connections to them.
+pub(crate) trait Setup: Send + Sync + Sized + 'static {
+    type Caller: Caller;
+
+    /// Starts servers on `runtime`, and opens so many connections to them.
+    fn start(runtime: Arc<dyn Runtime>, connections: usize) -> impl Future<Output = Self> + Send;
+
+    /// A caller on one of the connections, whose payload has `size` bytes.
+    fn caller(&self, connection: usize, size: usize) -> Self::Caller;
+}
+
+/// One of the callers on a connection. Its clones share the connection.
+pub(crate) trait Caller: Clone + Send + 'static {
+    /// One call: done once the whole answer is there and has been looked at.
+    fn call(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// What takes part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One connection, one call at a time, no ids and no tasks: what loopback costs.
+    PingPong,
+    /// The floor: see `floor.rs`.
+    Floor,
+    /// The floor with small bodies copied behind their headers.
+    FloorCopy,
+    /// Typed messages on tokio, with a `Bytes` field.
+    Typed,
+    /// Typed messages on tokio, with a `Vec<u8>` field: owned by the handler, so copied out of the view and in again.
+    TypedVec,
+    /// [`Kind::Typed`] on smol.
+    Smol,
+    /// [`Kind::Typed`] on async-std.
+    AsyncStd,
+}
+
+impl Kind {
+    /// All that this build has, in the order of the tables.
+    pub const EVERY: &[Self] = &[
+        Self::PingPong,
+        Self::Floor,
+        Self::FloorCopy,
+        Self::Typed,
+        Self::TypedVec,
+        Self::Smol,
+        Self::AsyncStd,
+    ];
+
+    /// Its name in tables and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PingPong => "pingpong",
+            Self::Floor => "floor",
+            Self::FloorCopy => "floor-copy",
+            Self::Typed => "typed",
+            Self::TypedVec => "typed-vec",
+            Self::Smol => "smol",
+            Self::AsyncStd => "async-std",
+        }
+    }
+
+    /// The one of that name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::EVERY.iter().copied().find(|kind| kind.name() == name)
+    }
+
+    /// Whether it takes more than one call at a time.
+    pub fn is_multiplexed(self) -> bool {
+        self != Self::PingPong
+    }
+
+    /// Starts it, on two threads of its own.
+    pub fn start(self) -> Box<dyn Contender> {
+        match self {
+            Self::PingPong => on_tokio::<PingPong>(),
+            Self::Floor => on_tokio::<Floor>(),
+            Self::FloorCopy => on_tokio::<FloorCopy>(),
+            Self::Typed => on_tokio::<Typed>(),
+            Self::TypedVec => on_tokio::<TypedVec>(),
+            Self::Smol => on_smol::<Typed>(),
+            Self::AsyncStd => on::<Typed>(Arc::new(chinwag_async_std::AsyncStd::new()), Box::new(())),
+        }
+    }
+}
+
+/// A setup that runs.
+pub trait Contender {
+    /// Nanoseconds of each call, one after the other on one connection.
+    fn sequential(&self, size: usize, time: Duration) -> Vec<u64>;
+
+    /// Calls of [`in_flight`] callers on each of the first `connections`.
+    fn throughput(&self, size: usize, connections: usize, time: Duration) -> Throughput;
+
+    /// Nanoseconds of each small call while four callers send large ones on the same connection.
+    fn behind(&self, small: usize, large: usize, time: Duration) -> Vec<u64>;
+
+    /// So many calls, one after the other on one connection.
+    fn calls(&self, size: usize, count: usize);
+}
+
+struct Running<S> {
+    setup: S,
+    runtime: Arc<dyn Runtime>,
+    /// Dropped last: what runs the runtime.
+    _host: Box<dyn Any>,
+}
+
+impl<S: Setup> Contender for Running<S> {
+    fn sequential(&self, size: usize, time: Duration) -> Vec<u64> {
+        measure::sequential(&*self.runtime, self.setup.caller(0, size), time)
+    }
+
+    fn throughput(&self, size: usize, connections: usize, time: Duration) -> Throughput {
+        let callers = (0..connections).flat_map(|connection| {
+            let caller = self.setup.caller(connection, size);
+            std::iter::repeat_n(caller, in_flight(size, connections))
+        });
+        measure::throughput(&*self.runtime, callers, time)
+    }
+
+    fn behind(&self, small: usize, large: usize, time: Duration) -> Vec<u64> {
+        let large = std::iter::repeat_n(self.setup.caller(0, large), 4);
+        measure::behind(&*self.runtime, self.setup.caller(0, small), large, time)
+    }
+
+    fn calls(&self, size: usize, count: usize) {
+        measure::calls(&*self.runtime, self.setup.caller(0, size), count);
+    }
+}
+
+fn on<S: Setup>(runtime: Arc<dyn Runtime>, host: Box<dyn Any>) -> Box<dyn Contender> {
+    let setup = measure::spawn(&*runtime, S::start(runtime.clone(), CONNECTIONS));
+    let setup = futures_lite::future::block_on(setup);
+    Box::new(Running { setup, runtime, _host: host })
+}
+
+fn on_tokio<S: Setup>() -> Box<dyn Contender> {
+    let host = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let host = host.expect("threads for a runtime");
+    on::<S>(Arc::new(Tokio::new(host.handle().clone())), Box::new(host))
+}
+
+#[expect(clippy::disallowed_methods, reason = "an executor of smol has the threads that it is given")]
+fn on_smol<S: Setup>() -> Box<dyn Contender> {
+    let executor = Arc::new(smol::Executor::new());
+    for _ in 0..2 {
+        let executor = executor.clone();
+        std::thread::spawn(move || smol::block_on(executor.run(std::future::pending::<()>())));
+    }
+    on::<S>(Arc::new(chinwag_smol::Smol::on(executor)), Box::new(()))
+}
