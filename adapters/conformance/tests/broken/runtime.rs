@@ -261,9 +261,7 @@ impl Timer for FaultyTimer {
         let is_armed = self.deadline != Instant::FAR_FUTURE;
         let now = self.runtime.now().mono;
         let deadline = match self.runtime.shared.fault {
-            Fault::EarlyTimer if deadline != Instant::FAR_FUTURE => {
-                earlier(deadline, Duration::from_millis(5))
-            }
+            Fault::EarlyTimer if deadline != Instant::FAR_FUTURE => now,
             Fault::NeverEarlier if is_armed => deadline.max(self.deadline),
             Fault::NeverLater if is_armed => deadline.min(self.deadline),
             Fault::NoPast if deadline <= now => Instant::FAR_FUTURE,
