@@ -11,6 +11,7 @@
 //!                          |
 //!                      chinwag::Node
 //!
+//!   hedged.rs -------- hedged: calls that do not wait for the slowest replica
 //!   soak.rs ---------- soak: nodes that come and go under load in one process, and what is left of them
 //! ```
 //!
@@ -19,6 +20,7 @@
 //! To see how chinwag is used, read [`agent`]: it is a whole program. What this is not: a tool for running clusters.
 
 pub mod agent;
+pub mod hedged;
 pub mod process;
 pub mod quickstart;
 pub mod runtime;

@@ -6,7 +6,7 @@
 //!      Host: a running runtime              block_on, runtime, addr
 //!        |
 //!   timers  tasks  udp  tcp  names          the contract of `chinwag::runtime`, case by case
-//!   membership  calls  services  life       the same stories of nodes, on that runtime
+//!   membership  calls  clients  services  life       the same stories of nodes, on that runtime
 //! ```
 //!
 //! The author of a runtime writes this, and nothing else:
@@ -36,6 +36,7 @@
 //! What it is not: a measure of speed, and no test of what the protocol does under faults, which is the simulator's.
 
 pub mod calls;
+pub mod clients;
 pub mod counted;
 pub mod life;
 pub mod membership;
@@ -190,9 +191,21 @@ macro_rules! suite {
                 pending_calls_end_when_the_peer_does
                 a_stamp_after_a_call_is_later_than_one_before_it
             }
+            clients {
+                raw_bodies_go_both_ways
+                headers_go_both_ways
+                calls_wait_for_room_until_their_deadlines
+                interceptors_see_change_and_refuse_calls
+                methods_are_counted_at_both_ends
+                a_balanced_call_finds_a_member_that_can
+                a_fan_out_takes_the_first_answers
+                nested_calls_inherit_trace_and_deadline
+            }
             services {
                 services_come_and_go_while_the_node_runs
                 what_is_missing_and_what_is_otherwise_are_told_apart
+                mistakes_in_a_service_are_refused
+                versions_live_side_by_side
             }
             life {
                 shutdown_frees_the_port
