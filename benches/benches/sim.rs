@@ -53,7 +53,7 @@ impl Cluster for Chinwag {
 }
 
 fn setup(nodes: usize, checks: bool) -> Setup {
-    Setup { nodes, config: Config::lan(), start_every: 1_000_000, story_lines: 0, checks }
+    Setup { nodes, config: Config::lan(), start_every: 1_000_000, checks, ..Setup::default() }
 }
 
 struct Entrant {
