@@ -12,7 +12,7 @@ use crate::args::{PRESETS, preset};
 use crate::choices::{Choices, Recorder, Seeded, Tape};
 use crate::fault::{Fault, Plan, Quality, text};
 use crate::minimise::{Minimised, Parts, minimise};
-use crate::run::{Faults, Outcome, Scenario, plan_of, run_with};
+use crate::run::{Faults, Level, Outcome, Scenario, plan_of, run_with};
 use crate::trace::record::{Record, write_lines};
 use crate::trace::timeline::{Heading, page};
 
@@ -288,6 +288,9 @@ pub fn shrink_failure(scenario: &Scenario, outcome: &Outcome) -> Minimised<Case,
 struct CaseText {
     /// Of this format.
     version: u32,
+    /// The driver runs, not only the protocol.
+    #[serde(default, skip_serializing_if = "text::is_default")]
+    node_level: bool,
     preset: String,
     /// Without any part of Lifeguard.
     #[serde(default, skip_serializing_if = "text::is_default")]
@@ -311,6 +314,7 @@ impl Case {
         let Scenario { nodes, seed, span, calms, absent, config, .. } = &self.scenario;
         let file = CaseText {
             version: 1,
+            node_level: self.scenario.level == Level::Node,
             preset: preset.to_owned(),
             swim: config.awareness_max == 0,
             nodes: *nodes,
@@ -346,6 +350,7 @@ impl Case {
             .transpose()?;
         let config = preset(name).ok_or("no such preset")?;
         let scenario = Scenario {
+            level: if file.node_level { Level::Node } else { Level::Protocol },
             nodes: file.nodes,
             seed: file.seed,
             span,

@@ -18,11 +18,13 @@
 pub mod args;
 
 pub mod case;
+pub mod check;
 pub mod checker;
 pub mod choices;
 pub mod clock;
 pub mod explore;
 pub mod fault;
+pub mod history;
 mod host;
 
 pub mod minimise;
@@ -34,3 +36,5 @@ pub mod run;
 pub mod swarm;
 pub mod trace;
 pub mod world;
+
+pub use check::{World, check, millis, secs, step, step_back};

@@ -12,7 +12,7 @@ use chinwag_sim::args;
 use chinwag_sim::case::{self, Case};
 use chinwag_sim::explore::{Search, search};
 use chinwag_sim::fault::{Fault, Plan, Quality, Timed};
-use chinwag_sim::run::{Faults, Outcome, Scenario, run};
+use chinwag_sim::run::{Faults, Level, Outcome, Scenario, run};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -43,8 +43,28 @@ enum Detector {
     Lifeguard,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum LevelArg {
+    /// The membership machines alone
+    Protocol,
+    /// The driver that ships, with calls between all nodes
+    Node,
+}
+
+impl From<LevelArg> for Level {
+    fn from(arg: LevelArg) -> Self {
+        match arg {
+            LevelArg::Protocol => Self::Protocol,
+            LevelArg::Node => Self::Node,
+        }
+    }
+}
+
 #[derive(Args)]
 struct RunArgs {
+    /// What runs on the virtual machines
+    #[arg(long, value_enum, default_value = "protocol")]
+    level: LevelArg,
     /// Nodes in the cluster
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     nodes: u32,
@@ -118,6 +138,9 @@ fn told(path: &Path, error: &std::io::Error) -> String {
 
 #[derive(Args)]
 struct ExploreArgs {
+    /// What runs on the virtual machines
+    #[arg(long, value_enum, default_value = "protocol")]
+    level: LevelArg,
     /// Seeds: A..B
     #[arg(long, default_value = "0..100", value_parser = seeds)]
     seeds: Range<u64>,
@@ -188,6 +211,7 @@ fn run_command(args: &RunArgs) -> Result<bool, String> {
     let nodes = args.nodes as usize;
     let config = args::preset(&args.preset).ok_or("no such preset")?;
     let scenario = Scenario {
+        level: args.level.into(),
         nodes,
         seed: args.seed,
         span: chinwag_sim::clock::nanos(args.span),
@@ -255,6 +279,7 @@ fn explore_command(args: &ExploreArgs) -> Result<bool, String> {
         path => Faults::These(read_plan(Path::new(path), nodes)?),
     };
     let scenario = Scenario {
+        level: args.level.into(),
         nodes,
         seed: args.seeds.start,
         span: chinwag_sim::clock::nanos(args.span),
@@ -280,7 +305,8 @@ fn explore_command(args: &ExploreArgs) -> Result<bool, String> {
 fn make_small(scenario: &Scenario, outcome: &Outcome, args: &ExploreArgs) -> Result<Value, String> {
     let seed = scenario.seed;
     let small = case::shrink_failure(scenario, outcome);
-    let folder = args.out.join(format!("{}-{}-{seed}", args.preset, scenario.nodes));
+    let level = if scenario.level == Level::Node { "node-" } else { "" };
+    let folder = args.out.join(format!("{level}{}-{}-{seed}", args.preset, scenario.nodes));
     let files = case::leave(&small.scenario, &args.preset, &folder).map_err(|error| told(&folder, &error))?;
     let of = |outcome: &Outcome| outcome.failure.as_ref().map(ToString::to_string);
     let (what, left) = (of(outcome), of(&small.outcome));

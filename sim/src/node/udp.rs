@@ -17,7 +17,7 @@ pub(super) const LOOPBACK: u64 = 10_000;
 
 /// A datagram under way.
 #[derive(Debug)]
-pub(super) struct Datagram {
+pub(crate) struct Datagram {
     /// Its number in the trace.
     id: u64,
     from_host: u32,
@@ -29,7 +29,7 @@ pub(super) struct Datagram {
 
 /// A bound socket.
 #[derive(Debug)]
-pub(super) struct Udp {
+pub(crate) struct Udp {
     bound: SocketAddr,
     inbox: VecDeque<(SocketAddr, Vec<u8>)>,
     inbox_len: usize,
