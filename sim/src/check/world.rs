@@ -120,6 +120,9 @@ impl World {
         self.orders(|orders| orders.cluster = Some(order));
         // The world is made between two polls.
         poll_fn(|_| if self.shared.engine.get().is_some() { Poll::Ready(()) } else { Poll::Pending }).await;
+        while self.orders(|orders| orders.nodes.len()) < count {
+            self.run_for(LOOK_EVERY).await;
+        }
         self.converges_within(secs(60), "the cluster to form").await;
         self.orders(|orders| orders.nodes.values().cloned().collect())
     }
@@ -140,7 +143,8 @@ impl World {
     /// Lets so much time pass. Invariants hold at every step of it, or the test fails.
     pub async fn run_for(&self, time: Duration) {
         let mut timer = VirtualTimer::new(self.engine(), None);
-        timer.reset(Instant::from_nanos(self.engine().state().now) + time);
+        let until = Instant::ZERO + self.now() + time;
+        timer.reset(until);
         timer.await;
     }
 
