@@ -97,7 +97,7 @@ fn when_of(text: &str) -> Result<(u64, u64), String> {
     Ok((at, until))
 }
 
-/// The token from which a run of the swarm can be repeated: version (`n1` at node level), preset, nodes, seed, milliseconds, and which faults are kept.
+/// The token from which a run of the swarm can be repeated: version (`v1`, or `n1` at node level), preset, nodes, seed, milliseconds, and which faults are kept.
 pub fn token(scenario: &Scenario, preset: &str) -> Option<String> {
     let kept = match &scenario.faults {
         Faults::Swarm(None) => "all".to_owned(),
@@ -106,8 +106,11 @@ pub fn token(scenario: &Scenario, preset: &str) -> Option<String> {
         Faults::These(plan) if *plan == Plan::default() => "none".to_owned(),
         Faults::These(_) => return None,
     };
-    let Scenario { nodes, seed, span, .. } = scenario;
-    let version = if scenario.level == Level::Node { "n1" } else { "v1" };
+    let Scenario { level, nodes, seed, span, .. } = scenario;
+    let version = match level {
+        Level::Protocol => "v1",
+        Level::Node => "n1",
+    };
     Some(format!("{version}.{preset}.{nodes}.{seed}.{}.{kept}", span / 1_000_000))
 }
 

@@ -1,4 +1,4 @@
-//! A failing run of the protocol level as files: the tape that repeats it, its trace, its timeline; and how it is made small.
+//! A failing run of either level as files: the tape that repeats it, its trace, its timeline; and how it is made small.
 
 use std::fs;
 use std::io::{self, BufWriter};
@@ -288,9 +288,8 @@ pub fn shrink_failure(scenario: &Scenario, outcome: &Outcome) -> Minimised<Case,
 struct CaseText {
     /// Of this format.
     version: u32,
-    /// The driver runs, not only the protocol.
     #[serde(default, skip_serializing_if = "text::is_default")]
-    node_level: bool,
+    level: Level,
     preset: String,
     /// Without any part of Lifeguard.
     #[serde(default, skip_serializing_if = "text::is_default")]
@@ -311,10 +310,10 @@ struct CaseText {
 impl Case {
     /// As JSON, for [`Case::parse`]. `preset` is the name of the configuration.
     pub fn to_json(&self, preset: &str) -> String {
-        let Scenario { nodes, seed, span, calms, absent, config, .. } = &self.scenario;
+        let Scenario { level, nodes, seed, span, calms, absent, config, .. } = &self.scenario;
         let file = CaseText {
             version: 1,
-            node_level: self.scenario.level == Level::Node,
+            level: *level,
             preset: preset.to_owned(),
             swim: config.awareness_max == 0,
             nodes: *nodes,
@@ -350,7 +349,7 @@ impl Case {
             .transpose()?;
         let config = preset(name).ok_or("no such preset")?;
         let scenario = Scenario {
-            level: if file.node_level { Level::Node } else { Level::Protocol },
+            level: file.level,
             nodes: file.nodes,
             seed: file.seed,
             span,

@@ -318,14 +318,24 @@ impl Fault {
     }
 }
 
+/// Nodes as people write them: 0-3,7; all if there are none.
+fn side(nodes: &Nodes) -> String {
+    let mut text = String::new();
+    for stretch in nodes.chunk_by(|a, b| a + 1 == *b) {
+        let comma = if text.is_empty() { "" } else { "," };
+        text += &match stretch {
+            [one] => format!("{comma}{one}"),
+            [first, .., last] => format!("{comma}{first}-{last}"),
+            [] => String::new(),
+        };
+    }
+    if text.is_empty() { "all".into() } else { text }
+}
+
 /// In few words, for a person.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let arrow = |one_way: &bool| if *one_way { "→" } else { "|" };
-        let side = |nodes: &Nodes| match &nodes[..] {
-            [] => "all".to_owned(),
-            list => list.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
-        };
         match self {
             Self::Link { from, to, quality } => {
                 let ills =

@@ -26,7 +26,7 @@ pub mod explore;
 pub mod fault;
 pub mod history;
 mod host;
-
+pub mod lifeguard;
 pub mod minimise;
 pub mod mutant;
 pub mod network;

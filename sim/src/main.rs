@@ -12,6 +12,7 @@ use chinwag_sim::args;
 use chinwag_sim::case::{self, Case};
 use chinwag_sim::explore::{Search, search};
 use chinwag_sim::fault::{Fault, Plan, Quality, Timed};
+use chinwag_sim::lifeguard::{self, Grid, Slowness};
 use chinwag_sim::run::{Faults, Level, Outcome, Scenario, run};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -33,6 +34,8 @@ enum Command {
     Explore(ExploreArgs),
     /// One run again, from the token that a failure printed
     Replay(ReplayArgs),
+    /// The published experiment with slow members: SWIM, each part of Lifeguard alone, Lifeguard, and chinwag as shipped
+    Lifeguard(LifeguardArgs),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -44,27 +47,25 @@ enum Detector {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum LevelArg {
-    /// The membership machines alone
+enum Depth {
     Protocol,
-    /// The driver that ships, with calls between all nodes
     Node,
 }
 
-impl From<LevelArg> for Level {
-    fn from(arg: LevelArg) -> Self {
-        match arg {
-            LevelArg::Protocol => Self::Protocol,
-            LevelArg::Node => Self::Node,
+impl From<Depth> for Level {
+    fn from(depth: Depth) -> Self {
+        match depth {
+            Depth::Protocol => Self::Protocol,
+            Depth::Node => Self::Node,
         }
     }
 }
 
 #[derive(Args)]
 struct RunArgs {
-    /// What runs on the virtual machines
+    /// protocol: machines and nothing else; node: the driver that ships, under a workload of calls
     #[arg(long, value_enum, default_value = "protocol")]
-    level: LevelArg,
+    level: Depth,
     /// Nodes in the cluster
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     nodes: u32,
@@ -138,9 +139,6 @@ fn told(path: &Path, error: &std::io::Error) -> String {
 
 #[derive(Args)]
 struct ExploreArgs {
-    /// What runs on the virtual machines
-    #[arg(long, value_enum, default_value = "protocol")]
-    level: LevelArg,
     /// Seeds: A..B
     #[arg(long, default_value = "0..100", value_parser = seeds)]
     seeds: Range<u64>,
@@ -156,6 +154,9 @@ struct ExploreArgs {
     /// local, lan or wan
     #[arg(long, default_value = "lan", value_parser = args::PRESETS)]
     preset: String,
+    /// protocol: machines and nothing else; node: the driver that ships, under a workload of calls
+    #[arg(long, value_enum, default_value = "protocol")]
+    level: Depth,
     /// Threads; one world each
     #[arg(long, default_value_t = 1)]
     jobs: usize,
@@ -184,6 +185,34 @@ struct ReplayArgs {
     json: bool,
 }
 
+#[derive(Args)]
+struct LifeguardArgs {
+    /// A small grid: seconds instead of minutes
+    #[arg(long)]
+    quick: bool,
+    /// Slow members stand still as a whole, timers too, instead of waiting for their I/O
+    #[arg(long)]
+    pause: bool,
+    /// How many members are slow, instead of those of the grid
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=64))]
+    slow: Vec<u32>,
+    /// Milliseconds that they are slow
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..))]
+    spans: Vec<u64>,
+    /// Milliseconds that they are well in between
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..))]
+    gaps: Vec<u64>,
+    /// Each combination with so many seeds
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    seeds: Option<u64>,
+    /// Threads; one world each
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// Prints one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
 fn seeds(text: &str) -> Result<Range<u64>, String> {
     let wrong = || format!("`{text}` are not seeds such as 0..1000");
     let (first, end) = text.split_once("..").ok_or_else(wrong)?;
@@ -196,6 +225,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run_command(&args),
         Command::Explore(args) => explore_command(&args),
         Command::Replay(args) => replay_command(&args),
+        Command::Lifeguard(args) => Ok(lifeguard_command(&args)),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -396,7 +426,8 @@ fn show_search(found: &Search, wall_s: f64, unreached: &[&str], failures: &[Valu
 }
 
 fn replay_command(args: &ReplayArgs) -> Result<bool, String> {
-    let is_token = args.what.starts_with("v1.") && !Path::new(&args.what).exists();
+    let is_token = ["v1.", "n1."].iter().any(|version| args.what.starts_with(version))
+        && !Path::new(&args.what).exists();
     let mut case = if is_token {
         Case::new(&args::parse_token(&args.what)?.0)
     } else {
@@ -412,6 +443,28 @@ fn replay_command(args: &ReplayArgs) -> Result<bool, String> {
     }
     show(&case.scenario, &outcome, wall_s, args.json);
     Ok(outcome.failure.is_none())
+}
+
+/// Holds if the published order does.
+fn lifeguard_command(args: &LifeguardArgs) -> bool {
+    let slowness = if args.pause { Slowness::FullPause } else { Slowness::IoBlock };
+    let mut grid = if args.quick { Grid::quick(slowness) } else { Grid::full(slowness) };
+    if !args.slow.is_empty() {
+        grid.slow = args.slow.iter().map(|&slow| slow as usize).collect();
+    }
+    let given = |of: &[u64], else_: Vec<u64>| if of.is_empty() { else_ } else { of.to_vec() };
+    grid.spans = given(&args.spans, grid.spans);
+    grid.gaps = given(&args.gaps, grid.gaps);
+    grid.seeds = args.seeds.unwrap_or(grid.seeds);
+    let (rows, wall_s) = timed(|| lifeguard::experiment(&grid, args.jobs));
+    let swim = rows.first().map(|(_, row)| row.clone()).unwrap_or_default();
+    if args.json {
+        let reports: Vec<_> = rows.iter().map(|(name, row)| row.report(name, &swim)).collect();
+        println!("{}", json!({ "members": lifeguard::MEMBERS, "wall_s": wall_s, "rows": reports }));
+    } else {
+        println!("{}", lifeguard::table(&rows));
+    }
+    args.pause || lifeguard::is_published_order(&rows)
 }
 
 fn show(scenario: &Scenario, outcome: &Outcome, wall_s: f64, as_json: bool) {

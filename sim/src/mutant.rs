@@ -17,8 +17,6 @@ const STAMP_AT: std::ops::Range<usize> = 28..36;
 pub enum Defect {
     /// Takes nothing in.
     Deaf,
-    /// Takes nothing in for 4 seconds out of 8.
-    DeafByTurns,
     /// Takes nothing in, ever again, from one that it has declared dead.
     NeverForgives,
     /// Does not observe the stamps that it receives.
@@ -35,8 +33,8 @@ pub enum Defect {
     AltersDetails,
     /// Tells that a dead member is back when nothing new is known.
     Revives,
-    /// Does not tell of suspicions.
-    OmitsSuspicions,
+    /// Tells of a change of details as of a new member.
+    MistakesUpdates,
     /// Tells of a death as soon as of the suspicion.
     BuriesAtOnce,
     /// Does not tell of deaths.
@@ -45,6 +43,8 @@ pub enum Defect {
     RepeatsBroadcasts,
     /// Holds itself suspect.
     DoubtsItself,
+    /// Thinks worse of itself than the score goes.
+    Despairs,
     /// Raises its incarnation for nothing.
     RaisesItself,
     /// Sends datagrams as long as they are, and a kilobyte.
@@ -97,10 +97,8 @@ impl Mutation {
         if !self.is_on(node, now) {
             return Some(bytes);
         }
-        let second = now / 1_000_000_000;
         match self.mutant.defect {
             Defect::Deaf => return None,
-            Defect::DeafByTurns if second % 8 < 4 => return None,
             Defect::NeverForgives if self.shunned.contains(&payload.peer.id.get()) => return None,
             Defect::IgnoresStamps => {
                 if let Some(stamp) = bytes.get_mut(STAMP_AT) {
@@ -172,7 +170,8 @@ impl Mutation {
             (Defect::Revives, Event::Died(member)) => {
                 vec![event.clone(), Event::Joined(Member { state: State::Alive, ..member.clone() })]
             }
-            (Defect::OmitsSuspicions, Event::Suspected(_)) | (Defect::OmitsDeaths, Event::Died(_)) => vec![],
+            (Defect::MistakesUpdates, Event::Updated(member)) => vec![Event::Joined(member.clone())],
+            (Defect::OmitsDeaths, Event::Died(_)) => vec![],
             (Defect::BuriesAtOnce, Event::Suspected(member)) => {
                 vec![event.clone(), Event::Died(Member { state: State::Dead, ..member.clone() })]
             }
@@ -180,6 +179,11 @@ impl Mutation {
             _ => return None,
         };
         Some(events)
+    }
+
+    /// How well it thinks it is.
+    pub(crate) fn awareness(&self, node: u32, now: u64, score: u8) -> u8 {
+        if self.has(node, now, Defect::Despairs) { u8::MAX } else { score }
     }
 
     /// What it says of itself.

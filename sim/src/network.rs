@@ -64,7 +64,7 @@ impl Struck {
     /// The family that has struck since, if one has: why a payload was lost.
     pub(crate) fn since(&self, before: &Self) -> &'static str {
         let pairs = self.by_family().into_iter().zip(before.by_family());
-        pairs.filter(|(now, was)| now.1 > was.1).map(|(now, _)| now.0).last().unwrap_or("lost")
+        pairs.filter(|(now, was)| now.1 > was.1).map(|(now, _)| now.0).next_back().unwrap_or("lost")
     }
 
     /// How often each family has struck, by its name in [`FAMILIES`](crate::fault::FAMILIES).
@@ -120,12 +120,14 @@ struct Trouble {
     reset_at: u64,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Link {
-    sent: u32,
-    is_bursting: bool,
+/// What is kept of each link, apart, since a quiet network touches nothing but the first: a thousand nodes have a million links.
+#[derive(Debug)]
+struct Links {
+    /// Payloads sent so far.
+    sent: Vec<u32>,
+    is_bursting: Vec<bool>,
     /// When the last payload of the stream arrives: the next may not overtake it.
-    stream_at: u64,
+    stream_at: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -151,7 +153,7 @@ struct Cut {
 #[derive(Debug)]
 pub struct Network {
     nodes: usize,
-    links: Vec<Link>,
+    links: Links,
     ills: Vec<Ill>,
     cuts: Vec<Cut>,
     troubles: BTreeMap<(u32, u32), Trouble>,
@@ -165,7 +167,7 @@ impl Network {
         let links = (nodes * nodes).min(LINKS_MAX).next_power_of_two();
         Self {
             nodes,
-            links: vec![Link::default(); links],
+            links: Links { sent: vec![0; links], is_bursting: vec![false; links], stream_at: vec![0; links] },
             ills: Vec::new(),
             cuts: Vec::new(),
             troubles: BTreeMap::new(),
@@ -232,7 +234,7 @@ impl Network {
             return [None; 2];
         }
         let quality = self.quality(from, to);
-        let mut ask = |site, odds| choices.choose(Key { site, who: from, whom: to, nth }, odds);
+        let mut ask = |site, odds| ask(choices, Key { site, who: from, whom: to, nth }, odds);
         if quality.no_datagrams || quality.mtu.is_some_and(|mtu| len > mtu) {
             let count =
                 if quality.no_datagrams { &mut self.struck.silenced } else { &mut self.struck.too_long };
@@ -271,7 +273,7 @@ impl Network {
     ) -> StreamFate {
         let nth = self.count(from, to);
         let quality = self.quality(from, to);
-        let mut ask = |site, odds| choices.choose(Key { site, who: from, whom: to, nth }, odds);
+        let mut ask = |site, odds| ask(choices, Key { site, who: from, whom: to, nth }, odds);
         // The chance that a segment is lost again and again, at most four times.
         let worst = quality.burst.map_or(0, |[.., loss]| loss / 2).max(quality.loss);
         let times = ask(Site::Retransmit, Odds { per_million: worst, most: 4 });
@@ -295,8 +297,8 @@ impl Network {
         }
         let waits = self.waits(now, (from, to), len, quality.bandwidth).unwrap_or(nanos(QUEUE_MAX));
         let link = self.link(from, to);
-        let at = (now + waits + takes).max(link.stream_at + 1);
-        link.stream_at = at;
+        let at = (now + waits + takes).max(self.links.stream_at[link] + 1);
+        self.links.stream_at[link] = at;
         StreamFate::Arrives(at)
     }
 
@@ -336,7 +338,8 @@ impl Network {
 
     /// The connection between two nodes is broken; the next is a new one.
     pub fn reset_stream(&mut self, from: u32, to: u32) {
-        self.link(from, to).stream_at = 0;
+        let link = self.link(from, to);
+        self.links.stream_at[link] = 0;
     }
 
     /// How long a payload waits until a link of limited bandwidth has carried it and all before it; none if too much waits already.
@@ -363,14 +366,15 @@ impl Network {
         let Some([enter, leave, loss]) = quality.burst else {
             return ask(Site::Loss, Odds::chance(quality.loss)) > 0;
         };
-        let was = self.link(from, to).is_bursting;
+        let link = self.link(from, to);
+        let was = self.links.is_bursting[link];
         let turns = if was {
             ask(Site::BurstLeave, Odds::chance(leave))
         } else {
             ask(Site::BurstEnter, Odds::chance(enter))
         };
         let is_bursting = was != (turns > 0);
-        self.link(from, to).is_bursting = is_bursting;
+        self.links.is_bursting[link] = is_bursting;
         let is_lost = is_bursting && ask(Site::BurstLoss, Odds::chance(loss)) > 0;
         self.struck.burst += u64::from(is_lost);
         is_lost || ask(Site::Loss, Odds::chance(quality.loss)) > 0
@@ -379,21 +383,29 @@ impl Network {
     fn quality(&self, from: u32, to: u32) -> Quality {
         let is_of = |nodes: &Nodes, node| nodes.is_empty() || nodes.binary_search(&node).is_ok();
         let sound = Quality { delay: LATENCY_MIN, jitter: LATENCY_JITTER, ..Quality::default() };
+        if self.ills.is_empty() {
+            return sound;
+        }
         let ills = self.ills.iter().filter(|ill| is_of(&ill.from, from) && is_of(&ill.to, to));
         ills.fold(sound, |quality, ill| quality.worse(&ill.quality))
     }
 
     fn count(&mut self, from: u32, to: u32) -> u32 {
         let link = self.link(from, to);
-        link.sent = link.sent.wrapping_add(1);
-        link.sent
+        let sent = &mut self.links.sent[link];
+        *sent = sent.wrapping_add(1);
+        *sent
     }
 
-    fn link(&mut self, from: u32, to: u32) -> &mut Link {
+    fn link(&self, from: u32, to: u32) -> usize {
         let at = from as usize * self.nodes + to as usize;
-        let cells = self.links.len();
-        &mut self.links[at & (cells - 1)]
+        at & (self.links.sent.len() - 1)
     }
+}
+
+/// A choice, unless there is nothing to choose: on a sound link that is nearly always.
+fn ask(choices: &mut dyn Choices, key: Key, odds: Odds) -> u32 {
+    if odds.per_million == 0 || odds.most == 0 { 0 } else { choices.choose(key, odds) }
 }
 
 fn latency(quality: &Quality, jitter: u32) -> u64 {

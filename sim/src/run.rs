@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use chinwag_core::membership::Config;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::checker::Violation;
@@ -21,8 +22,9 @@ use crate::world::{Setup, TOLD, Tally, World};
 const SECOND: u64 = 1_000_000_000;
 /// How often convergence is looked for, nanoseconds.
 const LOOK_EVERY: u64 = 100_000_000;
-/// So long a cluster must stay as it is once it has converged, in the calm after the faults.
-const STAYS_FOR: u64 = 10 * SECOND;
+/// So long a cluster must stay as it is once it has converged, in the calm after the faults: the longest round of a node that thinks the worst
+/// of itself, and a few more of the others.
+const STAYS_FOR: u64 = 15 * SECOND;
 
 /// What goes wrong in a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,20 +35,21 @@ pub enum Faults {
     These(Plan),
 }
 
-/// What runs on the virtual machines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How deep a run goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// `Membership` machines, on one event queue.
+    /// [`Membership`](chinwag_core::membership::Membership) machines and nothing else, for large clusters and many seeds.
     #[default]
     Protocol,
-    /// The driver that ships, with the standard workload on it ([`crate::node`]).
+    /// The driver that ships, under a workload of calls.
     Node,
 }
 
 /// Everything a run follows from.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// What runs.
+    /// How deep it goes.
     pub level: Level,
     /// How many nodes.
     pub nodes: usize,
@@ -223,7 +226,7 @@ struct Times {
 fn drive(scenario: &Scenario, world: &mut World, times: &mut Times) -> Result<(), Violation> {
     while times.converged.is_none() && world.now() < scenario.span {
         world.run_until((world.now() + LOOK_EVERY).min(scenario.span))?;
-        if scenario.checks && world.unconverged().is_none() {
+        if world.unconverged().is_none() {
             times.converged = Some(world.now());
         }
     }
@@ -266,23 +269,18 @@ fn calm(scenario: &Scenario, world: &mut World) -> Result<u64, Violation> {
     }
 }
 
-/// Once everybody thinks well of itself and the rounds of before are over, nobody may be doubted.
+/// Once the rounds that had begun before are over, nobody may be doubted. A round is stretched by the awareness that it begins with, which may
+/// yet have grown by one.
 fn stay(scenario: &Scenario, world: &mut World) -> Result<(), Violation> {
     let until = world.now() + STAYS_FOR;
-    let mut at_ease = None;
-    while world.now() < until {
-        if world.is_at_ease() {
-            let since = *at_ease.get_or_insert(world.now());
-            if world.now() >= since + nanos(scenario.config.probe_interval) {
-                world.rest();
-                return world.run_until(until);
-            }
-        } else {
-            at_ease = None;
-        }
-        world.run_until((world.now() + LOOK_EVERY).min(until))?;
+    let score = (world.awareness_max() + 1).min(scenario.config.awareness_max);
+    let rounds = scenario.config.probe_interval * (u32::from(score) + 1);
+    let rests_at = world.now() + nanos(rounds);
+    if rests_at < until {
+        world.run_until(rests_at)?;
+        world.rest();
     }
-    Ok(())
+    world.run_until(until)
 }
 
 impl Outcome {
@@ -334,4 +332,45 @@ impl Outcome {
 
 fn round(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_has_its_fields_by_name_and_a_trace_changes_nothing() {
+        let scenario = Scenario { span: 20 * SECOND, ..Scenario::default() };
+        let outcome = run(&scenario);
+        let report = outcome.report(&scenario, 0.5);
+        for name in [
+            "seed",
+            "nodes",
+            "virtual_s",
+            "wall_s",
+            "events",
+            "events_per_s",
+            "node_seconds_per_s",
+            "trace_hash",
+            "converged_s",
+            "first_suspect_s",
+            "first_death_s",
+            "all_deaths_s",
+            "false_suspicions",
+            "false_deaths",
+            "flaps",
+            "datagrams_per_node_s",
+            "bytes_per_node_s",
+        ] {
+            assert!(report.get(name).is_some(), "{name}");
+        }
+        for name in ["first_suspect_s", "first_death_s", "all_deaths_s"] {
+            let keys: Vec<&String> =
+                report[name].as_object().into_iter().flat_map(serde_json::Map::keys).collect();
+            assert_eq!(keys, ["p50", "p99"], "{name}");
+        }
+        let traced = run(&Scenario { traces: true, ..scenario });
+        assert_eq!((traced.hash, traced.tally), (outcome.hash, outcome.tally));
+        assert!(outcome.trace.is_empty() && traced.trace.len() > 100);
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chinwag_sim::args::parse_token;
-use chinwag_sim::case::shrink;
+use chinwag_sim::case::{Case, shrink};
 use chinwag_sim::choices::{Bytes, Recorder, Seeded};
 use chinwag_sim::explore::search;
 use chinwag_sim::fault::{Fault, Plan};
@@ -104,6 +104,23 @@ fn kept_nodes_that_have_moved_meet_again() {
     let outcome = run(&scenario);
     assert_eq!(outcome.failure, None);
     assert!(outcome.healed.is_some_and(|healed| healed < 30 * SECOND), "{:?}", outcome.healed);
+}
+
+/// Kept: every tape in `sim/tests/tapes`, as a failure left it, named for what was wrong. `docs/simulation.md` says what it was.
+#[test]
+fn kept_tapes_hold() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tapes");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .expect("the folder is there")
+        .map(|file| file.expect("readable").path())
+        .collect();
+    files.sort();
+    assert!(!files.is_empty());
+    for file in files {
+        let json = std::fs::read_to_string(&file).expect("readable");
+        let (case, _) = Case::parse(&json).unwrap_or_else(|wrong| panic!("{}: {wrong}", file.display()));
+        assert_eq!(case.run().failure, None, "{}", file.display());
+    }
 }
 
 #[test]

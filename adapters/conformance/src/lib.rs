@@ -6,7 +6,7 @@
 //!      Host: a running runtime              block_on, runtime, addr
 //!        |
 //!   timers  tasks  udp  tcp  names          the contract of `chinwag::runtime`, case by case
-//!   membership  calls  services  life       the same stories of nodes, on that runtime
+//!   membership  calls  clients  streams  services  life       the same stories of nodes, on that runtime
 //! ```
 //!
 //! The author of a runtime writes this, and nothing else:
@@ -34,11 +34,14 @@
 //! What it is not: a measure of speed, and no test of what the protocol does under faults, which is the simulator's.
 
 pub mod calls;
+pub mod clients;
+mod flows;
 pub mod life;
 pub mod membership;
 pub mod names;
 pub mod probe;
 pub mod services;
+pub mod streams;
 pub mod tasks;
 pub mod tcp;
 pub mod timers;
@@ -171,9 +174,33 @@ macro_rules! suite {
                 pending_calls_end_when_the_peer_does
                 a_stamp_after_a_call_is_later_than_one_before_it
             }
+            clients {
+                raw_bodies_go_both_ways
+                headers_go_both_ways
+                calls_wait_for_room_until_their_deadlines
+                interceptors_see_change_and_refuse_calls
+                methods_are_counted_at_both_ends
+                a_balanced_call_finds_a_member_that_can
+                a_fan_out_takes_the_first_answers
+                nested_calls_inherit_trace_and_deadline
+            }
+            streams {
+                each_shape_carries_its_chunks
+                attachments_ride_beside_messages_and_chunks
+                a_stream_ends_as_its_handler_does
+                dropping_a_stream_cancels_its_handler
+                a_slow_reader_slows_its_sender_alone
+                a_deadline_ends_a_stream
+                streams_end_with_their_peer
+                who_streams_is_part_of_the_schema
+                both_directions_go_on_in_tasks_of_their_own
+                streams_and_calls_share_a_connection
+            }
             services {
                 services_come_and_go_while_the_node_runs
                 what_is_missing_and_what_is_otherwise_are_told_apart
+                mistakes_in_a_service_are_refused
+                versions_live_side_by_side
             }
             life {
                 shutdown_frees_the_port

@@ -1,6 +1,8 @@
 //! Services and their methods.
 
-use chinwag::{AddServiceError, Code, Context, Handler, Message, Methods, Service, Status, View};
+use chinwag::{
+    AddServiceError, Code, Context, Fingerprint, Handler, Message, Methods, Service, Status, View,
+};
 use futures_lite::future::or;
 
 use crate::Host;
@@ -61,11 +63,50 @@ impl Handler<Missing> for Twice {
     }
 }
 
+/// Has a method with somebody else's fingerprint.
+struct Alike;
+
+#[derive(rkyv::Archive, rkyv::Serialize)]
+struct Copied;
+
+impl Message for Copied {
+    type Reply = ();
+    const NAME: &'static str = "copied";
+    const FINGERPRINT: Fingerprint = <Missing as Message>::FINGERPRINT;
+}
+
+impl Service for Alike {
+    const NAME: &'static str = "alike";
+    fn methods(methods: &mut Methods<Self>) {
+        methods.add::<Missing>().add::<Copied>();
+    }
+}
+
+impl Handler<Missing> for Alike {
+    async fn handle(&self, _: &Context, _: View<Missing>) -> Result<(), Status> {
+        Ok(())
+    }
+}
+
+impl Handler<Copied> for Alike {
+    async fn handle(&self, _: &Context, _: View<Copied>) -> Result<(), Status> {
+        Ok(())
+    }
+}
+
+/// Has no name.
+struct Nameless;
+
+impl Service for Nameless {
+    const NAME: &'static str = "";
+    fn methods(_: &mut Methods<Self>) {}
+}
+
 /// Calls in flight go on when their service is removed.
 pub async fn services_come_and_go_while_the_node_runs(host: &dyn Host) {
     let nodes = cluster(host, 2).await;
     let (one, two) = (&nodes[0].0, &nodes[1].0);
-    let other = one.client::<Twice>(2).call(&Missing).await.expect_err("not there");
+    let other = one.client::<Alike>(2).call(&Missing).await.expect_err("not there");
     assert_eq!((other.code, other.may_have_run()), (Code::UnknownService, false));
 
     let hanging = &nodes[1].1;
@@ -86,7 +127,6 @@ pub async fn services_come_and_go_while_the_node_runs(host: &dyn Host) {
     two.add_service(Probe::default()).expect("again");
     assert_eq!(echo(one, 2).await, Ok((1, 2)));
     assert_eq!(two.add_service(Probe::default()), Err(AddServiceError::DuplicateService("probe")));
-    assert_eq!(two.add_service(Twice), Err(AddServiceError::DuplicateMethod("missing")));
 }
 
 /// On another node and on this one.
@@ -104,4 +144,108 @@ pub async fn what_is_missing_and_what_is_otherwise_are_told_apart(host: &dyn Hos
         assert!(other.message.contains(&ours) && other.message.contains(&theirs), "{other}");
     }
     assert_eq!(echo(&nodes[0].0, 2).await, Ok((1, 2)), "the connection is none the worse");
+}
+
+/// Each by name, and nothing of the service is there afterwards.
+pub async fn mistakes_in_a_service_are_refused(host: &dyn Host) {
+    let nodes = cluster(host, 1).await;
+    let node = &nodes[0].0;
+    assert_eq!(node.add_service(Twice), Err(AddServiceError::DuplicateMethod("missing")));
+    assert_eq!(node.add_service(Alike), Err(AddServiceError::FingerprintCollision("missing", "copied")));
+    assert_eq!(node.add_service(Nameless), Err(AddServiceError::Name("")));
+    assert_eq!(node.add_service(Probe::default()), Err(AddServiceError::DuplicateService("probe")));
+    assert!(!node.remove_service::<Twice>() && !node.remove_service::<Alike>());
+}
+
+/// A counter as it was: it adds one.
+mod old {
+    use super::*;
+
+    #[derive(rkyv::Archive, rkyv::Serialize)]
+    pub(super) struct Add;
+
+    impl Message for Add {
+        type Reply = u64;
+        const NAME: &'static str = "add";
+    }
+
+    pub(super) struct Counter;
+
+    impl Service for Counter {
+        const NAME: &'static str = "counter";
+        fn methods(methods: &mut Methods<Self>) {
+            methods.add::<Add>();
+        }
+    }
+
+    impl Handler<Add> for Counter {
+        async fn handle(&self, _: &Context, _: View<Add>) -> Result<u64, Status> {
+            Ok(1)
+        }
+    }
+}
+
+/// The same service as it has become: a second version beside the first one.
+mod new {
+    use super::*;
+    use chinwag::Client;
+
+    #[derive(rkyv::Archive, rkyv::Serialize)]
+    pub(super) struct Add {
+        pub(super) by: u64,
+    }
+
+    impl Message for Add {
+        type Reply = u64;
+        const NAME: &'static str = "add/2";
+    }
+
+    pub(super) struct Counter;
+
+    impl Service for Counter {
+        const NAME: &'static str = "counter";
+        fn methods(methods: &mut Methods<Self>) {
+            methods.add::<old::Add>().add::<Add>();
+        }
+    }
+
+    impl Handler<old::Add> for Counter {
+        async fn handle(&self, _: &Context, _: View<old::Add>) -> Result<u64, Status> {
+            Ok(1)
+        }
+    }
+
+    impl Handler<Add> for Counter {
+        async fn handle(&self, _: &Context, add: View<Add>) -> Result<u64, Status> {
+            Ok(add.by.to_native())
+        }
+    }
+
+    /// As a new program calls, which may meet an old one.
+    pub(super) async fn add(counter: &Client<Counter>, by: u64) -> Result<u64, Status> {
+        match counter.call(&Add { by }).await {
+            Err(status) if status.code == Code::UnknownMethod && by == 1 => {
+                counter.call(&old::Add).await.map(|sum| sum.to_native())
+            }
+            result => result.map(|sum| sum.to_native()),
+        }
+    }
+}
+
+/// An old client on a new server, a new one on an old server, and what only the new server can do.
+pub async fn versions_live_side_by_side(host: &dyn Host) {
+    let nodes = cluster(host, 3).await;
+    let one = &nodes[0].0;
+    nodes[1].0.add_service(old::Counter).expect("added");
+    nodes[2].0.add_service(new::Counter).expect("added");
+    for server in [2, 3] {
+        let sum = one.client::<old::Counter>(server).timeout(PATIENCE).call(&old::Add).await;
+        assert_eq!(sum.expect("every server has the old method").to_native(), 1);
+        let client = one.client::<new::Counter>(server).timeout(PATIENCE);
+        assert_eq!(new::add(&client, 1).await, Ok(1), "what both can do, both do");
+    }
+    let newer = one.client::<new::Counter>(3).timeout(PATIENCE);
+    assert_eq!(new::add(&newer, 5).await, Ok(5));
+    let older = new::add(&one.client(2).timeout(PATIENCE), 5).await.expect_err("it cannot");
+    assert_eq!((older.code, older.may_have_run()), (Code::UnknownMethod, false));
 }

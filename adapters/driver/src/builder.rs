@@ -16,12 +16,14 @@ use chinwag_core::rng::mix;
 use chinwag_core::rpc;
 use chinwag_core::select::{NodeSelector, Spread};
 
-use crate::limits::BIND_ATTEMPTS_MAX;
+use crate::interceptor::Interceptor;
+use crate::limits::{BIND_ATTEMPTS_MAX, CALL_TIMEOUT_DEFAULT};
 use crate::node::Node;
 use crate::node_on::NodeOn;
 use crate::node_task::{NodeTask, Sockets};
 use crate::runtime::{Ambient, Runtime};
 use crate::shared::{Parts, Shared};
+use crate::stats::Role;
 use crate::watch::Watch;
 
 /// Everything about a node before it starts.
@@ -40,6 +42,8 @@ pub struct Builder<R = OnRuntime> {
     selector: Box<dyn NodeSelector>,
     drift_max: Duration,
     clock_floor: Timestamp,
+    call_timeout: Duration,
+    interceptors: Vec<(Role, Arc<dyn Interceptor>)>,
     runtime: PhantomData<fn() -> R>,
 }
 
@@ -62,6 +66,8 @@ impl<R> Builder<R> {
             selector: Box::new(Spread),
             drift_max: DRIFT_MAX_DEFAULT,
             clock_floor: Timestamp::default(),
+            call_timeout: CALL_TIMEOUT_DEFAULT,
+            interceptors: Vec::new(),
             runtime: PhantomData,
         }
     }
@@ -137,6 +143,20 @@ impl<R> Builder<R> {
         self
     }
 
+    /// How long a call may take unless its client says otherwise. Default [`CALL_TIMEOUT_DEFAULT`].
+    #[must_use]
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.call_timeout = timeout;
+        self
+    }
+
+    /// Puts an interceptor around the calls that the node makes, or around those it handles, inside of those added before.
+    #[must_use]
+    pub fn interceptor(mut self, role: Role, interceptor: impl Interceptor) -> Self {
+        self.interceptors.push((role, Arc::new(interceptor)));
+        self
+    }
+
     /// Binds the sockets and starts the node on `runtime`. Joining goes on in the background, whether a seed is there or not.
     ///
     /// # Errors
@@ -186,7 +206,11 @@ impl<R> Builder<R> {
             selector: self.selector,
             // The links' jitter has a generator of its own.
             seed: mix(seed),
+            call_timeout: self.call_timeout,
         });
+        for (role, interceptor) in self.interceptors {
+            shared.add_interceptor(role, interceptor);
+        }
         tracing::info!(id = %shared.id, epoch = %shared.epoch(), %bound, %addr, cluster = shared.cluster, "node starts");
         let watch = shared.board.watch();
         NodeTask::spawn(&shared, sockets, self.seeds);

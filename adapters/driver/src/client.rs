@@ -1,86 +1,62 @@
 //! [`Client`]: calls to one service of one member.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use chinwag_core::id::NodeId;
-use chinwag_core::membership::Destination;
-use chinwag_core::rpc::{Code, Fingerprint, Headers, HeadersError, Request, RequestError, Shape, Status};
-use chinwag_core::time::{Instant, Now};
+use chinwag_core::rpc::{Code, Headers, HeadersError, Status};
+use chinwag_core::time::Instant;
 
-use crate::context::{Caller, Context, Given};
-use crate::limits::{CALL_ATTEMPTS_MAX, CALL_TIMEOUT_DEFAULT};
-use crate::link::{Link, Outcome};
-use crate::links::NoLink;
-use crate::message::{Message, encode};
-use crate::runtime::Alarm;
-use crate::service::{Handler, Incoming, Service};
+use crate::calling::{Arrived, Outgoing, Target};
+use crate::message::{Body, Message, Method, Raw, Received, Streaming};
+use crate::service::{Handler, Service, StreamHandler};
 use crate::shared::Shared;
-use crate::view::View;
+use crate::stream_call::{self, StreamCall};
+use crate::trace::TraceContext;
 
 /// Calls to the service `S` of one member. Cheap to make, to clone and to change; it holds no connection and does not
 /// keep the node alive.
 ///
-/// The connection is the node's, shared by all clients and used both ways. It is opened by the first call that needs it.
+/// The connection is the node's, shared by all clients and used both ways. It is opened by the first call that needs it. When as
+/// many calls are open on it as the peer accepts, further ones wait for their turn, in order, until their deadlines.
 pub struct Client<S> {
-    shared: Arc<Shared>,
-    peer: NodeId,
-    limit: Limit,
-    headers: Headers,
+    target: Target,
     service: PhantomData<fn() -> S>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Limit {
-    Timeout(Option<Duration>),
-    /// The earlier of this and the default timeout.
-    Deadline(Instant),
-}
-
-/// One request, ready to go.
-struct Outgoing {
-    service: &'static str,
-    method: &'static str,
-    fingerprint: Fingerprint,
-    body: Bytes,
 }
 
 impl<S> Client<S> {
     pub(crate) fn new(shared: Arc<Shared>, peer: NodeId) -> Self {
-        let limit = Limit::Timeout(Some(CALL_TIMEOUT_DEFAULT));
-        Self { shared, peer, limit, headers: Headers::new(), service: PhantomData }
+        Self { target: Target::new(shared, peer), service: PhantomData }
     }
 
     /// The member that is called.
     pub fn peer(&self) -> NodeId {
-        self.peer
+        self.target.peer
     }
 
-    /// How long each call may take, connecting included; it travels with the call. Default
-    /// [`CALL_TIMEOUT_DEFAULT`].
+    /// How long each call may take, waiting and connecting included; it travels with the call. Default
+    /// [`CALL_TIMEOUT_DEFAULT`](crate::limits::CALL_TIMEOUT_DEFAULT), or the node's
+    /// [`call_timeout`](crate::Builder::call_timeout).
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.limit = Limit::Timeout(Some(timeout));
+        self.target.timeout = Some(timeout);
         self
     }
 
-    /// Calls wait until the peer answers or is gone, however long that takes.
+    /// Calls wait until the peer answers or is gone, however long that takes. A deadline that the client has stays.
     #[must_use]
     pub fn without_timeout(mut self) -> Self {
-        self.limit = Limit::Timeout(None);
+        self.target.timeout = None;
         self
     }
 
-    /// Calls end at `deadline`, or after the default timeout if that is sooner.
+    /// Calls end at `deadline`, or after their timeout if that is sooner. Of several deadlines the earliest counts.
     #[must_use]
     pub fn until(mut self, deadline: Instant) -> Self {
-        self.limit = Limit::Deadline(deadline);
+        self.target.until(deadline);
         self
     }
 
@@ -89,8 +65,16 @@ impl<S> Client<S> {
     /// # Errors
     /// [`HeadersError`] when the key is empty or long, or all of it is more than 32 KiB.
     pub fn header(mut self, key: &str, value: &[u8]) -> Result<Self, HeadersError> {
-        self.headers.push(key, value)?;
+        self.target.headers.push(key, value)?;
         Ok(self)
+    }
+
+    /// Has the spans of its calls be children of `parent`. The clients that a [`Context`](crate::Context) gives have the
+    /// handler's already.
+    #[must_use]
+    pub fn traced(mut self, parent: TraceContext) -> Self {
+        self.target.trace = Some(parent);
+        self
     }
 }
 
@@ -99,34 +83,62 @@ impl<S: Service> Client<S> {
     ///
     /// # Errors
     /// A [`Status`]: the handler's own, or what kept the call from it. [`Status::may_have_run`] says whether the handler may have.
-    pub async fn call<M: Message>(&self, message: &M) -> Result<View<M::Reply>, Status>
+    pub async fn call<M: Message>(&self, message: &M) -> Result<Received<M::Reply>, Status>
     where
         S: Handler<M>,
     {
-        self.call_with_headers(message).await.map(|(_headers, reply)| reply)
+        let arrived = self.target.send(self.outgoing::<M>(message)?).await?;
+        receive::<M>(arrived.body)
     }
 
-    /// [`Client::call`], with the metadata of the answer.
+    /// [`Client::call`] of a method whose request is [`Raw`].
     ///
     /// # Errors
     /// As [`Client::call`].
-    pub async fn call_with_headers<M: Message>(
+    pub async fn call_raw<M: Method<Request = Raw>>(
         &self,
-        message: &M,
-    ) -> Result<(Headers, View<M::Reply>), Status>
+        body: impl Into<Raw>,
+    ) -> Result<Received<M::Reply>, Status>
     where
         S: Handler<M>,
     {
-        let outgoing = outgoing::<S, M>(message)?;
-        let (headers, reply) = self.send(outgoing).await?;
-        match View::new(reply) {
-            Ok(reply) => Ok((headers, reply)),
-            Err(malformed) => Err(Status::new(Code::Internal, format!("{malformed} (the reply)"))),
+        let arrived = self.target.send(self.outgoing::<M>(&body.into())?).await?;
+        receive::<M>(arrived.body)
+    }
+
+    /// A call with more to it: metadata of its own, and that of the answer.
+    ///
+    /// ```
+    /// # use chinwag::{Client, Context, Handler, Message, Methods, Reply, Service, Status, View};
+    /// # #[derive(rkyv::Archive, rkyv::Serialize)]
+    /// # struct Hello;
+    /// # impl Message for Hello { type Reply = (); const NAME: &'static str = "hello"; }
+    /// # struct Greeter;
+    /// # impl Service for Greeter { const NAME: &'static str = "greeter"; fn methods(_: &mut Methods<Self>) {} }
+    /// # impl Handler<Hello> for Greeter {
+    /// #     async fn handle(&self, _: &Context, _: View<Hello>) -> Result<(), Status> { Ok(()) }
+    /// # }
+    /// # async fn example(greeter: Client<Greeter>) -> Result<(), Box<dyn std::error::Error>> {
+    /// let reply = greeter.request::<Hello>(&Hello).header("token", b"secret")?.send().await?;
+    /// let cost = reply.headers.get("cost");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn request<'a, M: Method>(&'a self, body: &'a M::Request) -> Request<'a, S, M>
+    where
+        S: Handler<M>,
+    {
+        Request {
+            client: self,
+            body,
+            headers: self.target.headers.clone(),
+            attachments: Vec::new(),
+            method: PhantomData,
         }
     }
 
     /// Sends a message that is not answered. `Ok` says that it was queued: it is handled at most once, or never if the
-    /// connection ends first.
+    /// connection ends first. It does not wait: when too much is queued it is an `Overloaded` error.
     ///
     /// # Errors
     /// A [`Status`] that tells why it was not queued.
@@ -134,162 +146,162 @@ impl<S: Service> Client<S> {
     where
         S: Handler<M>,
     {
-        let outgoing = outgoing::<S, M>(message)?;
-        let now = self.shared.runtime.now();
-        let deadline = self.deadline(now);
-        if self.peer == self.shared.id {
-            let answer = self.begin_locally(now, outgoing, deadline)?;
-            self.shared.runtime.spawn(Box::pin(async move {
-                if let Err(status) = answer.await {
-                    tracing::debug!(%status, "a one-way message failed");
-                }
-            }));
-            return Ok(());
-        }
-        for _ in 0..CALL_ATTEMPTS_MAX {
-            let link = self.link(now)?;
-            match link.one_way(now, self.request(now, &outgoing, deadline)) {
-                Ok(()) => return Ok(()),
-                Err(RequestError::GoingAway | RequestError::Closed) => link.retire(),
-                Err(error) => return Err(refused(error)),
-            }
-        }
-        Err(Status::unsent(Code::Unavailable, "every connection was going away"))
+        self.target.one_way(self.outgoing::<M>(message)?)
     }
 
-    async fn send(&self, outgoing: Outgoing) -> Outcome {
-        self.shared.counters.calls_out.add(1);
-        let begun = self.shared.runtime.now();
-        let deadline = self.deadline(begun);
-        if self.peer == self.shared.id {
-            return self.call_locally(begun, outgoing, deadline).await;
-        }
-        let _outstanding = self.shared.board.outstanding(self.peer);
-        for _ in 0..CALL_ATTEMPTS_MAX {
-            let now = self.shared.runtime.now();
-            let link = self.link(now)?;
-            match link.call(&self.shared, now, self.request(now, &outgoing, deadline)) {
-                Ok(call) => match call.await {
-                    // The peer turned it away because this connection is going away: certainly not run, so ask on another.
-                    Err(status)
-                        if status.code == Code::Unavailable
-                            && !status.may_have_run()
-                            && link.is_leaving() => {}
-                    outcome => return outcome,
-                },
-                Err(RequestError::GoingAway | RequestError::Closed) => link.retire(),
-                Err(error) => return Err(refused(error)),
-            }
-        }
-        Err(Status::unsent(Code::Unavailable, "every connection was going away"))
+    /// Opens a call whose ends send chunks. It is open at once, before the handler has seen it; whether there is one shows in the
+    /// chunks or in the reply.
+    ///
+    /// ```
+    /// # use chinwag::{Client, Message, Methods, Never, Raw, Service, Status, StreamHandler, Streaming};
+    /// # #[derive(rkyv::Archive, rkyv::Serialize)]
+    /// # struct Upload { name: String }
+    /// # impl Message for Upload { type Reply = u64; const NAME: &'static str = "upload"; }
+    /// # impl Streaming for Upload { type In = Raw; type Out = Never; }
+    /// # async fn example<Files: StreamHandler<Upload>>(files: Client<Files>) -> Result<(), Status> {
+    /// let mut upload = files.open(&Upload { name: "a".into() }).await?;
+    /// for chunk in [vec![1; 1_000], vec![2; 1_000]] {
+    ///     upload.send(&chunk.into()).await?;          // waits while the other end has no room
+    /// }
+    /// let len = upload.reply().await?.body;           // finishes, and waits for the answer
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// What kept it from being opened; as [`Client::call`].
+    pub async fn open<M: Streaming<Request = M>>(&self, request: &M) -> Result<StreamCall<M>, Status>
+    where
+        S: StreamHandler<M>,
+    {
+        self.open_with::<M>(request, &[]).await
     }
 
-    fn deadline(&self, now: Now) -> Option<Instant> {
-        match self.limit {
-            Limit::Timeout(timeout) => timeout.map(|timeout| now.mono + timeout),
-            Limit::Deadline(deadline) => Some(deadline.min(now.mono + CALL_TIMEOUT_DEFAULT)),
-        }
-    }
-
-    fn request<'a>(&self, now: Now, outgoing: &'a Outgoing, deadline: Option<Instant>) -> Request<'a> {
-        Request {
-            service: outgoing.service,
-            method: outgoing.method,
-            fingerprint: outgoing.fingerprint,
-            headers: self.headers.clone(),
-            deadline: deadline.map(|deadline| deadline.since(now.mono)),
-            body: outgoing.body.clone().into(),
-            attachments: &[],
-            shape: Shape::UNARY,
-        }
-    }
-
-    /// The connection to the peer: the one there is, or a new one to where membership says it is.
-    fn link(&self, now: Now) -> Result<Arc<Link>, Status> {
-        if let Some(link) = self.shared.links.find(self.peer) {
-            return Ok(link);
-        }
-        let members = self.shared.board.members();
-        let Some(member) = members.get(self.peer) else {
-            return Err(Status::unsent(
-                Code::Unavailable,
-                format!("node {} is not a live member", self.peer),
-            ));
-        };
-        let to = Destination { addr: member.addr, id: Some(self.peer) };
-        self.shared.links.find_or_dial(&self.shared, now, to).map_err(|error| match error {
-            NoLink::Closed => Status::unsent(Code::Unavailable, "this node has shut down"),
-            NoLink::TooMany => Status::unsent(Code::Overloaded, "too many connections are open"),
-        })
-    }
-
-    /// A call to the node itself: no socket, the same handler. It runs in the caller's own future, so that dropping that
-    /// one drops the handler.
-    async fn call_locally(&self, now: Now, outgoing: Outgoing, deadline: Option<Instant>) -> Outcome {
-        let mut answer = pin!(self.begin_locally(now, outgoing, deadline)?);
-        let mut alarm = Alarm::new(&*self.shared.runtime);
-        poll_fn(|cx| {
-            if let Poll::Ready(result) = answer.as_mut().poll(cx) {
-                return Poll::Ready(result.map(|reply| (Headers::new(), reply)));
-            }
-            if alarm.poll(cx, deadline).is_ready() {
-                return Poll::Ready(Err(Status::new(Code::DeadlineExceeded, "")));
-            }
-            Poll::Pending
-        })
-        .await
-    }
-
-    fn begin_locally(
+    /// [`Client::open`] of any [`Streaming`] method, with bytes beside the request.
+    ///
+    /// # Errors
+    /// As [`Client::open`].
+    pub async fn open_with<M: Streaming>(
         &self,
-        now: Now,
-        outgoing: Outgoing,
-        deadline: Option<Instant>,
-    ) -> Result<crate::service::Answer, Status> {
-        if self.shared.is_closed() {
-            return Err(Status::unsent(Code::Unavailable, "this node has shut down"));
-        }
-        let caller = Caller { id: self.shared.id, epoch: self.shared.epoch(), addr: self.shared.addr };
-        let given =
-            Given { deadline, headers: self.headers.clone(), stamp: self.shared.clock.tick(now.wall) };
-        let cx = Context::new(self.shared.clone(), caller, given);
-        let Outgoing { service, method, fingerprint, body } = outgoing;
-        self.shared.registry.begin(Incoming { service, method, fingerprint }, cx, body)
+        request: &M::Request,
+        attachments: &[Bytes],
+    ) -> Result<StreamCall<M>, Status>
+    where
+        S: StreamHandler<M>,
+    {
+        let outgoing = self.outgoing::<M>(request)?;
+        let (fingerprint, attachments) = (M::STREAM_FINGERPRINT, attachments.to_vec());
+        stream_call::open(&self.target, Outgoing { fingerprint, attachments, ..outgoing }).await
+    }
+
+    pub(crate) fn outgoing<M: Method>(&self, body: &M::Request) -> Result<Outgoing, Status> {
+        outgoing::<S, M>(body, self.target.headers.clone())
     }
 }
 
-fn outgoing<S: Service, M: Message>(message: &M) -> Result<Outgoing, Status> {
-    match encode(message) {
-        Ok(body) => Ok(Outgoing { service: S::NAME, method: M::NAME, fingerprint: M::FINGERPRINT, body }),
+/// A call that is being put together; see [`Client::request`].
+#[must_use = "nothing is sent before `send`"]
+pub struct Request<'a, S, M: Method> {
+    client: &'a Client<S>,
+    body: &'a M::Request,
+    headers: Headers,
+    attachments: Vec<Bytes>,
+    method: PhantomData<fn(M)>,
+}
+
+impl<S: Handler<M>, M: Method> Request<'_, S, M> {
+    /// Adds metadata, after the client's own.
+    ///
+    /// # Errors
+    /// As [`Client::header`].
+    pub fn header(mut self, key: &str, value: &[u8]) -> Result<Self, HeadersError> {
+        self.headers.push(key, value)?;
+        Ok(self)
+    }
+
+    /// Puts bytes beside the request: they are copied neither into it nor out of it. At most
+    /// [`ATTACHMENTS_MAX`](chinwag_core::rpc::config::ATTACHMENTS_MAX); they count as part of the message.
+    pub fn attach(mut self, bytes: impl Into<Bytes>) -> Self {
+        self.attachments.push(bytes.into());
+        self
+    }
+
+    /// Calls, and waits for the answer, as [`Client::call`] does.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn send(self) -> Result<Reply<M>, Status> {
+        let Arrived { headers, body, attachments } = self.client.target.send(self.outgoing()?).await?;
+        Ok(Reply { headers, attachments, body: receive::<M>(body)? })
+    }
+
+    /// Sends it as a message that is not answered, as [`Client::one_way`] does.
+    ///
+    /// # Errors
+    /// As [`Client::one_way`].
+    pub fn send_one_way(self) -> Result<(), Status> {
+        self.client.target.one_way(self.outgoing()?)
+    }
+
+    fn outgoing(&self) -> Result<Outgoing, Status> {
+        let attachments = self.attachments.clone();
+        Ok(Outgoing { attachments, ..outgoing::<S, M>(self.body, self.headers.clone())? })
+    }
+}
+
+/// An answer with all that came with it.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Reply<M: Method> {
+    /// What the handler set with [`Context::set_header`](crate::Context::set_header).
+    pub headers: Headers,
+    /// What the handler put beside the answer with [`Context::attach`](crate::Context::attach).
+    pub attachments: Vec<Bytes>,
+    /// The answer.
+    pub body: Received<M::Reply>,
+}
+
+impl<M: Method> fmt::Debug for Reply<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("headers", &self.headers).finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn outgoing<S: Service, M: Method>(
+    body: &M::Request,
+    headers: Headers,
+) -> Result<Outgoing, Status> {
+    match body.encode() {
+        Ok(body) => Ok(Outgoing {
+            service: S::NAME,
+            method: M::NAME,
+            fingerprint: M::FINGERPRINT,
+            headers,
+            body,
+            attachments: Vec::new(),
+        }),
         Err(error) => Err(Status::unsent(Code::Internal, format!("request not encoded: {error}"))),
     }
 }
 
-/// Why the connection did not take a request: nothing of it was sent.
-fn refused(error: RequestError) -> Status {
-    let code = match error {
-        RequestError::Full | RequestError::Overloaded | RequestError::TooManyMethods => Code::Overloaded,
-        RequestError::TooLarge | RequestError::HeadersTooLarge => Code::TooLarge,
-        RequestError::Name => Code::UnknownMethod,
-        RequestError::GoingAway | RequestError::Closed => Code::Unavailable,
-    };
-    Status::unsent(code, error.to_string())
+/// The reply, once it is known to be one.
+pub(crate) fn receive<M: Method>(body: Bytes) -> Result<Received<M::Reply>, Status> {
+    let malformed = |error| Status::new(Code::Internal, format!("{error} (the reply)"));
+    M::Reply::receive(body).map_err(malformed)
 }
 
 impl<S> Clone for Client<S> {
     fn clone(&self) -> Self {
-        Self {
-            shared: self.shared.clone(),
-            peer: self.peer,
-            limit: self.limit,
-            headers: self.headers.clone(),
-            service: PhantomData,
-        }
+        Self { target: self.target.clone(), service: PhantomData }
     }
 }
 
 impl<S> fmt::Debug for Client<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("peer", &self.peer).field("limit", &self.limit).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("peer", &self.target.peer)
+            .field("timeout", &self.target.timeout)
+            .field("deadline", &self.target.deadline)
+            .finish_non_exhaustive()
     }
 }

@@ -2,26 +2,35 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use chinwag_core::clock::Timestamp;
 use chinwag_core::id::{Epoch, NodeId};
-use chinwag_core::rpc::Headers;
+use chinwag_core::rpc::{Headers, HeadersError, Status};
 use chinwag_core::time::Instant;
 
 use crate::client::Client;
 use crate::node::Node;
+use crate::registry::Answered;
 use crate::shared::Shared;
+use crate::sync::lock;
+use crate::trace::TraceContext;
 
-/// The call a handler answers: who calls, until when, with what.
-#[derive(Clone)]
+/// The call a handler answers: who calls, until when, with what. A clone is of the same call.
 pub struct Context {
     shared: Arc<Shared>,
     caller: Caller,
-    deadline: Option<Instant>,
+    given: Given,
+    /// What goes back beside the answer; made when it is first asked for.
+    beside: OnceLock<Arc<Mutex<Beside>>>,
+}
+
+#[derive(Default)]
+struct Beside {
     headers: Headers,
-    stamp: Timestamp,
+    attachments: Vec<Bytes>,
 }
 
 /// The other end of a call, as its hello says.
@@ -36,16 +45,27 @@ pub struct Caller {
 }
 
 /// What came with a call.
+#[derive(Clone, Debug)]
 pub(crate) struct Given {
     pub(crate) deadline: Option<Instant>,
     pub(crate) headers: Headers,
+    pub(crate) attachments: Vec<Bytes>,
     pub(crate) stamp: Timestamp,
+    pub(crate) is_one_way: bool,
+    /// The handler's span, or what the caller sent where there is none; `None` where nobody has looked.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 impl Context {
     pub(crate) fn new(shared: Arc<Shared>, caller: Caller, given: Given) -> Self {
-        let Given { deadline, headers, stamp } = given;
-        Self { shared, caller, deadline, headers, stamp }
+        Self { shared, caller, given, beside: OnceLock::new() }
+    }
+
+    /// The answer, with what goes back beside it. What a clone adds after this is lost.
+    pub(crate) fn answer(self, result: Result<Bytes, Status>) -> Answered {
+        let beside = self.beside.get().map(|beside| std::mem::take(&mut *lock(beside)));
+        let Beside { headers, attachments } = beside.unwrap_or_default();
+        Answered { headers, attachments, result }
     }
 
     /// Who calls. Without security this is the caller's own word.
@@ -55,22 +75,47 @@ impl Context {
 
     /// When the caller stops waiting, on the runtime's monotonic clock. `None`: it waits without end, or this is one-way.
     pub fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        self.given.deadline
     }
 
     /// What is left until the deadline.
     pub fn remaining(&self) -> Option<Duration> {
-        Some(self.deadline?.since(self.shared.runtime.now().mono))
+        Some(self.given.deadline?.since(self.shared.runtime.now().mono))
     }
 
     /// The metadata sent with the call.
     pub fn headers(&self) -> &Headers {
-        &self.headers
+        &self.given.headers
+    }
+
+    /// What came beside the request: bytes that were copied neither into it nor out of it, in the order they were attached.
+    pub fn attachments(&self) -> &[Bytes] {
+        &self.given.attachments
+    }
+
+    /// Puts bytes beside the answer, at most [`ATTACHMENTS_MAX`](chinwag_core::rpc::config::ATTACHMENTS_MAX) times; more make the answer
+    /// `TooLarge`. They are sent if it is a reply.
+    pub fn attach(&self, bytes: impl Into<Bytes>) {
+        lock(self.beside.get_or_init(Arc::default)).attachments.push(bytes.into());
+    }
+
+    /// Adds metadata to the answer, whether it is a reply or a failure. The answer to a one-way message goes nowhere.
+    ///
+    /// # Errors
+    /// [`HeadersError`] when the key is empty or long, or all of it is more than 32 KiB. What is more than the caller accepts makes
+    /// the answer `TooLarge`.
+    pub fn set_header(&self, key: &str, value: &[u8]) -> Result<(), HeadersError> {
+        lock(self.beside.get_or_init(Arc::default)).headers.push(key, value)
     }
 
     /// The caller's clock when it sent. Already observed: whatever this node stamps from now on is later.
     pub fn stamp(&self) -> Timestamp {
-        self.stamp
+        self.given.stamp
+    }
+
+    /// The trace that the call is part of: the handler's span, or the caller's if this node makes none.
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.given.trace.or_else(|| TraceContext::of(&self.given.headers))
     }
 
     /// The node that runs the handler; `None` once its last handle is gone. Not to be kept in the service.
@@ -78,12 +123,28 @@ impl Context {
         self.shared.node()
     }
 
-    /// A client for a nested call, whose deadline is this call's if that is sooner than the default.
-    pub fn client<S>(&self, peer: NodeId) -> Client<S> {
-        let client = Client::new(self.shared.clone(), peer);
-        match self.deadline {
+    /// A client for a nested call. Whatever it is told about its timeout, its calls end when this one does.
+    pub fn client<S>(&self, peer: impl Into<NodeId>) -> Client<S> {
+        let mut client = Client::new(self.shared.clone(), peer.into());
+        if let Some(trace) = self.trace() {
+            client = client.traced(trace);
+        }
+        match self.given.deadline {
             Some(deadline) => client.until(deadline),
             None => client,
+        }
+    }
+}
+
+impl Clone for Context {
+    fn clone(&self) -> Self {
+        // So that what one of them adds to the answer, the other does too.
+        self.beside.get_or_init(Arc::default);
+        Self {
+            shared: self.shared.clone(),
+            caller: self.caller,
+            given: self.given.clone(),
+            beside: self.beside.clone(),
         }
     }
 }
@@ -92,9 +153,7 @@ impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
             .field("caller", &self.caller)
-            .field("deadline", &self.deadline)
-            .field("headers", &self.headers)
-            .field("stamp", &self.stamp)
+            .field("given", &self.given)
             .finish_non_exhaustive()
     }
 }

@@ -37,47 +37,68 @@
 //!
 //! What it is not: it has no server of its own and no coordinator; it gives no consensus and stores nothing.
 
+mod balanced;
 mod builder;
+mod calling;
 mod client;
 mod clock;
 mod context;
 mod extension;
+mod fan_out;
+mod handling;
+mod interceptor;
+mod latency;
 pub mod limits;
 mod link;
 mod links;
+mod local;
 mod message;
+mod meter;
 mod node;
 mod node_on;
 mod node_task;
+mod pipe;
+mod registry;
 pub mod runtime;
 mod service;
 mod shared;
 mod stats;
+mod stream;
+mod stream_call;
 mod sync;
+mod trace;
 mod view;
 mod watch;
 
+pub use bytes::Bytes;
 pub use chinwag_core as core;
 pub use chinwag_core::clock::{Stamp, Timestamp};
 pub use chinwag_core::id::{Epoch, Incarnation, NodeId};
 pub use chinwag_core::membership::{
     BroadcastError, Config, Event, Member, Metadata, MetadataError, Planes, SendError, Snapshot, State,
 };
-pub use chinwag_core::rpc::{Code, Fingerprint, Headers, Status};
+pub use chinwag_core::rpc::{Code, Fingerprint, Headers, HeadersError, Status};
 pub use chinwag_core::select::{
     Consistency, LocalFirst, NodeSelector, Picks, PowerOfTwo, Rendezvous, SelectError, Spread, Topology,
 };
 
+pub use balanced::Balanced;
 pub use builder::{Builder, OnRuntime, StartError};
-pub use client::Client;
+pub use client::{Client, Reply, Request};
 pub use clock::Clock;
 pub use context::{Caller, Context};
 pub use extension::ClusterExtension;
-pub use message::{Message, Payload};
+pub use fan_out::{Answer, Calls, FanOut, FanOutError};
+pub use interceptor::{CallInfo, Interceptor};
+pub use latency::Latency;
+pub use message::{Body, Message, Method, Never, Payload, Raw, Received, Streaming};
 pub use node::{LeaveError, LeaveReport, Node, WaitError};
 pub use node_on::NodeOn;
 pub use runtime::{Ambient, Runtime};
-pub use service::{AddServiceError, Handler, Methods, Service};
-pub use stats::Stats;
+pub use service::{AddServiceError, Handler, Methods, Service, StreamHandler};
+pub use stats::{MethodStats, Role, Stats};
+pub use stream::{Chunk, Incoming, Outgoing};
+pub use stream_call::{CallReader, StreamCall};
+pub use trace::{TRACEPARENT, TraceContext};
 pub use view::{Malformed, View};
 pub use watch::{Members, Watch};

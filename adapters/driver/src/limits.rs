@@ -26,6 +26,10 @@ pub const CONNECTIONS_MAX: usize = 4_096;
 /// open at once by default.
 pub const ONE_WAYS_MAX: usize = 1_024;
 
+/// Calls that wait for room on one connection; further ones are refused as overloaded. Each is a future of the program's own, of
+/// a kilobyte or more: a million of them is a mistake.
+pub const CALLS_WAITING_MAX: usize = 1 << 20;
+
 /// Addresses whose failures to connect are remembered. Forgetting one costs one early dial.
 pub const BACKOFFS_MAX: usize = 1_024;
 
@@ -47,6 +51,17 @@ pub const IDLE_RETIRED_MAX: Duration = Duration::from_secs(1);
 /// Attempts at one call, over fresh connections, while it is certain that no handler has seen it: the connection in hand
 /// was going away.
 pub const CALL_ATTEMPTS_MAX: usize = 3;
+
+/// Attempts at a balanced call, on as many members, unless its client says otherwise: with a tenth of the members out of order and not
+/// known to be, one call in a thousand fails.
+pub const RETRY_ATTEMPTS_DEFAULT: u32 = 3;
+
+/// What each balanced call adds to the budget for retries, in hundredths of one: so when everything fails, the load rises by a
+/// fifth. Finagle's default.
+pub const RETRIES_PERCENT: u32 = 20;
+
+/// Retries that a budget can hold, and begins with: enough for the calls that were under way to a member that has just died.
+pub const RETRIES_SAVED: u32 = 100;
 
 /// How long a call may take unless the caller says otherwise.
 pub const CALL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);

@@ -3,8 +3,11 @@
 //! Callers lock the machine, put a request in, ring the task's bell and leave a waker in a table: no channel, no timer and
 //! no task per call (`reference/rpc.md` §4.1). The task owns the stream and does all reading and writing.
 
+mod callees;
 mod handlers;
+mod streams;
 mod task;
+mod waiting;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,24 +15,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::Destination;
 use chinwag_core::rpc::{
-    CallId, Connection, GossipError, Headers, Held, InboundId, PeerHello, Receiver, Request, RequestError,
-    Side, Status,
+    Body, CallId, Code, Connection, Event, GossipError, Held, InboundId, PeerHello, Receiver, Request,
+    RequestError, Side, Status, StreamRef,
 };
 use chinwag_core::time::{Instant, Now};
 
 use crate::limits::{IDLE_MAX, IDLE_RETIRED_MAX};
+use crate::pipe::Arrival;
+use crate::registry::Answered;
 use crate::shared::Shared;
 use crate::sync::{Bell, lock};
 
 pub(crate) use handlers::Running;
+use streams::Ports;
+pub(crate) use streams::{Port, RemoteEnd};
 pub(crate) use task::{LinkTask, Origin};
+use waiting::Line;
 
-/// How a call ended.
-pub(crate) type Outcome = Result<(Headers, Bytes), Status>;
+/// How a call ended, and when its connection heard of it.
+pub(crate) type Ended = (Instant, Answered);
 
 /// The half of a connection that everybody shares.
 pub(crate) struct Link {
@@ -47,12 +54,66 @@ pub(crate) struct Link {
 struct State {
     machine: Connection,
     calls: Calls,
+    ports: Ports,
+    /// Who waits for room.
+    line: Line,
     /// The last time a call or gossip went over it, either way.
     used_at: Instant,
     /// The peer left in good order: pending calls end once what is queued has been written.
     has_peer_left: bool,
     /// Gossip was queued after everything queued had last been written.
     is_gossip_unflushed: bool,
+}
+
+impl State {
+    /// Takes the machine's next event that is for the task. Responses and what belongs to a stream go where they are waited for.
+    fn poll_event(&mut self, now: Now, wakers: &mut Vec<Waker>) -> Option<Event> {
+        let mut has_room = false;
+        let event = loop {
+            match self.machine.poll_event() {
+                Some(Event::Response { call, headers, result, attachments, held }) => {
+                    has_room = true;
+                    self.ports.end(StreamRef::Call(call), result.as_ref().err(), wakers);
+                    let ended = (now.mono, Answered { headers, attachments, result });
+                    match self.calls.end(call, ended, held) {
+                        Ok(waker) => wakers.extend(waker),
+                        // Its future was dropped.
+                        Err(held) => self.machine.release(now, held),
+                    }
+                }
+                Some(Event::Chunk { stream, body, attachments, held }) => {
+                    if let Err(held) = self.ports.push(stream, Arrival { body, attachments, held }, wakers) {
+                        self.machine.release(now, held);
+                    }
+                }
+                Some(Event::Finished(stream)) => self.ports.finished(stream, wakers),
+                Some(Event::Sendable(stream)) => self.ports.sendable(stream, wakers),
+                event => break event,
+            }
+        };
+        match &event {
+            Some(Event::Request { id, shape, .. }) if shape.is_streaming() => self.open_inbound(*id),
+            Some(Event::Cancelled(id)) => {
+                let cancelled = Status::new(Code::Cancelled, "the caller gave up");
+                self.ports.end(StreamRef::Inbound(*id), Some(&cancelled), wakers);
+            }
+            Some(Event::Closed(_)) => self.ports.end_theirs(wakers),
+            _ => {}
+        }
+        if has_room {
+            wakers.extend(self.line.tell_first());
+        }
+        event
+    }
+
+    fn respond(&mut self, now: Now, id: InboundId, answered: Answered, wakers: &mut Vec<Waker>) {
+        self.ports.end(StreamRef::Inbound(id), None, wakers);
+        let Answered { headers, attachments, result } = answered;
+        let result = result.map(Body::Owned);
+        if let Err(error) = self.machine.respond_with(now, id, &headers, &attachments, result) {
+            tracing::debug!(%error, "an answer was not sent");
+        }
+    }
 }
 
 impl Link {
@@ -69,6 +130,8 @@ impl Link {
         let state = State {
             machine,
             calls: Calls::default(),
+            ports: Ports::default(),
+            line: Line::default(),
             used_at: now.mono,
             has_peer_left: false,
             is_gossip_unflushed: false,
@@ -108,21 +171,30 @@ impl Link {
         self.bell.ring();
     }
 
-    /// Begins a call; its future takes the outcome, and cancels when dropped.
+    /// Begins a call; its future takes the outcome, and cancels when dropped. Those who wait for room come first, unless it is
+    /// this call's turn.
     pub(crate) fn call(
         self: &Arc<Self>,
         shared: &Arc<Shared>,
         now: Now,
         request: Request<'_>,
+        is_its_turn: bool,
+        port: Option<&Arc<Port>>,
     ) -> Result<Call, RequestError> {
-        let entry = {
+        let (id, entry) = {
             let mut state = lock(&self.state);
+            if !is_its_turn && !state.line.is_empty() {
+                return Err(RequestError::Overloaded);
+            }
             let call = state.machine.request(now, request)?;
             state.used_at = now.mono;
-            state.calls.begin(call)
+            if let Some(port) = port {
+                state.ports.open(StreamRef::Call(call), port.clone());
+            }
+            (call, state.calls.begin(call))
         };
         self.bell.ring();
-        Ok(Call { shared: shared.clone(), link: self.clone(), entry: Some(entry) })
+        Ok(Call { shared: shared.clone(), link: self.clone(), id, entry: Some(entry) })
     }
 
     pub(crate) fn one_way(&self, now: Now, request: Request<'_>) -> Result<(), RequestError> {
@@ -159,21 +231,21 @@ impl Link {
     }
 
     /// Answers a call of the peer. The caller may be gone by now: that changes nothing.
-    fn respond(&self, now: Now, id: InboundId, result: Result<Bytes, Status>) {
+    fn respond(&self, now: Now, id: InboundId, answered: Answered) {
+        let mut wakers = Vec::new();
         {
             let mut state = lock(&self.state);
             state.used_at = now.mono;
-            if let Err(error) = state.machine.respond(now, id, result.map(Into::into)) {
-                tracing::debug!(%error, "an answer was not sent");
-            }
+            state.respond(now, id, answered, &mut wakers);
         }
+        wakers.into_iter().for_each(Waker::wake);
         self.bell.ring();
     }
 
     /// Gives back what a message held.
-    fn release(&self, now: Now, held: Held) {
+    fn release(&self, shared: &Shared, held: Held) {
         if !held.is_nothing() {
-            lock(&self.state).machine.release(now, held);
+            lock(&self.state).machine.release(shared.runtime.now(), held);
             self.bell.ring();
         }
     }
@@ -212,7 +284,7 @@ struct Calls {
 enum Entry {
     Free,
     Waiting { call: CallId, waker: Option<Waker> },
-    Ended(Outcome),
+    Ended(Ended, Held),
 }
 
 impl Calls {
@@ -229,18 +301,20 @@ impl Calls {
         entry
     }
 
-    /// Keeps the outcome for the call's future, and gives its waker.
-    fn end(&mut self, ended: CallId, outcome: Outcome) -> Option<Waker> {
-        let entry = *self.by_slot.get(ended.slot())?;
-        let entry = self.entries.get_mut(entry as usize)?;
+    /// Keeps the end for the call's future, and gives its waker; or gives back what is held, if nobody waits.
+    fn end(&mut self, of: CallId, ended: Ended, held: Held) -> Result<Option<Waker>, Held> {
+        let entry = self.by_slot.get(of.slot()).and_then(|&entry| self.entries.get_mut(entry as usize));
         match entry {
-            Entry::Waiting { call, waker } if *call == ended => {
+            Some(entry @ Entry::Waiting { .. }) => {
+                let Entry::Waiting { call, waker } = entry else { return Err(held) };
+                if *call != of {
+                    return Err(held);
+                }
                 let waker = waker.take();
-                *entry = Entry::Ended(outcome);
-                waker
+                *entry = Entry::Ended(ended, held);
+                Ok(waker)
             }
-            // Its future was dropped.
-            _ => None,
+            _ => Err(held),
         }
     }
 
@@ -254,14 +328,15 @@ impl Calls {
 pub(crate) struct Call {
     shared: Arc<Shared>,
     link: Arc<Link>,
+    id: CallId,
     /// `None` once the outcome is taken.
     entry: Option<u32>,
 }
 
 impl Future for Call {
-    type Output = Outcome;
+    type Output = Ended;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
         let entry = self.entry.expect("a finished call is not polled again");
         let link = self.link.clone();
         let mut state = lock(&link.state);
@@ -273,10 +348,14 @@ impl Future for Call {
                 }
                 Poll::Pending
             }
-            Entry::Ended(_) | Entry::Free => {
+            Entry::Ended(..) | Entry::Free => {
                 self.entry = None;
                 match state.calls.release(entry) {
-                    Entry::Ended(outcome) => Poll::Ready(outcome),
+                    Entry::Ended(ended, held) => {
+                        drop(state);
+                        self.link.release(&self.shared, held);
+                        Poll::Ready(ended)
+                    }
                     _ => unreachable!("an entry is free only after its future has let go of it"),
                 }
             }
@@ -284,17 +363,33 @@ impl Future for Call {
     }
 }
 
+impl Call {
+    /// Whether the connection it was made on takes no more calls.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.link.is_leaving()
+    }
+}
+
 impl Drop for Call {
     fn drop(&mut self) {
         let Some(entry) = self.entry.take() else { return };
+        let mut wakers = Vec::new();
         {
             let mut state = lock(&self.link.state);
-            if let Entry::Waiting { call, .. } = state.calls.release(entry) {
-                let now = self.shared.runtime.now();
-                state.machine.cancel(now, call);
-                state.used_at = now.mono;
+            let now = self.shared.runtime.now();
+            match state.calls.release(entry) {
+                Entry::Waiting { call, .. } => {
+                    state.machine.cancel(now, call);
+                    let cancelled = Status::new(Code::Cancelled, "the call was dropped");
+                    state.ports.end(StreamRef::Call(call), Some(&cancelled), &mut wakers);
+                    state.used_at = now.mono;
+                }
+                Entry::Ended(_, held) => state.machine.release(now, held),
+                Entry::Free => {}
             }
+            wakers.extend(state.line.tell_first());
         }
+        wakers.into_iter().for_each(Waker::wake);
         self.link.bell.ring();
     }
 }

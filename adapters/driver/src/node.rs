@@ -13,14 +13,17 @@ use chinwag_core::membership::{BroadcastError, Metadata, MetadataError, SendErro
 use chinwag_core::select::{Consistency, NodeSelector, Picks, SelectError};
 use chinwag_core::time::{Instant, Now};
 
+use crate::balanced::Balanced;
 use crate::builder::{Builder, OnRuntime};
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::extension::ClusterExtension;
+use crate::fan_out::FanOut;
+use crate::interceptor::Interceptor;
 use crate::runtime::Alarm;
 use crate::service::{AddServiceError, Service};
 use crate::shared::Shared;
-use crate::stats::Stats;
+use crate::stats::{Role, Stats};
 use crate::sync::lock;
 use crate::watch::{Members, Watch};
 
@@ -172,9 +175,27 @@ impl Node {
         self.shared().registry.remove(S::NAME)
     }
 
+    /// Puts an interceptor around the calls that this node makes, or around those it handles, from now on, inside of those
+    /// added before. It stays for as long as the node does.
+    pub fn add_interceptor(&self, role: Role, interceptor: impl Interceptor) {
+        self.shared().add_interceptor(role, Arc::new(interceptor));
+    }
+
     /// A client for the service `S` of `peer`, which may be this node itself.
     pub fn client<S: Service>(&self, peer: impl Into<NodeId>) -> Client<S> {
         Client::new(self.shared().clone(), peer.into())
+    }
+
+    /// A client for the service `S` of whichever member the node's selector chooses, call by call, and of another one when a
+    /// call did not get through. Keep it, and clone it: its budget for retries is its own.
+    pub fn balanced<S: Service>(&self) -> Balanced<S> {
+        Balanced::new(self.shared().clone())
+    }
+
+    /// One message to each of `members`, of which the first answers count: quorums, hedged calls. This node itself may be
+    /// among them.
+    pub fn fan_out<S: Service>(&self, members: impl IntoIterator<Item = impl Into<NodeId>>) -> FanOut<S> {
+        FanOut::new(self.shared().clone(), members)
     }
 
     /// Chooses members by the node's selector.
@@ -243,7 +264,10 @@ impl Node {
     pub fn stats(&self) -> Stats {
         let shared = self.shared();
         let membership = lock(&shared.machine).stats();
-        shared.counters.read(&membership, shared.links.len())
+        let mut methods = Vec::new();
+        shared.meters.read(Role::Caller, &mut methods);
+        shared.registry.read(&mut methods);
+        shared.counters.read(&membership, shared.links.len(), methods)
     }
 
     // ---- the end ----

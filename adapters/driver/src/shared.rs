@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -12,13 +13,16 @@ use chinwag_core::membership::{Destination, Membership, StreamPeer};
 use chinwag_core::rpc;
 use chinwag_core::select::NodeSelector;
 
+use crate::interceptor::{Chain, Interceptor};
 use crate::limits::{INBOX_FAILURES_MAX, INBOX_FRAMES_MAX};
 use crate::links::Links;
+use crate::meter::Meters;
 use crate::node::{Handle, LeaveReport, Node};
+use crate::registry::Registry;
 use crate::runtime::Runtime;
-use crate::service::Registry;
-use crate::stats::Counters;
+use crate::stats::{Counters, Role};
 use crate::sync::{Bell, Wakers, lock};
+use crate::trace::TraceIds;
 use crate::watch::Board;
 
 /// One node's common state. Locks, each held for the length of a few statements and never across an `await`:
@@ -47,6 +51,15 @@ pub(crate) struct Shared {
     pub(crate) board: Board,
     pub(crate) selector: ArcSwap<Box<dyn NodeSelector>>,
     pub(crate) registry: Registry,
+    /// Of the methods that are called from here.
+    pub(crate) meters: Meters,
+    /// Around the calls made here.
+    pub(crate) called: Chain,
+    /// Around the handlers that run here.
+    pub(crate) handled: Chain,
+    pub(crate) trace_ids: TraceIds,
+    /// What a call may take unless its client says otherwise.
+    pub(crate) call_timeout: Duration,
     pub(crate) links: Links,
     pub(crate) counters: Counters,
     leave: Mutex<LeaveState>,
@@ -88,6 +101,7 @@ pub(crate) struct Parts {
     pub(crate) machine: Membership,
     pub(crate) selector: Box<dyn NodeSelector>,
     pub(crate) seed: u64,
+    pub(crate) call_timeout: Duration,
 }
 
 impl Shared {
@@ -110,6 +124,11 @@ impl Shared {
             board: Board::new(snapshot),
             selector: ArcSwap::from_pointee(parts.selector),
             registry: Registry::default(),
+            meters: Meters::default(),
+            called: Chain::default(),
+            handled: Chain::default(),
+            trace_ids: TraceIds::new(parts.seed),
+            call_timeout: parts.call_timeout,
             links: Links::new(parts.seed),
             counters: Counters::default(),
             leave: Mutex::default(),
@@ -136,6 +155,13 @@ impl Shared {
 
     pub(crate) fn set_epoch(&self, epoch: Epoch) {
         self.epoch.store(epoch.get(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_interceptor(&self, role: Role, interceptor: Arc<dyn Interceptor>) {
+        match role {
+            Role::Caller => self.called.add(interceptor),
+            Role::Callee => self.handled.add(interceptor),
+        }
     }
 
     pub(crate) fn hello(&self) -> rpc::Hello {

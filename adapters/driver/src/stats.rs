@@ -3,6 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chinwag_core::membership;
+use chinwag_core::rpc::Code;
+
+use crate::latency::Latency;
 
 /// What a node has counted since it started, and how much it holds.
 #[derive(Clone, Debug)]
@@ -32,6 +35,56 @@ pub struct Stats {
     pub gossip_shed: u64,
     /// Datagrams that the system refused to send.
     pub datagrams_unsent: u64,
+    /// Attempts at calls beyond the first, on other members.
+    pub retries: u64,
+    /// Retries that were not made because the budget for them was spent.
+    pub retries_unaffordable: u64,
+    /// Each method that this node has called, then each it has offered; sorted by service within each.
+    pub methods: Vec<MethodStats>,
+}
+
+impl Stats {
+    /// What `method` of `service` has counted on that side; `None` if it was never called, or offered, here.
+    pub fn method(&self, role: Role, service: &str, method: &str) -> Option<&MethodStats> {
+        let is_it = |m: &&MethodStats| m.role == role && m.service == service && m.method == method;
+        self.methods.iter().find(is_it)
+    }
+}
+
+/// Which end of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// The node that calls.
+    Caller,
+    /// The node that handles.
+    Callee,
+}
+
+/// What one method has counted, as caller or as callee. Calls of a node to itself count as both.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct MethodStats {
+    /// Which end this is.
+    pub role: Role,
+    /// The service.
+    pub service: &'static str,
+    /// The method.
+    pub method: &'static str,
+    /// Calls that have begun. At the callee, those that reached its handler.
+    pub calls: u64,
+    /// Of those, how many have not ended. At the caller, those that wait for a free slot of their connection count.
+    pub in_flight: u64,
+    /// One-way messages sent, or handled.
+    pub one_ways: u64,
+    /// Failures, by code, in order of the codes. A call given up by its caller is `Cancelled`.
+    pub errors: Vec<(Code, u64)>,
+    /// Bytes of bodies received: of replies at the caller, of requests at the callee.
+    pub bytes_in: u64,
+    /// Bytes of bodies sent: of requests at the caller, of replies at the callee.
+    pub bytes_out: u64,
+    /// How long calls took that have ended, however they did. At the caller from the call to its end; at the callee from when its
+    /// connection began to handle what it had read to when the answer was queued.
+    pub latency: Latency,
 }
 
 /// The driver's own counters, each an atomic of its own: none is on a path where that shows.
@@ -47,10 +100,17 @@ pub(crate) struct Counters {
     pub(crate) handlers_spawned: Counter,
     pub(crate) gossip_shed: Counter,
     pub(crate) datagrams_unsent: Counter,
+    pub(crate) retries: Counter,
+    pub(crate) retries_unaffordable: Counter,
 }
 
 impl Counters {
-    pub(crate) fn read(&self, membership: &membership::Stats, connections: usize) -> Stats {
+    pub(crate) fn read(
+        &self,
+        membership: &membership::Stats,
+        connections: usize,
+        methods: Vec<MethodStats>,
+    ) -> Stats {
         Stats {
             membership: *membership,
             connections,
@@ -64,6 +124,9 @@ impl Counters {
             handlers_spawned: self.handlers_spawned.get(),
             gossip_shed: self.gossip_shed.get(),
             datagrams_unsent: self.datagrams_unsent.get(),
+            retries: self.retries.get(),
+            retries_unaffordable: self.retries_unaffordable.get(),
+            methods,
         }
     }
 }

@@ -5,6 +5,10 @@
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
+/// How services are written, called, tested and changed.
+#[doc = include_str!("../../../docs/rpc.md")]
+pub mod guide {}
+
 mod adapter;
 
 pub use adapter::Tokio;

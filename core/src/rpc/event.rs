@@ -113,6 +113,9 @@ pub enum Event {
     Request {
         /// To answer with.
         id: InboundId,
+        /// The peer's number for the method on this connection: from 0, dense, always of the same names and layout. What a driver
+        /// has looked up for it can be kept in a plain table.
+        method_id: u16,
         /// The service.
         service: Arc<str>,
         /// The method.
@@ -134,6 +137,8 @@ pub enum Event {
     },
     /// The peer says something that wants no answer.
     OneWay {
+        /// As in [`Event::Request`].
+        method_id: u16,
         /// The service.
         service: Arc<str>,
         /// The method.

@@ -30,6 +30,12 @@ pub const fn id(node: u32) -> NodeId {
     NodeId::new(node as u64 + 1)
 }
 
+/// The index of the node with this id, if it is one of `nodes`.
+pub fn index(id: NodeId, nodes: usize) -> Option<u32> {
+    let at = id.get().checked_sub(1).filter(|&at| at < nodes as u64)?;
+    u32::try_from(at).ok()
+}
+
 /// Every node's view of every other, folded from its events, and every life that a node has really begun.
 #[derive(Debug)]
 pub struct Views {
@@ -219,8 +225,7 @@ impl Views {
 
     /// The node with this id.
     pub fn index(&self, id: NodeId) -> Option<u32> {
-        let at = id.get().checked_sub(1).filter(|&at| at < self.nodes as u64)?;
-        u32::try_from(at).ok()
+        index(id, self.nodes)
     }
 
     fn was_given(&mut self, observer: u32, payload: &[u8]) -> Check {

@@ -60,3 +60,17 @@ fn a_fault_shrinks_to_those_that_stay() {
     assert_eq!(everywhere.among(|node| node != 2), None);
     assert_eq!(Fault::Leave(3).among(|node| node != 3), None);
 }
+
+#[test]
+fn a_fault_is_told_in_few_words() {
+    let quality = Quality { loss: 50_000, delay: Duration::from_millis(20), ..Quality::default() };
+    let cut = |one_way| Fault::Cut { from: vec![0, 1, 2, 4], to: vec![3], one_way };
+    for (fault, words) in [
+        (cut(false), "0-2,4 | 3"),
+        (cut(true), "0-2,4 → 3"),
+        (Fault::Link { from: vec![], to: vec![1], quality }, "all → 1: loss 0.05, delay 20ms"),
+        (Fault::Clock { node: 2, step_ms: -5, drift_ppm: 200 }, "clock of node 2 -5 ms, +200 ppm"),
+    ] {
+        assert_eq!(fault.to_string(), words);
+    }
+}

@@ -25,7 +25,7 @@ impl World {
         }
         host.generation += 1;
         host.started_at = self.now;
-        host.version = u64::MAX;
+        (host.version, host.own_version) = (u64::MAX, u64::MAX);
         let now = host.now(self.now);
         let metadata = Metadata::new().with("dc", ["eu", "us"][node as usize % 2]).unwrap_or_default();
         let local =
@@ -105,6 +105,7 @@ impl World {
         self.tally.refutations +=
             host.machine.as_ref().map(Membership::stats).unwrap_or_default().refutations;
         host.stop();
+        self.timers.clear(node);
         self.deaths.is(node, Truth::Down(self.now));
         self.trace.tell(self.now, node, || Told::Stop { why: "crash".into() });
     }
@@ -207,6 +208,7 @@ impl World {
         let host = &mut self.hosts[node as usize];
         let now = host.now(self.now);
         if let Some(machine) = &mut host.machine {
+            self.tally.events += 1;
             machine.handle_timeout(now);
         }
         self.settle(node)?;
@@ -221,8 +223,8 @@ impl World {
         if host.blocks > 0 {
             return Ok(());
         }
-        for (transmit, bytes) in std::mem::take(&mut host.unsent) {
-            self.carry(node, transmit, &bytes);
+        for payload in std::mem::take(&mut host.unsent) {
+            self.carry(node, payload);
         }
         self.read_inbox(node)
     }
@@ -237,12 +239,13 @@ impl World {
         }
         for payload in self.hosts[node as usize].take_inbox() {
             self.receive(node, &payload)?;
+            self.spares.give(payload);
         }
         Ok(())
     }
 
     /// A payload waits in the sockets of `node`.
-    pub(super) fn hold(&mut self, node: u32, payload: Payload) {
+    pub(super) fn hold(&mut self, node: u32, payload: Box<Payload>) {
         let host = &mut self.hosts[node as usize];
         let is_slow = !host.slow.is_empty();
         let (from, to, number) = (payload.from, node, payload.number);
@@ -277,6 +280,7 @@ impl World {
         }
         if let Some(payload) = host.take_one() {
             self.receive(node, &payload)?;
+            self.spares.give(payload);
         }
         self.read_later(node);
         Ok(())

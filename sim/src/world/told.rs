@@ -6,6 +6,7 @@ use chinwag_core::wire::datagram::HEADER_LEN;
 
 use super::World;
 use super::node::member_of;
+use crate::checker::views::index;
 use crate::clock::WALL_START;
 use crate::fault::Fault;
 use crate::host::{Payload, node_at};
@@ -65,7 +66,7 @@ impl World {
             self.trace.tell(self.now, node, || Told::Note { text: format!("{event:?}") });
             return;
         };
-        let Some(peer) = self.views.index(member.id) else { return };
+        let Some(peer) = index(member.id, self.setup.nodes) else { return };
         self.trace.tell(self.now, node, || {
             let state = match member.state {
                 State::Alive => Belief::Alive,

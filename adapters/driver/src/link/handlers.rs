@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use chinwag_core::rpc::InboundId;
+use chinwag_core::rpc::{Code, Held, InboundId};
+use chinwag_core::time::Instant;
 
 use super::Link;
-use crate::service::Answer;
+use crate::meter::Meter;
+use crate::registry::Answer;
 use crate::shared::Shared;
 use crate::sync::Bell;
 
@@ -28,26 +30,37 @@ impl Running {
     }
 }
 
-/// Runs `answer` to its end, or until it is cancelled, and puts the result on the link.
-pub(super) struct HandlerTask {
-    answer: Answer,
+/// A handler that has begun.
+pub(super) struct Begun {
+    pub(super) answer: Answer,
     /// `None` for a one-way message.
-    id: Option<InboundId>,
+    pub(super) id: Option<InboundId>,
+    pub(super) meter: Arc<Meter>,
+    pub(super) at: Instant,
+    /// What a one-way message holds until it is handled.
+    pub(super) held: Held,
+}
+
+/// Runs a handler to its end, or until it is cancelled, and puts the result on the link.
+pub(super) struct HandlerTask {
+    begun: Begun,
+    has_ended: bool,
     running: Arc<Running>,
     link: Arc<Link>,
     shared: Arc<Shared>,
 }
 
 impl HandlerTask {
-    pub(super) fn spawn(
-        shared: &Arc<Shared>,
-        link: &Arc<Link>,
-        id: Option<InboundId>,
-        answer: Answer,
-    ) -> Arc<Running> {
+    pub(super) fn spawn(shared: &Arc<Shared>, link: &Arc<Link>, begun: Begun) -> Arc<Running> {
         let running = Arc::new(Running::default());
         shared.counters.handlers_spawned.add(1);
-        let task = Self { answer, id, running: running.clone(), link: link.clone(), shared: shared.clone() };
+        let task = Self {
+            begun,
+            has_ended: false,
+            running: running.clone(),
+            link: link.clone(),
+            shared: shared.clone(),
+        };
         shared.runtime.spawn(Box::pin(task));
         running
     }
@@ -61,12 +74,36 @@ impl Future for HandlerTask {
         if self.running.is_cancelled.load(Ordering::SeqCst) {
             return Poll::Ready(());
         }
-        let Poll::Ready(result) = Pin::new(&mut self.answer).poll(cx) else {
+        let Poll::Ready(answered) = Pin::new(&mut self.begun.answer).poll(cx) else {
             return Poll::Pending;
         };
-        if let Some(id) = self.id {
-            self.link.respond(self.shared.runtime.now(), id, result);
+        let now = self.shared.runtime.now();
+        self.has_ended = true;
+        let Begun { id, meter, at, .. } = &self.begun;
+        match id {
+            Some(id) => {
+                meter.end(answered.error(), now.mono.since(*at));
+                meter.sent(answered.len());
+                self.link.respond(now, *id, answered);
+            }
+            None => {
+                if let Err(status) = &answered.result {
+                    meter.failed(status.code);
+                    tracing::debug!(link = self.link.key, %status, "a one-way message failed");
+                }
+            }
         }
         Poll::Ready(())
+    }
+}
+
+/// Done, cancelled, or its runtime is gone.
+impl Drop for HandlerTask {
+    fn drop(&mut self) {
+        self.link.release(&self.shared, std::mem::replace(&mut self.begun.held, Held::NOTHING));
+        if !self.has_ended && self.begun.id.is_some() {
+            let took = self.shared.runtime.now().mono.since(self.begun.at);
+            self.begun.meter.end(Some(Code::Cancelled), took);
+        }
     }
 }

@@ -11,20 +11,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
 use chinwag_core::membership::StreamPeer;
-use chinwag_core::rpc::{
-    CloseReason, Event, Flush, InboundId, PeerHello, Receiver, SLICES_MAX, Status, Transmit,
-};
+use chinwag_core::rpc::{CloseReason, Event, Flush, PeerHello, Receiver, SLICES_MAX, Transmit};
 use chinwag_core::time::{Instant, Now};
 
-use super::handlers::{HandlerTask, Running};
+use super::callees::Callees;
 use super::{Link, State};
-use crate::context::{self, Caller, Given};
-use crate::limits::{ONE_WAYS_MAX, TURNS_MAX};
+use crate::limits::TURNS_MAX;
 use crate::links::Verdict;
 use crate::runtime::{Alarm, BoxFuture, Stream};
-use crate::service::{Answer, Incoming};
 use crate::shared::{Alive, Shared};
 use crate::sync::lock;
 
@@ -47,11 +42,8 @@ pub(crate) struct LinkTask {
     alarm: Alarm,
     events: Vec<Event>,
     wakers: Vec<Waker>,
-    replies: Vec<(InboundId, Result<Bytes, Status>)>,
-    /// Handlers that wait, by the slot of their call.
-    running: Vec<Option<(InboundId, Arc<Running>)>>,
-    /// Handlers of one-way messages that wait. They outlive the connection, but not the node.
-    one_ways: Vec<Arc<Running>>,
+    /// The handlers of the peer's calls.
+    callees: Callees,
     /// Where the other end is.
     remote: Option<std::net::SocketAddr>,
     ended: Option<CloseReason>,
@@ -89,6 +81,7 @@ impl LinkTask {
         let task = Self {
             io,
             remote,
+            callees: Callees::new(shared.clone(), link.clone()),
             link,
             shared: shared.clone(),
             receiver,
@@ -97,9 +90,6 @@ impl LinkTask {
             alarm: Alarm::new(&*shared.runtime),
             events: Vec::new(),
             wakers: Vec::new(),
-            replies: Vec::new(),
-            running: Vec::new(),
-            one_ways: Vec::new(),
             ended: None,
             has_finished: false,
             _alive: Alive::new(shared),
@@ -159,60 +149,35 @@ impl LinkTask {
     fn take_events(&mut self, now: Now) -> bool {
         {
             let mut state = lock(&self.link.state);
-            while let Some(event) = state.machine.poll_event() {
-                match event {
-                    Event::Response { call, headers, result, held, .. } => {
-                        state.machine.release(now, held);
-                        self.wakers.extend(state.calls.end(call, result.map(|body| (headers, body))));
-                    }
-                    event => self.events.push(event),
-                }
+            while let Some(event) = state.poll_event(now, &mut self.wakers) {
+                self.events.push(event);
+            }
+            if !self.events.is_empty() || !self.wakers.is_empty() {
                 state.used_at = now.mono;
+            }
+            if !self.link.is_usable() {
+                state.line.disperse(&mut self.wakers);
             }
         }
         let has_any = !self.events.is_empty() || !self.wakers.is_empty();
         self.wakers.drain(..).for_each(Waker::wake);
+        self.callees.begin_batch();
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
             self.handle_event(now, event);
         }
         self.events = events;
-        if !self.replies.is_empty() {
-            let mut state = lock(&self.link.state);
-            for (id, result) in self.replies.drain(..) {
-                if let Err(error) = state.machine.respond(now, id, result.map(Into::into)) {
-                    tracing::debug!(link = self.link.key, %error, "an answer was not sent");
-                }
-            }
-        }
+        self.callees.end_batch(now);
         has_any
     }
 
     fn handle_event(&mut self, now: Now, event: Event) {
         match event {
             Event::Connected(hello) => self.connected(now, hello),
-            Event::Request { id, service, method, fingerprint, headers, deadline, stamp, body, .. } => {
-                let call = Incoming { service: &service, method: &method, fingerprint };
-                self.dispatch(Some(id), call, Given { deadline, headers, stamp }, body);
-            }
-            Event::OneWay { service, method, fingerprint, headers, deadline, stamp, body, held, .. } => {
-                self.link.release(now, held);
-                let call = Incoming { service: &service, method: &method, fingerprint };
-                self.dispatch(None, call, Given { deadline, headers, stamp }, body);
-            }
-            Event::Cancelled(id) => {
-                if let Some(Some((running_id, running))) = self.running.get(id.slot())
-                    && *running_id == id
-                {
-                    running.cancel();
-                    self.running[id.slot()] = None;
-                }
-            }
-            // No call of ours streams, so whoever streams into one is not waited for.
-            Event::Chunk { held, .. } => self.link.release(now, held),
-            Event::Finished(_) | Event::Sendable(_) => {}
+            event @ (Event::Request { .. } | Event::OneWay { .. }) => self.callees.handle(now, event),
+            Event::Cancelled(id) => self.callees.cancel(id),
             // Taken where the machine is locked.
-            Event::Response { .. } => {}
+            Event::Response { .. } | Event::Chunk { .. } | Event::Finished(_) | Event::Sendable(_) => {}
             Event::Gossip(frame) => {
                 if let Some(peer) = self.link.peer() {
                     self.shared
@@ -233,52 +198,6 @@ impl LinkTask {
         if self.shared.links.connected(&self.shared, &self.link, now) == Verdict::Close {
             self.lose(now);
         }
-    }
-
-    /// Polls the handler once, here: most are done then, and their answers ride on the next write.
-    fn dispatch(&mut self, id: Option<InboundId>, incoming: Incoming<'_>, given: Given, body: Bytes) {
-        let Some(peer) = self.link.peer() else { return };
-        self.shared.counters.calls_in.add(1);
-        let caller = Caller { id: peer.id, epoch: peer.epoch, addr: peer.addr };
-        let cx = context::Context::new(self.shared.clone(), caller, given);
-        let result = match self.shared.registry.begin(incoming, cx, body) {
-            Err(status) => Err(status),
-            // A handler that waits is polled again as soon as it is a task, and registers that task's waker then: this
-            // poll's waker is never needed, and waking the connection with it would be for nothing.
-            Ok(mut answer) => match Pin::new(&mut answer).poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(result) => result,
-                Poll::Pending => return self.keep_running(id, answer),
-            },
-        };
-        match id {
-            Some(id) => self.replies.push((id, result)),
-            None => {
-                if let Err(status) = result {
-                    tracing::debug!(link = self.link.key, %status, "a one-way message failed");
-                }
-            }
-        }
-    }
-
-    fn keep_running(&mut self, id: Option<InboundId>, answer: Answer) {
-        let Some(id) = id else {
-            // The only holder of a handler that has ended is this list.
-            self.one_ways.retain(|running| Arc::strong_count(running) > 1);
-            if self.one_ways.len() < ONE_WAYS_MAX {
-                self.one_ways.push(HandlerTask::spawn(&self.shared, &self.link, None, answer));
-            } else {
-                tracing::debug!(
-                    link = self.link.key,
-                    "a one-way message was dropped: too many are being handled"
-                );
-            }
-            return;
-        };
-        let running = HandlerTask::spawn(&self.shared, &self.link, Some(id), answer);
-        if self.running.len() <= id.slot() {
-            self.running.resize_with(id.slot() + 1, || None);
-        }
-        self.running[id.slot()] = Some((id, running));
     }
 
     fn write(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
@@ -309,6 +228,9 @@ impl LinkTask {
             if state.machine.poll_transmit(now, &mut self.out) == 0 {
                 return false;
             }
+            let next = state.line.tell_first();
+            drop(state);
+            next.into_iter().for_each(Waker::wake);
         }
         match write(&mut **stream, cx, &self.out) {
             Poll::Pending => false,
@@ -337,6 +259,7 @@ impl LinkTask {
         }
         let mut state = lock(&self.link.state);
         state.machine.handle_timeout(now);
+        state.line.expire(now.mono, &mut self.wakers);
         if self.link.idle_at(&state).is_some_and(|at| at <= now.mono) {
             tracing::debug!(link = self.link.key, "closing, because it is idle");
             self.link.retire();
@@ -351,7 +274,10 @@ impl LinkTask {
             Io::Waiting(until) => Some(*until),
             _ => None,
         };
-        [state.machine.poll_timeout(), self.link.idle_at(state), dial_at].into_iter().flatten().min()
+        [state.machine.poll_timeout(), self.link.idle_at(state), state.line.next_deadline(), dial_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// What can still be written without waiting: a go-away when the node ends, the reason of a refusal when the peer does not fit.
@@ -382,22 +308,17 @@ impl LinkTask {
         let is_gossip_lost = {
             let mut state = lock(&self.link.state);
             state.machine.handle_closed(now);
-            while let Some(event) = state.machine.poll_event() {
-                match event {
-                    Event::Response { call, headers, result, held, .. } => {
-                        state.machine.release(now, held);
-                        self.wakers.extend(state.calls.end(call, result.map(|body| (headers, body))));
-                    }
-                    Event::Closed(reason) => self.ended = Some(reason),
-                    _ => {}
+            while let Some(event) = state.poll_event(now, &mut self.wakers) {
+                if let Event::Closed(reason) = event {
+                    self.ended = Some(reason);
                 }
             }
+            state.line.disperse(&mut self.wakers);
             state.is_gossip_unflushed
         };
         self.shared.links.remove(&self.shared, &self.link, now);
         self.wakers.drain(..).for_each(Waker::wake);
-        self.running.drain(..).flatten().for_each(|(_, running)| running.cancel());
-        self.shared.links.adopt(std::mem::take(&mut self.one_ways));
+        self.callees.finish();
         if is_gossip_lost && let Some(to) = self.link.destination() {
             self.shared.post_failure(to);
         }

@@ -1,7 +1,7 @@
 //! What a peer may send is any bytes at all: nothing here may panic or read past the end, and valid bytes are not copied.
 
 use super::*;
-use crate::message::encode;
+use crate::message::Body;
 
 #[derive(rkyv::Archive, rkyv::Serialize)]
 struct Rich {
@@ -107,7 +107,7 @@ fn sum(bytes: &[u8]) -> u64 {
 }
 
 fn encoded<T: Payload>(value: &T) -> Vec<u8> {
-    encode(value).expect("encodes").to_vec()
+    value.encode().expect("encodes").to_vec()
 }
 
 /// Every truncation at both ends and every bit flip: refused, or valid and readable to the last byte.
@@ -146,7 +146,7 @@ fn every_truncation_and_every_bit_flip_is_refused_or_harmless() {
 
 #[test]
 fn a_view_reads_where_the_bytes_lie() {
-    let bytes = encode(&Blob { head: 'a', flag: false, body: vec![5; 4096] }).expect("encodes");
+    let bytes = Blob { head: 'a', flag: false, body: vec![5; 4096] }.encode().expect("encodes");
     let view = View::<Blob>::new(bytes.clone()).expect("valid");
     assert_eq!(view.bytes().as_ptr(), bytes.as_ptr(), "aligned bytes are not copied");
     let body = view.bytes().slice_ref(&view.body);
@@ -172,7 +172,7 @@ fn misaligned_bytes_are_copied_to_where_they_can_be_read() {
 
 #[test]
 fn a_chain_within_the_depth_limit_is_read_and_a_longer_one_refused() {
-    let depth = |len| View::<Chain>::new(encode(&chain(len)).expect("encodes")).map(|view| view.walk());
+    let depth = |len| View::<Chain>::new(chain(len).encode().expect("encodes")).map(|view| view.walk());
     assert_eq!(depth(60).expect("within the limit"), 60);
     assert!(depth(DEPTH_MAX.get() + 2).is_err());
 }
@@ -201,7 +201,7 @@ fn a_depth_bomb_is_refused_on_a_small_stack() {
 
 #[test]
 fn views_are_shared_between_threads() {
-    let view = View::<Rich>::new(encode(&rich(Kind::Empty)).expect("encodes")).expect("valid");
+    let view = View::<Rich>::new(rich(Kind::Empty).encode().expect("encodes")).expect("valid");
     let expected = view.walk();
     std::thread::scope(|scope| {
         for _ in 0..4 {

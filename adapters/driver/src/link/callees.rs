@@ -1,0 +1,214 @@
+//! [`Callees`]: the handlers of one connection, from the request to the answer.
+//!
+//! A handler is polled once in place. Most are done then, and the answers of a batch ride on one write; one that waits becomes a task.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use chinwag_core::rpc::{Event, Held, InboundId, Shape};
+use chinwag_core::time::Now;
+
+use super::handlers::{Begun, HandlerTask, Running};
+use super::{Link, RemoteEnd};
+use crate::context::{Caller, Given};
+use crate::handling;
+use crate::limits::ONE_WAYS_MAX;
+use crate::registry::{Answered, Known, Named, shaped};
+use crate::shared::Shared;
+use crate::stream::End;
+use crate::sync::lock;
+
+pub(super) struct Callees {
+    shared: Arc<Shared>,
+    link: Arc<Link>,
+    /// Methods of this node that the peer has named.
+    known: Known,
+    replies: Vec<Reply>,
+    /// Handlers that wait, by the slot of their call.
+    running: Vec<Option<(InboundId, Arc<Running>)>>,
+    /// Handlers of one-way messages that wait. They outlive the connection, but not the node.
+    one_ways: Vec<Arc<Running>>,
+}
+
+/// The answer of a handler that did not wait.
+struct Reply {
+    id: InboundId,
+    /// The method, if there was one to call.
+    method_id: Option<u16>,
+    answered: Answered,
+}
+
+impl Callees {
+    pub(super) fn new(shared: Arc<Shared>, link: Arc<Link>) -> Self {
+        let (known, replies) = (Known::default(), Vec::new());
+        Self { shared, link, known, replies, running: Vec::new(), one_ways: Vec::new() }
+    }
+
+    pub(super) fn begin_batch(&mut self) {
+        self.known.refresh(&self.shared.registry);
+    }
+
+    /// A request or a one-way message.
+    pub(super) fn handle(&mut self, now: Now, event: Event) {
+        match event {
+            Event::Request {
+                id,
+                method_id,
+                service,
+                method,
+                fingerprint,
+                headers,
+                deadline,
+                stamp,
+                body,
+                attachments,
+                shape,
+            } => {
+                let call = Named { service: &service, method: &method, fingerprint };
+                let given = Given { deadline, headers, attachments, stamp, is_one_way: false, trace: None };
+                self.dispatch(now, Ok((id, shape)), (method_id, call), given, body);
+            }
+            Event::OneWay {
+                method_id,
+                service,
+                method,
+                fingerprint,
+                headers,
+                deadline,
+                stamp,
+                body,
+                attachments,
+                held,
+            } => {
+                let call = Named { service: &service, method: &method, fingerprint };
+                let given = Given { deadline, headers, attachments, stamp, is_one_way: true, trace: None };
+                self.dispatch(now, Err(held), (method_id, call), given, body);
+            }
+            _ => {}
+        }
+    }
+
+    /// A call that nobody waits for any more.
+    pub(super) fn cancel(&mut self, id: InboundId) {
+        if let Some(Some((running_id, running))) = self.running.get(id.slot())
+            && *running_id == id
+        {
+            running.cancel();
+            self.running[id.slot()] = None;
+        }
+    }
+
+    /// The answers of a batch are timed by one look at the clock.
+    pub(super) fn end_batch(&mut self, now: Now) {
+        if self.replies.is_empty() {
+            return;
+        }
+        let took = self.shared.runtime.now().mono.since(now.mono);
+        for Reply { method_id, answered, .. } in &self.replies {
+            if let Some(meter) = method_id.and_then(|id| self.known.meter(id)) {
+                meter.end(answered.error(), took);
+                meter.sent(answered.len());
+            }
+        }
+        let mut wakers = Vec::new();
+        {
+            let mut state = lock(&self.link.state);
+            for Reply { id, answered, .. } in self.replies.drain(..) {
+                state.respond(now, id, answered, &mut wakers);
+            }
+        }
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// The connection is over.
+    pub(super) fn finish(&mut self) {
+        self.running.drain(..).flatten().for_each(|(_, running)| running.cancel());
+        self.shared.links.adopt(std::mem::take(&mut self.one_ways));
+    }
+
+    fn dispatch(
+        &mut self,
+        now: Now,
+        // A call, or what a one-way message holds.
+        id: Result<(InboundId, Shape), Held>,
+        (method_id, call): (u16, Named<'_>),
+        given: Given,
+        body: Bytes,
+    ) {
+        let Some(peer) = self.link.peer() else { return };
+        self.shared.counters.calls_in.add(1);
+        let (id, shape, held) = match id {
+            Ok((id, shape)) => (Some(id), shape, Held::NOTHING),
+            Err(held) => (None, Shape::UNARY, held),
+        };
+        let found = self.known.find(&self.shared.registry, method_id, call);
+        let endpoint = match found.and_then(|endpoint| shaped(endpoint, shape)) {
+            Ok(endpoint) => endpoint,
+            Err(status) => {
+                self.link.release(&self.shared, held);
+                return self.reply(id, None, status.into());
+            }
+        };
+        let meter = endpoint.meter();
+        meter.received(body.len() + given.attachments.iter().map(Bytes::len).sum::<usize>());
+        if id.is_some() {
+            meter.begin();
+        } else {
+            meter.one_way();
+        }
+        let caller = Caller { id: peer.id, epoch: peer.epoch, addr: peer.addr };
+        let end = id.filter(|_| shape.is_streaming());
+        let end = end.and_then(|id| RemoteEnd::of_inbound(&self.shared, &self.link, id)).map(End::Remote);
+        let mut answer = handling::begin(&self.shared, endpoint.clone(), caller, given, body, end);
+        // A handler that waits is polled again as soon as it is a task, and registers that task's waker then: this
+        // poll's waker is never needed, and waking the connection with it would be for nothing.
+        match Pin::new(&mut answer).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answered) => {
+                self.link.release(&self.shared, held);
+                self.reply(id, Some(method_id), answered);
+            }
+            Poll::Pending => {
+                let meter = endpoint.meter().clone();
+                self.keep_running(Begun { answer, id, meter, at: now.mono, held });
+            }
+        }
+    }
+
+    fn reply(&mut self, id: Option<InboundId>, method_id: Option<u16>, answered: Answered) {
+        match (id, &answered.result) {
+            (Some(id), _) => self.replies.push(Reply { id, method_id, answered }),
+            (None, Ok(_)) => {}
+            (None, Err(status)) => {
+                if let Some(meter) = method_id.and_then(|id| self.known.meter(id)) {
+                    meter.failed(status.code);
+                }
+                tracing::debug!(link = self.link.key, %status, "a one-way message failed");
+            }
+        }
+    }
+
+    fn keep_running(&mut self, begun: Begun) {
+        let Some(id) = begun.id else {
+            // The only holder of a handler that has ended is this list.
+            self.one_ways.retain(|running| Arc::strong_count(running) > 1);
+            if self.one_ways.len() < ONE_WAYS_MAX {
+                self.one_ways.push(HandlerTask::spawn(&self.shared, &self.link, begun));
+            } else {
+                self.link.release(&self.shared, begun.held);
+                tracing::debug!(
+                    link = self.link.key,
+                    "a one-way message was dropped: too many are being handled"
+                );
+            }
+            return;
+        };
+        let running = HandlerTask::spawn(&self.shared, &self.link, begun);
+        if self.running.len() <= id.slot() {
+            self.running.resize_with(id.slot() + 1, || None);
+        }
+        self.running[id.slot()] = Some((id, running));
+    }
+}
