@@ -10,13 +10,14 @@
 //!   checker             what must hold
 //!   trace               the hash that tells two runs apart; records as JSON lines, and the timeline drawn from them
 //!   mutant              machines with a defect, for the oracles to catch
+//!   node                the driver that ships, on virtual time and sockets
+//!   check, history      tests of users' own services, and what their clients saw
 //! ```
 //!
 #![doc = include_str!("../../docs/simulation.md")]
 #![forbid(unsafe_code)]
 
 pub mod args;
-
 pub mod case;
 pub mod check;
 pub mod checker;
