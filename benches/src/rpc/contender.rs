@@ -10,7 +10,7 @@ use chinwag_tokio::Tokio;
 
 use super::floor::{Floor, FloorCopy};
 use super::measure::{self, Throughput};
-use super::node::{Typed, TypedVec};
+use super::node::{RawBytes, Typed, TypedVec};
 use super::pingpong::PingPong;
 use super::{CONNECTIONS, in_flight};
 
@@ -40,6 +40,8 @@ pub enum Kind {
     Floor,
     /// The floor with small bodies copied behind their headers.
     FloorCopy,
+    /// Raw bytes on tokio.
+    Raw,
     /// Typed messages on tokio, with a `Bytes` field.
     Typed,
     /// Typed messages on tokio, with a `Vec<u8>` field: owned by the handler, so copied out of the view and in again.
@@ -56,6 +58,7 @@ impl Kind {
         Self::PingPong,
         Self::Floor,
         Self::FloorCopy,
+        Self::Raw,
         Self::Typed,
         Self::TypedVec,
         Self::Smol,
@@ -68,6 +71,7 @@ impl Kind {
             Self::PingPong => "pingpong",
             Self::Floor => "floor",
             Self::FloorCopy => "floor-copy",
+            Self::Raw => "raw",
             Self::Typed => "typed",
             Self::TypedVec => "typed-vec",
             Self::Smol => "smol",
@@ -91,6 +95,7 @@ impl Kind {
             Self::PingPong => on_tokio::<PingPong>(),
             Self::Floor => on_tokio::<Floor>(),
             Self::FloorCopy => on_tokio::<FloorCopy>(),
+            Self::Raw => on_tokio::<RawBytes>(),
             Self::Typed => on_tokio::<Typed>(),
             Self::TypedVec => on_tokio::<TypedVec>(),
             Self::Smol => on_smol::<Typed>(),

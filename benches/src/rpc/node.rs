@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chinwag::core::rpc;
-use chinwag::{Client, Config, Context, Handler, Message, Methods, Node, Runtime, Service, Status, View};
+use chinwag::{
+    Client, Config, Context, Handler, Message, Method, Methods, Node, Raw, Runtime, Service, Status, View,
+};
 
 use super::contender::{Caller, Setup};
 
@@ -53,7 +55,7 @@ struct Echo;
 impl Service for Echo {
     const NAME: &'static str = "bench";
     fn methods(methods: &mut Methods<Self>) {
-        methods.add::<Msg>().add::<MsgVec>();
+        methods.add::<Msg>().add::<MsgVec>().add::<EchoRaw>();
     }
 }
 
@@ -96,6 +98,52 @@ impl Handler<MsgVec> for Echo {
     async fn handle(&self, _: &Context, msg: View<MsgVec>) -> Result<MsgVec, Status> {
         let body = msg.body.as_slice().to_owned();
         Ok(MsgVec { id: msg.id.to_native(), name: msg.name.as_str().to_owned(), body })
+    }
+}
+
+/// Bytes as they are.
+struct EchoRaw;
+
+impl Method for EchoRaw {
+    type Request = Raw;
+    type Reply = Raw;
+    const NAME: &'static str = "echo raw";
+}
+
+impl Handler<EchoRaw> for Echo {
+    async fn handle(&self, _: &Context, body: Bytes) -> Result<Raw, Status> {
+        Ok(Raw(body))
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct RawCaller {
+    client: Client<Echo>,
+    body: Bytes,
+}
+
+impl Caller for RawCaller {
+    async fn call(&mut self) {
+        let answer = self.client.call_raw::<EchoRaw>(self.body.clone()).await.expect("echoed");
+        assert_eq!(answer.len(), self.body.len());
+    }
+}
+
+/// Raw bytes.
+pub(super) struct RawBytes(Nodes);
+
+impl Setup for RawBytes {
+    type Caller = RawCaller;
+
+    async fn start(runtime: Arc<dyn Runtime>, connections: usize) -> Self {
+        Self(Nodes::start(&runtime, connections).await)
+    }
+
+    fn caller(&self, connection: usize, size: usize) -> RawCaller {
+        RawCaller {
+            client: self.0.client.client(self.0.servers[connection].id()),
+            body: vec![7; size].into(),
+        }
     }
 }
 
