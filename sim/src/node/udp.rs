@@ -135,7 +135,7 @@ impl State {
         let wakers: Vec<Waker> = self
             .udp
             .range_mut((host, 0)..=(host, u16::MAX))
-            .flat_map(|(_, udp)| [udp.reader.take(), udp.writer.take()])
+            .flat_map(|(_, udp)| [udp.reader.clone(), udp.writer.clone()])
             .flatten()
             .collect();
         self.wakers.extend(wakers);
@@ -171,7 +171,7 @@ impl State {
     pub(super) fn udp_reads_again(&mut self, port: Port) {
         let Some(udp) = self.udp.get_mut(&port) else { return };
         udp.is_resting = false;
-        let waker = udp.reader.take();
+        let waker = udp.reader.clone();
         self.wake(waker);
     }
 
