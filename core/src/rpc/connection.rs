@@ -295,6 +295,9 @@ impl Connection {
                 let Request { ref headers, body, attachments, shape, .. } = request;
                 let carried = Carried { headers, body, attachments, shape };
                 self.send_message(now, Some(call), method, timeout, carried);
+                if is_streaming {
+                    self.begin_stream(now, call);
+                }
             }
             None => self.wait(now, Some(call), request),
         }

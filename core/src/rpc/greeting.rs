@@ -27,7 +27,7 @@ impl Connection {
                             None => self.stats.one_way_dropped += 1,
                         }
                     } else if is_streaming && let Some(call) = call {
-                        self.begin_stream(now, call, peer.stream_window);
+                        self.begin_stream(now, call);
                     }
                 }
             }

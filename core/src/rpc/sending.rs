@@ -163,6 +163,7 @@ impl Connection {
         };
         if let Some((call, position)) = turn.began {
             self.calls.set_position(CallId(call), position);
+            self.begin_stream(now, CallId(call));
         }
         true
     }

@@ -231,21 +231,31 @@ impl Connection {
         self.flows.push(owner, message, self.outbox.position());
     }
 
-    /// A streaming call opened.
+    /// A streaming call opened. One of ours is held until its request begins.
     pub(super) fn open_stream(&mut self, now: Now, of: StreamRef, shape: Shape) {
-        let outgoing = self.peer().map(|peer| peer.stream_window);
+        let outgoing = match of {
+            StreamRef::Call(_) => None,
+            StreamRef::Inbound(_) => self.peer().map(|peer| peer.stream_window),
+        };
         self.streams.open(of, shape, self.config.stream_window, outgoing, now.mono);
     }
 
-    /// The request of a call that was made before the peer's hello has gone on its way: its stream may follow.
-    pub(super) fn begin_stream(&mut self, now: Now, call: CallId, window: u32) {
+    /// The request of this call has begun, if it was not before: its stream may follow. Chunks of requests that wait for credit would take
+    /// the room of those that running handlers wait for.
+    pub(super) fn begin_stream(&mut self, now: Now, call: CallId) {
         let of = StreamRef::Call(call);
-        let Some(sender) = self.streams.sender(of) else {
+        let Some(window) = self.peer().map(|peer| peer.stream_window) else { return };
+        if self.calls.get(call).is_none_or(|open| open.position.is_none()) {
+            return;
+        }
+        let Some(sender) = self.streams.sender(of).filter(|sender| !sender.is_open) else {
             return;
         };
         sender.begin(window);
         if sender.is_finished {
             self.queue_data(now, of, FLAG_END, Body::EMPTY, &[]);
+        } else {
+            self.unblock_one(of);
         }
     }
 

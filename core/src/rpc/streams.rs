@@ -12,7 +12,7 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub(super) struct Sender {
     pub(super) outflow: Outflow,
-    /// The request has been given to the peer, or is before us in the queue.
+    /// The request has begun: it is with the peer, or before us in the queue.
     pub(super) is_open: bool,
     pub(super) is_finished: bool,
     /// `send` was refused, and nobody has said yet that it may try again.

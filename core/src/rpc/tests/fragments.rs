@@ -30,6 +30,8 @@ fn s5_3_5_attachments_of_every_size_arrive_beside_every_message() {
             |headers: &Headers| Request { shape, attachments, headers: headers.clone(), ..request(&body) };
         let call = pair.a.request(pair.now, with(&headers)).expect("taken");
         pair.a.one_way(pair.now, with(&Headers::new())).expect("taken");
+        // The stream of a large request is held until that begins.
+        pair.pump();
         pair.a.send(pair.now, StreamRef::Call(call), body.clone().into(), attachments).expect("credit");
         pair.pump();
         let (mut inbound, mut seen) = (None, 0);

@@ -94,3 +94,57 @@ fn s5_11_1_a_stream_opened_before_the_hello_waits_for_it() {
         "kept for then: {at_b:?}"
     );
 }
+
+#[test]
+fn s5_11_3_chunks_of_a_call_whose_large_request_waits_take_no_room_from_others() {
+    let tight = Config {
+        stream_window: 16 * 1024,
+        stream_window_max: 16 * 1024,
+        data_window: 64 * 1024,
+        data_window_max: 64 * 1024,
+        request_window: 64 * 1024,
+        request_window_max: 64 * 1024,
+        ..Config::default()
+    };
+    let mut pair = Pair::connected_with(Config::default(), tight);
+    let shape = Shape::CLIENT_STREAMING;
+    let now = pair.now;
+    // Handlers that wait for chunks hold the whole window of large requests.
+    let body = vec![1; 70_000];
+    let call = pair.a.request(now, Request { shape, ..request(&body) }).expect("taken");
+    pair.pump();
+    let id = inbound_ids(&events(&mut pair.b))[0];
+    let parked: Vec<StreamRef> = (0..8)
+        .map(|_| StreamRef::Call(pair.a.request(now, Request { shape, ..request(&body) }).expect("taken")))
+        .collect();
+    for &of in &parked {
+        while pair.a.send(now, of, (&[2; 4_000]).into(), &[]).is_ok() {}
+        pair.pump();
+    }
+    assert_eq!(pair.a.finish(now, parked[1]), Ok(()));
+    assert_eq!(
+        pair.a.send(now, StreamRef::Call(call), b"x".into(), &[]),
+        Ok(()),
+        "what the handler waits for"
+    );
+    pair.pump();
+    assert!(matches!(events(&mut pair.b)[..], [Event::Chunk { .. }]));
+    assert!(events(&mut pair.a).is_empty(), "nobody else is told to go on");
+    // It ends, and the next request begins, and with it its stream.
+    pair.b.respond(now, id, Ok(Body::EMPTY)).expect("open");
+    pair.pump();
+    let at_a = events(&mut pair.a);
+    assert!(
+        matches!(at_a[..], [Event::Response { .. }, Event::Sendable(of)] if of == parked[0]),
+        "once, and only it: {at_a:?}"
+    );
+    assert_eq!(pair.a.send(now, parked[0], b"y".into(), &[]), Ok(()));
+    pair.pump();
+    let at_b = events(&mut pair.b);
+    let [Event::Request { id, .. }, Event::Chunk { .. }] = &at_b[..] else { panic!("{at_b:?}") };
+    // The one after it was finished before it began.
+    pair.b.respond(now, *id, Ok(Body::EMPTY)).expect("open");
+    pair.pump();
+    let at_b = events(&mut pair.b);
+    assert!(matches!(at_b[..], [Event::Request { .. }, Event::Finished(_)]), "kept for then: {at_b:?}");
+}
