@@ -30,11 +30,41 @@ pub async fn many_calls_at_once_from_both_sides_all_end_well(host: &dyn Host) {
 pub async fn large_messages_arrive_whole(host: &dyn Host) {
     let nodes = cluster(host, 2).await;
     let text = "x".repeat(3_000_000);
-    let reply = nodes[0].0.client::<Probe>(2).timeout(PATIENCE).call(&Echo { text: text.clone() }).await;
-    assert!(reply.expect("answered").text == *text);
-    let too_large = Echo { text: "x".repeat(17 << 20) };
-    let status = nodes[0].0.client::<Probe>(2).call(&too_large).await.map(drop).expect_err("over the limit");
-    assert_eq!((status.code, status.may_have_run()), (Code::TooLarge, false));
+    for peer in [1, 2] {
+        let client = nodes[0].0.client::<Probe>(peer).timeout(PATIENCE);
+        let reply = client.call(&Echo { text: text.clone() }).await;
+        assert!(reply.expect("answered").text == *text);
+        let too_large = Echo { text: "x".repeat(17 << 20) };
+        let echo = Echo { text: String::new() };
+        let attached = (0..17).fold(client.request::<Echo>(&echo), |call, _| call.attach(vec![1]));
+        let headed = client.clone().header("key", &[1; 9_000]).expect("a header");
+        let ended = [
+            client.call(&too_large).await.map(drop),
+            attached.send().await.map(drop),
+            headed.call(&echo).await.map(drop),
+            client.one_way(&too_large),
+        ];
+        for (case, result) in ended.into_iter().enumerate() {
+            let status = result.expect_err("over the limit");
+            assert_eq!((status.code, status.may_have_run()), (Code::TooLarge, false), "{peer} {case}");
+        }
+    }
+}
+
+/// Neither here nor there, and the handler is not even begun.
+pub async fn a_deadline_that_has_passed_runs_nothing(host: &dyn Host) {
+    let nodes = cluster(host, 2).await;
+    for peer in [1, 2] {
+        let client = nodes[0].0.client::<Probe>(peer).timeout(Duration::ZERO);
+        let status = client.call(&Hang).await.expect_err("too late");
+        assert_eq!((status.code, status.may_have_run()), (Code::DeadlineExceeded, false), "{peer}");
+        client.one_way(&Hang).expect("dropped, which is no error");
+        // Whatever was sent before it has been handled.
+        assert_eq!(echo(&nodes[0].0, peer).await, Ok((1, peer)));
+    }
+    for (_, probe) in &nodes {
+        assert_eq!(probe.begun.count(), 0);
+    }
 }
 
 /// Before it answers, over the same connection.

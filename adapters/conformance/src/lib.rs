@@ -188,6 +188,7 @@ macro_rules! suite {
                 a_panicking_handler_fails_its_call_alone
                 dropping_a_call_drops_its_handler
                 a_deadline_ends_the_call_and_its_handler
+                a_deadline_that_has_passed_runs_nothing
                 one_way_messages_are_handled
                 nobody_there_is_known_at_once
                 pending_calls_end_when_the_peer_does

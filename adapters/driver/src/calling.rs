@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chinwag_core::id::NodeId;
 use chinwag_core::membership::Destination;
-use chinwag_core::rpc::config::COPY_LEN_MAX;
+use chinwag_core::rpc::config::{ATTACHMENTS_MAX, COPY_LEN_MAX};
 use chinwag_core::rpc::{Body, Code, Fingerprint, Headers, Request, RequestError, Shape, Status};
 use chinwag_core::time::{Instant, Now};
 use tracing::Instrument;
@@ -375,7 +375,12 @@ impl Target {
         outgoing: &Outgoing,
         deadline: Option<Instant>,
     ) -> Result<(), Status> {
-        let (answer, meter) = self.begin_locally(now, outgoing, deadline, true, (Shape::UNARY, None))?;
+        let begun = self.begin_locally(now, outgoing, deadline, true, (Shape::UNARY, None));
+        let (answer, meter) = match begun {
+            // No error, as over a connection: the message is dropped.
+            Err(status) if status.code == Code::DeadlineExceeded => return Ok(()),
+            begun => begun?,
+        };
         meter.one_way();
         self.shared.runtime.spawn(Box::pin(async move {
             if let Err(status) = answer.await.result {
@@ -398,6 +403,12 @@ impl Target {
         if shared.is_closed() {
             return Err(Status::unsent(Code::Unavailable, "this node has shut down"));
         }
+        // In the order of a connection's checks: what is too large is so whatever the deadline.
+        check_local(shared, outgoing)?;
+        if deadline.is_some_and(|at| at <= now.mono) {
+            let why = "the deadline had passed when the call was made";
+            return Err(Status::unsent(Code::DeadlineExceeded, why));
+        }
         let &Outgoing { service, method, fingerprint, .. } = outgoing;
         let endpoint = shaped(shared.registry.find(Named { service, method, fingerprint })?, shape)?;
         let meter = endpoint.meter().clone();
@@ -409,6 +420,18 @@ impl Target {
         let given = Given { deadline, headers, attachments, stamp, is_one_way, trace: None };
         Ok((handling::begin(shared, endpoint, caller, given, outgoing.body.clone(), end), meter))
     }
+}
+
+/// What a request of the node to itself must be to be taken: as to any other node of the same configuration.
+fn check_local(shared: &Shared, outgoing: &Outgoing) -> Result<(), Status> {
+    let is_beyond = |len: usize, len_max: u32| u32::try_from(len).map_or(true, |len| len > len_max);
+    if is_beyond(outgoing.len(), shared.rpc.message_len_max) || outgoing.attachments.len() > ATTACHMENTS_MAX {
+        return Err(refused(RequestError::TooLarge));
+    }
+    if is_beyond(outgoing.headers.encoded_len(), shared.rpc.headers_len_max) {
+        return Err(refused(RequestError::HeadersTooLarge));
+    }
+    Ok(())
 }
 
 /// Why the connection did not take a request: nothing of it was sent.

@@ -353,10 +353,26 @@ impl Future for Answer {
             Ok(Poll::Ready(answered)) => answered,
             Err(_) => Status::new(Code::Internal, "the handler panicked").into(),
         };
+        self.discard();
+        Poll::Ready(answered)
+    }
+}
+
+impl Answer {
+    fn discard(&mut self) {
         let done = self.future.take();
         if catch_unwind(AssertUnwindSafe(|| drop(done))).is_err() {
             tracing::error!("a handler panicked while it was dropped");
         }
-        Poll::Ready(answered)
     }
 }
+
+/// Also where its handler is given up: in the connection's task, which goes on.
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.discard();
+    }
+}
+
+#[cfg(test)]
+mod tests;
