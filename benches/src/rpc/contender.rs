@@ -10,7 +10,9 @@ use chinwag_tokio::Tokio;
 
 use super::floor::{Floor, FloorCopy};
 use super::measure::{self, Throughput};
-use super::node::{Typed, TypedVec};
+use super::node::{RawBytes, Typed, TypedVec};
+#[cfg(feature = "peers")]
+use super::peers;
 use super::pingpong::PingPong;
 use super::{CONNECTIONS, in_flight};
 
@@ -40,6 +42,8 @@ pub enum Kind {
     Floor,
     /// The floor with small bodies copied behind their headers.
     FloorCopy,
+    /// Bytes on tokio.
+    Raw,
     /// Typed messages on tokio, with a `Bytes` field.
     Typed,
     /// Typed messages on tokio, with a `Vec<u8>` field: owned by the handler, so copied out of the view and in again.
@@ -48,6 +52,15 @@ pub enum Kind {
     Smol,
     /// [`Kind::Typed`] on async-std.
     AsyncStd,
+    /// datacake-rpc: rkyv over HTTP/2.
+    #[cfg(feature = "peers")]
+    Datacake,
+    /// tonic: protobuf over HTTP/2, that is, gRPC.
+    #[cfg(feature = "peers")]
+    Tonic,
+    /// tarpc: bincode over frames with lengths.
+    #[cfg(feature = "peers")]
+    Tarpc,
 }
 
 impl Kind {
@@ -56,10 +69,17 @@ impl Kind {
         Self::PingPong,
         Self::Floor,
         Self::FloorCopy,
+        Self::Raw,
         Self::Typed,
         Self::TypedVec,
         Self::Smol,
         Self::AsyncStd,
+        #[cfg(feature = "peers")]
+        Self::Datacake,
+        #[cfg(feature = "peers")]
+        Self::Tonic,
+        #[cfg(feature = "peers")]
+        Self::Tarpc,
     ];
 
     /// Its name in tables and on the command line.
@@ -68,10 +88,17 @@ impl Kind {
             Self::PingPong => "pingpong",
             Self::Floor => "floor",
             Self::FloorCopy => "floor-copy",
+            Self::Raw => "raw",
             Self::Typed => "typed",
             Self::TypedVec => "typed-vec",
             Self::Smol => "smol",
             Self::AsyncStd => "async-std",
+            #[cfg(feature = "peers")]
+            Self::Datacake => "datacake",
+            #[cfg(feature = "peers")]
+            Self::Tonic => "tonic",
+            #[cfg(feature = "peers")]
+            Self::Tarpc => "tarpc",
         }
     }
 
@@ -91,10 +118,17 @@ impl Kind {
             Self::PingPong => on_tokio::<PingPong>(),
             Self::Floor => on_tokio::<Floor>(),
             Self::FloorCopy => on_tokio::<FloorCopy>(),
+            Self::Raw => on_tokio::<RawBytes>(),
             Self::Typed => on_tokio::<Typed>(),
             Self::TypedVec => on_tokio::<TypedVec>(),
             Self::Smol => on_smol::<Typed>(),
             Self::AsyncStd => on::<Typed>(Arc::new(chinwag_async_std::AsyncStd::new()), Box::new(())),
+            #[cfg(feature = "peers")]
+            Self::Datacake => on_tokio::<peers::Datacake>(),
+            #[cfg(feature = "peers")]
+            Self::Tonic => on_tokio::<peers::Tonic>(),
+            #[cfg(feature = "peers")]
+            Self::Tarpc => on_tokio::<peers::Tarpc>(),
         }
     }
 }
