@@ -6,7 +6,7 @@
 //!      Host: a running runtime              block_on, runtime, addr
 //!        |
 //!   timers  tasks  udp  tcp  names          the contract of `chinwag::runtime`, case by case
-//!   membership  calls  clients  services  life       the same stories of nodes, on that runtime
+//!   membership  calls  clients  streams  services  life       the same stories of nodes, on that runtime
 //! ```
 //!
 //! The author of a runtime writes this, and nothing else:
@@ -35,11 +35,13 @@
 
 pub mod calls;
 pub mod clients;
+mod flows;
 pub mod life;
 pub mod membership;
 pub mod names;
 pub mod probe;
 pub mod services;
+pub mod streams;
 pub mod tasks;
 pub mod tcp;
 pub mod timers;
@@ -181,6 +183,18 @@ macro_rules! suite {
                 a_balanced_call_finds_a_member_that_can
                 a_fan_out_takes_the_first_answers
                 nested_calls_inherit_trace_and_deadline
+            }
+            streams {
+                each_shape_carries_its_chunks
+                attachments_ride_beside_messages_and_chunks
+                a_stream_ends_as_its_handler_does
+                dropping_a_stream_cancels_its_handler
+                a_slow_reader_slows_its_sender_alone
+                a_deadline_ends_a_stream
+                streams_end_with_their_peer
+                who_streams_is_part_of_the_schema
+                both_directions_go_on_in_tasks_of_their_own
+                streams_and_calls_share_a_connection
             }
             services {
                 services_come_and_go_while_the_node_runs

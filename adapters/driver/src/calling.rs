@@ -17,13 +17,14 @@ use crate::context::{Caller, Given};
 use crate::handling;
 use crate::interceptor::CallInfo;
 use crate::limits::CALL_ATTEMPTS_MAX;
-use crate::link::{Ended, Link};
+use crate::link::{Call, Ended, Link, Port};
 use crate::links::NoLink;
 use crate::meter::{Measured, Meter, ServiceMeters};
-use crate::registry::{Answer, Answered, Incoming};
+use crate::registry::{Answer, Answered, Named, shaped};
 use crate::runtime::Alarm;
 use crate::shared::Shared;
 use crate::stats::Role;
+use crate::stream::End;
 use crate::trace::{self, TraceContext};
 
 /// Whom to call, and how.
@@ -52,7 +53,7 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.body.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
     }
 }
@@ -93,11 +94,11 @@ impl Target {
         [timeout, self.deadline].into_iter().flatten().min()
     }
 
-    fn meter(&self, outgoing: &Outgoing) -> &Meter {
+    pub(crate) fn meter(&self, outgoing: &Outgoing) -> &Arc<Meter> {
         self.meters.get_or_init(|| self.shared.meters.of(outgoing.service)).of(outgoing.method)
     }
 
-    fn is_watched(&self) -> bool {
+    pub(crate) fn is_watched(&self) -> bool {
         self.shared.called.has_any() || self.trace.is_some() || trace::is_wanted()
     }
 
@@ -149,7 +150,12 @@ impl Target {
         (at, answered)
     }
 
-    fn call_info(&self, outgoing: &mut Outgoing, deadline: Option<Instant>, is_one_way: bool) -> CallInfo {
+    pub(crate) fn call_info(
+        &self,
+        outgoing: &mut Outgoing,
+        deadline: Option<Instant>,
+        is_one_way: bool,
+    ) -> CallInfo {
         CallInfo {
             role: Role::Caller,
             service: outgoing.service,
@@ -173,37 +179,49 @@ impl Target {
     /// One call, over as many connections as it takes while it is certain that no handler has seen it.
     async fn call_remotely(
         &self,
-        begun: Now,
+        mut now: Now,
         outgoing: &Outgoing,
         deadline: Option<Instant>,
     ) -> Result<Ended, Status> {
         let _outstanding = self.shared.board.outstanding(self.peer);
-        let mut now = begun;
-        for _ in 0..CALL_ATTEMPTS_MAX {
+        let mut attempts = 0;
+        loop {
+            let placing = self.place(now, outgoing, deadline, (Shape::UNARY, None), &mut attempts);
+            let mut call = placing.await?;
+            let (at, answered) = (&mut call).await;
+            match &answered.result {
+                // The peer turned it away because this connection is going away: certainly not run, so ask on another.
+                Err(status)
+                    if status.code == Code::Unavailable
+                        && !status.may_have_run()
+                        && call.is_leaving()
+                        && attempts < CALL_ATTEMPTS_MAX => {}
+                // More calls were made before the peer's hello than it accepts at once: now it is known how many those are.
+                Err(status) if status.code == Code::Overloaded && status.never_sent() => attempts = 0,
+                _ => return Ok((at, answered)),
+            }
+            now = self.shared.runtime.now();
+        }
+    }
+
+    /// Puts a call on a connection, once that has room for it.
+    pub(crate) async fn place(
+        &self,
+        mut now: Now,
+        outgoing: &Outgoing,
+        deadline: Option<Instant>,
+        (shape, port): (Shape, Option<&Arc<Port>>),
+        attempts: &mut usize,
+    ) -> Result<Call, Status> {
+        while *attempts < CALL_ATTEMPTS_MAX {
+            *attempts += 1;
             let link = self.link(now)?;
             let mut turn = None;
             loop {
-                let request = self.request(now, outgoing, deadline);
-                match link.call(&self.shared, now, request, turn.is_some()) {
-                    Ok(call) => {
-                        // The next in line may find room too.
-                        drop(turn.take());
-                        let (at, answered) = call.await;
-                        match &answered.result {
-                            // The peer turned it away because this connection is going away: certainly not run, so ask on another.
-                            Err(status)
-                                if status.code == Code::Unavailable
-                                    && !status.may_have_run()
-                                    && link.is_leaving() => {}
-                            // More calls were made before the peer's hello than it accepts at once.
-                            Err(status) if status.code == Code::Overloaded && status.never_sent() => {
-                                now = self.shared.runtime.now();
-                                continue;
-                            }
-                            _ => return Ok((at, answered)),
-                        }
-                        break;
-                    }
+                let request = Request { shape, ..self.request(now, outgoing, deadline) };
+                match link.call(&self.shared, now, request, turn.is_some(), port) {
+                    // Dropping the turn has the next in line see whether there is room for it too.
+                    Ok(call) => return Ok(call),
                     Err(RequestError::Overloaded | RequestError::Full) => {
                         let turn = match &mut turn {
                             Some(turn) => turn,
@@ -319,7 +337,7 @@ impl Target {
         outgoing: &Outgoing,
         deadline: Option<Instant>,
     ) -> Result<Ended, Status> {
-        let (answer, meter) = self.begin_locally(now, outgoing, deadline, false)?;
+        let (answer, meter) = self.begin_locally(now, outgoing, deadline, false, (Shape::UNARY, None))?;
         let runtime = &*self.shared.runtime;
         let measured = Measured::begin(&meter, runtime, now.mono);
         let mut answer = pin!(answer);
@@ -346,7 +364,7 @@ impl Target {
         outgoing: &Outgoing,
         deadline: Option<Instant>,
     ) -> Result<(), Status> {
-        let (answer, meter) = self.begin_locally(now, outgoing, deadline, true)?;
+        let (answer, meter) = self.begin_locally(now, outgoing, deadline, true, (Shape::UNARY, None))?;
         meter.one_way();
         self.shared.runtime.spawn(Box::pin(async move {
             if let Err(status) = answer.await.result {
@@ -357,19 +375,20 @@ impl Target {
         Ok(())
     }
 
-    fn begin_locally(
+    pub(crate) fn begin_locally(
         &self,
         now: Now,
         outgoing: &Outgoing,
         deadline: Option<Instant>,
         is_one_way: bool,
+        (shape, end): (Shape, Option<End>),
     ) -> Result<(Answer, Arc<Meter>), Status> {
         let shared = &self.shared;
         if shared.is_closed() {
             return Err(Status::unsent(Code::Unavailable, "this node has shut down"));
         }
         let &Outgoing { service, method, fingerprint, .. } = outgoing;
-        let endpoint = shared.registry.find(Incoming { service, method, fingerprint })?;
+        let endpoint = shaped(shared.registry.find(Named { service, method, fingerprint })?, shape)?;
         let meter = endpoint.meter().clone();
         meter.received(outgoing.len());
         let caller = Caller { id: shared.id, epoch: shared.epoch(), addr: shared.addr };
@@ -377,7 +396,7 @@ impl Target {
         let headers = outgoing.headers.clone();
         let attachments = outgoing.attachments.clone();
         let given = Given { deadline, headers, attachments, stamp, is_one_way, trace: None };
-        Ok((handling::begin(shared, endpoint, caller, given, outgoing.body.clone()), meter))
+        Ok((handling::begin(shared, endpoint, caller, given, outgoing.body.clone(), end), meter))
     }
 }
 

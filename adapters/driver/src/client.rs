@@ -11,9 +11,10 @@ use chinwag_core::rpc::{Code, Headers, HeadersError, Status};
 use chinwag_core::time::Instant;
 
 use crate::calling::{Arrived, Outgoing, Target};
-use crate::message::{Body, Message, Method, Raw, Received};
-use crate::service::{Handler, Service};
+use crate::message::{Body, Message, Method, Raw, Received, Streaming};
+use crate::service::{Handler, Service, StreamHandler};
 use crate::shared::Shared;
+use crate::stream_call::{self, StreamCall};
 use crate::trace::TraceContext;
 
 /// Calls to the service `S` of one member. Cheap to make, to clone and to change; it holds no connection and does not
@@ -146,6 +147,51 @@ impl<S: Service> Client<S> {
         S: Handler<M>,
     {
         self.target.one_way(self.outgoing::<M>(message)?)
+    }
+
+    /// Opens a call whose ends send chunks. It is open at once, before the handler has seen it; whether there is one shows in the
+    /// chunks or in the reply.
+    ///
+    /// ```
+    /// # use chinwag::{Client, Message, Methods, Never, Raw, Service, Status, StreamHandler, Streaming};
+    /// # #[derive(rkyv::Archive, rkyv::Serialize)]
+    /// # struct Upload { name: String }
+    /// # impl Message for Upload { type Reply = u64; const NAME: &'static str = "upload"; }
+    /// # impl Streaming for Upload { type In = Raw; type Out = Never; }
+    /// # async fn example<Files: StreamHandler<Upload>>(files: Client<Files>) -> Result<(), Status> {
+    /// let mut upload = files.open(&Upload { name: "a".into() }).await?;
+    /// for chunk in [vec![1; 1_000], vec![2; 1_000]] {
+    ///     upload.send(&chunk.into()).await?;          // waits while the other end has no room
+    /// }
+    /// let len = upload.reply().await?.body;           // finishes, and waits for the answer
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// What kept it from being opened; as [`Client::call`].
+    pub async fn open<M: Streaming<Request = M>>(&self, request: &M) -> Result<StreamCall<M>, Status>
+    where
+        S: StreamHandler<M>,
+    {
+        self.open_with::<M>(request, &[]).await
+    }
+
+    /// [`Client::open`] of any [`Streaming`] method, with bytes beside the request.
+    ///
+    /// # Errors
+    /// As [`Client::open`].
+    pub async fn open_with<M: Streaming>(
+        &self,
+        request: &M::Request,
+        attachments: &[Bytes],
+    ) -> Result<StreamCall<M>, Status>
+    where
+        S: StreamHandler<M>,
+    {
+        let outgoing = self.outgoing::<M>(request)?;
+        let (fingerprint, attachments) = (M::STREAM_FINGERPRINT, attachments.to_vec());
+        stream_call::open(&self.target, Outgoing { fingerprint, attachments, ..outgoing }).await
     }
 
     pub(crate) fn outgoing<M: Method>(&self, body: &M::Request) -> Result<Outgoing, Status> {

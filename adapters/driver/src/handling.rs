@@ -11,20 +11,22 @@ use crate::interceptor::CallInfo;
 use crate::registry::{Answer, Answered, Endpoint};
 use crate::shared::Shared;
 use crate::stats::Role;
+use crate::stream::End;
 use crate::trace;
 
-/// Begins the handler of a call, or of a one-way message.
+/// Begins the handler of a call, or of a one-way message. `end` is the stream of a call that has one.
 pub(crate) fn begin(
     shared: &Arc<Shared>,
     endpoint: Arc<dyn Endpoint>,
     caller: Caller,
     given: Given,
     body: Bytes,
+    end: Option<End>,
 ) -> Answer {
     if shared.handled.has_any() || trace::is_wanted() {
-        return begin_watched(shared.clone(), endpoint, caller, given, body);
+        return begin_watched(shared.clone(), endpoint, caller, given, body, end);
     }
-    Answer::new(endpoint.begin(Context::new(shared.clone(), caller, given), body))
+    Answer::new(endpoint.begin(Context::new(shared.clone(), caller, given), body, end))
 }
 
 /// All of it inside of the future whose panics are statuses.
@@ -34,6 +36,7 @@ fn begin_watched(
     caller: Caller,
     mut given: Given,
     body: Bytes,
+    end: Option<End>,
 ) -> Answer {
     let (service, method) = (endpoint.service(), endpoint.method());
     let (span, trace) = trace::handler_span(&shared.trace_ids, &given.headers, (service, method, caller.id));
@@ -57,7 +60,7 @@ fn begin_watched(
         };
         given.headers = entered.call.headers.clone();
         given.deadline = entered.call.deadline;
-        let answered: Answered = endpoint.begin(Context::new(shared.clone(), caller, given), body).await;
+        let answered: Answered = endpoint.begin(Context::new(shared.clone(), caller, given), body, end).await;
         entered.finish(answered.result.as_ref().map(drop), shared.runtime.now().mono);
         if let Err(status) = &answered.result {
             this.record("status", tracing::field::debug(status.code));

@@ -5,6 +5,7 @@
 
 mod callees;
 mod handlers;
+mod streams;
 mod task;
 mod waiting;
 
@@ -17,17 +18,20 @@ use std::task::{Context, Poll, Waker};
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::Destination;
 use chinwag_core::rpc::{
-    Body, CallId, Connection, Event, GossipError, Held, InboundId, PeerHello, Receiver, Request,
-    RequestError, Side,
+    Body, CallId, Code, Connection, Event, GossipError, Held, InboundId, PeerHello, Receiver, Request,
+    RequestError, Side, Status, StreamRef,
 };
 use chinwag_core::time::{Instant, Now};
 
 use crate::limits::{IDLE_MAX, IDLE_RETIRED_MAX};
+use crate::pipe::Arrival;
 use crate::registry::Answered;
 use crate::shared::Shared;
 use crate::sync::{Bell, lock};
 
 pub(crate) use handlers::Running;
+use streams::Ports;
+pub(crate) use streams::{Port, RemoteEnd};
 pub(crate) use task::{LinkTask, Origin};
 use waiting::Line;
 
@@ -50,6 +54,7 @@ pub(crate) struct Link {
 struct State {
     machine: Connection,
     calls: Calls,
+    ports: Ports,
     /// Who waits for room.
     line: Line,
     /// The last time a call or gossip went over it, either way.
@@ -61,13 +66,14 @@ struct State {
 }
 
 impl State {
-    /// Takes the machine's next event, unless it is a response: those go to the calls they end.
+    /// Takes the machine's next event that is for the task. Responses and what belongs to a stream go where they are waited for.
     fn poll_event(&mut self, now: Now, wakers: &mut Vec<Waker>) -> Option<Event> {
         let mut has_room = false;
         let event = loop {
             match self.machine.poll_event() {
                 Some(Event::Response { call, headers, result, attachments, held }) => {
                     has_room = true;
+                    self.ports.end(StreamRef::Call(call), result.as_ref().err(), wakers);
                     let ended = (now.mono, Answered { headers, attachments, result });
                     match self.calls.end(call, ended, held) {
                         Ok(waker) => wakers.extend(waker),
@@ -75,16 +81,33 @@ impl State {
                         Err(held) => self.machine.release(now, held),
                     }
                 }
+                Some(Event::Chunk { stream, body, attachments, held }) => {
+                    if let Err(held) = self.ports.push(stream, Arrival { body, attachments, held }, wakers) {
+                        self.machine.release(now, held);
+                    }
+                }
+                Some(Event::Finished(stream)) => self.ports.finished(stream, wakers),
+                Some(Event::Sendable(stream)) => self.ports.sendable(stream, wakers),
                 event => break event,
             }
         };
+        match &event {
+            Some(Event::Request { id, shape, .. }) if shape.is_streaming() => self.open_inbound(*id),
+            Some(Event::Cancelled(id)) => {
+                let cancelled = Status::new(Code::Cancelled, "the caller gave up");
+                self.ports.end(StreamRef::Inbound(*id), Some(&cancelled), wakers);
+            }
+            Some(Event::Closed(_)) => self.ports.end_theirs(wakers),
+            _ => {}
+        }
         if has_room {
             wakers.extend(self.line.tell_first());
         }
         event
     }
 
-    fn respond(&mut self, now: Now, id: InboundId, answered: Answered) {
+    fn respond(&mut self, now: Now, id: InboundId, answered: Answered, wakers: &mut Vec<Waker>) {
+        self.ports.end(StreamRef::Inbound(id), None, wakers);
         let Answered { headers, attachments, result } = answered;
         let result = result.map(Body::Owned);
         if let Err(error) = self.machine.respond_with(now, id, &headers, &attachments, result) {
@@ -107,6 +130,7 @@ impl Link {
         let state = State {
             machine,
             calls: Calls::default(),
+            ports: Ports::default(),
             line: Line::default(),
             used_at: now.mono,
             has_peer_left: false,
@@ -155,18 +179,22 @@ impl Link {
         now: Now,
         request: Request<'_>,
         is_its_turn: bool,
+        port: Option<&Arc<Port>>,
     ) -> Result<Call, RequestError> {
-        let entry = {
+        let (id, entry) = {
             let mut state = lock(&self.state);
             if !is_its_turn && !state.line.is_empty() {
                 return Err(RequestError::Overloaded);
             }
             let call = state.machine.request(now, request)?;
             state.used_at = now.mono;
-            state.calls.begin(call)
+            if let Some(port) = port {
+                state.ports.open(StreamRef::Call(call), port.clone());
+            }
+            (call, state.calls.begin(call))
         };
         self.bell.ring();
-        Ok(Call { shared: shared.clone(), link: self.clone(), entry: Some(entry) })
+        Ok(Call { shared: shared.clone(), link: self.clone(), id, entry: Some(entry) })
     }
 
     pub(crate) fn one_way(&self, now: Now, request: Request<'_>) -> Result<(), RequestError> {
@@ -204,11 +232,13 @@ impl Link {
 
     /// Answers a call of the peer. The caller may be gone by now: that changes nothing.
     fn respond(&self, now: Now, id: InboundId, answered: Answered) {
+        let mut wakers = Vec::new();
         {
             let mut state = lock(&self.state);
             state.used_at = now.mono;
-            state.respond(now, id, answered);
+            state.respond(now, id, answered, &mut wakers);
         }
+        wakers.into_iter().for_each(Waker::wake);
         self.bell.ring();
     }
 
@@ -298,6 +328,7 @@ impl Calls {
 pub(crate) struct Call {
     shared: Arc<Shared>,
     link: Arc<Link>,
+    id: CallId,
     /// `None` once the outcome is taken.
     entry: Option<u32>,
 }
@@ -332,23 +363,33 @@ impl Future for Call {
     }
 }
 
+impl Call {
+    /// Whether the connection it was made on takes no more calls.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.link.is_leaving()
+    }
+}
+
 impl Drop for Call {
     fn drop(&mut self) {
         let Some(entry) = self.entry.take() else { return };
-        let next = {
+        let mut wakers = Vec::new();
+        {
             let mut state = lock(&self.link.state);
             let now = self.shared.runtime.now();
             match state.calls.release(entry) {
                 Entry::Waiting { call, .. } => {
                     state.machine.cancel(now, call);
+                    let cancelled = Status::new(Code::Cancelled, "the call was dropped");
+                    state.ports.end(StreamRef::Call(call), Some(&cancelled), &mut wakers);
                     state.used_at = now.mono;
                 }
                 Entry::Ended(_, held) => state.machine.release(now, held),
                 Entry::Free => {}
             }
-            state.line.tell_first()
-        };
-        next.into_iter().for_each(Waker::wake);
+            wakers.extend(state.line.tell_first());
+        }
+        wakers.into_iter().for_each(Waker::wake);
         self.link.bell.ring();
     }
 }

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use chinwag_core::id::{fnv1a, fnv1a_from};
-use chinwag_core::rpc::Fingerprint;
+use chinwag_core::rpc::{Fingerprint, Shape};
 use rkyv::api::high::{HighSerializer, HighValidator};
 use rkyv::bytecheck::CheckBytes;
 use rkyv::rancor::Error;
@@ -23,6 +23,10 @@ pub trait Body: Send + Sync + Sized + sealed::Sealed + 'static {
     /// Size and alignment of what is read at the other end; part of a method's fingerprint.
     #[doc(hidden)]
     const LAYOUT: [usize; 2];
+
+    /// Whether there are any: of [`Never`] there are not.
+    #[doc(hidden)]
+    const IS_CHUNK: bool = true;
 
     /// The bytes that travel.
     #[doc(hidden)]
@@ -47,6 +51,25 @@ impl<T: Payload> Body for T {
 
     fn receive(bytes: Bytes) -> Result<View<T>, Malformed> {
         View::new(bytes)
+    }
+}
+
+/// The chunks of a direction in which nothing is streamed; see [`Streaming`].
+#[derive(Clone, Copy, Debug)]
+pub enum Never {}
+
+impl Body for Never {
+    type Received = Self;
+    /// No archive is that, and no raw bytes.
+    const LAYOUT: [usize; 2] = [0, 1];
+    const IS_CHUNK: bool = false;
+
+    fn encode(&self) -> Result<Bytes, Error> {
+        match *self {}
+    }
+
+    fn receive(_: Bytes) -> Result<Self, Malformed> {
+        Err(Malformed::unexpected())
     }
 }
 
@@ -85,6 +108,7 @@ mod sealed {
     pub trait Sealed {}
     impl<T: super::Payload> Sealed for T {}
     impl Sealed for super::Raw {}
+    impl Sealed for super::Never {}
 }
 
 /// A type that can be sent and read in place: every rkyv type with the usual derives has it.
@@ -171,9 +195,50 @@ impl<M: Message> Method for M {
     const IDEMPOTENT: bool = <M as Message>::IDEMPOTENT;
 }
 
+/// A method whose caller, or handler, or both send chunks beside the request and the reply.
+///
+/// | `In` | `Out` | |
+/// |---|---|---|
+/// | a body | [`Never`] | client-streaming: an upload |
+/// | [`Never`] | a body | server-streaming: a subscription, a scan |
+/// | a body | a body | bidirectional: a session |
+///
+/// ```
+/// use chinwag::{Message, Never, Raw, Streaming};
+///
+/// #[derive(rkyv::Archive, rkyv::Serialize)]
+/// struct Upload { name: String }
+/// impl Message for Upload {
+///     type Reply = u64;                       // the one answer, when all is in
+///     const NAME: &'static str = "upload";
+/// }
+/// impl Streaming for Upload {
+///     type In = Raw;                          // chunks from the caller
+///     type Out = Never;                       // none from the handler
+/// }
+/// ```
+pub trait Streaming: Method {
+    /// What the caller sends.
+    type In: Body;
+
+    /// What the handler sends.
+    type Out: Body;
+
+    /// The method's fingerprint with the layouts of both: what travels with the call.
+    #[doc(hidden)]
+    const STREAM_FINGERPRINT: Fingerprint = {
+        let [in_size, in_align] = Self::In::LAYOUT;
+        let [out_size, out_align] = Self::Out::LAYOUT;
+        Fingerprint::new(mixed(Self::FINGERPRINT.get(), &[in_size, in_align, out_size, out_align]))
+    };
+
+    /// Who sends chunks.
+    #[doc(hidden)]
+    const SHAPE: Shape = Shape { streams_in: Self::In::IS_CHUNK, streams_out: Self::Out::IS_CHUNK };
+}
+
 /// FNV-1a over the name, then size and alignment of both bodies as they are read, then rkyv's format.
 const fn fingerprint<Request: Body, Reply: Body>(name: &str) -> u64 {
-    let mut hash = fnv1a(name.as_bytes());
     let parts = [
         Request::LAYOUT[0],
         Request::LAYOUT[1],
@@ -184,6 +249,10 @@ const fn fingerprint<Request: Body, Reply: Body>(name: &str) -> u64 {
         align_of::<Archived<u64>>(),
         <Archived<u32> as ByteOrder>::BIG as usize,
     ];
+    mixed(fnv1a(name.as_bytes()), &parts)
+}
+
+const fn mixed(mut hash: u64, parts: &[usize]) -> u64 {
     let mut at = 0;
     while at < parts.len() {
         hash = fnv1a_from(hash, &(parts[at] as u64).to_le_bytes());

@@ -11,15 +11,17 @@ use std::task::Poll;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use chinwag_core::rpc::{Code, Fingerprint, Headers, Status};
+use chinwag_core::rpc::{Code, Fingerprint, Headers, Shape, Status};
 
 use crate::context::Context;
-use crate::message::{Body, Method};
+use crate::message::{Body, Method, Streaming};
 use crate::meter::{Meter, Meters};
 use crate::runtime::BoxFuture;
-use crate::service::{AddServiceError, Handler, Methods, Service};
+use crate::service::{AddServiceError, Handler, Methods, Service, StreamHandler};
 use crate::stats::{MethodStats, Role};
+use crate::stream::{End, Incoming, Outgoing};
 use crate::sync::lock;
+use crate::view::Malformed;
 
 /// How a call ended, with what came beside the result.
 #[derive(Debug)]
@@ -48,7 +50,9 @@ impl Answered {
 
 /// One method of a service that is offered, its types forgotten.
 pub(crate) trait Endpoint: Send + Sync {
-    fn begin(self: Arc<Self>, cx: Context, body: Bytes) -> BoxFuture<Answered>;
+    /// `end` is the stream of a call of a [`shape`](Endpoint::shape) that has one.
+    fn begin(self: Arc<Self>, cx: Context, body: Bytes, end: Option<End>) -> BoxFuture<Answered>;
+    fn shape(&self) -> Shape;
     fn service(&self) -> &'static str;
     fn method(&self) -> &'static str;
     fn fingerprint(&self) -> Fingerprint;
@@ -71,6 +75,16 @@ impl<S: Service> Enrolment<S> {
             offer: |service, meter| Arc::new(Offered::<S, M> { service, meter, method: PhantomData }),
         }
     }
+
+    pub(crate) fn of_stream<M: Streaming>() -> Self
+    where
+        S: StreamHandler<M>,
+    {
+        Self {
+            fingerprint: M::STREAM_FINGERPRINT,
+            offer: |service, meter| Arc::new(Streamed::<S, M> { service, meter, method: PhantomData }),
+        }
+    }
 }
 
 struct Offered<S, M> {
@@ -81,16 +95,18 @@ struct Offered<S, M> {
 
 impl<S: Handler<M>, M: Method> Endpoint for Offered<S, M> {
     /// Validates, handles, encodes: all of it where the handler runs, so that a large message does not hold up its connection.
-    fn begin(self: Arc<Self>, cx: Context, body: Bytes) -> BoxFuture<Answered> {
+    fn begin(self: Arc<Self>, cx: Context, body: Bytes, _: Option<End>) -> BoxFuture<Answered> {
         Box::pin(async move {
             let result = match M::Request::receive(body) {
                 Ok(request) => self.service.handle(&cx, request).await,
-                Err(malformed) => Err(Status::never_ran(Code::SchemaMismatch, malformed.to_string())),
+                Err(malformed) => Err(not_received(&malformed)),
             };
-            let not_encoded = |error| Status::new(Code::Internal, format!("reply not encoded: {error}"));
-            let result = result.and_then(|reply| reply.encode().map_err(not_encoded));
-            cx.answer(result)
+            cx.answer(encoded(result))
         })
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::UNARY
     }
 
     fn service(&self) -> &'static str {
@@ -110,9 +126,71 @@ impl<S: Handler<M>, M: Method> Endpoint for Offered<S, M> {
     }
 }
 
+struct Streamed<S, M> {
+    service: Arc<S>,
+    meter: Arc<Meter>,
+    method: PhantomData<fn(M)>,
+}
+
+impl<S: StreamHandler<M>, M: Streaming> Endpoint for Streamed<S, M> {
+    fn begin(self: Arc<Self>, cx: Context, body: Bytes, end: Option<End>) -> BoxFuture<Answered> {
+        Box::pin(async move {
+            let Some(end) = end else {
+                // It ended while it was on its way here.
+                return Status::new(Code::Cancelled, "the call is over").into();
+            };
+            let incoming = Incoming::new(end.twin(), self.meter.clone());
+            let outgoing = Outgoing::new(end, self.meter.clone(), false);
+            let result = match M::Request::receive(body) {
+                Ok(request) => self.service.handle(&cx, request, incoming, outgoing).await,
+                Err(malformed) => Err(not_received(&malformed)),
+            };
+            cx.answer(encoded(result))
+        })
+    }
+
+    fn shape(&self) -> Shape {
+        M::SHAPE
+    }
+
+    fn service(&self) -> &'static str {
+        S::NAME
+    }
+
+    fn method(&self) -> &'static str {
+        M::NAME
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        M::STREAM_FINGERPRINT
+    }
+
+    fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+}
+
+fn not_received(malformed: &Malformed) -> Status {
+    Status::never_ran(Code::SchemaMismatch, malformed.to_string())
+}
+
+fn encoded<B: Body>(result: Result<B, Status>) -> Result<Bytes, Status> {
+    let not_encoded = |error| Status::new(Code::Internal, format!("reply not encoded: {error}"));
+    result.and_then(|reply| reply.encode().map_err(not_encoded))
+}
+
+/// `endpoint`, if calls of `shape` are for it. Fingerprints tell shapes apart, so only a caller that makes its own up gets here wrongly.
+pub(crate) fn shaped(endpoint: Arc<dyn Endpoint>, shape: Shape) -> Result<Arc<dyn Endpoint>, Status> {
+    if endpoint.shape() == shape {
+        return Ok(endpoint);
+    }
+    let (service, method) = (endpoint.service(), endpoint.method());
+    Err(Status::new(Code::SchemaMismatch, format!("{service}.{method} does not stream that way")))
+}
+
 /// What a call names.
 #[derive(Clone, Copy)]
-pub(crate) struct Incoming<'a> {
+pub(crate) struct Named<'a> {
     pub(crate) service: &'a str,
     pub(crate) method: &'a str,
     pub(crate) fingerprint: Fingerprint,
@@ -169,7 +247,7 @@ impl Registry {
     }
 
     /// The method that `call` names, or the status that says why there is none.
-    pub(crate) fn find(&self, call: Incoming<'_>) -> Result<Arc<dyn Endpoint>, Status> {
+    pub(crate) fn find(&self, call: Named<'_>) -> Result<Arc<dyn Endpoint>, Status> {
         let services = self.services.load();
         let Some(methods) = services.get(call.service) else {
             return Err(Status::new(Code::UnknownService, format!("no service {:?}", call.service)));
@@ -222,7 +300,7 @@ impl Known {
         &mut self,
         registry: &Registry,
         id: u16,
-        call: Incoming<'_>,
+        call: Named<'_>,
     ) -> Result<Arc<dyn Endpoint>, Status> {
         let place = usize::from(id);
         if let Some(Some((endpoint, _))) = self.methods.get(place)

@@ -7,8 +7,9 @@ use std::future::Future;
 use chinwag_core::rpc::{Fingerprint, Status, config::NAME_LEN_MAX};
 
 use crate::context::Context;
-use crate::message::{Method, Received};
+use crate::message::{Method, Received, Streaming};
 use crate::registry::Enrolment;
+use crate::stream::{Incoming, Outgoing};
 
 /// A named group of methods.
 ///
@@ -78,6 +79,21 @@ pub trait Handler<M: Method>: Service {
     ) -> impl Future<Output = Result<M::Reply, Status>> + Send;
 }
 
+/// How a [`Service`] answers a method that streams: with `incoming`, what the caller sends; `outgoing`, what it is sent; and the
+/// reply, which ends the call in both directions, whatever is still under way.
+///
+/// Otherwise as [`Handler`]. `docs/rpc.md` has an example of each shape.
+pub trait StreamHandler<M: Streaming>: Service {
+    /// Answers `request`.
+    fn handle(
+        &self,
+        cx: &Context,
+        request: Received<M::Request>,
+        incoming: Incoming<M::In>,
+        outgoing: Outgoing<M::Out>,
+    ) -> impl Future<Output = Result<M::Reply, Status>> + Send;
+}
+
 /// The methods of a service, as [`Service::methods`] lists them.
 pub struct Methods<S> {
     pub(crate) table: BTreeMap<&'static str, Enrolment<S>>,
@@ -101,6 +117,16 @@ impl<S: Service> Methods<S> {
         S: Handler<M>,
     {
         let fault = self.enrol(M::NAME, Enrolment::of::<M>()).err();
+        self.fault = self.fault.or(fault);
+        self
+    }
+
+    /// Adds a method that streams.
+    pub fn add_stream<M: Streaming>(&mut self) -> &mut Self
+    where
+        S: StreamHandler<M>,
+    {
+        let fault = self.enrol(M::NAME, Enrolment::of_stream::<M>()).err();
         self.fault = self.fault.or(fault);
         self
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rkyv::Archive;
 use rkyv::api::access_with_context;
-use rkyv::rancor::Error;
+use rkyv::rancor::{Error, Source};
 use rkyv::validation::Validator;
 use rkyv::validation::archive::ArchiveValidator;
 use rkyv::validation::shared::SharedValidator;
@@ -80,6 +80,21 @@ impl<T: Archive> fmt::Debug for View<T> {
 /// The bytes are not an archive of the type asked for.
 #[derive(Debug)]
 pub struct Malformed(Error);
+
+impl Malformed {
+    /// For a body where there is to be none.
+    pub(crate) fn unexpected() -> Self {
+        #[derive(Debug)]
+        struct Unexpected;
+        impl fmt::Display for Unexpected {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("nothing is streamed in this direction")
+            }
+        }
+        impl std::error::Error for Unexpected {}
+        Self(Error::new(Unexpected))
+    }
+}
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

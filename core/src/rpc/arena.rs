@@ -43,6 +43,14 @@ impl Arena {
         body
     }
 
+    /// A copy of `bytes` that shares its memory with no other.
+    pub(super) fn copy_alone(bytes: &[u8]) -> Bytes {
+        let mut alone =
+            Self { chunk: BytesMut::with_capacity(padded(bytes.len()) + ALIGN), chunk_len: usize::MAX };
+        align(&mut alone.chunk);
+        alone.copy(bytes)
+    }
+
     /// A chunk with room for `len` bytes.
     fn renew(&mut self, len: usize) {
         if self.chunk_len < CHUNK_LEN_MAX || len > self.chunk_len || !self.chunk.try_reclaim(self.chunk_len) {

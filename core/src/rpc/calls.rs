@@ -16,7 +16,8 @@ const SLOTS_TURNING: u32 = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Open {
     pub(super) has_deadline: bool,
-    /// Where in the stream its request begins; `None` while it waits for the peer's hello.
+    pub(super) is_streaming: bool,
+    /// Where in the stream its request begins; `None` while it waits for the peer's hello or in a flow.
     pub(super) position: Option<u64>,
 }
 

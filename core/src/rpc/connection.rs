@@ -14,6 +14,7 @@ use super::deadlines::{Deadlines, Due};
 use super::event::{
     CallId, CloseReason, Event, Flush, GossipError, InboundId, Request, RequestError, RespondError,
 };
+use super::flows::{Flows, Outflows};
 use super::frame::{FrameHeader, Kind};
 use super::headers::Headers;
 use super::hello::{Hello, PeerHello};
@@ -21,10 +22,12 @@ use super::inbound::Inbound;
 use super::methods::{Method, Named};
 use super::receive::Receiver;
 use super::send::Outbox;
-use super::sending::{WAITING_OVERHEAD, Waiting, exceeds, micros};
+use super::sending::{Carried, WAITING_OVERHEAD, Waiting, are_fitting, exceeds, micros};
 use super::stats::Stats;
 use super::status::{Code, Status};
-use super::stream::Held;
+use super::stream::{Shape, StreamRef};
+use super::streaming::Inflows;
+use super::streams::Streams;
 use super::transmit::Transmit;
 use crate::clock::SharedHlc;
 use crate::time::{Instant, Now};
@@ -65,6 +68,11 @@ pub struct Connection {
     pub(super) clock: Arc<SharedHlc>,
     pub(super) phase: Phase,
     pub(super) outbox: Outbox,
+    /// What must not hold up what is in the outbox.
+    pub(super) flows: Flows,
+    pub(super) streams: Streams,
+    pub(super) outflows: Outflows,
+    pub(super) inflows: Inflows,
     pub(super) events: VecDeque<Event>,
     /// What was asked for before the peer's hello came (§5.1.1).
     pub(super) waiting: VecDeque<Waiting>,
@@ -110,6 +118,8 @@ impl Connection {
         let mut outbox = Outbox::default();
         outbox.raw(&hello.encode(&config));
         let receiver = Receiver::new(&config);
+        let flows = Flows::new(config.fragment_len, config.interleaved_max);
+        let inflows = Inflows::new(&config, now.mono);
         let connection = Self {
             side,
             inbound: Inbound::new(config.in_flight_max),
@@ -118,6 +128,10 @@ impl Connection {
             clock,
             phase: Phase::Greeting,
             outbox,
+            flows,
+            streams: Streams::default(),
+            outflows: Outflows::default(),
+            inflows,
             events: VecDeque::new(),
             waiting: VecDeque::new(),
             waiting_len: 0,
@@ -187,8 +201,17 @@ impl Connection {
     ///
     /// After [`Event::Closed`] there is nothing more, except for a hello that the peer may need to name a mismatch. Bytes
     /// given out earlier are still to be written before the stream is closed.
-    pub fn poll_transmit(&mut self, _now: Now, out: &mut Transmit) -> usize {
+    pub fn poll_transmit(&mut self, now: Now, out: &mut Transmit) -> usize {
+        if self.inflows.is_due {
+            self.grant(now);
+        }
+        if self.flows.is_ready() {
+            self.compose(now);
+        }
         let moved = self.outbox.transmit(out, self.config.transmit_len_max);
+        if self.streams.has_blocked() {
+            self.unblock();
+        }
         self.close_if_drained();
         moved
     }
@@ -213,10 +236,15 @@ impl Connection {
     /// When what is queued should be written.
     pub fn flush(&self) -> Flush {
         let open = self.calls.open_count() + self.inbound.open_count();
-        match self.outbox.len() {
-            0 => Flush::Nothing,
-            len if len >= FLUSH_LEN || self.outbox.batch() >= open => Flush::Now,
-            _ => Flush::AfterTurn,
+        let (ready, len) = (self.flows.ready_count(), self.outbox.len());
+        if self.inflows.is_due {
+            Flush::Now
+        } else if len == 0 && !self.flows.is_ready() {
+            Flush::Nothing
+        } else if len + self.flows.len() >= FLUSH_LEN || self.outbox.batch() + ready >= open {
+            Flush::Now
+        } else {
+            Flush::AfterTurn
         }
     }
 
@@ -240,8 +268,12 @@ impl Connection {
             true => None,
             false => self.method_id(request.service, request.method, request.fingerprint)?,
         };
-        let open = Open { has_deadline: request.deadline.is_some(), position: None };
+        let is_streaming = request.shape.is_streaming();
+        let open = Open { has_deadline: request.deadline.is_some(), is_streaming, position: None };
         let call = self.calls.open(limit, open).ok_or(RequestError::Overloaded)?;
+        if is_streaming {
+            self.open_stream(now, StreamRef::Call(call), request.shape);
+        }
         self.stats.calls_out += 1;
         if let Some(timeout) = request.deadline {
             self.deadlines.insert(now.mono + timeout, Due::Call(call));
@@ -253,7 +285,9 @@ impl Connection {
         match method {
             Some(method) => {
                 let timeout = request.deadline.map(micros);
-                self.send_message(now, Some(call), method, timeout, &request.headers, request.body);
+                let Request { ref headers, body, attachments, shape, .. } = request;
+                let carried = Carried { headers, body, attachments, shape };
+                self.send_message(now, Some(call), method, timeout, carried);
             }
             None => self.wait(now, Some(call), request),
         }
@@ -273,7 +307,9 @@ impl Connection {
         match self.method_id(request.service, request.method, request.fingerprint)? {
             Some(method) => {
                 let timeout = request.deadline.map(micros);
-                self.send_message(now, None, method, timeout, &request.headers, request.body);
+                let Request { ref headers, body, attachments, .. } = request;
+                let carried = Carried { headers, body, attachments, shape: Shape::UNARY };
+                self.send_message(now, None, method, timeout, carried);
             }
             None => self.wait(now, None, request),
         }
@@ -310,18 +346,16 @@ impl Connection {
             return Err(RespondError::Ended);
         };
         let (headers_len_max, message_len_max) = (peer.headers_len_max, peer.message_len_max);
-        let has_deadline = self.inbound.end(id).ok_or(RespondError::Ended)?;
-        if has_deadline {
-            self.forget_deadline();
+        if !self.close_inbound(now, id) {
+            return Err(RespondError::Ended);
         }
-        let is_too_large = !attachments.is_empty()
-            || exceeds(headers.encoded_len(), headers_len_max)
-            || result.as_ref().is_ok_and(|body| exceeds(body.len(), message_len_max));
+        let is_too_large = exceeds(headers.encoded_len(), headers_len_max)
+            || result.as_ref().is_ok_and(|body| !are_fitting(body.len(), attachments, message_len_max));
         if is_too_large {
             let status = Status::new(Code::TooLarge, "the response is larger than the caller accepts");
-            self.send_response(now, id.call, &Headers::new(), Err(status));
+            self.send_response(now, id.call, &Headers::new(), &[], Err(status));
         } else {
-            self.send_response(now, id.call, headers, result);
+            self.send_response(now, id.call, headers, attachments, result);
         }
         self.close_if_drained();
         if is_too_large { Err(RespondError::TooLarge) } else { Ok(()) }
@@ -338,24 +372,21 @@ impl Connection {
         true
     }
 
-    /// Gives back what a message held, so that the peer may send as much again.
-    #[expect(clippy::needless_pass_by_value, reason = "what is given back is gone")]
-    pub fn release(&mut self, _now: Now, held: Held) {
-        debug_assert_eq!(held.cost, 0, "nothing is held yet");
-    }
-
     /// Sends a gossip frame.
     ///
     /// # Errors
     /// See [`GossipError`]; nothing changed.
-    pub fn gossip(&mut self, _now: Now, payload: &[u8]) -> Result<(), GossipError> {
+    pub fn gossip(&mut self, now: Now, payload: &[u8]) -> Result<(), GossipError> {
         if payload.len() > GOSSIP_LEN_MAX {
             return Err(GossipError::TooLarge);
         }
         match self.phase {
             Phase::Closed => return Err(GossipError::Closed),
             _ if self.is_full() => return Err(GossipError::Full),
-            Phase::Open(_) => self.outbox.plain(FrameHeader::new(Kind::Gossip, 0), payload),
+            Phase::Open(_) => {
+                self.outbox.plain(FrameHeader::new(Kind::Gossip, 0), payload);
+                self.share(now);
+            }
             Phase::Greeting => {
                 self.waiting_len += payload.len() + WAITING_OVERHEAD;
                 self.waiting.push_back(Waiting::Gossip(payload.to_vec()));
@@ -409,7 +440,7 @@ impl Connection {
 
     /// Bytes that wait to be written.
     pub fn queued_len(&self) -> usize {
-        self.outbox.len() + self.waiting_len
+        self.outbox.len() + self.flows.len() + self.waiting_len
     }
 
     /// Whether either side is going away, so that new calls belong elsewhere.

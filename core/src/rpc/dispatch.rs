@@ -1,28 +1,34 @@
 //! What each frame that comes in does (`docs/protocol.md` §5.2.2 to §5.7).
 
-use alloc::vec::Vec;
 use core::time::Duration;
-
-use bytes::Bytes;
 
 use super::config::{COPY_LEN_MAX, GOSSIP_LEN_MAX, OWED_LEN_MAX, SKIP_LEN_MAX};
 use super::connection::{Connection, Phase};
+use super::credit::{Overdrawn, cost};
 use super::deadlines::Due;
+use super::ending::Answer;
 use super::event::{CallId, CloseReason, Event};
-use super::frame::{Extension, FLAG_ESSENTIAL, FLAG_NEVER_RAN, FrameHeader, Kind, headers_len};
-use super::headers::Headers;
-use super::hello::PeerHello;
+use super::flows::Owner;
+use super::frame::{
+    Extension, FLAG_ABORT, FLAG_ESSENTIAL, FLAG_NEVER_RAN, FrameHeader, Kind, headers_len, split,
+};
+use super::inbound::Ends;
+use super::lanes::BadFragment;
 use super::methods::Method;
-use super::receive::{Frame, Receiver};
-use super::sending::{Message, Waiting, exceeds, micros};
+use super::receive::{BadExtension, Frame, Receiver};
+use super::sending::exceeds;
 use super::status::{Code, Status};
-use super::stream::{Held, Shape};
-use crate::time::{Instant, Now};
+use super::stream::{Held, Shape, StreamRef, Window};
+use crate::time::Now;
 
 /// What to do with a frame whose header is in.
-enum Verdict {
-    /// Wait for all of it.
+pub(super) enum Verdict {
+    /// Wait for all of it. If it comes in fragments, keep them.
     Take,
+    /// It is a `Fragment`.
+    Piece,
+    /// It is a `Fragment` that aborts.
+    Abort,
     /// Wait for its extension.
     Wait,
     /// It was dealt with, or is to be ignored: pass over it.
@@ -46,8 +52,26 @@ impl Connection {
         loop {
             let frame = match receiver.header() {
                 Some(header) => match self.judge(now, receiver, header)? {
-                    Verdict::Take => take(now, receiver, header)?,
+                    Verdict::Take if header.is_fragmented() => {
+                        receiver.begin(header, now.mono).map_err(bad_extension)?;
+                        continue;
+                    }
+                    Verdict::Take => receiver.take(header, now.mono).map_err(bad_extension)?,
+                    Verdict::Piece => match receiver.piece(header).map_err(bad_fragment)? {
+                        Some(frame) => Some(frame),
+                        None if receiver.has_more() => continue,
+                        None => None,
+                    },
+                    Verdict::Abort => {
+                        let aborted = receiver.abort(header).map_err(bad_fragment)?;
+                        self.on_abort(now, aborted)?;
+                        continue;
+                    }
                     Verdict::Wait => return Ok(()),
+                    Verdict::Skip if header.is_fragmented() => {
+                        receiver.begin_skipping(header);
+                        continue;
+                    }
                     Verdict::Skip => {
                         pass_over(receiver, header);
                         continue;
@@ -61,60 +85,6 @@ impl Connection {
             };
             self.stats.frames_in += 1;
             self.dispatch(now, frame)?;
-        }
-    }
-
-    /// The peer's hello is accepted: what waited for it goes out (§5.1.1).
-    fn connected(&mut self, now: Now, peer: &PeerHello) {
-        self.events.push_back(Event::Connected(peer.clone()));
-        self.phase = Phase::Open(peer.clone());
-        self.waiting_len = 0;
-        for waiting in core::mem::take(&mut self.waiting) {
-            match waiting {
-                Waiting::Gossip(payload) => self.outbox.plain(FrameHeader::new(Kind::Gossip, 0), &payload),
-                Waiting::Message { call, message, deadline } => {
-                    if let Err((code, why)) = self.send_waiting(now, peer, call, message, deadline) {
-                        match call {
-                            Some(call) => self.end_call(call, code, why),
-                            None => self.stats.one_way_dropped += 1,
-                        }
-                    }
-                }
-            }
-        }
-        if self.went_away.is_some() {
-            self.outbox.plain(FrameHeader::new(Kind::GoAway, 0), &[]);
-        }
-    }
-
-    /// Sends what was asked for before the peer's limits were known, or says why not.
-    fn send_waiting(
-        &mut self,
-        now: Now,
-        peer: &PeerHello,
-        call: Option<CallId>,
-        message: Message,
-        deadline: Option<Instant>,
-    ) -> Result<(), (Code, &'static str)> {
-        let timeout = deadline.map(|at| micros(at.since(now.mono)));
-        if timeout == Some(0) {
-            return Err((Code::DeadlineExceeded, "the deadline passed before the peer's hello"));
-        }
-        if call.is_some_and(|call| exceeds(call.slot() + 1, peer.in_flight_max)) {
-            return Err((Code::Overloaded, "the peer accepts fewer calls at once"));
-        }
-        if exceeds(message.body.len(), peer.message_len_max)
-            || exceeds(message.headers.encoded_len(), peer.headers_len_max)
-        {
-            return Err((Code::TooLarge, "the message is larger than the peer accepts"));
-        }
-        let Message { service, method, fingerprint, headers, body } = message;
-        match self.method_id(&service, &method, fingerprint) {
-            Ok(Some(method)) => {
-                self.send_message(now, call, method, timeout, &headers, body.into());
-                Ok(())
-            }
-            _ => Err((Code::Overloaded, "the peer's table of methods is full")),
         }
     }
 
@@ -144,12 +114,22 @@ impl Connection {
                 self.stats.unknown_frames += 1;
                 return Ok(Verdict::Skip);
             }
-            Kind::Cancel => self.on_cancel(header.call),
+            Kind::Data => return Ok(self.judge_data(now, receiver, header)),
+            Kind::Fragment if header.flags & FLAG_ABORT != 0 => return Ok(Verdict::Abort),
+            Kind::Fragment => return Ok(Verdict::Piece),
+            Kind::Credit if body_len != 8 || !receiver.is_extension_fitting(header) => {
+                return Ok(Verdict::End("a grant is a number of 8 bytes"));
+            }
+            Kind::Credit => return Ok(Verdict::Take),
+            Kind::Cancel => self.on_cancel(now, header.call),
             Kind::Ping => {
                 self.rest();
                 self.on_ping(header.call)?;
             }
-            Kind::Pong => self.rest(),
+            Kind::Pong => {
+                self.rest();
+                self.inflows.measured(now.mono, header.call);
+            }
             Kind::GoAway => self.on_go_away(now),
         }
         self.stats.frames_in += 1;
@@ -166,6 +146,9 @@ impl Connection {
         if header.kind != Kind::Response && usize::from(header.method) >= self.methods.len() {
             return Ok(Verdict::End("a method is defined before it is used"));
         }
+        if let Some(rule) = broken_rule(receiver, header) {
+            return Ok(Verdict::End(rule));
+        }
         let mut is_too_large = exceeds(header.body_len as usize, self.config.message_len_max);
         if !receiver.is_extension_fitting(header) {
             is_too_large = true;
@@ -176,6 +159,24 @@ impl Connection {
             is_too_large = exceeds(headers_len(extension), self.config.headers_len_max);
         }
         let is_large = header.body_len as usize > COPY_LEN_MAX;
+        if is_large && let Err(Overdrawn) = self.inflows.of(window_of(header)).begin(cost_of(header)) {
+            return Ok(Verdict::End("a message begins with credit"));
+        }
+        let verdict = self.judge_size(now, header, is_too_large, is_large || header.is_fragmented())?;
+        if is_large && matches!(verdict, Verdict::Skip) {
+            self.release(now, Held { window: window_of(header), stream: None, cost: cost_of(header) });
+        }
+        Ok(verdict)
+    }
+
+    /// Decides on a message, of which is known whether it is too large, and whether its body comes apart from its header.
+    fn judge_size(
+        &mut self,
+        now: Now,
+        header: FrameHeader,
+        is_too_large: bool,
+        is_large: bool,
+    ) -> Result<Verdict, CloseReason> {
         match header.kind {
             Kind::Request => {
                 let refusal = match self.refusal(header.call) {
@@ -194,9 +195,8 @@ impl Connection {
                 }
             }
             Kind::Response if is_too_large => {
-                let result =
-                    Err(Status::new(Code::TooLarge, "the response is larger than this node accepts"));
-                self.on_response(CallId(header.call), Headers::new(), result);
+                let status = Status::new(Code::TooLarge, "the response is larger than this node accepts");
+                self.on_response(now, CallId(header.call), Answer::failed(status));
                 Ok(Verdict::Skip)
             }
             Kind::Response if is_large && self.calls.get(CallId(header.call)).is_none() => {
@@ -212,22 +212,13 @@ impl Connection {
     }
 
     fn dispatch(&mut self, now: Now, frame: Frame) -> Result<(), CloseReason> {
-        let Frame { header, extension, body, .. } = &frame;
+        let Frame { header, body, .. } = &frame;
         match header.kind {
             Kind::Request => self.on_request(now, frame),
-            Kind::OneWay => {
-                self.on_one_way(now, frame);
-                Ok(())
-            }
-            Kind::Response => {
-                self.observe(now, extension);
-                let result = match header.code {
-                    0 => Ok(body.clone()),
-                    code => Err(Status::decode(code, header.flags & FLAG_NEVER_RAN != 0, body)),
-                };
-                self.on_response(CallId(header.call), extension.headers.clone(), result);
-                Ok(())
-            }
+            Kind::OneWay => self.on_one_way(now, frame),
+            Kind::Response => self.on_answer(now, frame),
+            Kind::Data => self.on_data(now, frame),
+            Kind::Credit => self.on_credit(*header, body),
             Kind::Intern => self.on_intern(header.method, body),
             Kind::Gossip => {
                 if self.has_events_full() {
@@ -247,7 +238,7 @@ impl Connection {
             Some((Code::Unavailable, "this node is going away"))
         } else if !self.inbound.has_room(call) {
             Some((Code::Overloaded, "more calls than this node accepts at once"))
-        } else if self.outbox.len() >= self.config.outbound_len_max {
+        } else if self.has_answers_full() {
             Some((Code::Overloaded, "answers wait to be read"))
         } else if self.has_events_full() {
             Some((Code::Overloaded, "events wait to be handled"))
@@ -261,21 +252,31 @@ impl Connection {
     }
 
     fn on_request(&mut self, now: Now, frame: Frame) -> Result<(), CloseReason> {
+        let held = held_by(frame.header);
         let Frame { header, extension, body, since } = frame;
         self.observe(now, &extension);
         if let Some((code, why)) = self.refusal(header.call) {
+            self.release(now, held);
             return self.refuse(now, header.call, code, why);
         }
         let deadline = extension.timeout.map(|micros| since + Duration::from_micros(micros));
         if deadline.is_some_and(|at| at <= now.mono) {
+            self.release(now, held);
             return self.refuse(now, header.call, Code::DeadlineExceeded, "the deadline passed on the way");
         }
+        let (body, attachments) = split(body, &extension.parts).ok_or(BAD_PARTS)?;
         let Some(Method { service, method, fingerprint }) =
             self.methods.get(usize::from(header.method)).cloned()
         else {
             return Err(CloseReason::Protocol("a method is defined before it is used"));
         };
-        let id = self.inbound.open(header.call, deadline.is_some());
+        let shape = Shape::of(header.flags);
+        let ends =
+            Ends { has_deadline: deadline.is_some(), is_streaming: shape.is_streaming(), held: held.cost };
+        let id = self.inbound.open(header.call, ends);
+        if ends.is_streaming {
+            self.open_stream(now, StreamRef::Inbound(id), shape);
+        }
         if let Some(at) = deadline {
             self.deadlines.insert(at, Due::Inbound(id));
         }
@@ -291,24 +292,25 @@ impl Connection {
             deadline,
             stamp,
             body,
-            attachments: Vec::new(),
-            shape: Shape::UNARY,
+            attachments,
+            shape,
         });
         Ok(())
     }
 
-    fn on_one_way(&mut self, now: Now, frame: Frame) {
+    fn on_one_way(&mut self, now: Now, frame: Frame) -> Result<(), CloseReason> {
+        let held = held_by(frame.header);
         let Frame { header, extension, body, since } = frame;
         self.observe(now, &extension);
         let deadline = extension.timeout.map(|micros| since + Duration::from_micros(micros));
         let is_late = deadline.is_some_and(|at| at <= now.mono);
         let method = self.methods.get(usize::from(header.method)).cloned();
+        let (body, attachments) = split(body, &extension.parts).ok_or(BAD_PARTS)?;
         match method {
             Some(Method { service, method, fingerprint })
                 if !is_late && self.went_away.is_none() && !self.has_events_full() =>
             {
                 let Extension { stamp, headers, .. } = extension;
-                let (attachments, held) = (Vec::new(), Held::NOTHING);
                 self.events.push_back(Event::OneWay {
                     method_id: header.method,
                     service,
@@ -322,25 +324,49 @@ impl Connection {
                     held,
                 });
             }
-            _ => self.stats.one_way_dropped += 1,
+            _ => {
+                self.stats.one_way_dropped += 1;
+                self.release(now, held);
+            }
         }
+        Ok(())
     }
 
-    fn on_response(&mut self, call: CallId, headers: Headers, result: Result<Bytes, Status>) {
+    fn on_answer(&mut self, now: Now, frame: Frame) -> Result<(), CloseReason> {
+        self.observe(now, &frame.extension);
+        let mut held = held_by(frame.header);
+        let Frame { header, extension, body, .. } = frame;
+        let (body, attachments) = split(body, &extension.parts).ok_or(BAD_PARTS)?;
+        let result = match header.code {
+            0 => Ok(body),
+            code => {
+                self.release(now, core::mem::replace(&mut held, Held::NOTHING));
+                Err(Status::decode(code, header.flags & FLAG_NEVER_RAN != 0, &body))
+            }
+        };
+        let answer = Answer { headers: extension.headers, result, attachments, held };
+        self.on_response(now, CallId(header.call), answer);
+        Ok(())
+    }
+
+    fn on_response(&mut self, now: Now, call: CallId, answer: Answer) {
         match self.calls.end(call) {
-            Some(open) => self.complete(call, open, headers, result),
-            None => self.stats.late_replies += 1,
+            Some(open) => self.complete(call, open, answer),
+            None => {
+                self.stats.late_replies += 1;
+                self.release(now, answer.held);
+            }
         }
     }
 
-    fn on_cancel(&mut self, call: u32) {
+    fn on_cancel(&mut self, now: Now, call: u32) {
+        // Also of a call that was answered: the answer may wait, and nobody waits for it.
+        self.flows.drop_call(Owner::Inbound(call));
         let Some(id) = self.inbound.find(call) else {
             self.stats.late_cancels += 1;
             return;
         };
-        if self.inbound.end(id) == Some(true) {
-            self.forget_deadline();
-        }
+        self.close_inbound(now, id);
         self.events.push_back(Event::Cancelled(id));
     }
 
@@ -384,7 +410,7 @@ impl Connection {
     fn refuse(&mut self, now: Now, call: u32, code: Code, why: &str) -> Result<(), CloseReason> {
         self.stats.refused += 1;
         let at = self.outbox.position();
-        self.send_response(now, call, &Headers::new(), Err(Status::never_ran(code, why)));
+        self.send_refusal(now, call, &Status::never_ran(code, why));
         self.owe_since(at)
     }
 
@@ -403,9 +429,45 @@ impl Connection {
     }
 }
 
-fn take(now: Now, receiver: &mut Receiver, header: FrameHeader) -> Result<Option<Frame>, CloseReason> {
-    let taken = receiver.take(header, now.mono);
-    taken.map_err(|_| CloseReason::Protocol("a header block holds whole pairs"))
+/// §5.3.5.
+pub(super) const BAD_PARTS: CloseReason = CloseReason::Protocol("a body and its attachments add up");
+
+fn bad_extension(_: BadExtension) -> CloseReason {
+    CloseReason::Protocol("a header block holds whole pairs, and attachments are few")
+}
+
+fn bad_fragment(BadFragment(rule): BadFragment) -> CloseReason {
+    CloseReason::Protocol(rule)
+}
+
+/// What the first frame of a message must be, whatever its kind (§5.10.2).
+pub(super) fn broken_rule(receiver: &Receiver, header: FrameHeader) -> Option<&'static str> {
+    if !header.is_fragmented() {
+        None
+    } else if header.body_len == 0 {
+        Some("a message in fragments has a body")
+    } else if receiver.is_lane_busy(header) {
+        Some("a lane carries one message at a time")
+    } else {
+        None
+    }
+}
+
+/// The window that a large request, one-way message or response counts in (§5.12.2).
+fn window_of(header: FrameHeader) -> Window {
+    if header.kind == Kind::Response { Window::Responses } else { Window::Requests }
+}
+
+pub(super) fn cost_of(header: FrameHeader) -> u32 {
+    cost(header.body_len as usize)
+}
+
+/// What a request, one-way message or response that has come holds.
+fn held_by(header: FrameHeader) -> Held {
+    if header.body_len as usize <= COPY_LEN_MAX {
+        return Held::NOTHING;
+    }
+    Held { window: window_of(header), stream: None, cost: cost_of(header) }
 }
 
 fn pass_over(receiver: &mut Receiver, header: FrameHeader) {

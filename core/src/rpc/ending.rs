@@ -1,5 +1,6 @@
 //! How calls and connections end: deadlines, timers, go-away, the close (`docs/protocol.md` §5.4, §5.8, §5.9).
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -8,33 +9,60 @@ use super::calls::Open;
 use super::connection::{Connection, Phase};
 use super::deadlines::Due;
 use super::event::{CallId, CloseReason, Event, InboundId};
+use super::flows::Owner;
 use super::frame::{FrameHeader, Kind};
 use super::headers::Headers;
 use super::sending::Waiting;
 use super::status::{Code, Status};
-use super::stream::Held;
+use super::stream::{Held, StreamRef, Window};
 use crate::time::{Instant, Now};
+
+/// A response as it came.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) headers: Headers,
+    pub(super) result: Result<Bytes, Status>,
+    pub(super) attachments: Vec<Bytes>,
+    pub(super) held: Held,
+}
+
+impl Answer {
+    /// No answer that came could be taken.
+    pub(super) fn failed(status: Status) -> Self {
+        Self { headers: Headers::new(), result: Err(status), attachments: Vec::new(), held: Held::NOTHING }
+    }
+}
 
 impl Connection {
     /// Ends an open call with what its one event says. The call has been taken out of the table.
-    pub(super) fn complete(
-        &mut self,
-        call: CallId,
-        open: Open,
-        headers: Headers,
-        result: Result<Bytes, Status>,
-    ) {
+    pub(super) fn complete(&mut self, call: CallId, open: Open, answer: Answer) {
         if open.has_deadline {
             self.forget_deadline();
         }
+        if open.is_streaming {
+            self.streams.end(StreamRef::Call(call));
+        }
+        self.flows.drop_call(Owner::Call(call.0));
         self.stats.calls_out_ended += 1;
-        self.events.push_back(Event::Response {
-            call,
-            headers,
-            result,
-            attachments: Vec::new(),
-            held: Held::NOTHING,
-        });
+        let Answer { headers, result, attachments, held } = answer;
+        self.events.push_back(Event::Response { call, headers, result, attachments, held });
+    }
+
+    /// Takes a call of the peer out of the table, with what ends with it. Returns whether it was open.
+    pub(super) fn close_inbound(&mut self, now: Now, id: InboundId) -> bool {
+        let Some(ends) = self.inbound.end(id) else {
+            return false;
+        };
+        if ends.has_deadline {
+            self.forget_deadline();
+        }
+        if ends.is_streaming {
+            self.streams.end(StreamRef::Inbound(id));
+        }
+        if ends.held > 0 {
+            self.release(now, Held { window: Window::Requests, stream: None, cost: ends.held });
+        }
+        true
     }
 
     /// Ends an open call from this side, with an event; the peer is told if it may know of the call (§5.4.3).
@@ -42,10 +70,20 @@ impl Connection {
         let Some(open) = self.calls.end(call) else {
             return;
         };
-        let status =
-            if self.has_left(open) { Status::new(code, message) } else { Status::unsent(code, message) };
+        let status = self.status_of_ended(call, open, code, message);
         self.forget_call(call, open);
         self.events.push_back(Event::failed(call, status));
+    }
+
+    /// The status of a call that ends without an answer: it says how far the request got (§5.5.3).
+    fn status_of_ended(&self, call: CallId, open: Open, code: Code, message: impl Into<String>) -> Status {
+        if !self.has_left(open) {
+            Status::unsent(code, message)
+        } else if self.flows.has_request(Owner::Call(call.0)) {
+            Status::never_ran(code, message)
+        } else {
+            Status::new(code, message)
+        }
     }
 
     /// Whether the first byte of a call's request was given out (§5.5.3).
@@ -59,7 +97,13 @@ impl Connection {
         if open.has_deadline {
             self.forget_deadline();
         }
-        if open.position.is_some() {
+        if open.is_streaming {
+            self.streams.end(StreamRef::Call(call));
+        }
+        let dropped = self.flows.drop_call(Owner::Call(call.0));
+        if dropped.has_request {
+            // The peer has not got all of it: there is nothing to cancel.
+        } else if open.position.is_some() {
             self.outbox.plain(FrameHeader::new(Kind::Cancel, call.0), &[]);
         } else if let Some(at) = self.waiting.iter().position(|waiting| waiting.is_of(call))
             && let Some(Waiting::Message { message, .. }) = self.waiting.remove(at)
@@ -88,11 +132,11 @@ impl Connection {
     }
 
     fn expire_inbound(&mut self, now: Now, id: InboundId) {
-        if self.inbound.end(id).is_some() {
-            self.forget_deadline();
+        if self.close_inbound(now, id) {
+            self.flows.drop_call(Owner::Inbound(id.call));
             self.events.push_back(Event::Cancelled(id));
             let status = Status::new(Code::DeadlineExceeded, "the deadline passed while the call ran");
-            self.send_response(now, id.call, &Headers::new(), Err(status));
+            self.send_response(now, id.call, &Headers::new(), &[], Err(status));
         }
     }
 
@@ -166,7 +210,7 @@ impl Connection {
         let mut slot = 0;
         while let Some((call, open)) = self.calls.end_any(slot) {
             slot = call.slot() + 1;
-            let status = self.last_status(&reason, open);
+            let status = self.last_status(&reason, call, open);
             self.stats.calls_out_ended += 1;
             self.events.push_back(Event::failed(call, status));
         }
@@ -174,6 +218,9 @@ impl Connection {
         self.waiting_len = 0;
         self.deadlines.clear();
         self.inbound.clear();
+        self.streams.clear();
+        self.flows.clear();
+        self.inflows.is_due = false;
         if matches!(self.phase, Phase::Open(_)) {
             self.outbox.clear();
         }
@@ -182,14 +229,13 @@ impl Connection {
     }
 
     /// How an open call ends with the connection (§5.5.4).
-    fn last_status(&self, reason: &CloseReason, open: Open) -> Status {
+    fn last_status(&self, reason: &CloseReason, call: CallId, open: Open) -> Status {
         let has_left = self.has_left(open);
         let code = match reason {
             CloseReason::PeerGone => Code::PeerGone,
             _ if has_left => Code::ConnectionLost,
             _ => Code::Unavailable,
         };
-        let message = alloc::format!("{reason}");
-        if has_left { Status::new(code, message) } else { Status::unsent(code, message) }
+        self.status_of_ended(call, open, code, alloc::format!("{reason}"))
     }
 }

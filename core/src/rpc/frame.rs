@@ -1,6 +1,10 @@
 //! Frame headers and extensions (`docs/protocol.md` §5.2, §5.3).
 
-use super::config::ALIGN;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::config::{ALIGN, ATTACHMENTS_MAX};
 use super::headers::Headers;
 use super::read;
 use crate::clock::Timestamp;
@@ -28,6 +32,9 @@ pub(super) enum Kind {
     Ping,
     Pong,
     GoAway,
+    Data,
+    Fragment,
+    Credit,
     Unknown(u8),
 }
 
@@ -43,6 +50,9 @@ impl Kind {
             Self::Ping => 7,
             Self::Pong => 8,
             Self::GoAway => 9,
+            Self::Data => 16,
+            Self::Fragment => 17,
+            Self::Credit => 18,
             Self::Unknown(raw) => raw,
         }
     }
@@ -58,20 +68,44 @@ impl Kind {
             7 => Self::Ping,
             8 => Self::Pong,
             9 => Self::GoAway,
+            16 => Self::Data,
+            17 => Self::Fragment,
+            18 => Self::Credit,
             other => Self::Unknown(other),
         }
     }
 
-    /// Whether the extension is that of §5.3.
+    /// Whether it is a message, and has the extension of §5.3.
     pub(super) const fn has_extension(self) -> bool {
-        matches!(self, Self::Request | Self::OneWay | Self::Response)
+        matches!(self, Self::Request | Self::OneWay | Self::Response | Self::Data)
     }
 }
 
 /// Of a `Response`: no handler has run or will (§5.2.4).
 pub(super) const FLAG_NEVER_RAN: u8 = 0x01;
+/// Of a `Request`: the caller will send chunks.
+pub(super) const FLAG_STREAMS_IN: u8 = 0x01;
+/// Of a `Request`: the callee may send chunks.
+pub(super) const FLAG_STREAMS_OUT: u8 = 0x02;
+/// Of a `Data`: the end of this half.
+pub(super) const FLAG_END: u8 = 0x01;
+/// Of a `Data` or `Credit`: the call is one of the receiver's.
+pub(super) const FLAG_FROM_CALLEE: u8 = 0x02;
+/// Of a `Fragment`: no more of the message comes.
+pub(super) const FLAG_ABORT: u8 = 0x01;
+/// Of a message: it comes in fragments (§5.10).
+pub(super) const FLAG_MORE: u8 = 0x10;
 /// Of an unknown kind: do not skip (§5.2.3).
 pub(super) const FLAG_ESSENTIAL: u8 = 0x80;
+
+const LANE_SHIFT: u32 = 5;
+/// Lanes there are.
+pub(super) const LANES: u8 = 4;
+
+/// The flags that name a lane.
+pub(super) const fn lane_flags(lane: u8) -> u8 {
+    lane << LANE_SHIFT
+}
 
 /// The 16 bytes before each extension and body (§5.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +152,17 @@ impl FrameHeader {
         }
     }
 
+    /// Whether its body comes in fragments.
+    pub(super) const fn is_fragmented(self) -> bool {
+        self.flags & FLAG_MORE != 0
+            && matches!(self.kind, Kind::Request | Kind::OneWay | Kind::Response | Kind::Data)
+    }
+
+    /// The lane it is on.
+    pub(super) const fn lane(self) -> usize {
+        (self.flags >> LANE_SHIFT) as usize % LANES as usize
+    }
+
     /// Bytes of extension and its padding.
     pub(super) const fn extension_padded(self) -> usize {
         padded(self.extension_len as usize)
@@ -140,10 +185,12 @@ pub(super) struct Extension {
     /// Microseconds left.
     pub(super) timeout: Option<u64>,
     pub(super) headers: Headers,
+    /// Lengths of the body proper and of each attachment; empty without attachments.
+    pub(super) parts: Vec<u32>,
 }
 
 impl Extension {
-    /// The extension in `bytes`, or `None` if its header block is none. Missing fields are absent, what follows is skipped.
+    /// The extension in `bytes`, or `None` if its header block or its attachments are none. Missing fields are absent, what follows is skipped.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes;
         let stamp = Timestamp::from_raw(read::u64(&mut rest).unwrap_or(0));
@@ -152,13 +199,53 @@ impl Extension {
             Some(0) | None => Headers::new(),
             Some(len) => Headers::decode(read::take(&mut rest, usize::from(len))?)?,
         };
-        Some(Self { stamp, timeout, headers })
+        let parts = if rest.is_empty() { Vec::new() } else { decode_parts(rest)? };
+        Some(Self { stamp, timeout, headers, parts })
+    }
+
+    /// The extension of a `Data` (§5.3.6).
+    pub(super) fn decode_data(bytes: &[u8]) -> Option<Self> {
+        Some(Self { parts: decode_parts(bytes)?, ..Self::default() })
     }
 
     /// Bytes of an extension with these headers.
     pub(super) fn len_with(headers: &Headers) -> usize {
         if headers.is_empty() { EXTENSION_FIXED_LEN } else { EXTENSION_FIXED_LEN + 2 + headers.encoded_len() }
     }
+}
+
+/// Lengths of the parts of a body, or `None` if they are more than there may be (§5.3.5).
+fn decode_parts(bytes: &[u8]) -> Option<Vec<u32>> {
+    let mut rest = bytes;
+    let count = usize::from(read::u8(&mut rest).unwrap_or(0));
+    if count == 0 {
+        return Some(Vec::new());
+    }
+    if count > ATTACHMENTS_MAX {
+        return None;
+    }
+    (0..=count).map(|_| read::u32(&mut rest)).collect()
+}
+
+/// The body proper and the attachments in a frame's body, or `None` if `parts` do not add up to it.
+pub(super) fn split(body: Bytes, parts: &[u32]) -> Option<(Bytes, Vec<Bytes>)> {
+    if parts.is_empty() {
+        return Some((body, Vec::new()));
+    }
+    let mut rest = body;
+    let mut pieces = Vec::with_capacity(parts.len());
+    for (at, &len) in parts.iter().enumerate() {
+        let len = usize::try_from(len).ok()?;
+        let step = if at + 1 == parts.len() { len } else { len.checked_next_multiple_of(ALIGN)? };
+        if step > rest.len() {
+            return None;
+        }
+        let mut piece = rest.split_to(step);
+        piece.truncate(len);
+        pieces.push(piece);
+    }
+    let attachments = pieces.split_off(1);
+    rest.is_empty().then(|| (pieces.remove(0), attachments))
 }
 
 /// Bytes of the header block that an extension announces, without decoding it: what the limit is about.

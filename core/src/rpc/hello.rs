@@ -66,12 +66,20 @@ pub struct PeerHello {
     pub headers_len_max: u32,
     /// Methods it lets this side name.
     pub methods_max: u16,
+    /// Bytes of chunks it takes of each stream before any are released (`docs/protocol.md` §5.12).
+    pub stream_window: u32,
+    /// The same of all streams together.
+    pub data_window: u32,
+    /// The same of large requests.
+    pub request_window: u32,
+    /// The same of large responses.
+    pub response_window: u32,
 }
 
 /// Bytes of the prefix: magic, payload length, zeros.
 const PREFIX_LEN: usize = ALIGN;
 /// Bytes of the payload's fixed part, which never changes (§5.1.2).
-const FIXED_LEN: usize = 64;
+const FIXED_LEN: usize = 80;
 
 impl Hello {
     /// The hello as it travels, with what `config` adds to it.
@@ -95,7 +103,10 @@ impl Hello {
         out.extend_from_slice(&self.id.get().to_le_bytes());
         out.extend_from_slice(&self.epoch.get().to_le_bytes());
         out.extend_from_slice(&ip.octets());
-        for limit in [config.in_flight_max, config.message_len_max, config.headers_len_max, 0] {
+        let limits = [config.in_flight_max, config.message_len_max, config.headers_len_max];
+        let windows =
+            [config.stream_window, config.data_window, config.request_window, config.response_window];
+        for limit in limits.into_iter().chain(windows).chain([0]) {
             out.extend_from_slice(&limit.to_le_bytes());
         }
         debug_assert_eq!(out.len(), PREFIX_LEN + FIXED_LEN, "the fixed part is as specified");
@@ -162,6 +173,10 @@ impl Hello {
             message_len_max: theirs.message_len_max,
             headers_len_max: theirs.headers_len_max,
             methods_max: theirs.methods_max,
+            stream_window: theirs.windows[0],
+            data_window: theirs.windows[1],
+            request_window: theirs.windows[2],
+            response_window: theirs.windows[3],
         })
     }
 }
@@ -179,6 +194,8 @@ struct Payload {
     in_flight_max: u32,
     message_len_max: u32,
     headers_len_max: u32,
+    /// Of a stream, of all streams, of requests, of responses.
+    windows: [u32; 4],
     cluster: String,
 }
 
@@ -195,6 +212,7 @@ impl Payload {
         let in_flight_max = read::u32(r)?;
         let message_len_max = read::u32(r)?;
         let headers_len_max = read::u32(r)?;
+        let windows = [read::u32(r)?, read::u32(r)?, read::u32(r)?, read::u32(r)?];
         read::u32(r)?;
         let cluster = String::from_utf8_lossy(read::take(r, usize::from(name_len))?).into_owned();
         let addr = SocketAddr::new(ip, port);
@@ -210,6 +228,7 @@ impl Payload {
             in_flight_max,
             message_len_max,
             headers_len_max,
+            windows,
             cluster,
         })
     }

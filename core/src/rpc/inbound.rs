@@ -8,7 +8,16 @@ use super::event::InboundId;
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     id: InboundId,
-    has_deadline: bool,
+    ends: Ends,
+}
+
+/// What ends with a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ends {
+    pub(super) has_deadline: bool,
+    pub(super) is_streaming: bool,
+    /// What its request costs and is not released.
+    pub(super) held: u32,
 }
 
 /// Open calls by slot. The caller picks the slot, so finding a call is indexing, and the number of slots is the limit.
@@ -36,14 +45,14 @@ impl Inbound {
     }
 
     /// Opens a call; [`Inbound::has_room`] was asked.
-    pub(super) fn open(&mut self, call: u32, has_deadline: bool) -> InboundId {
+    pub(super) fn open(&mut self, call: u32, ends: Ends) -> InboundId {
         debug_assert!(self.has_room(call), "the slot is free");
         self.serial = self.serial.wrapping_add(1);
         let id = InboundId { call, serial: self.serial };
         if self.slots.len() <= slot(call) {
             self.slots.resize(slot(call) + 1, None);
         }
-        self.slots[slot(call)] = Some(Entry { id, has_deadline });
+        self.slots[slot(call)] = Some(Entry { id, ends });
         self.open += 1;
         id
     }
@@ -53,11 +62,23 @@ impl Inbound {
         self.slots.get(id.slot()).copied().flatten().is_some_and(|entry| entry.id == id)
     }
 
-    /// Ends this call; `None` if it is over. The answer is whether it had a deadline.
-    pub(super) fn end(&mut self, id: InboundId) -> Option<bool> {
+    /// What the request of this call holds is released before the call ends: how much it was.
+    pub(super) fn release(&mut self, id: InboundId) -> u32 {
+        let entry = self.slots.get_mut(id.slot()).and_then(Option::as_mut).filter(|entry| entry.id == id);
+        entry.map_or(0, |entry| core::mem::take(&mut entry.ends.held))
+    }
+
+    /// Whether the call the peer means by `call` is open, and streams.
+    pub(super) fn find_streaming(&self, call: u32) -> Option<(InboundId, bool)> {
+        let entry = self.slots.get(slot(call)).copied().flatten()?;
+        (entry.id.call == call).then_some((entry.id, entry.ends.is_streaming))
+    }
+
+    /// Ends this call; `None` if it is over.
+    pub(super) fn end(&mut self, id: InboundId) -> Option<Ends> {
         let entry = self.slots.get_mut(id.slot())?.take_if(|entry| entry.id == id)?;
         self.open -= 1;
-        Some(entry.has_deadline)
+        Some(entry.ends)
     }
 
     /// The open call the peer means by `call`.

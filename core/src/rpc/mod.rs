@@ -18,17 +18,23 @@
 pub mod config;
 
 mod arena;
+mod arriving;
 mod body;
 mod calls;
 mod connection;
+mod content;
+mod credit;
 mod deadlines;
 mod dispatch;
 mod ending;
 mod event;
+mod flows;
 mod frame;
+mod greeting;
 mod headers;
 mod hello;
 mod inbound;
+mod lanes;
 mod methods;
 mod pool;
 mod read;
@@ -38,6 +44,8 @@ mod sending;
 mod stats;
 mod status;
 mod stream;
+mod streaming;
+mod streams;
 mod transmit;
 
 pub use body::Body;

@@ -16,7 +16,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::arena::Arena;
 use super::config::{COPY_LEN_MAX, Config};
-use super::frame::{Extension, FrameHeader, padded};
+use super::frame::{Extension, FrameHeader, Kind, padded};
+use super::lanes::{BadFragment, Lanes};
 use super::pool::Pool;
 use crate::time::Instant;
 
@@ -44,16 +45,17 @@ pub(super) struct Frame {
 #[derive(Debug)]
 pub(super) struct BadExtension;
 
+/// A message whose body has a buffer of its own, and is not whole yet.
 #[derive(Debug)]
-struct Large {
-    header: FrameHeader,
+pub(super) struct Large {
+    pub(super) header: FrameHeader,
     extension: Extension,
     since: Instant,
     /// Its length is what is initialised so far; `filled` of it have arrived.
-    buffer: BytesMut,
-    filled: usize,
+    pub(super) buffer: BytesMut,
+    pub(super) filled: usize,
     /// Body and padding.
-    target: usize,
+    pub(super) target: usize,
 }
 
 /// What has arrived on the stream and is not handled yet. Whoever reads the stream owns it, beside the
@@ -69,6 +71,7 @@ pub struct Receiver {
     start: usize,
     end: usize,
     large: Option<Large>,
+    lanes: Lanes,
     /// Bytes of the stream still to be thrown away.
     skip: usize,
     extension_len_max: usize,
@@ -89,6 +92,7 @@ impl Receiver {
             start: 0,
             end: 0,
             large: None,
+            lanes: Lanes::default(),
             skip: 0,
             extension_len_max,
             arena: Arena::default(),
@@ -98,19 +102,20 @@ impl Receiver {
 
     /// Where the next bytes of the stream go. Never empty.
     pub fn buffer(&mut self) -> &mut [u8] {
-        if self.large.is_none() {
+        if self.large.is_none() && !self.lanes.is_reading() {
             self.make_room();
         }
-        match &mut self.large {
-            Some(large) => large.room(),
-            None => &mut self.slab[self.end..],
+        match (&mut self.large, self.lanes.reading()) {
+            (Some(large), _) => large.room(usize::MAX),
+            (None, Some((large, rest))) => large.room(rest),
+            (None, None) => &mut self.slab[self.end..],
         }
     }
 
     /// Bytes of memory held, those of large bodies that are still read by others included.
     pub fn held_len(&self) -> usize {
         let large = self.large.as_ref().map_or(0, |large| large.buffer.len());
-        self.slab.len() + self.arena.held_len() + self.pool.held_len() + large
+        self.slab.len() + self.arena.held_len() + self.pool.held_len() + large + self.lanes.held_len()
     }
 
     /// The peer said hello: room for frames.
@@ -122,6 +127,7 @@ impl Receiver {
     pub(super) fn close(&mut self) {
         (self.start, self.end, self.skip) = (0, 0, 0);
         (self.large, self.has_greeted, self.is_short) = (None, false, false);
+        self.lanes = Lanes::default();
         self.rest();
     }
 
@@ -161,10 +167,12 @@ impl Receiver {
     /// `len` bytes were put at the front of [`Receiver::buffer`]. More than it holds counts as all of it.
     pub(super) fn filled(&mut self, len: usize) -> usize {
         if let Some(large) = &mut self.large {
-            let len = len.min(large.room().len());
-            large.filled += len;
-            large.grow(&mut self.pool);
+            let len = len.min(large.room(usize::MAX).len());
+            large.fill(len, &mut self.pool);
             return len;
+        }
+        if self.lanes.is_reading() {
+            return self.lanes.filled(len, &mut self.pool);
         }
         let room = self.slab.len() - self.end;
         let len = len.min(room);
@@ -193,7 +201,7 @@ impl Receiver {
 
     /// The header of the frame at the front, unless bytes are being skipped or a large body is coming in.
     pub(super) fn header(&self) -> Option<FrameHeader> {
-        if self.skip > 0 || self.large.is_some() {
+        if self.skip > 0 || self.large.is_some() || self.lanes.is_reading() {
             return None;
         }
         self.waiting().first_chunk().map(FrameHeader::decode)
@@ -206,7 +214,57 @@ impl Receiver {
 
     /// The extension of the frame at the front, once it is here.
     pub(super) fn extension(&self, header: FrameHeader) -> Option<&[u8]> {
-        self.waiting().get(FrameHeader::LEN..)?.get(..usize::from(header.extension_len))
+        let padded = self.waiting().get(FrameHeader::LEN..)?.get(..header.extension_padded())?;
+        padded.get(..usize::from(header.extension_len))
+    }
+
+    /// The first frame of a message that comes in fragments. Its extension is here, its length acceptable, its lane free.
+    pub(super) fn begin(&mut self, header: FrameHeader, now: Instant) -> Result<(), BadExtension> {
+        let extension = self.decode_extension(header)?;
+        self.start += FrameHeader::LEN + header.extension_padded();
+        let target = header.body_padded();
+        let first = target.min(LARGE_FIRST_LEN);
+        let buffer = self.pool.take(target).unwrap_or_else(|| Pool::fresh(first));
+        self.lanes.begin(Large { header, extension, since: now, buffer, filled: 0, target });
+        Ok(())
+    }
+
+    /// The first frame of a message whose fragments are to be thrown away. Its lane is free.
+    pub(super) fn begin_skipping(&mut self, header: FrameHeader) {
+        self.skip(FrameHeader::LEN + header.extension_padded());
+        self.lanes.begin_skipping(header);
+    }
+
+    /// Whether a message is under way on the lane of this frame.
+    pub(super) fn is_lane_busy(&self, header: FrameHeader) -> bool {
+        self.lanes.is_busy(header)
+    }
+
+    /// A `Fragment` is at the front. Gives the message that it completes, if all of it is here.
+    pub(super) fn piece(&mut self, header: FrameHeader) -> Result<Option<Frame>, BadFragment> {
+        let len = header.body_padded();
+        if !self.lanes.admit(header)? {
+            self.skip(FrameHeader::LEN + len);
+            return Ok(None);
+        }
+        self.start += FrameHeader::LEN;
+        let here = len.min(self.end - self.start);
+        let bytes = &self.slab[self.start..self.start + here];
+        self.lanes.fill(bytes, &mut self.pool);
+        self.start += here;
+        Ok(self.finished())
+    }
+
+    /// Whether a next frame may be here: the fragment before it was.
+    pub(super) fn has_more(&self) -> bool {
+        !self.lanes.is_reading()
+    }
+
+    /// A `Fragment` that aborts is at the front. Gives the message's header, if it was not being thrown away anyway.
+    pub(super) fn abort(&mut self, header: FrameHeader) -> Result<Option<FrameHeader>, BadFragment> {
+        let aborted = self.lanes.abort(header)?;
+        self.skip(FrameHeader::LEN + header.extension_padded() + header.body_padded());
+        Ok(aborted)
     }
 
     /// The frame at the front, whose header is `header` and whose lengths have been found acceptable: `None` while
@@ -221,7 +279,11 @@ impl Receiver {
             let Some(body) = after.get(..header.body_padded()) else {
                 return Ok(None);
             };
-            let body = self.arena.copy(&body[..body_len]);
+            let body = match header.kind {
+                // Chunks may be kept for long, beside others' bodies that are not: each keeps itself alive and no more.
+                Kind::Data => Arena::copy_alone(&body[..body_len]),
+                _ => self.arena.copy(&body[..body_len]),
+            };
             let extension = self.decode_extension(header)?;
             self.start += body_at + header.body_padded();
             return Ok(Some(Frame { header, extension, body, since: now }));
@@ -245,23 +307,32 @@ impl Receiver {
             return Ok(Extension::default());
         }
         let bytes = self.extension(header).ok_or(BadExtension)?;
-        Extension::decode(bytes).ok_or(BadExtension)
+        let decoded =
+            if header.kind == Kind::Data { Extension::decode_data(bytes) } else { Extension::decode(bytes) };
+        decoded.ok_or(BadExtension)
     }
 
-    /// The large frame that was coming in, if it is whole.
+    /// The large frame, or the message in fragments, that was coming in, if it is whole.
     pub(super) fn finished(&mut self) -> Option<Frame> {
-        let Large { header, extension, since, buffer, .. } =
-            self.large.take_if(|large| large.filled == large.target)?;
+        let whole =
+            self.large.take_if(|large| large.filled == large.target).or_else(|| self.lanes.finished())?;
+        let Large { header, extension, since, buffer, .. } = whole;
         let body = self.pool.share(buffer, header.body_len as usize);
         Some(Frame { header, extension, body, since })
     }
 }
 
 impl Large {
-    /// Where the next bytes go: empty only when it is whole.
-    fn room(&mut self) -> &mut [u8] {
-        let end = self.target.min(self.buffer.len());
+    /// Where the next bytes go, `len_max` of them: empty only when it is whole.
+    pub(super) fn room(&mut self, len_max: usize) -> &mut [u8] {
+        let end = self.target.min(self.buffer.len()).min(self.filled.saturating_add(len_max));
         &mut self.buffer[self.filled..end]
+    }
+
+    /// `len` bytes were put at the front of the room.
+    pub(super) fn fill(&mut self, len: usize, pool: &mut Pool) {
+        self.filled += len;
+        self.grow(pool);
     }
 
     /// A larger buffer when this one is full: at most [`GROWTH`] times what has arrived.

@@ -4,10 +4,14 @@
 //! [`COPY_LEN_MAX`](super::config::COPY_LEN_MAX) is written from where it lies.
 
 use super::body::Body;
-use super::frame::{Extension, FrameHeader, NO_TIMEOUT, padded};
+use super::content::{Content, TABLE_LEN_MAX};
+use super::flows::Message;
+use super::frame::{Extension, FrameHeader, Kind, NO_TIMEOUT, lane_flags, padded};
 use super::headers::Headers;
+use super::sending::micros;
 use super::transmit::Transmit;
 use crate::clock::Timestamp;
+use crate::time::Instant;
 
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -76,6 +80,49 @@ impl Outbox {
         }
         self.is_resting = false;
         self.count(FrameHeader::LEN + padded(extension_len) + body_padded);
+    }
+
+    /// A message, whole, whose content is taken. Headers and content have been checked against their limits.
+    pub(super) fn whole(&mut self, now: Instant, message: &mut Message) {
+        let len = padded(message.content.len());
+        self.head(now, message);
+        message.content.take(len, &mut self.queue);
+        self.queued += len as u64;
+    }
+
+    /// The first frame of a message that comes in fragments, or a frame whose body is yet to be added.
+    pub(super) fn head(&mut self, now: Instant, message: &Message) {
+        let Message { header, stamp, deadline, headers, content, .. } = message;
+        let mut table = [0; TABLE_LEN_MAX];
+        let table = content.encode_table(&mut table);
+        let timeout = deadline.map_or(NO_TIMEOUT, |at| micros(at.since(now))).to_le_bytes();
+        let (stamp, headers_len) = (stamp.get().to_le_bytes(), headers.encoded_len());
+        let headers_len =
+            u16::try_from(headers_len).expect("header blocks have at most 32 KiB").to_le_bytes();
+        let parts: [&[u8]; 5] = match header.kind {
+            Kind::Data => [table, &[], &[], &[], &[]],
+            _ if headers.is_empty() && table.is_empty() => [&stamp, &timeout, &[], &[], &[]],
+            _ => [&stamp, &timeout, &headers_len, headers.as_bytes(), table],
+        };
+        let extension_len = parts.iter().map(|part| part.len()).sum();
+        let header = FrameHeader {
+            body_len: u32::try_from(content.len()).expect("bodies are checked against limits below 4 GiB"),
+            extension_len: u16::try_from(extension_len).expect("header blocks have at most 32 KiB"),
+            ..*header
+        };
+        self.queue.encode(&[&header.encode()]);
+        self.queue.encode(&parts);
+        self.is_resting = false;
+        self.count(FrameHeader::LEN + padded(extension_len));
+    }
+
+    /// The next `len` bytes of a message that comes in fragments: a multiple of 16, or all that is left.
+    pub(super) fn fragment(&mut self, lane: u8, len: usize, content: &mut Content) {
+        let body_len = u32::try_from(len).expect("bodies are checked against limits below 4 GiB");
+        let header = FrameHeader { body_len, flags: lane_flags(lane), ..FrameHeader::new(Kind::Fragment, 0) };
+        self.queue.encode(&[&header.encode()]);
+        content.take(padded(len), &mut self.queue);
+        self.count(FrameHeader::LEN + padded(len));
     }
 
     /// Counts the frame just queued, the last `len` bytes, among those the machine owes.

@@ -7,37 +7,60 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::body::Body;
+use super::config::{ATTACHMENTS_MAX, COPY_LEN_MAX};
 use super::connection::{Connection, Phase};
+use super::content::{Content, content_len};
 use super::event::{CallId, Fingerprint, Request, RequestError};
+use super::flows::{Message, Owner};
 use super::frame::{FLAG_NEVER_RAN, FrameHeader, Kind};
 use super::headers::Headers;
 use super::methods::{Method, are_names_valid};
 use super::status::{Code, Status};
+use super::stream::{Shape, Window};
 use crate::time::{Instant, Now};
 
 /// What a request that waits for the peer's hello counts against `outbound_len_max` beside its parts.
 pub(super) const WAITING_OVERHEAD: usize = 128;
 
+/// Bytes of a write that are left for the headers of what is composed into it.
+const COMPOSE_RESERVE: usize = 1_024;
+
+/// What a request or a one-way message carries.
+#[derive(Debug)]
+pub(super) struct Carried<'a> {
+    pub(super) headers: &'a Headers,
+    pub(super) body: Body<'a>,
+    pub(super) attachments: &'a [Bytes],
+    pub(super) shape: Shape,
+}
+
 /// A verb that waits for the peer's hello.
 #[derive(Debug)]
 pub(super) enum Waiting {
-    Message { call: Option<CallId>, message: Message, deadline: Option<Instant> },
+    Message { call: Option<CallId>, message: Early, deadline: Option<Instant> },
     Gossip(Vec<u8>),
 }
 
 /// A request that owns its names.
 #[derive(Debug)]
-pub(super) struct Message {
+pub(super) struct Early {
     pub(super) service: String,
     pub(super) method: String,
     pub(super) fingerprint: Fingerprint,
     pub(super) headers: Headers,
     pub(super) body: Bytes,
+    pub(super) attachments: Vec<Bytes>,
+    pub(super) shape: Shape,
 }
 
 impl Connection {
     pub(super) fn is_full(&self) -> bool {
         self.queued_len() >= self.config.outbound_len_max
+    }
+
+    /// Answers and chunks to the peer's calls that wait.
+    pub(super) fn has_answers_full(&self) -> bool {
+        self.outbox.len() + self.flows.answers_len() >= self.config.outbound_len_max
     }
 
     /// What a request must be to be taken (§5.7.1, §5.7.4).
@@ -51,10 +74,7 @@ impl Connection {
             Err(RequestError::GoingAway)
         } else if !are_names_valid(request.service, request.method) {
             Err(RequestError::Name)
-        } else if !request.attachments.is_empty()
-            || request.shape.is_streaming()
-            || exceeds(request.body.len(), message_len_max)
-        {
+        } else if !are_fitting(request.body.len(), request.attachments, message_len_max) {
             Err(RequestError::TooLarge)
         } else if exceeds(request.headers.encoded_len(), headers_len_max) {
             Err(RequestError::HeadersTooLarge)
@@ -93,29 +113,79 @@ impl Connection {
         call: Option<CallId>,
         method: u16,
         timeout: Option<u64>,
-        headers: &Headers,
-        body: Body<'_>,
+        request: Carried<'_>,
     ) {
-        let header = match call {
+        let (header, owner) = match call {
             Some(call) => {
-                self.calls.set_position(call, self.outbox.position());
-                FrameHeader { method, ..FrameHeader::new(Kind::Request, call.0) }
+                let flags = request.shape.flags();
+                (
+                    FrameHeader { method, flags, ..FrameHeader::new(Kind::Request, call.0) },
+                    Owner::Call(call.0),
+                )
             }
-            None => FrameHeader { method, ..FrameHeader::new(Kind::OneWay, 0) },
+            None => (FrameHeader { method, ..FrameHeader::new(Kind::OneWay, 0) }, Owner::Nobody),
         };
+        let Carried { headers, body, attachments, .. } = request;
         let stamp = self.clock.tick(now.wall);
-        self.outbox.message(header, stamp, timeout, headers, body);
+        if body.is_small() && attachments.is_empty() {
+            if let Some(call) = call {
+                self.calls.set_position(call, self.outbox.position());
+            }
+            self.outbox.message(header, stamp, timeout, headers, body);
+            return self.share(now);
+        }
+        let deadline = timeout.map(|micros| now.mono + Duration::from_micros(micros));
+        let content = Content::new(body, attachments);
+        let mut message =
+            Message { header, stamp, deadline, headers: headers.clone(), content, window: None };
+        if message.content.len() <= COPY_LEN_MAX {
+            if let Some(call) = call {
+                self.calls.set_position(call, self.outbox.position());
+            }
+            self.outbox.whole(now.mono, &mut message);
+            return self.share(now);
+        }
+        message.window = Some(Window::Requests);
+        self.flows.push(owner, message, self.outbox.position());
+    }
+
+    /// A small message was queued: one turn of what waits behind small ones, if it is time (§5.10.6).
+    pub(super) fn share(&mut self, now: Now) {
+        if self.flows.is_overdue(self.outbox.position()) {
+            self.turn(now, self.config.fragment_len);
+        }
+    }
+
+    /// Lets the next flow have its turn. Returns whether any could.
+    fn turn(&mut self, now: Now, len_max: usize) -> bool {
+        let Some(turn) = self.flows.turn(now.mono, &mut self.outflows, &mut self.outbox, len_max) else {
+            return false;
+        };
+        if let Some((call, position)) = turn.began {
+            self.calls.set_position(CallId(call), position);
+        }
+        true
+    }
+
+    /// Fills the next write with what waits in the flows.
+    pub(super) fn compose(&mut self, now: Now) {
+        let len_max = self.config.transmit_len_max;
+        while let Some(left) = len_max.checked_sub(self.outbox.len() + COMPOSE_RESERVE)
+            && self.turn(now, left)
+        {}
     }
 
     /// Keeps a request until the peer's hello is in.
     pub(super) fn wait(&mut self, now: Now, call: Option<CallId>, request: Request<'_>) {
         let deadline = request.deadline.map(|timeout| now.mono + timeout);
-        let message = Message {
+        let message = Early {
             service: request.service.into(),
             method: request.method.into(),
             fingerprint: request.fingerprint,
             headers: request.headers,
             body: request.body.into_bytes(),
+            attachments: request.attachments.to_vec(),
+            shape: if call.is_some() { request.shape } else { Shape::UNARY },
         };
         self.waiting_len += message.len();
         self.waiting.push_back(Waiting::Message { call, message, deadline });
@@ -127,20 +197,58 @@ impl Connection {
         now: Now,
         call: u32,
         headers: &Headers,
+        attachments: &[Bytes],
         result: Result<Body<'_>, Status>,
     ) {
         let mut header = FrameHeader::new(Kind::Response, call);
-        let stamp = self.clock.tick(now.wall);
         let status = match result {
-            Ok(body) => return self.outbox.message(header, stamp, None, headers, body),
+            Ok(body) => return self.send_answer(now, header, headers, attachments, body),
             Err(status) => status,
         };
-        // 0 is success and no code: one that claims it is kept a failure.
-        header.code = if status.code.get() == 0 { Code::Internal.get() } else { status.code.get() };
-        header.flags = if status.may_have_run() { 0 } else { FLAG_NEVER_RAN };
-        let message = status.wire_message().as_bytes();
-        self.outbox.message(header, stamp, None, headers, message.into());
+        set_status(&mut header, &status);
+        self.send_answer(now, header, headers, &[], status.wire_message().as_bytes().into());
     }
+
+    fn send_answer(
+        &mut self,
+        now: Now,
+        header: FrameHeader,
+        headers: &Headers,
+        attachments: &[Bytes],
+        body: Body<'_>,
+    ) {
+        let owner = Owner::Inbound(header.call);
+        let stamp = self.clock.tick(now.wall);
+        let has_earlier = self.flows.has(owner);
+        if body.is_small() && attachments.is_empty() && !has_earlier {
+            self.outbox.message(header, stamp, None, headers, body);
+            return self.share(now);
+        }
+        let content = Content::new(body, attachments);
+        let is_small = content.len() <= COPY_LEN_MAX;
+        let window = (!is_small).then_some(Window::Responses);
+        let mut message =
+            Message { header, stamp, deadline: None, headers: headers.clone(), content, window };
+        if is_small && !has_earlier {
+            self.outbox.whole(now.mono, &mut message);
+            return self.share(now);
+        }
+        self.flows.push(owner, message, self.outbox.position());
+    }
+
+    /// Answers a request that no handler sees, before whatever else waits.
+    pub(super) fn send_refusal(&mut self, now: Now, call: u32, status: &Status) {
+        let mut header = FrameHeader::new(Kind::Response, call);
+        set_status(&mut header, status);
+        let stamp = self.clock.tick(now.wall);
+        self.outbox.message(header, stamp, None, &Headers::new(), status.wire_message().as_bytes().into());
+    }
+}
+
+fn set_status(header: &mut FrameHeader, status: &Status) {
+    // 0 is success and no code: one that claims it is kept a failure.
+    header.code = if status.code.get() == 0 { Code::Internal.get() } else { status.code.get() };
+    header.flags = if status.may_have_run() { 0 } else { FLAG_NEVER_RAN };
 }
 
 impl Waiting {
@@ -149,12 +257,20 @@ impl Waiting {
     }
 }
 
-impl Message {
+impl Early {
     /// What it counts against `outbound_len_max` while it waits.
     pub(super) fn len(&self) -> usize {
         let names = self.service.len() + self.method.len();
-        names + self.headers.encoded_len() + self.body.len() + WAITING_OVERHEAD
+        names
+            + self.headers.encoded_len()
+            + content_len(self.body.len(), &self.attachments)
+            + WAITING_OVERHEAD
     }
+}
+
+/// Whether a body with its attachments is within a limit of the wire.
+pub(super) fn are_fitting(body_len: usize, attachments: &[Bytes], len_max: u32) -> bool {
+    attachments.len() <= ATTACHMENTS_MAX && !exceeds(content_len(body_len, attachments), len_max)
 }
 
 /// Whether `len` is beyond a limit of the wire.

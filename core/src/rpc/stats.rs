@@ -23,6 +23,12 @@ pub struct Stats {
     pub late_replies: u64,
     /// Cancels of calls that had ended, or never were.
     pub late_cancels: u64,
+    /// Chunks and ends of streams that were read.
+    pub chunks_in: u64,
+    /// Chunks and ends of streams that were queued.
+    pub chunks_out: u64,
+    /// Chunks, ends and grants for calls that had ended, or never were.
+    pub late_chunks: u64,
     /// One-way messages dropped: expired, too large, or the event queue was full.
     pub one_way_dropped: u64,
     /// Gossip frames dropped: too large, or the event queue was full.

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::event::{CallId, InboundId};
+use super::frame::{FLAG_STREAMS_IN, FLAG_STREAMS_OUT};
 
 /// Who sends chunks beside the request and the response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -22,6 +23,16 @@ impl Shape {
     pub const SERVER_STREAMING: Self = Self { streams_in: false, streams_out: true };
     /// Chunks both ways.
     pub const BIDIRECTIONAL: Self = Self { streams_in: true, streams_out: true };
+
+    /// As a `Request` says it (`docs/protocol.md` §5.2.4).
+    pub(super) const fn flags(self) -> u8 {
+        (if self.streams_in { FLAG_STREAMS_IN } else { 0 })
+            | if self.streams_out { FLAG_STREAMS_OUT } else { 0 }
+    }
+
+    pub(super) const fn of(flags: u8) -> Self {
+        Self { streams_in: flags & FLAG_STREAMS_IN != 0, streams_out: flags & FLAG_STREAMS_OUT != 0 }
+    }
 
     /// Whether chunks go either way.
     pub const fn is_streaming(self) -> bool {
@@ -52,13 +63,16 @@ pub struct Held {
     pub(super) cost: u32,
 }
 
-/// One of the three windows of a connection (§5.12.2).
-#[expect(dead_code, reason = "lanes and credit come next")]
+/// One of the three windows of a connection, by its number (§5.12.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Window {
-    Data,
-    Requests,
-    Responses,
+    Data = 1,
+    Requests = 2,
+    Responses = 3,
+}
+
+impl Window {
+    pub(super) const ALL: [Self; 3] = [Self::Data, Self::Requests, Self::Responses];
 }
 
 impl Held {

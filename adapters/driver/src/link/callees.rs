@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use chinwag_core::rpc::{Event, Held, InboundId};
+use chinwag_core::rpc::{Event, Held, InboundId, Shape};
 use chinwag_core::time::Now;
 
-use super::Link;
 use super::handlers::{Begun, HandlerTask, Running};
+use super::{Link, RemoteEnd};
 use crate::context::{Caller, Given};
 use crate::handling;
 use crate::limits::ONE_WAYS_MAX;
-use crate::registry::{Answered, Incoming, Known};
+use crate::registry::{Answered, Known, Named, shaped};
 use crate::shared::Shared;
+use crate::stream::End;
 use crate::sync::lock;
 
 pub(super) struct Callees {
@@ -64,11 +65,11 @@ impl Callees {
                 stamp,
                 body,
                 attachments,
-                shape: _,
+                shape,
             } => {
-                let call = Incoming { service: &service, method: &method, fingerprint };
+                let call = Named { service: &service, method: &method, fingerprint };
                 let given = Given { deadline, headers, attachments, stamp, is_one_way: false, trace: None };
-                self.dispatch(now, Ok(id), (method_id, call), given, body);
+                self.dispatch(now, Ok((id, shape)), (method_id, call), given, body);
             }
             Event::OneWay {
                 method_id,
@@ -82,7 +83,7 @@ impl Callees {
                 attachments,
                 held,
             } => {
-                let call = Incoming { service: &service, method: &method, fingerprint };
+                let call = Named { service: &service, method: &method, fingerprint };
                 let given = Given { deadline, headers, attachments, stamp, is_one_way: true, trace: None };
                 self.dispatch(now, Err(held), (method_id, call), given, body);
             }
@@ -112,10 +113,14 @@ impl Callees {
                 meter.sent(answered.len());
             }
         }
-        let mut state = lock(&self.link.state);
-        for Reply { id, answered, .. } in self.replies.drain(..) {
-            state.respond(now, id, answered);
+        let mut wakers = Vec::new();
+        {
+            let mut state = lock(&self.link.state);
+            for Reply { id, answered, .. } in self.replies.drain(..) {
+                state.respond(now, id, answered, &mut wakers);
+            }
         }
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// The connection is over.
@@ -128,18 +133,19 @@ impl Callees {
         &mut self,
         now: Now,
         // A call, or what a one-way message holds.
-        id: Result<InboundId, Held>,
-        (method_id, call): (u16, Incoming<'_>),
+        id: Result<(InboundId, Shape), Held>,
+        (method_id, call): (u16, Named<'_>),
         given: Given,
         body: Bytes,
     ) {
         let Some(peer) = self.link.peer() else { return };
         self.shared.counters.calls_in.add(1);
-        let (id, held) = match id {
-            Ok(id) => (Some(id), Held::NOTHING),
-            Err(held) => (None, held),
+        let (id, shape, held) = match id {
+            Ok((id, shape)) => (Some(id), shape, Held::NOTHING),
+            Err(held) => (None, Shape::UNARY, held),
         };
-        let endpoint = match self.known.find(&self.shared.registry, method_id, call) {
+        let found = self.known.find(&self.shared.registry, method_id, call);
+        let endpoint = match found.and_then(|endpoint| shaped(endpoint, shape)) {
             Ok(endpoint) => endpoint,
             Err(status) => {
                 self.link.release(&self.shared, held);
@@ -154,7 +160,9 @@ impl Callees {
             meter.one_way();
         }
         let caller = Caller { id: peer.id, epoch: peer.epoch, addr: peer.addr };
-        let mut answer = handling::begin(&self.shared, endpoint.clone(), caller, given, body);
+        let end = id.filter(|_| shape.is_streaming());
+        let end = end.and_then(|id| RemoteEnd::of_inbound(&self.shared, &self.link, id)).map(End::Remote);
+        let mut answer = handling::begin(&self.shared, endpoint.clone(), caller, given, body, end);
         // A handler that waits is polled again as soon as it is a task, and registers that task's waker then: this
         // poll's waker is never needed, and waking the connection with it would be for nothing.
         match Pin::new(&mut answer).poll(&mut Context::from_waker(Waker::noop())) {

@@ -176,11 +176,8 @@ impl LinkTask {
             Event::Connected(hello) => self.connected(now, hello),
             event @ (Event::Request { .. } | Event::OneWay { .. }) => self.callees.handle(now, event),
             Event::Cancelled(id) => self.callees.cancel(id),
-            // No call of ours streams, so whoever streams into one is not waited for.
-            Event::Chunk { held, .. } => self.link.release(&self.shared, held),
-            Event::Finished(_) | Event::Sendable(_) => {}
             // Taken where the machine is locked.
-            Event::Response { .. } => {}
+            Event::Response { .. } | Event::Chunk { .. } | Event::Finished(_) | Event::Sendable(_) => {}
             Event::Gossip(frame) => {
                 if let Some(peer) = self.link.peer() {
                     self.shared

@@ -230,7 +230,7 @@ fn s5_5_2_messages_are_cut_and_repaired() {
 }
 
 #[test]
-fn s5_6_one_way_and_gossip_arrive_in_order_and_want_nothing_back() {
+fn s5_6_one_way_and_gossip_arrive_small_before_large_and_want_nothing_back() {
     let mut pair = Pair::connected();
     pair.a.one_way(pair.now, within(5 * MS, b"first")).expect("taken");
     pair.a.gossip(pair.now, &[7; 100_000]).expect("taken");
@@ -241,8 +241,8 @@ fn s5_6_one_way_and_gossip_arrive_in_order_and_want_nothing_back() {
     let [
         Event::OneWay { body, deadline, .. },
         Event::Gossip(big),
-        Event::OneWay { body: large, .. },
         Event::Gossip(empty),
+        Event::OneWay { body: large, .. },
     ] = &at_b[..]
     else {
         panic!("{at_b:?}")

@@ -64,7 +64,7 @@ fn s5_1_2_the_hello_says_who_where_and_within_which_limits() {
     assert_eq!(bytes[..8], MAGIC);
     assert_eq!(bytes.len() % 16, 0);
     assert_eq!(bytes[16..20], [1, 1, archive_format(), 4]);
-    assert_eq!(bytes[80..84], *b"test");
+    assert_eq!(bytes[96..100], *b"test");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod hello;
 mod hostile;
 mod limits;
 mod schedule;
+mod streams;
 
 use alloc::format;
 use alloc::string::String;
@@ -316,8 +317,10 @@ pub(super) fn parse(mut bytes: &[u8]) -> Vec<(FrameHeader, Vec<u8>, Vec<u8>)> {
     while let Some(header) = bytes.first_chunk().map(FrameHeader::decode) {
         let extension = bytes[16..][..usize::from(header.extension_len)].to_vec();
         let body_at = 16 + header.extension_padded();
-        let body = bytes[body_at..][..header.body_len as usize].to_vec();
-        bytes = &bytes[body_at + header.body_padded()..];
+        let header_of_fragments = FrameHeader { body_len: 0, ..header };
+        let here = if header.is_fragmented() { header_of_fragments } else { header };
+        let body = bytes[body_at..][..here.body_len as usize].to_vec();
+        bytes = &bytes[body_at + here.body_padded()..];
         frames.push((header, extension, body));
     }
     frames

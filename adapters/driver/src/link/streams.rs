@@ -1,0 +1,205 @@
+//! The streams of one connection: which [`Port`] a chunk belongs to, and what the ends of streams do to the machine.
+
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use chinwag_core::rpc::{Body, Code, Held, InboundId, Status, StreamError, StreamRef};
+
+use super::{Call, Link, State};
+use crate::pipe::{Arrival, Pipe, over, too_large};
+use crate::registry::Answered;
+use crate::shared::Shared;
+use crate::sync::lock;
+
+/// One streaming call as its connection sees it.
+#[derive(Default)]
+pub(crate) struct Port {
+    /// What the peer sends.
+    pub(crate) incoming: Pipe,
+    /// Who waits to send.
+    writer: Mutex<Option<Waker>>,
+    /// How the call ended, for who still wants to send.
+    failure: Mutex<Option<Status>>,
+}
+
+impl Port {
+    fn end(&self, status: Option<&Status>, wakers: &mut Vec<Waker>) {
+        *lock(&self.failure) = status.cloned();
+        self.incoming.end(status, wakers);
+        wakers.extend(lock(&self.writer).take());
+    }
+}
+
+/// Ports by the slots of their calls. Unary calls have none.
+#[derive(Default)]
+pub(super) struct Ports {
+    ours: Slots,
+    theirs: Slots,
+}
+
+type Slots = Vec<Option<(StreamRef, Arc<Port>)>>;
+
+impl Ports {
+    fn place(&mut self, of: StreamRef) -> (&mut Slots, usize) {
+        match of {
+            StreamRef::Call(call) => (&mut self.ours, call.slot()),
+            StreamRef::Inbound(id) => (&mut self.theirs, id.slot()),
+        }
+    }
+
+    pub(super) fn open(&mut self, of: StreamRef, port: Arc<Port>) {
+        let (table, slot) = self.place(of);
+        if table.len() <= slot {
+            table.resize(slot + 1, None);
+        }
+        table[slot] = Some((of, port));
+    }
+
+    pub(super) fn get(&mut self, of: StreamRef) -> Option<&Arc<Port>> {
+        let (table, slot) = self.place(of);
+        let (known, port) = table.get(slot)?.as_ref()?;
+        (*known == of).then_some(port)
+    }
+
+    fn remove(&mut self, of: StreamRef) -> Option<Arc<Port>> {
+        let (table, slot) = self.place(of);
+        let (_, port) = table.get_mut(slot)?.take_if(|(known, _)| *known == of)?;
+        Some(port)
+    }
+
+    /// The call is over.
+    pub(super) fn end(&mut self, of: StreamRef, status: Option<&Status>, wakers: &mut Vec<Waker>) {
+        if let Some(port) = self.remove(of) {
+            port.end(status, wakers);
+        }
+    }
+
+    /// The connection is over, and with it the peer's calls.
+    pub(super) fn end_theirs(&mut self, wakers: &mut Vec<Waker>) {
+        let lost = Status::new(Code::ConnectionLost, "the connection ended");
+        self.theirs.drain(..).flatten().for_each(|(_, port)| port.end(Some(&lost), wakers));
+    }
+
+    /// A chunk, to whom it belongs; or what it holds, if to nobody.
+    pub(super) fn push(
+        &mut self,
+        of: StreamRef,
+        arrival: Arrival,
+        wakers: &mut Vec<Waker>,
+    ) -> Result<(), Held> {
+        match self.get(of) {
+            Some(port) => port.incoming.push(arrival, wakers),
+            None => Err(arrival.held),
+        }
+    }
+
+    pub(super) fn finished(&mut self, of: StreamRef, wakers: &mut Vec<Waker>) {
+        if let Some(port) = self.get(of) {
+            port.incoming.finish(wakers);
+        }
+    }
+
+    pub(super) fn sendable(&mut self, of: StreamRef, wakers: &mut Vec<Waker>) {
+        if let Some(port) = self.get(of) {
+            wakers.extend(lock(&port.writer).take());
+        }
+    }
+}
+
+/// One end of a stream over a connection.
+pub(crate) struct RemoteEnd {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) link: Arc<Link>,
+    pub(crate) stream: StreamRef,
+    pub(crate) port: Arc<Port>,
+}
+
+impl RemoteEnd {
+    /// The end of a call of this node.
+    pub(crate) fn of_call(call: &Call, port: Arc<Port>) -> Self {
+        let (shared, link) = (call.shared.clone(), call.link.clone());
+        Self { shared, link, stream: StreamRef::Call(call.id), port }
+    }
+
+    /// The end of a call of the peer, while that is open.
+    pub(super) fn of_inbound(shared: &Arc<Shared>, link: &Arc<Link>, id: InboundId) -> Option<Self> {
+        let stream = StreamRef::Inbound(id);
+        let port = lock(&link.state).ports.get(stream)?.clone();
+        Some(Self { shared: shared.clone(), link: link.clone(), stream, port })
+    }
+
+    /// Another handle to the same end: one for what comes, one for what goes.
+    pub(crate) fn twin(&self) -> Self {
+        let Self { shared, link, stream, port } = self;
+        Self { shared: shared.clone(), link: link.clone(), stream: *stream, port: port.clone() }
+    }
+
+    pub(crate) fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        body: &Bytes,
+        attachments: &[Bytes],
+    ) -> Poll<Result<(), Status>> {
+        let sent = {
+            let mut state = lock(&self.link.state);
+            let now = self.shared.runtime.now();
+            let sent = state.machine.send(now, self.stream, Body::Owned(body.clone()), attachments);
+            match sent {
+                Ok(()) => state.used_at = now.mono,
+                // Under the lock: what says that there is room comes after this.
+                Err(StreamError::Blocked) => *lock(&self.port.writer) = Some(cx.waker().clone()),
+                Err(_) => {}
+            }
+            sent
+        };
+        Poll::Ready(match sent {
+            Ok(()) => {
+                self.link.bell.ring();
+                Ok(())
+            }
+            Err(StreamError::Blocked) => return Poll::Pending,
+            Err(StreamError::TooLarge) => Err(too_large()),
+            Err(StreamError::Ended) => Err(lock(&self.port.failure).clone().unwrap_or_else(over)),
+            Err(StreamError::Finished) => Err(over()),
+        })
+    }
+
+    /// No further chunks go. Of a call that is over, this says nothing.
+    pub(crate) fn finish(&self) {
+        let finished = lock(&self.link.state).machine.finish(self.shared.runtime.now(), self.stream);
+        if finished.is_ok() {
+            self.link.bell.ring();
+        }
+    }
+
+    pub(crate) fn release(&self, held: Held) {
+        self.link.release(&self.shared, held);
+    }
+
+    /// Ends the call, if it is one of ours and open: its future gets `Cancelled`.
+    pub(crate) fn cancel(&self) {
+        let StreamRef::Call(call) = self.stream else { return };
+        let mut wakers = Vec::new();
+        {
+            let mut state = lock(&self.link.state);
+            let now = self.shared.runtime.now();
+            if state.machine.cancel(now, call) {
+                let status = Status::new(Code::Cancelled, "the caller's stream was dropped unfinished");
+                state.ports.end(self.stream, Some(&status), &mut wakers);
+                let ended = (now.mono, Answered::from(status));
+                wakers.extend(state.calls.end(call, ended, Held::NOTHING).ok().flatten());
+                wakers.extend(state.line.tell_first());
+            }
+        }
+        wakers.into_iter().for_each(Waker::wake);
+        self.link.bell.ring();
+    }
+}
+
+impl State {
+    /// What a call of the peer brought is to be had from now on.
+    pub(super) fn open_inbound(&mut self, id: InboundId) {
+        self.ports.open(StreamRef::Inbound(id), Arc::default());
+    }
+}
