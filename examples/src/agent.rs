@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! agent --id N --listen ADDR [--seed HOST:PORT]... [--cluster NAME] [--data-center DC] [--meta K=V]...
-//!       [--preset local|lan|wan] [--json]
+//!       [--preset local|lan|wan] [--runtime tokio|smol|async-std] [--json]
 //! ```
 //!
 //! SIGTERM (and ctrl-C) leaves the cluster in good order and exits with 0; a second one does not wait for the leave. The end of
-//! stdin ends nothing. A bad argument exits with 2, a node that cannot start with 1, each after one line on stderr.
+//! stdin ends nothing. What a node is told and says is the same on every runtime, and so is this program: only [`runtime`](crate::runtime)
+//! names them. A bad argument exits with 2, a node that cannot start with 1, each after one line on stderr.
 //!
 //! # Lines with `--json`
 //!
@@ -50,13 +51,15 @@ mod echo;
 mod output;
 
 use std::ffi::OsString;
+use std::future::Future;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chinwag_tokio::{Node, StartError, Watch};
-use tokio::time::Instant;
+use async_channel::Receiver;
+use chinwag::{Node, Runtime, StartError, Watch};
+use futures_lite::future::or;
 
 use args::Args;
 use commands::Ended;
@@ -68,22 +71,14 @@ const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The agent with these arguments, the program's own name first. Returns when it has ended.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let started = Instant::now();
     let args = match Args::parse(args) {
         Ok(args) => args,
         Err(exit) => return exit,
     };
-    // One thread is plenty for one node.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&format!("cannot start a runtime: {error}")),
-    };
-    let ended = runtime.block_on(run(args, started));
-    // A thread may be reading stdin, which nothing but stdin can end.
-    runtime.shutdown_background();
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => failed(&reason),
+    match args.runtime.block_on(|runtime| run(args, runtime)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(reason)) => failed(&reason),
+        Err(error) => failed(&format!("cannot start a runtime: {error}")),
     }
 }
 
@@ -93,34 +88,41 @@ fn failed(reason: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn run(args: Args, started: Instant) -> Result<(), String> {
-    let mut termination =
-        Termination::new().map_err(|error| format!("cannot listen for signals: {error}"))?;
-    let output = Arc::new(Output::new(args.json, started));
+async fn run(args: Args, runtime: Arc<dyn Runtime>) -> Result<(), String> {
+    let termination = termination().map_err(|error| format!("cannot listen for signals: {error}"))?;
+    let is_asked = async || _ = termination.recv().await;
+    let output = Arc::new(Output::new(args.json, runtime.clone()));
     let is_tethered = args.tethered;
-    let (node, watch) = start(args).await?;
+    let (node, watch) = start(args, runtime).await?;
     output.listening(&node).await;
-    let events = tokio::spawn(output::report(watch, output.clone()));
+    let are_told = spawned(&node, output::report(watch, output.clone()));
 
-    let ended = tokio::select! {
-        ended = commands::serve(&node, &output, is_tethered) => ended,
-        () = termination.wait() => Ended::Asked,
+    let asked = async {
+        is_asked().await;
+        Ended::Asked
     };
-    if ended == Ended::Asked {
-        tokio::select! {
-            // In good order or not, this is the end.
-            _ = node.leave() => {}
-            () = termination.wait() => {}
-        }
+    if or(commands::serve(&node, &output, is_tethered), asked).await == Ended::Asked {
+        // In good order or not, this is the end.
+        or(async { _ = node.leave().await }, is_asked()).await;
     }
     node.shutdown().await;
     // The node's end is the watch's.
-    let _ = tokio::time::timeout(LAST_LINES_TIMEOUT, events).await;
+    or(are_told, node.sleep(LAST_LINES_TIMEOUT)).await;
     Ok(())
 }
 
+/// Runs `task` on the node's runtime; what is returned waits for its end.
+fn spawned(node: &Node, task: impl Future<Output = ()> + Send + 'static) -> impl Future<Output = ()> {
+    let (ends, ended) = async_channel::bounded::<()>(1);
+    node.spawn(async move {
+        task.await;
+        drop(ends);
+    });
+    async move { _ = ended.recv().await }
+}
+
 /// The node, and a watch that misses nothing: conflicts and broadcasts are in no view, and told but once.
-async fn start(args: Args) -> Result<(Node, Watch), String> {
+async fn start(args: Args, runtime: Arc<dyn Runtime>) -> Result<(Node, Watch), String> {
     let mut builder = Node::builder(args.id, args.listen)
         .cluster(args.cluster)
         .config(args.preset.config())
@@ -131,7 +133,7 @@ async fn start(args: Args) -> Result<(Node, Watch), String> {
     if let Some(name) = &args.data_center {
         builder = builder.data_center(name);
     }
-    let (node, watch) = builder.start_watched().await.map_err(|error| match error {
+    let (node, watch) = builder.start_watched_on(runtime).await.map_err(|error| match error {
         StartError::NoAddress(addr) => {
             format!("cannot listen on {addr}: others would not know where this node is; name one address of this machine")
         }
@@ -141,38 +143,9 @@ async fn start(args: Args) -> Result<(Node, Watch), String> {
     Ok((node, watch))
 }
 
-/// The wish of the system or the user that the process ends, heard from the moment this is made.
-struct Termination {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Termination {
-    fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
-#[cfg(not(unix))]
-impl Termination {
-    fn new() -> io::Result<Self> {
-        Ok(Self {})
-    }
-
-    async fn wait(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await
-        }
-    }
+/// The wish of the system or the user that the process ends, as often as it is said from now on.
+fn termination() -> Result<Receiver<()>, ctrlc::Error> {
+    let (asks, is_asked) = async_channel::unbounded();
+    ctrlc::set_handler(move || _ = asks.try_send(()))?;
+    Ok(is_asked)
 }

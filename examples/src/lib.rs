@@ -7,10 +7,15 @@
 //!                          |
 //!   agent.rs --------- agent: one node, its events on stdout, its commands on stdin
 //!                          |
-//!                      chinwag_tokio::Node
+//!                      runtime: tokio, smol or async-std
 //!                          |
+//!                      chinwag::Node
+//!
 //!   hedged.rs -------- hedged: calls that do not wait for the slowest replica
+//!   soak.rs ---------- soak: nodes that come and go under load in one process, and what is left of them
 //! ```
+//!
+//! `custom_driver.rs` stands alone: the core without all this.
 //!
 //! To see how chinwag is used, read [`agent`]: it is a whole program. What this is not: a tool for running clusters.
 
@@ -18,3 +23,5 @@ pub mod agent;
 pub mod hedged;
 pub mod process;
 pub mod quickstart;
+pub mod runtime;
+pub mod soak;

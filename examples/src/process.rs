@@ -1,6 +1,7 @@
 //! [`Agent`]: an agent as a child process, known by the lines it prints.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -13,7 +14,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 #[derive(Clone, Debug)]
 pub struct Program {
     path: PathBuf,
-    first_args: Vec<&'static str>,
+    first_args: Vec<OsString>,
 }
 
 impl Program {
@@ -26,8 +27,17 @@ impl Program {
     ///
     /// # Errors
     /// When the system does not say where this program is.
-    pub fn this_as(subcommand: &'static str) -> io::Result<Self> {
-        Ok(Self { path: std::env::current_exe()?, first_args: vec![subcommand] })
+    pub fn this_as(subcommand: &str) -> io::Result<Self> {
+        Ok(Self { path: std::env::current_exe()?, first_args: vec![subcommand.into()] })
+    }
+
+    /// This program, started by `path` with `args`, as by `nice`, whose last arguments are the program and its own arguments.
+    #[must_use]
+    pub fn started_by(self, path: impl Into<PathBuf>, args: &[&str]) -> Self {
+        let mut first_args: Vec<OsString> = args.iter().map(OsString::from).collect();
+        first_args.push(self.path.into());
+        first_args.extend(self.first_args);
+        Self { path: path.into(), first_args }
     }
 }
 
@@ -58,19 +68,21 @@ impl Agent {
         seeds: &[&str],
         more: &[&str],
     ) -> io::Result<Self> {
+        let id_text = id.to_string();
+        let mut args =
+            vec!["--id", &id_text, "--listen", listen, "--preset", "local", "--json", "--tethered"];
+        args.extend(seeds.iter().flat_map(|seed| ["--seed", seed]));
+        args.extend(more);
+        Self::start_like(program, id, &args).await
+    }
+
+    /// Starts a program that says what an agent says, with just these arguments; ready once it listens.
+    ///
+    /// # Errors
+    /// As [`Agent::start`].
+    pub async fn start_like(program: &Program, id: u64, args: &[&str]) -> io::Result<Self> {
         let mut command = Command::new(&program.path);
-        command.args(&program.first_args);
-        command.args([
-            "--id",
-            &id.to_string(),
-            "--listen",
-            listen,
-            "--preset",
-            "local",
-            "--json",
-            "--tethered",
-        ]);
-        command.args(seeds.iter().flat_map(|seed| ["--seed", seed])).args(more);
+        command.args(&program.first_args).args(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn()?;
         let stdin = child.stdin.take();

@@ -2,15 +2,18 @@
 //!
 //! Every step has a bound. One that misses it ends the story with what fell short; the agents end with the story in any case.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Parser;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
 use crate::process::{Agent, Program};
+use crate::runtime::Kind;
 
 const START_MAX: Duration = Duration::from_secs(5);
 const CONVERGE_MAX: Duration = Duration::from_secs(8);
@@ -36,11 +39,21 @@ const _: () = assert!(
     "the story ends within a minute, come what may"
 );
 
-/// Tells the story on stdout. `program` is what the agents run.
-pub fn main(program: io::Result<Program>) -> ExitCode {
+/// Three processes become a cluster, lose one, take it back, and see one leave.
+#[derive(Debug, Parser)]
+#[command(name = "quickstart")]
+struct Args {
+    /// What the agents run on
+    #[arg(long, value_enum, default_value = "tokio")]
+    runtime: Kind,
+}
+
+/// Tells the story on stdout. `program` is what the agents run; `args` are the command line, the program's own name first.
+pub fn main(program: io::Result<Program>, args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = Args::parse_from(args);
     let told = program.and_then(|program| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(runtime.block_on(tell(&program)))
+        Ok(runtime.block_on(tell(&program, args.runtime)))
     });
     let shortfall = match told {
         Ok(Ok(())) => {
@@ -76,11 +89,12 @@ impl From<io::Error> for Shortfall {
 ///
 /// # Errors
 /// The first step that fell short.
-pub async fn tell(program: &Program) -> Result<(), Shortfall> {
+pub async fn tell(program: &Program, runtime: Kind) -> Result<(), Shortfall> {
     line(format_args!(
-        "chinwag: three processes become a cluster, lose one, take it back, and see one leave.\n"
+        "chinwag: three processes on {} become a cluster, lose one, take it back, and see one leave.\n",
+        runtime.name()
     ));
-    let mut story = Story { began: Instant::now(), program, agents: Vec::new() };
+    let mut story = Story { began: Instant::now(), program, runtime, agents: Vec::new() };
     story.step("start three agents", START_MAX, Story::start).await?;
     story.step("see every agent report the other two", CONVERGE_MAX, Story::converge).await?;
     story.step("hear every answer", CALLS_MAX, Story::call).await?;
@@ -94,6 +108,7 @@ pub async fn tell(program: &Program) -> Result<(), Shortfall> {
 struct Story<'a> {
     began: Instant,
     program: &'a Program,
+    runtime: Kind,
     /// Agents 1, 2 and 3.
     agents: Vec<Agent>,
 }
@@ -132,7 +147,8 @@ impl Story<'_> {
     async fn start_agent(&self, id: u64) -> Result<Agent, Shortfall> {
         // Agent 1 is the first one there; the others join through it.
         let seeds: Vec<_> = self.agents.first().map(Agent::addr).into_iter().collect();
-        Ok(Agent::start(self.program, id, "127.0.0.1:0", &seeds, &["--cluster", "quickstart"]).await?)
+        let more = ["--cluster", "quickstart", "--runtime", self.runtime.name()];
+        Ok(Agent::start(self.program, id, "127.0.0.1:0", &seeds, &more).await?)
     }
 
     async fn start(&mut self) -> Result<(), Shortfall> {

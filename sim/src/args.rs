@@ -6,7 +6,7 @@ use chinwag_core::membership::Config;
 
 use crate::clock::nanos;
 use crate::fault::{Fault, Nodes, Plan, Timed};
-use crate::run::{Faults, Scenario};
+use crate::run::{Faults, Level, Scenario};
 
 /// The presets of [`Config`] by name.
 pub const PRESETS: [&str; 3] = ["local", "lan", "wan"];
@@ -30,6 +30,8 @@ pub fn span(text: &str) -> Result<Duration, String> {
     let at = text.find(|letter: char| letter.is_ascii_alphabetic()).ok_or_else(wrong)?;
     let (number, unit) = text.split_at(at);
     let unit = match unit {
+        "ns" => 1e-9,
+        "us" => 1e-6,
         "ms" => 0.001,
         "s" => 1.0,
         "m" => 60.0,
@@ -95,7 +97,7 @@ fn when_of(text: &str) -> Result<(u64, u64), String> {
     Ok((at, until))
 }
 
-/// The token from which a run of the swarm can be repeated: version, preset, nodes, seed, milliseconds, and which faults are kept.
+/// The token from which a run of the swarm can be repeated: version (`v1`, or `n1` at node level), preset, nodes, seed, milliseconds, and which faults are kept.
 pub fn token(scenario: &Scenario, preset: &str) -> Option<String> {
     let kept = match &scenario.faults {
         Faults::Swarm(None) => "all".to_owned(),
@@ -104,8 +106,12 @@ pub fn token(scenario: &Scenario, preset: &str) -> Option<String> {
         Faults::These(plan) if *plan == Plan::default() => "none".to_owned(),
         Faults::These(_) => return None,
     };
-    let Scenario { nodes, seed, span, .. } = scenario;
-    Some(format!("v1.{preset}.{nodes}.{seed}.{}.{kept}", span / 1_000_000))
+    let Scenario { level, nodes, seed, span, .. } = scenario;
+    let version = match level {
+        Level::Protocol => "v1",
+        Level::Node => "n1",
+    };
+    Some(format!("{version}.{preset}.{nodes}.{seed}.{}.{kept}", span / 1_000_000))
 }
 
 /// The run that a token names.
@@ -115,7 +121,12 @@ pub fn token(scenario: &Scenario, preset: &str) -> Option<String> {
 pub fn parse_token(text: &str) -> Result<(Scenario, &'static str), String> {
     let wrong = || format!("`{text}` is not a replay token such as v1.lan.5.42.60000.all");
     let parts: Vec<&str> = text.split('.').collect();
-    let &["v1", name, nodes, seed, millis, kept] = &parts[..] else { return Err(wrong()) };
+    let &[version, name, nodes, seed, millis, kept] = &parts[..] else { return Err(wrong()) };
+    let level = match version {
+        "v1" => Level::Protocol,
+        "n1" => Level::Node,
+        _ => return Err(wrong()),
+    };
     let name = PRESETS.into_iter().find(|known| *known == name).ok_or_else(wrong)?;
     let kept = match kept {
         "all" => None,
@@ -130,14 +141,13 @@ pub fn parse_token(text: &str) -> Result<(Scenario, &'static str), String> {
         return Err(wrong());
     }
     let scenario = Scenario {
+        level,
         nodes,
         seed: seed.parse().map_err(|_| wrong())?,
         span: millis * 1_000_000,
         config: preset(name).ok_or_else(wrong)?,
         faults: Faults::Swarm(kept),
-        calms: true,
-        checks: true,
-        story_lines: 0,
+        ..Scenario::default()
     };
     Ok((scenario, name))
 }

@@ -19,9 +19,11 @@ pub enum Domain {
     Network,
     /// What one node does by chance: its seed, when it wakes.
     Node,
+    /// Which of the tasks that were woken runs next, and how much a read or a write takes.
+    Executor,
 }
 
-const DOMAINS: usize = 3;
+const DOMAINS: usize = 4;
 
 /// What a choice is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,10 +57,23 @@ pub enum Site {
     EarlyWake,
     /// A node that wakes from a pause reads before it looks at its timers.
     ReadFirst,
+    /// A stream falls silent.
+    HalfOpen,
+    /// A stream is reset.
+    Reset,
+    /// A task runs before others that were woken earlier: how many.
+    Schedule,
+    /// A read or a write takes less than it could: by how many bytes.
+    Split,
+    /// A machine dies with its process, and tells nobody.
+    PowerCut,
+    /// What a user does next.
+    Call,
 }
 
 impl Site {
-    const ALL: [Self; 14] = [
+    /// Every site.
+    pub const ALL: [Self; 20] = [
         Self::Family,
         Self::Plan,
         Self::Loss,
@@ -73,13 +88,20 @@ impl Site {
         Self::Retransmit,
         Self::EarlyWake,
         Self::ReadFirst,
+        Self::HalfOpen,
+        Self::Reset,
+        Self::Schedule,
+        Self::Split,
+        Self::PowerCut,
+        Self::Call,
     ];
 
     /// The domain it belongs to.
     pub const fn domain(self) -> Domain {
         match self {
-            Self::Family | Self::Plan => Domain::Workload,
-            Self::EarlyWake | Self::ReadFirst => Domain::Node,
+            Self::Family | Self::Plan | Self::Call => Domain::Workload,
+            Self::EarlyWake | Self::ReadFirst | Self::PowerCut => Domain::Node,
+            Self::Schedule | Self::Split => Domain::Executor,
             _ => Domain::Network,
         }
     }
@@ -141,7 +163,7 @@ impl Seeded {
     /// All domains from one seed.
     pub fn new(seed: u64) -> Self {
         let of = |domain: u64| mix(mix(seed).wrapping_add(mix(domain + 1)));
-        Self { seeds: [of(0), of(1), of(2)] }
+        Self { seeds: [of(0), of(1), of(2), of(3)] }
     }
 
     /// One domain from another seed, the others as before.

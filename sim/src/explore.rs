@@ -1,4 +1,4 @@
-//! Many seeds, on several threads with one world each, until one fails; and making that one small.
+//! Many seeds, on several threads with one world each, until one fails.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use chinwag_core::rng::mix;
 
 use crate::fault::FAMILIES;
-use crate::run::{Faults, Outcome, Scenario, run};
+use crate::run::{Outcome, Scenario, run};
 use crate::trace::digest;
 use crate::world::TOLD;
 
@@ -16,8 +16,6 @@ use crate::world::TOLD;
 const REACHES_ALL_FROM: u64 = 200;
 /// Events that a search need not reach: one needs a rival or a forgery, the other a small cluster.
 const RARE: [&str; 2] = ["conflict", "isolated"];
-/// Runs that minimising takes at most.
-const MINIMISE_RUNS_MAX: usize = 400;
 
 /// What a search over seeds came to.
 #[derive(Clone, Debug, Default)]
@@ -28,8 +26,8 @@ pub struct Search {
     pub events: u64,
     /// One hash over the hashes of all runs, whatever the order they ended in.
     pub hash: u64,
-    /// How often each family of faults began.
-    pub begun: BTreeMap<&'static str, u64>,
+    /// How often each family of faults struck.
+    pub struck: BTreeMap<&'static str, u64>,
     /// How often users were told of each kind of event.
     pub told: BTreeMap<&'static str, u64>,
     /// The longest and the mean calm, in nanoseconds, until a run's views were the truth.
@@ -81,8 +79,8 @@ impl Search {
         self.seeds += 1;
         self.events += outcome.tally.events;
         self.hash = self.hash.wrapping_add(mix(mix(seed) ^ digest(outcome.hash.to_string().as_bytes())));
-        for &family in &outcome.begun {
-            *self.begun.entry(family).or_default() += 1;
+        for (&family, count) in &outcome.struck {
+            *self.struck.entry(family).or_default() += count;
         }
         for (name, count) in TOLD.iter().zip(outcome.tally.told) {
             *self.told.entry(name).or_default() += count;
@@ -101,52 +99,8 @@ impl Search {
         if self.seeds < REACHES_ALL_FROM {
             return Vec::new();
         }
-        let families = FAMILIES.iter().filter(|family| !self.begun.contains_key(*family));
+        let families = FAMILIES.iter().filter(|family| !self.struck.contains_key(*family));
         let told = TOLD.iter().filter(|name| self.told.get(*name).is_none_or(|&count| count == 0));
         families.chain(told.filter(|name| !RARE.contains(name))).copied().collect()
-    }
-}
-
-/// Takes out of a failing run every fault that it fails without. The oracle that catches it stays the same.
-pub fn minimise(scenario: &Scenario, outcome: &Outcome) -> (Scenario, Outcome) {
-    let oracle_of = |outcome: &Outcome| outcome.failure.as_ref().map(|failure| failure.violation.oracle);
-    let oracle = oracle_of(outcome);
-    minimise_while(scenario, outcome, |tried| oracle.is_some() && oracle_of(tried) == oracle)
-}
-
-/// Takes out of a run every fault without which `holds` still holds of what it comes to.
-pub fn minimise_while(
-    scenario: &Scenario,
-    outcome: &Outcome,
-    holds: impl Fn(&Outcome) -> bool,
-) -> (Scenario, Outcome) {
-    let (mut best, mut best_outcome) = (scenario.clone(), outcome.clone());
-    let mut kept: Vec<usize> = match &scenario.faults {
-        Faults::Swarm(None) => (0..outcome.plan.faults.len()).collect(),
-        Faults::Swarm(Some(kept)) => kept.clone(),
-        Faults::These(_) => return (best, best_outcome),
-    };
-    let mut runs = 0;
-    let mut chunk = kept.len().div_ceil(2).max(1);
-    loop {
-        let mut is_smaller = false;
-        let mut at = 0;
-        while at < kept.len() && runs < MINIMISE_RUNS_MAX {
-            let mut fewer = kept.clone();
-            fewer.drain(at..(at + chunk).min(kept.len()));
-            let candidate = Scenario { faults: Faults::Swarm(Some(fewer.clone())), ..scenario.clone() };
-            runs += 1;
-            let tried = run(&candidate);
-            if holds(&tried) {
-                (kept, best, best_outcome) = (fewer, candidate, tried);
-                is_smaller = true;
-            } else {
-                at += chunk;
-            }
-        }
-        if runs >= MINIMISE_RUNS_MAX || (chunk == 1 && !is_smaller) {
-            return (best, best_outcome);
-        }
-        chunk = (chunk / 2).max(1);
     }
 }

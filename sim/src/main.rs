@@ -2,16 +2,21 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks to its user")]
 
+use std::io::IsTerminal as _;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use chinwag_sim::args;
-use chinwag_sim::explore::{Search, minimise, search};
+use chinwag_sim::case::{self, Case};
+use chinwag_sim::explore::{Search, search};
 use chinwag_sim::fault::{Fault, Plan, Quality, Timed};
-use chinwag_sim::run::{Faults, Outcome, Scenario, run};
+use chinwag_sim::lifeguard::{self, Grid, Slowness};
+use chinwag_sim::run::{Faults, Level, Outcome, Scenario, run};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use serde_json::json;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
 
 /// Runs chinwag's membership in virtual clusters: deterministic, faulty on purpose, checked at every step.
 #[derive(Parser)]
@@ -29,6 +34,8 @@ enum Command {
     Explore(ExploreArgs),
     /// One run again, from the token that a failure printed
     Replay(ReplayArgs),
+    /// The published experiment with slow members: SWIM, each part of Lifeguard alone, Lifeguard, and chinwag as shipped
+    Lifeguard(LifeguardArgs),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -37,6 +44,12 @@ enum Detector {
     Swim,
     /// With all of Lifeguard: what ships
     Lifeguard,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Depth {
+    Protocol,
+    Node,
 }
 
 #[derive(Args)]
@@ -68,12 +81,48 @@ struct RunArgs {
     /// Failure detector
     #[arg(long, value_enum, default_value = "lifeguard")]
     detector: Detector,
+    /// A plan of faults, as JSON, on top of those named here
+    #[arg(long, value_name = "FILE")]
+    faults: Option<PathBuf>,
     /// Does not check the invariants: for measuring
     #[arg(long)]
     unchecked: bool,
+    #[command(flatten)]
+    keep: KeepArgs,
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args)]
+struct KeepArgs {
+    /// Writes what happened, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Writes what happened as one HTML page
+    #[arg(long, value_name = "FILE")]
+    timeline: Option<PathBuf>,
+}
+
+impl KeepArgs {
+    const fn is_wanted(&self) -> bool {
+        self.trace.is_some() || self.timeline.is_some()
+    }
+
+    fn keep(&self, scenario: &Scenario, outcome: &Outcome) -> Result<(), String> {
+        if let Some(path) = &self.trace {
+            case::write_trace(&outcome.trace, path).map_err(|error| told(path, &error))?;
+        }
+        if let Some(path) = &self.timeline {
+            let heading = case::heading(scenario, None);
+            case::write_timeline(&heading, &outcome.trace, path).map_err(|error| told(path, &error))?;
+        }
+        Ok(())
+    }
+}
+
+fn told(path: &Path, error: &std::io::Error) -> String {
+    format!("{}: {error}", path.display())
 }
 
 #[derive(Args)]
@@ -87,18 +136,24 @@ struct ExploreArgs {
     /// Virtual time with faults; a calm phase follows
     #[arg(long = "for", default_value = "60s", value_parser = args::span)]
     span: Duration,
-    /// swarm (drawn per seed) or none
-    #[arg(long, default_value = "swarm", value_parser = ["swarm", "none"])]
+    /// swarm (drawn per seed), none, or a file with a plan as JSON
+    #[arg(long, default_value = "swarm")]
     faults: String,
     /// local, lan or wan
     #[arg(long, default_value = "lan", value_parser = args::PRESETS)]
     preset: String,
+    /// protocol: machines and nothing else; node: the driver that ships, under a workload of calls
+    #[arg(long, value_enum, default_value = "protocol")]
+    level: Depth,
     /// Threads; one world each
     #[arg(long, default_value_t = 1)]
     jobs: usize,
     /// Goes on until so many seeds have failed
     #[arg(long, default_value_t = 1)]
     failures: usize,
+    /// Where a failing seed leaves its tape, trace and timeline, each in a folder of its own
+    #[arg(long, value_name = "FOLDER", default_value = "target/sim")]
+    out: PathBuf,
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
@@ -106,11 +161,41 @@ struct ExploreArgs {
 
 #[derive(Args)]
 struct ReplayArgs {
-    /// As printed by a failure, such as v1.lan.5.42.60000.all
-    token: String,
+    /// A tape that a failure left, or a token such as v1.lan.5.42.60000.all
+    what: String,
     /// Lines of what happened to show, the last ones
     #[arg(long, default_value_t = 60)]
     lines: usize,
+    #[command(flatten)]
+    keep: KeepArgs,
+    /// Prints one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct LifeguardArgs {
+    /// A small grid: seconds instead of minutes
+    #[arg(long)]
+    quick: bool,
+    /// Slow members stand still as a whole, timers too, instead of waiting for their I/O
+    #[arg(long)]
+    pause: bool,
+    /// How many members are slow, instead of those of the grid
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=64))]
+    slow: Vec<u32>,
+    /// Milliseconds that they are slow
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..))]
+    spans: Vec<u64>,
+    /// Milliseconds that they are well in between
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..))]
+    gaps: Vec<u64>,
+    /// Each combination with so many seeds
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    seeds: Option<u64>,
+    /// Threads; one world each
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
@@ -128,6 +213,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run_command(&args),
         Command::Explore(args) => explore_command(&args),
         Command::Replay(args) => replay_command(&args),
+        Command::Lifeguard(args) => Ok(lifeguard_command(&args)),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -153,15 +239,20 @@ fn run_command(args: &RunArgs) -> Result<bool, String> {
         faults: Faults::These(plan_of(args, nodes)?),
         calms: false,
         checks: !args.unchecked,
-        story_lines: 0,
+        traces: args.keep.is_wanted(),
+        ..Scenario::default()
     };
     let (outcome, wall_s) = timed(|| run(&scenario));
+    args.keep.keep(&scenario, &outcome)?;
     show(&scenario, &outcome, wall_s, args.json);
     Ok(outcome.failure.is_none())
 }
 
 fn plan_of(args: &RunArgs, nodes: usize) -> Result<Plan, String> {
-    let mut faults = Vec::new();
+    let mut faults = match &args.faults {
+        Some(path) => read_plan(path, nodes)?.faults,
+        None => Vec::new(),
+    };
     for text in &args.crash {
         let crash = |node| Fault::Crash { node, moves: false, keeps_clock: false };
         faults.extend(args::stops(text, nodes, crash)?);
@@ -188,57 +279,126 @@ fn plan_of(args: &RunArgs, nodes: usize) -> Result<Plan, String> {
     Ok(Plan { faults })
 }
 
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| told(path, &error))
+}
+
+fn read_plan(path: &Path, nodes: usize) -> Result<Plan, String> {
+    Plan::parse(&read(path)?, nodes).map_err(|wrong| format!("{}: {wrong}", path.display()))
+}
+
 fn explore_command(args: &ExploreArgs) -> Result<bool, String> {
+    let nodes = args.nodes as usize;
+    let is_swarm = args.faults == "swarm";
+    let faults = match args.faults.as_str() {
+        "swarm" => Faults::Swarm(None),
+        "none" => Faults::Swarm(Some(Vec::new())),
+        path => Faults::These(read_plan(Path::new(path), nodes)?),
+    };
     let scenario = Scenario {
-        nodes: args.nodes as usize,
+        level: match args.level {
+            Depth::Protocol => Level::Protocol,
+            Depth::Node => Level::Node,
+        },
+        nodes,
         seed: args.seeds.start,
         span: chinwag_sim::clock::nanos(args.span),
         config: args::preset(&args.preset).ok_or("no such preset")?,
-        faults: if args.faults == "swarm" { Faults::Swarm(None) } else { Faults::Swarm(Some(Vec::new())) },
-        calms: true,
-        checks: true,
-        story_lines: 0,
+        faults,
+        ..Scenario::default()
     };
-    let progress = |done: u64| {
-        if done.is_multiple_of(500) {
-            eprintln!("{done} seeds");
-        }
-    };
-    let (found, wall_s) =
-        timed(|| search(&scenario, args.seeds.clone(), args.jobs, args.failures, &progress));
-    let unreached = if args.faults == "swarm" { found.unreached() } else { Vec::new() };
-    show_search(&found, wall_s, &unreached, args.json);
+    let progress = Progress::new(args.seeds.end - args.seeds.start);
+    let told = |done| progress.done(done);
+    let (found, wall_s) = timed(|| search(&scenario, args.seeds.clone(), args.jobs, args.failures, &told));
+    progress.end();
+    let unreached = if is_swarm { found.unreached() } else { Vec::new() };
+    let mut failures = Vec::new();
     for (seed, outcome) in &found.failures {
         let failing = Scenario { seed: *seed, ..scenario.clone() };
-        let (small, smallest) = minimise(&failing, outcome);
-        if let Some(failure) = &smallest.failure {
-            eprintln!("seed {seed}: {failure}");
-        }
-        let kept = smallest.plan.faults.len();
-        eprintln!("  {kept} of {} faults are enough: {:#?}", outcome.plan.faults.len(), smallest.plan.faults);
-        if let Some(token) = args::token(&small, &args.preset) {
-            eprintln!("  replay: cargo run --release -p chinwag-sim -- replay {token}");
-        }
+        failures.push(make_small(&failing, outcome, args)?);
     }
+    show_search(&found, wall_s, &unreached, &failures, args.json);
     Ok(found.failures.is_empty() && unreached.is_empty())
 }
 
-fn show_search(found: &Search, wall_s: f64, unreached: &[&str], as_json: bool) {
+/// Makes a failing seed small, leaves its files, and says how to repeat it.
+fn make_small(scenario: &Scenario, outcome: &Outcome, args: &ExploreArgs) -> Result<Value, String> {
+    let seed = scenario.seed;
+    let small = case::shrink_failure(scenario, outcome);
+    let level = if scenario.level == Level::Node { "node-" } else { "" };
+    let folder = args.out.join(format!("{level}{}-{}-{seed}", args.preset, scenario.nodes));
+    let files = case::leave(&small.scenario, &args.preset, &folder).map_err(|error| told(&folder, &error))?;
+    let of = |outcome: &Outcome| outcome.failure.as_ref().map(ToString::to_string);
+    let (what, left) = (of(outcome), of(&small.outcome));
+    let plan = small.scenario.plan();
+    let present = small.scenario.scenario.nodes - small.scenario.scenario.absent.len();
+    let span_s = Duration::from_nanos(small.scenario.scenario.span).as_secs_f64();
+    let choices = small.scenario.tape.as_ref().map(chinwag_sim::choices::Tape::len);
+    let replay = format!("cargo run --release -p chinwag-sim -- replay {}", files.tape.display());
+    eprintln!("seed {seed} FAILED: {}", what.as_deref().unwrap_or_default());
+    eprintln!("made small in {} runs: {}", small.runs, left.unwrap_or_default());
+    eprintln!(
+        "  {} of {} faults, {present} of {} nodes, {span_s} s, {} choices",
+        plan.faults.len(),
+        outcome.plan.faults.len(),
+        scenario.nodes,
+        choices.map_or_else(|| "the seed's".into(), |count| count.to_string()),
+    );
+    for timed in &plan.faults {
+        let at = Duration::from_nanos(timed.at).as_secs_f64();
+        let until = match timed.until {
+            u64::MAX => "the end".into(),
+            until => format!("{} s", Duration::from_nanos(until).as_secs_f64()),
+        };
+        eprintln!("  {at} s to {until}: {}, {}", timed.fault.family(), timed.fault);
+    }
+    eprintln!("  trace: {}, timeline: {}", files.trace.display(), files.timeline.display());
+    eprintln!("  replay: {replay}");
+    Ok(json!({
+        "seed": seed, "what": what, "faults": plan.faults.len(), "nodes": present, "virtual_s": span_s, "choices": choices,
+        "token": args::token(scenario, &args.preset), "tape": files.tape, "trace": files.trace, "timeline": files.timeline,
+        "replay": replay,
+    }))
+}
+
+/// A bar on a terminal, a line now and then elsewhere.
+struct Progress {
+    bar: Option<ProgressBar>,
+    every: u64,
+}
+
+impl Progress {
+    fn new(seeds: u64) -> Self {
+        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left");
+        let bar = style.ok().filter(|_| std::io::stderr().is_terminal());
+        let bar = bar.map(|style| ProgressBar::new(seeds).with_style(style));
+        Self { bar, every: (seeds / 10).max(500) }
+    }
+
+    fn done(&self, done: u64) {
+        match &self.bar {
+            Some(bar) => bar.set_position(done),
+            None if done.is_multiple_of(self.every) => eprintln!("{done} seeds"),
+            None => {}
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn show_search(found: &Search, wall_s: f64, unreached: &[&str], failures: &[Value], as_json: bool) {
     let Search { seeds, events, hash, healed_max, healed_sum, false_deaths, .. } = found;
     let nanos = |nanos: u64| Duration::from_nanos(nanos).as_secs_f64();
     let healed_mean = nanos(healed_sum / (*seeds).max(1));
     if as_json {
-        let failures: Vec<_> = found
-            .failures
-            .iter()
-            .filter_map(|(seed, outcome)| {
-                Some(json!({ "seed": seed, "what": outcome.failure.as_ref()?.to_string() }))
-            })
-            .collect();
         let report = json!({
             "seeds": seeds, "events": events, "wall_s": wall_s, "trace_hash": format!("{hash:016x}"),
             "healed_max_s": nanos(*healed_max), "healed_mean_s": healed_mean, "false_deaths": false_deaths,
-            "faults": found.begun, "events_told": found.told, "unreached": unreached, "failures": failures,
+            "faults": found.struck, "events_told": found.told, "unreached": unreached, "failures": failures,
         });
         println!("{report}");
         return;
@@ -248,7 +408,7 @@ fn show_search(found: &Search, wall_s: f64, unreached: &[&str], as_json: bool) {
         "healed in {healed_mean:.1} s, at most {:.1} s; {false_deaths} deaths of the living, excused",
         nanos(*healed_max)
     );
-    println!("faults: {:?}", found.begun);
+    println!("faults: {:?}", found.struck);
     println!("told: {:?}", found.told);
     if !unreached.is_empty() {
         println!("VACUOUS: never reached {unreached:?}");
@@ -256,14 +416,45 @@ fn show_search(found: &Search, wall_s: f64, unreached: &[&str], as_json: bool) {
 }
 
 fn replay_command(args: &ReplayArgs) -> Result<bool, String> {
-    let (scenario, _) = args::parse_token(&args.token)?;
-    let scenario = Scenario { story_lines: args.lines, ..scenario };
-    let (outcome, wall_s) = timed(|| run(&scenario));
+    let is_token = ["v1.", "n1."].iter().any(|version| args.what.starts_with(version))
+        && !Path::new(&args.what).exists();
+    let mut case = if is_token {
+        Case::new(&args::parse_token(&args.what)?.0)
+    } else {
+        let path = Path::new(&args.what);
+        Case::parse(&read(path)?).map_err(|wrong| format!("{}: {wrong}", path.display()))?.0
+    };
+    case.scenario.story_lines = args.lines;
+    case.scenario.traces = args.keep.is_wanted();
+    let (outcome, wall_s) = timed(|| case.run());
+    args.keep.keep(&case.scenario, &outcome)?;
     if !args.json {
         outcome.story.iter().for_each(|line| println!("{line}"));
     }
-    show(&scenario, &outcome, wall_s, args.json);
+    show(&case.scenario, &outcome, wall_s, args.json);
     Ok(outcome.failure.is_none())
+}
+
+/// Holds if the published order does.
+fn lifeguard_command(args: &LifeguardArgs) -> bool {
+    let slowness = if args.pause { Slowness::FullPause } else { Slowness::IoBlock };
+    let mut grid = if args.quick { Grid::quick(slowness) } else { Grid::full(slowness) };
+    if !args.slow.is_empty() {
+        grid.slow = args.slow.iter().map(|&slow| slow as usize).collect();
+    }
+    let given = |of: &[u64], else_: Vec<u64>| if of.is_empty() { else_ } else { of.to_vec() };
+    grid.spans = given(&args.spans, grid.spans);
+    grid.gaps = given(&args.gaps, grid.gaps);
+    grid.seeds = args.seeds.unwrap_or(grid.seeds);
+    let (rows, wall_s) = timed(|| lifeguard::experiment(&grid, args.jobs));
+    let swim = rows.first().map(|(_, row)| row.clone()).unwrap_or_default();
+    if args.json {
+        let reports: Vec<_> = rows.iter().map(|(name, row)| row.report(name, &swim)).collect();
+        println!("{}", json!({ "members": lifeguard::MEMBERS, "wall_s": wall_s, "rows": reports }));
+    } else {
+        println!("{}", lifeguard::table(&rows));
+    }
+    args.pause || lifeguard::is_published_order(&rows)
 }
 
 fn show(scenario: &Scenario, outcome: &Outcome, wall_s: f64, as_json: bool) {

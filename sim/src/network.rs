@@ -1,10 +1,11 @@
 //! The virtual network: what becomes of each payload on its way.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::choices::{Choices, Key, Odds, Site};
 use crate::clock::nanos;
-use crate::fault::{Fault, Nodes, Quality};
+use crate::fault::{Fault, HALF_OPEN_FOR, Nodes, QUEUE_MAX, Quality};
 
 /// The least time that a payload takes on a sound link, and what is added to it at most by chance: one local network.
 pub const LATENCY_MIN: Duration = Duration::from_micros(250);
@@ -43,18 +44,90 @@ pub struct Struck {
     pub truncated: u64,
     /// Too long for the link.
     pub too_long: u64,
-    /// Stopped by a cut.
-    pub cut: u64,
+    /// On a link that carries no datagrams.
+    pub silenced: u64,
+    /// Crossed a link that is slower than a sound one.
+    pub delayed: u64,
+    /// Stopped by a cut: a whole one, a one-way one, one that comes and goes.
+    pub cut: [u64; 3],
+    /// Waited for, or dropped before, a link of limited bandwidth.
+    pub queued: u64,
     /// Segments of streams sent again.
     pub retransmitted: u64,
+    /// Vanished on a half-open stream.
+    pub half_open: u64,
+    /// Streams reset.
+    pub reset: u64,
 }
 
+impl Struck {
+    /// The family that has struck since, if one has: why a payload was lost.
+    pub(crate) fn since(&self, before: &Self) -> &'static str {
+        let pairs = self.by_family().into_iter().zip(before.by_family());
+        pairs.filter(|(now, was)| now.1 > was.1).map(|(now, _)| now.0).next_back().unwrap_or("lost")
+    }
+
+    /// How often each family has struck, by its name in [`FAMILIES`](crate::fault::FAMILIES).
+    pub fn by_family(&self) -> [(&'static str, u64); 15] {
+        [
+            ("loss", self.lost - self.burst + self.retransmitted),
+            ("burst", self.burst),
+            ("delay", self.delayed),
+            ("duplicate", self.duplicated),
+            ("reorder", self.reordered),
+            ("corrupt", self.corrupted),
+            ("truncate", self.truncated),
+            ("mtu", self.too_long),
+            ("no_datagrams", self.silenced),
+            ("partition", self.cut[0]),
+            ("one_way", self.cut[1]),
+            ("flapping", self.cut[2]),
+            ("bandwidth", self.queued),
+            ("half_open", self.half_open),
+            ("stream_reset", self.reset),
+        ]
+    }
+}
+
+/// What becomes of a stretch of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamFate {
+    /// It arrives at this true nanosecond, unless the stream is reset before.
+    Arrives(u64),
+    /// It vanishes; its sender learns of it then.
+    Vanishes(u64),
+}
+
+/// What becomes of a segment of one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentFate {
+    /// Nanoseconds that it takes.
+    pub takes: u64,
+    /// The connection falls silent: nothing on it arrives any more, and nobody is told.
+    pub falls_silent: bool,
+    /// The connection is reset, and both ends are told.
+    pub is_reset: bool,
+}
+
+/// What is wrong with one direction between two nodes, kept only where something is.
 #[derive(Clone, Copy, Debug, Default)]
-struct Link {
-    sent: u32,
-    is_bursting: bool,
+struct Trouble {
+    /// The link carries what was sent before until then.
+    busy_until: u64,
+    /// The stream is half-open until then.
+    void_until: u64,
+    /// What was sent on the stream before is lost.
+    reset_at: u64,
+}
+
+/// What is kept of each link, apart, since a quiet network touches nothing but the first: a thousand nodes have a million links.
+#[derive(Debug)]
+struct Links {
+    /// Payloads sent so far.
+    sent: Vec<u32>,
+    is_bursting: Vec<bool>,
     /// When the last payload of the stream arrives: the next may not overtake it.
-    stream_at: u64,
+    stream_at: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -71,15 +144,19 @@ struct Cut {
     from: Nodes,
     to: Nodes,
     one_way: bool,
+    /// Where it is counted in [`Struck::cut`].
+    kind: usize,
+    is_on: bool,
 }
 
 /// The network between `nodes` nodes.
 #[derive(Debug)]
 pub struct Network {
     nodes: usize,
-    links: Vec<Link>,
+    links: Links,
     ills: Vec<Ill>,
     cuts: Vec<Cut>,
+    troubles: BTreeMap<(u32, u32), Trouble>,
     /// How often each family has struck.
     pub struck: Struck,
 }
@@ -90,9 +167,10 @@ impl Network {
         let links = (nodes * nodes).min(LINKS_MAX).next_power_of_two();
         Self {
             nodes,
-            links: vec![Link::default(); links],
+            links: Links { sent: vec![0; links], is_bursting: vec![false; links], stream_at: vec![0; links] },
             ills: Vec::new(),
             cuts: Vec::new(),
+            troubles: BTreeMap::new(),
             struck: Struck::default(),
         }
     }
@@ -103,11 +181,18 @@ impl Network {
             Fault::Link { from, to, quality } => {
                 self.ills.push(Ill { fault: number, from: from.clone(), to: to.clone(), quality: *quality });
             }
-            Fault::Cut { from, to, one_way } => {
-                self.cuts.push(Cut { fault: number, from: from.clone(), to: to.clone(), one_way: *one_way });
+            Fault::Cut { from, to, one_way } | Fault::Flap { from, to, one_way, .. } => {
+                let kind = if matches!(fault, Fault::Flap { .. }) { 2 } else { usize::from(*one_way) };
+                let (from, to) = (from.clone(), to.clone());
+                self.cuts.push(Cut { fault: number, from, to, one_way: *one_way, kind, is_on: true });
             }
             _ => {}
         }
+    }
+
+    /// A cut that comes and goes does so.
+    pub fn flap(&mut self, number: usize) {
+        self.cuts.iter_mut().filter(|cut| cut.fault == number).for_each(|cut| cut.is_on = !cut.is_on);
     }
 
     /// The fault with this number ends.
@@ -118,32 +203,45 @@ impl Network {
 
     /// Whether nothing crosses from one node to the other at present.
     pub fn is_cut(&self, from: u32, to: u32) -> bool {
+        self.cut_by(from, to).is_some()
+    }
+
+    /// Whether a payload of a stream is stopped at present; counted.
+    pub fn stops(&mut self, from: u32, to: u32) -> bool {
+        let kind = self.cut_by(from, to);
+        kind.inspect(|&kind| self.struck.cut[kind] += 1).is_some()
+    }
+
+    fn cut_by(&self, from: u32, to: u32) -> Option<usize> {
         let crosses =
             |a: &Nodes, b: &Nodes, from, to| a.binary_search(&from).is_ok() && b.binary_search(&to).is_ok();
-        self.cuts.iter().any(|cut| {
+        let is_between = |cut: &&Cut| {
             crosses(&cut.from, &cut.to, from, to) || (!cut.one_way && crosses(&cut.to, &cut.from, from, to))
-        })
+        };
+        self.cuts.iter().filter(|cut| cut.is_on).find(is_between).map(|cut| cut.kind)
     }
 
     /// What becomes of a datagram of `len` bytes: none, one, or two copies arrive.
     pub fn datagram(
         &mut self,
         choices: &mut dyn Choices,
-        from: u32,
-        to: u32,
+        now: u64,
+        (from, to): (u32, u32),
         len: usize,
     ) -> [Option<Fate>; 2] {
         let nth = self.count(from, to);
-        if self.is_cut(from, to) {
-            self.struck.cut += 1;
+        if self.stops(from, to) {
             return [None; 2];
         }
         let quality = self.quality(from, to);
-        let mut ask = |site, odds| choices.choose(Key { site, who: from, whom: to, nth }, odds);
+        let mut ask = |site, odds| ask(choices, Key { site, who: from, whom: to, nth }, odds);
         if quality.no_datagrams || quality.mtu.is_some_and(|mtu| len > mtu) {
-            self.struck.too_long += 1;
+            let count =
+                if quality.no_datagrams { &mut self.struck.silenced } else { &mut self.struck.too_long };
+            *count += 1;
             return [None; 2];
         }
+        let Some(waits) = self.waits(now, (from, to), len, quality.bandwidth) else { return [None; 2] };
         if self.is_lost(&quality, from, to, &mut ask) {
             self.struck.lost += 1;
             return [None; 2];
@@ -156,7 +254,8 @@ impl Network {
         let cut_to = (cut_off > 0).then(|| len - cut_off as usize);
         self.struck.corrupted += u64::from(flips.is_some());
         self.struck.truncated += u64::from(cut_to.is_some());
-        let takes = latency(&quality, ask(Site::Jitter, Odds::up_to(256)));
+        let takes = waits + latency(&quality, ask(Site::Jitter, Odds::up_to(256)));
+        self.struck.delayed += u64::from(quality.delay > LATENCY_MIN);
         let first = Fate { takes: takes + u64::from(late) * 1_000_000, flips, cut_to };
         let again = ask(Site::Duplicate, Odds { per_million: quality.duplicate, most: 50 });
         self.struck.duplicated += u64::from(again > 0);
@@ -164,26 +263,97 @@ impl Network {
         [Some(first), (again > 0).then_some(second)]
     }
 
-    /// When a stream payload arrives that is sent at `now`: in order, and late where segments are lost.
-    pub fn stream(&mut self, choices: &mut dyn Choices, now: u64, from: u32, to: u32) -> u64 {
+    /// What becomes of a stream payload that is sent at `now`: it comes in order, late where segments are lost, or not at all.
+    pub fn stream(
+        &mut self,
+        choices: &mut dyn Choices,
+        now: u64,
+        (from, to): (u32, u32),
+        len: usize,
+    ) -> StreamFate {
         let nth = self.count(from, to);
         let quality = self.quality(from, to);
-        let mut ask = |site, odds| choices.choose(Key { site, who: from, whom: to, nth }, odds);
+        let mut ask = |site, odds| ask(choices, Key { site, who: from, whom: to, nth }, odds);
         // The chance that a segment is lost again and again, at most four times.
         let worst = quality.burst.map_or(0, |[.., loss]| loss / 2).max(quality.loss);
         let times = ask(Site::Retransmit, Odds { per_million: worst, most: 4 });
         self.struck.retransmitted += u64::from(times > 0);
         let again = nanos(RETRANSMIT_AFTER) * ((1 << times) - 1);
+        let falls_silent = ask(Site::HalfOpen, Odds::chance(quality.half_open)) > 0;
+        let is_reset = ask(Site::Reset, Odds::chance(quality.reset)) > 0;
         let takes = 2 * latency(&quality, ask(Site::Jitter, Odds::up_to(256))) + again;
+        if falls_silent {
+            self.troubles.entry((from, to)).or_default().void_until = now + nanos(HALF_OPEN_FOR);
+        }
+        if let Some(trouble) = self.troubles.get(&(from, to)).filter(|trouble| trouble.void_until > now) {
+            self.struck.half_open += 1;
+            return StreamFate::Vanishes(trouble.void_until);
+        }
+        if is_reset {
+            self.struck.reset += 1;
+            for way in [(from, to), (to, from)] {
+                self.troubles.entry(way).or_default().reset_at = now;
+            }
+        }
+        let waits = self.waits(now, (from, to), len, quality.bandwidth).unwrap_or(nanos(QUEUE_MAX));
         let link = self.link(from, to);
-        let at = (now + takes).max(link.stream_at + 1);
-        link.stream_at = at;
-        at
+        let at = (now + waits + takes).max(self.links.stream_at[link] + 1);
+        self.links.stream_at[link] = at;
+        StreamFate::Arrives(at)
+    }
+
+    /// Whether the stream has been reset since this was sent on it.
+    pub fn was_reset(&self, from: u32, to: u32, sent_at: u64) -> bool {
+        // The table is empty unless streams are reset on purpose.
+        !self.troubles.is_empty()
+            && self
+                .troubles
+                .get(&(from, to))
+                .is_some_and(|trouble| trouble.reset_at != 0 && sent_at <= trouble.reset_at)
+    }
+
+    /// What becomes of a segment of one of many connections: late where segments are lost, and it may be the end of the connection.
+    pub fn segment(
+        &mut self,
+        choices: &mut dyn Choices,
+        now: u64,
+        (from, to): (u32, u32),
+        len: usize,
+    ) -> SegmentFate {
+        let nth = self.count(from, to);
+        let quality = self.quality(from, to);
+        let mut ask = |site, odds| choices.choose(Key { site, who: from, whom: to, nth }, odds);
+        let worst = quality.burst.map_or(0, |[.., loss]| loss / 2).max(quality.loss);
+        let times = ask(Site::Retransmit, Odds { per_million: worst, most: 4 });
+        self.struck.retransmitted += u64::from(times > 0);
+        let falls_silent = ask(Site::HalfOpen, Odds::chance(quality.half_open)) > 0;
+        let is_reset = ask(Site::Reset, Odds::chance(quality.reset)) > 0;
+        let takes = latency(&quality, ask(Site::Jitter, Odds::up_to(256)));
+        self.struck.half_open += u64::from(falls_silent);
+        self.struck.reset += u64::from(is_reset);
+        let waits = self.waits(now, (from, to), len, quality.bandwidth).unwrap_or(nanos(QUEUE_MAX));
+        let again = nanos(RETRANSMIT_AFTER) * ((1 << times) - 1);
+        SegmentFate { takes: waits + takes + again, falls_silent, is_reset }
     }
 
     /// The connection between two nodes is broken; the next is a new one.
     pub fn reset_stream(&mut self, from: u32, to: u32) {
-        self.link(from, to).stream_at = 0;
+        let link = self.link(from, to);
+        self.links.stream_at[link] = 0;
+    }
+
+    /// How long a payload waits until a link of limited bandwidth has carried it and all before it; none if too much waits already.
+    fn waits(&mut self, now: u64, way: (u32, u32), len: usize, bandwidth: Option<u32>) -> Option<u64> {
+        let Some(bandwidth) = bandwidth else { return Some(0) };
+        let trouble = self.troubles.entry(way).or_default();
+        let before = trouble.busy_until.saturating_sub(now);
+        self.struck.queued += u64::from(before > 0);
+        if before > nanos(QUEUE_MAX) {
+            return None;
+        }
+        let carries = len as u64 * 1_000_000_000 / u64::from(bandwidth.max(1));
+        trouble.busy_until = now + before + carries;
+        Some(before + carries)
     }
 
     fn is_lost(
@@ -196,14 +366,15 @@ impl Network {
         let Some([enter, leave, loss]) = quality.burst else {
             return ask(Site::Loss, Odds::chance(quality.loss)) > 0;
         };
-        let was = self.link(from, to).is_bursting;
+        let link = self.link(from, to);
+        let was = self.links.is_bursting[link];
         let turns = if was {
             ask(Site::BurstLeave, Odds::chance(leave))
         } else {
             ask(Site::BurstEnter, Odds::chance(enter))
         };
         let is_bursting = was != (turns > 0);
-        self.link(from, to).is_bursting = is_bursting;
+        self.links.is_bursting[link] = is_bursting;
         let is_lost = is_bursting && ask(Site::BurstLoss, Odds::chance(loss)) > 0;
         self.struck.burst += u64::from(is_lost);
         is_lost || ask(Site::Loss, Odds::chance(quality.loss)) > 0
@@ -212,21 +383,29 @@ impl Network {
     fn quality(&self, from: u32, to: u32) -> Quality {
         let is_of = |nodes: &Nodes, node| nodes.is_empty() || nodes.binary_search(&node).is_ok();
         let sound = Quality { delay: LATENCY_MIN, jitter: LATENCY_JITTER, ..Quality::default() };
+        if self.ills.is_empty() {
+            return sound;
+        }
         let ills = self.ills.iter().filter(|ill| is_of(&ill.from, from) && is_of(&ill.to, to));
         ills.fold(sound, |quality, ill| quality.worse(&ill.quality))
     }
 
     fn count(&mut self, from: u32, to: u32) -> u32 {
         let link = self.link(from, to);
-        link.sent = link.sent.wrapping_add(1);
-        link.sent
+        let sent = &mut self.links.sent[link];
+        *sent = sent.wrapping_add(1);
+        *sent
     }
 
-    fn link(&mut self, from: u32, to: u32) -> &mut Link {
+    fn link(&self, from: u32, to: u32) -> usize {
         let at = from as usize * self.nodes + to as usize;
-        let cells = self.links.len();
-        &mut self.links[at & (cells - 1)]
+        at & (self.links.sent.len() - 1)
     }
+}
+
+/// A choice, unless there is nothing to choose: on a sound link that is nearly always.
+fn ask(choices: &mut dyn Choices, key: Key, odds: Odds) -> u32 {
+    if odds.per_million == 0 || odds.most == 0 { 0 } else { choices.choose(key, odds) }
 }
 
 fn latency(quality: &Quality, jitter: u32) -> u64 {

@@ -1,8 +1,10 @@
 //! One run from its seed to its report.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use chinwag_core::membership::Config;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::checker::Violation;
@@ -10,15 +12,18 @@ use crate::checker::deaths::{Detection, converges_within, seconds};
 use crate::choices::{Choices, Seeded, Tape};
 use crate::clock::nanos;
 use crate::fault::Plan;
+use crate::mutant::Mutant;
 use crate::swarm;
 use crate::trace::TraceHash;
+use crate::trace::record::Record;
 use crate::world::{Setup, TOLD, Tally, World};
 
 const SECOND: u64 = 1_000_000_000;
 /// How often convergence is looked for, nanoseconds.
 const LOOK_EVERY: u64 = 100_000_000;
-/// So long a cluster must stay as it is once it has converged, in the calm after the faults.
-const STAYS_FOR: u64 = 10 * SECOND;
+/// So long a cluster must stay as it is once it has converged, in the calm after the faults: the longest round of a node that thinks the worst
+/// of itself, and a few more of the others.
+const STAYS_FOR: u64 = 15 * SECOND;
 
 /// What goes wrong in a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,9 +34,22 @@ pub enum Faults {
     These(Plan),
 }
 
+/// How deep a run goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// [`Membership`](chinwag_core::membership::Membership) machines and nothing else, for large clusters and many seeds.
+    #[default]
+    Protocol,
+    /// The driver that ships, under a workload of calls.
+    Node,
+}
+
 /// Everything a run follows from.
 #[derive(Clone, Debug)]
 pub struct Scenario {
+    /// How deep it goes.
+    pub level: Level,
     /// How many nodes.
     pub nodes: usize,
     /// Decides everything that is left to chance.
@@ -48,6 +66,32 @@ pub struct Scenario {
     pub checks: bool,
     /// Lines of the story to keep.
     pub story_lines: usize,
+    /// Whether a trace is kept.
+    pub traces: bool,
+    /// Nodes that never start.
+    pub absent: Vec<u32>,
+    /// A defect put in on purpose.
+    pub mutant: Option<Mutant>,
+}
+
+/// Five nodes for a minute of the swarm of seed 0, with all oracles.
+impl Default for Scenario {
+    fn default() -> Self {
+        Self {
+            level: Level::Protocol,
+            nodes: 5,
+            seed: 0,
+            span: 60 * SECOND,
+            config: Config::lan(),
+            faults: Faults::Swarm(None),
+            calms: true,
+            checks: true,
+            story_lines: 0,
+            traces: false,
+            absent: Vec::new(),
+            mutant: None,
+        }
+    }
 }
 
 /// Where and how a run failed.
@@ -95,8 +139,10 @@ pub struct Outcome {
     pub plan: Plan,
     /// What was chosen other than 0, if the choices are recorded.
     pub tape: Option<Tape>,
-    /// Families of faults that began, each as often as it did.
-    pub begun: Vec<&'static str>,
+    /// How often each family of faults has struck.
+    pub struck: BTreeMap<&'static str, u64>,
+    /// What happened, if a trace was asked for.
+    pub trace: Vec<Record>,
     /// The last lines of what happened.
     pub story: Vec<String>,
 }
@@ -126,6 +172,9 @@ pub fn run(scenario: &Scenario) -> Outcome {
 
 /// Runs a scenario with other choices than those of its seed.
 pub fn run_with(scenario: &Scenario, mut choices: Box<dyn Choices>) -> Outcome {
+    if scenario.level == Level::Node {
+        return crate::node::run_with(scenario, choices).outcome;
+    }
     let plan = plan_of(scenario, &mut *choices);
     let setup = Setup {
         nodes: scenario.nodes,
@@ -133,10 +182,16 @@ pub fn run_with(scenario: &Scenario, mut choices: Box<dyn Choices>) -> Outcome {
         start_every: if scenario.nodes <= 64 { 10_000_000 } else { 1_000_000 },
         story_lines: scenario.story_lines,
         checks: scenario.checks,
+        traces: scenario.traces,
+        absent: scenario.absent.clone(),
+        mutant: scenario.mutant,
     };
     let mut world = World::new(setup, plan.clone(), scenario.seed, choices);
     let mut times = Times::default();
     let ended = drive(scenario, &mut world, &mut times);
+    if let Err(violation) = &ended {
+        world.tell_failure(violation);
+    }
     let failure =
         ended.err().map(|violation| Failure { violation, at: world.now(), event: world.tally().events });
     Outcome {
@@ -150,7 +205,8 @@ pub fn run_with(scenario: &Scenario, mut choices: Box<dyn Choices>) -> Outcome {
         false_suspicions: world.deaths.false_suspicions,
         false_deaths: world.deaths.false_deaths,
         flaps: world.deaths.flaps,
-        begun: world.begun().collect(),
+        struck: world.struck(),
+        trace: std::mem::take(&mut world.trace).into_records(),
         story: world.take_story(),
         tape: world.take_tape(),
         plan,
@@ -166,13 +222,21 @@ struct Times {
 fn drive(scenario: &Scenario, world: &mut World, times: &mut Times) -> Result<(), Violation> {
     while times.converged.is_none() && world.now() < scenario.span {
         world.run_until((world.now() + LOOK_EVERY).min(scenario.span))?;
-        if scenario.checks && world.unconverged().is_none() {
+        if world.unconverged().is_none() {
             times.converged = Some(world.now());
         }
     }
     world.run_until(scenario.span)?;
     if scenario.checks && scenario.nodes > 1 && world.tally().told[0] == 0 {
         return Err(Violation { oracle: "vacuity", detail: "nobody ever joined".into() });
+    }
+    let within = nanos(converges_within(&scenario.config, scenario.nodes));
+    if scenario.checks && world.is_faultless() && scenario.span >= within && times.converged.is_none() {
+        let reason = world.unconverged().unwrap_or_default();
+        return Err(Violation {
+            oracle: "convergence",
+            detail: format!("{reason}, and nothing ever went wrong"),
+        });
     }
     if scenario.calms && scenario.checks && !world.forges() && world.can_meet() {
         times.healed = Some(calm(scenario, world)?);
@@ -191,7 +255,7 @@ fn calm(scenario: &Scenario, world: &mut World) -> Result<u64, Violation> {
         world.run_until(world.now() + LOOK_EVERY)?;
     }
     let healed = world.now() - scenario.span;
-    world.run_until(world.now() + STAYS_FOR)?;
+    stay(scenario, world)?;
     match world.unconverged() {
         None => Ok(healed),
         Some(reason) => {
@@ -199,6 +263,20 @@ fn calm(scenario: &Scenario, world: &mut World) -> Result<u64, Violation> {
             Err(Violation { oracle: "convergence", detail })
         }
     }
+}
+
+/// Once the rounds that had begun before are over, nobody may be doubted. A round is stretched by the awareness that it begins with, which may
+/// yet have grown by one.
+fn stay(scenario: &Scenario, world: &mut World) -> Result<(), Violation> {
+    let until = world.now() + STAYS_FOR;
+    let score = (world.awareness_max() + 1).min(scenario.config.awareness_max);
+    let rounds = scenario.config.probe_interval * (u32::from(score) + 1);
+    let rests_at = world.now() + nanos(rounds);
+    if rests_at < until {
+        world.run_until(rests_at)?;
+        world.rest();
+    }
+    world.run_until(until)
 }
 
 impl Outcome {
@@ -236,7 +314,7 @@ impl Outcome {
             "datagrams_per_node_s": per(self.tally.datagrams, node_seconds),
             "bytes_per_node_s": per(self.tally.datagram_bytes + self.tally.stream_bytes, node_seconds),
             "events_told": Value::Object(told.collect()),
-            "faults": self.begun,
+            "faults": self.struck,
             "failure": self.failure.as_ref().map(|failure| json!({
                 "oracle": failure.violation.oracle,
                 "detail": failure.violation.detail,
@@ -249,4 +327,45 @@ impl Outcome {
 
 fn round(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_has_its_fields_by_name_and_a_trace_changes_nothing() {
+        let scenario = Scenario { span: 20 * SECOND, ..Scenario::default() };
+        let outcome = run(&scenario);
+        let report = outcome.report(&scenario, 0.5);
+        for name in [
+            "seed",
+            "nodes",
+            "virtual_s",
+            "wall_s",
+            "events",
+            "events_per_s",
+            "node_seconds_per_s",
+            "trace_hash",
+            "converged_s",
+            "first_suspect_s",
+            "first_death_s",
+            "all_deaths_s",
+            "false_suspicions",
+            "false_deaths",
+            "flaps",
+            "datagrams_per_node_s",
+            "bytes_per_node_s",
+        ] {
+            assert!(report.get(name).is_some(), "{name}");
+        }
+        for name in ["first_suspect_s", "first_death_s", "all_deaths_s"] {
+            let keys: Vec<&String> =
+                report[name].as_object().into_iter().flat_map(serde_json::Map::keys).collect();
+            assert_eq!(keys, ["p50", "p99"], "{name}");
+        }
+        let traced = run(&Scenario { traces: true, ..scenario });
+        assert_eq!((traced.hash, traced.tally), (outcome.hash, outcome.tally));
+        assert!(outcome.trace.is_empty() && traced.trace.len() > 100);
+    }
 }

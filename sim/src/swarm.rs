@@ -20,6 +20,8 @@ pub fn plan(choices: &mut dyn Choices, nodes: usize, span: u64) -> Plan {
     draw.crashes();
     draw.clocks();
     draw.users();
+    draw.streams();
+    draw.names_and_offsets();
     Plan { faults: draw.faults }
 }
 
@@ -231,6 +233,54 @@ impl Draw<'_> {
             self.push(SECOND, self.span, Fault::EarlyTimers(node));
         }
     }
+
+    /// After the families above, so that the plans of seeds kept from before them keep their numbers.
+    fn streams(&mut self) {
+        for _ in 0..self.family(200_000, 1) {
+            let bandwidth = Some(self.parts(2_000, 200_000));
+            self.link(Quality { bandwidth, ..Quality::default() });
+        }
+        for _ in 0..self.family(200_000, 1) {
+            let half_open = self.parts(10_000, 500_000);
+            self.link(Quality { half_open, ..Quality::default() });
+        }
+        for _ in 0..self.family(200_000, 1) {
+            let reset = self.parts(10_000, 800_000);
+            self.link(Quality { reset, ..Quality::default() });
+        }
+        for _ in 0..self.family(200_000, 2) {
+            let from = self.some();
+            let to = self.others(&from);
+            let every = std::time::Duration::from_nanos(self.scale(10 * MILLI, 16 * SECOND));
+            let one_way = self.one_in(3);
+            self.push(SECOND, self.span, Fault::Flap { from, to, one_way, every });
+        }
+        for _ in 0..self.family(200_000, 2) {
+            let node = self.node();
+            let every = std::time::Duration::from_nanos(self.scale(MILLI, 1_000 * MILLI));
+            self.push(200 * MILLI, self.span / 2, Fault::SlowReader { node, every });
+        }
+    }
+
+    fn names_and_offsets(&mut self) {
+        for _ in 0..self.family(250_000, 3) {
+            let node = self.node();
+            let size = i64::try_from(self.scale(1, 3_600_000)).unwrap_or(0);
+            let ms = if self.one_in(2) { size } else { -size };
+            self.faults.push(Timed { at: 0, until: u64::MAX, fault: Fault::Offset { node, ms } });
+        }
+        for _ in 0..self.family(250_000, 3) {
+            let node = self.node();
+            // Some from before the cluster has formed.
+            let fault = Fault::LookupFails(node);
+            if self.one_in(2) {
+                let until = self.scale(100 * MILLI, self.span);
+                self.faults.push(Timed { at: 0, until, fault });
+            } else {
+                self.push(SECOND, self.span, fault);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -252,7 +302,9 @@ mod tests {
             let plan = plan(&mut Seeded::new(seed), 5, 60 * SECOND);
             for timed in &plan.faults {
                 families.insert(timed.fault.family());
-                assert!(timed.at >= QUIET_START && timed.at < timed.until, "{timed:?}");
+                let is_from_start = matches!(timed.fault, Fault::Offset { .. } | Fault::LookupFails(_));
+                assert!(timed.at >= QUIET_START || is_from_start, "{timed:?}");
+                assert!(timed.at < timed.until, "{timed:?}");
                 assert!(timed.until <= 60 * SECOND || timed.until == u64::MAX, "{timed:?}");
                 assert!(timed.fault.node().is_none_or(|node| node < 5));
             }

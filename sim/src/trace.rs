@@ -1,5 +1,8 @@
 //! The trace of a run: a rolling hash over everything that happens, and the last lines of it in words.
 
+pub mod record;
+pub mod timeline;
+
 use std::collections::VecDeque;
 use std::fmt;
 

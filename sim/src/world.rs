@@ -2,6 +2,9 @@
 
 mod faults;
 mod node;
+pub(crate) mod told;
+
+use std::collections::BTreeMap;
 
 use chinwag_core::clock::DRIFT_MAX_DEFAULT;
 use chinwag_core::membership::{Config, Destination, Event, Plane};
@@ -9,13 +12,16 @@ use chinwag_core::membership::{Config, Destination, Event, Plane};
 use crate::checker::clocks::Clocks;
 use crate::checker::deaths::Deaths;
 use crate::checker::machine::Machines;
-use crate::checker::views::{Views, id};
+use crate::checker::suspicions::Suspicions;
+use crate::checker::views::{Views, id, rank};
 use crate::checker::{Check, Violation};
 use crate::choices::{Choices, Key, Odds, Site};
-use crate::fault::Plan;
-use crate::host::{Host, Payload, addr, first_addr, node_at};
+use crate::fault::{Fault, Plan};
+use crate::host::{Host, Payload, Spares, addr, first_addr, node_at};
+use crate::mutant::{Mutant, Mutation};
 use crate::network::Network;
-use crate::queue::Queue;
+use crate::queue::{Queue, Timers};
+use crate::trace::record::{Trace, What as Told};
 use crate::trace::{Story, TraceHash};
 
 /// A stream that cannot deliver fails to its sender after this long, as a dial or a write that times out does.
@@ -40,23 +46,55 @@ pub struct Setup {
     pub story_lines: usize,
     /// Whether the oracles look.
     pub checks: bool,
+    /// Whether a trace is kept.
+    pub traces: bool,
+    /// Nodes that never start: those that a failure does not need. The others keep their index, and so their choices.
+    pub absent: Vec<u32>,
+    /// A defect put in on purpose, to see the oracles bite.
+    pub mutant: Option<Mutant>,
+}
+
+/// Five nodes that start 10 ms after one another, with all oracles and nothing kept.
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            nodes: 5,
+            config: Config::lan(),
+            start_every: 10_000_000,
+            story_lines: 0,
+            checks: true,
+            traces: false,
+            absent: Vec::new(),
+            mutant: None,
+        }
+    }
 }
 
 /// What happens.
 #[derive(Debug)]
 enum What {
     Arrive(Box<Payload>),
-    Wake(u32),
     Start(u32),
     Begin(usize),
     End(usize),
-    StreamFailed { node: u32, generation: u32, to: Destination },
+    Flap(usize),
+    Read(u32),
+    StreamFailed(Box<StreamFailed>),
+}
+
+/// The sender of a stream payload is to learn that it went nowhere.
+#[derive(Debug)]
+struct StreamFailed {
+    node: u32,
+    generation: u32,
+    to: Destination,
 }
 
 /// What a run has come to so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Things that happened.
+    /// Inputs that a machine has handled: datagrams, stream payloads and their failures, timers, seeds. Not what was lost, what came to a
+    /// process that was gone, or what the plan did.
     pub events: u64,
     /// Datagrams sent, and their bytes.
     pub datagrams: u64,
@@ -78,6 +116,19 @@ pub struct Tally {
 pub const TOLD: [&str; 8] =
     ["joined", "suspected", "recovered", "died", "left", "updated", "conflict", "isolated"];
 
+/// Somebody has declared somebody dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Burial {
+    /// When, nanoseconds of true time.
+    pub at: u64,
+    /// At whom.
+    pub observer: u32,
+    /// Who.
+    pub subject: u32,
+    /// Which word of its own: epoch and incarnation.
+    pub life: (u64, u32),
+}
+
 /// A virtual cluster.
 pub struct World {
     setup: Setup,
@@ -85,6 +136,8 @@ pub struct World {
     choices: Box<dyn Choices>,
     now: u64,
     queue: Queue<What>,
+    timers: Timers,
+    spares: Spares,
     hosts: Vec<Host>,
     /// The network, and what it has done to payloads.
     pub network: Network,
@@ -97,12 +150,21 @@ pub struct World {
     /// Who is there, and who was declared dead.
     pub deaths: Deaths,
     tally: Tally,
-    /// How often each fault of the plan has begun.
-    begun: Vec<bool>,
+    /// How often each family has struck, as far as the network does not count it.
+    strikes: BTreeMap<&'static str, u64>,
+    /// What happened, if it is kept.
+    pub trace: Trace,
+    /// Payloads put on their way.
+    carried: u64,
+    mutation: Option<Mutation>,
+    suspicions: Suspicions,
+    /// No fault is left and all agree: nobody may be doubted from now on.
+    rests: bool,
     seed: u64,
-    buf: Vec<u8>,
     /// Whom events of the present step were about.
     told: Vec<u32>,
+    /// Every death that was declared, if they are written down.
+    burials: Option<Vec<Burial>>,
 }
 
 impl World {
@@ -113,6 +175,8 @@ impl World {
         let mut world = Self {
             network: Network::new(nodes),
             queue: Queue::default(),
+            timers: Timers::new(nodes),
+            spares: Spares::default(),
             hosts: (0..nodes).map(|_| Host::new()).collect(),
             hash: TraceHash::default(),
             story: Story::of_last(setup.story_lines),
@@ -121,19 +185,30 @@ impl World {
             machines: Machines::new(nodes, setup.config.datagram_len_max),
             deaths: Deaths::new(nodes),
             tally: Tally::default(),
-            begun: vec![false; plan.faults.len()],
+            strikes: BTreeMap::new(),
+            trace: Trace::new(setup.traces),
+            carried: 0,
+            mutation: setup.mutant.map(Mutation::new),
+            suspicions: Suspicions::new(&setup.config, plan.forges()),
+            rests: false,
             now: 0,
             seed,
-            buf: Vec::new(),
             told: Vec::new(),
+            burials: None,
             choices,
             plan,
             setup,
         };
         for (node, at) in (0..world.count()).zip((0..).step_by(world.step_of_starts())) {
-            world.queue.push(at, What::Start(node));
+            if !world.setup.absent.contains(&node) {
+                world.queue.push(at, What::Start(node));
+            }
         }
         for (number, timed) in world.plan.faults.iter().enumerate() {
+            if let Fault::Offset { node, ms } = timed.fault {
+                world.hosts[node as usize].clock.step(ms);
+                *world.strikes.entry("offset").or_default() += 1;
+            }
             world.queue.push(timed.at, What::Begin(number));
             if timed.until != u64::MAX {
                 world.queue.push(timed.until, What::End(number));
@@ -155,10 +230,19 @@ impl World {
     /// # Errors
     /// The first [`Violation`]; the world stands where it happened.
     pub fn run_until(&mut self, until: u64) -> Result<(), Violation> {
-        while let Some((at, what)) = self.queue.pop(until) {
-            self.now = at;
-            self.tally.events += 1;
-            self.happen(what)?;
+        loop {
+            let queued = self.queue.next().unwrap_or((u64::MAX, u64::MAX));
+            match self.timers.next() {
+                Some((at, order, node)) if at <= until && (at, order) < queued => {
+                    self.now = at;
+                    self.wake(node)?;
+                }
+                _ => {
+                    let Some((at, what)) = self.queue.pop(until) else { break };
+                    self.now = at;
+                    self.happen(what)?;
+                }
+            }
         }
         self.now = until;
         Ok(())
@@ -166,8 +250,7 @@ impl World {
 
     fn happen(&mut self, what: What) -> Check {
         match what {
-            What::Arrive(payload) => self.arrive(*payload),
-            What::Wake(node) => self.wake(node),
+            What::Arrive(payload) => self.arrive(payload),
             What::Start(node) => {
                 self.hash.add(self.now, 1 << 32 | u64::from(node), 0);
                 self.start(node)
@@ -180,7 +263,14 @@ impl World {
                 self.hash.add(self.now, 3 << 32, number as u64);
                 self.end(number)
             }
-            What::StreamFailed { node, generation, to } => {
+            What::Flap(number) => {
+                self.hash.add(self.now, 9 << 32, number as u64);
+                self.flap(number);
+                Ok(())
+            }
+            What::Read(node) => self.read_one(node),
+            What::StreamFailed(failed) => {
+                let StreamFailed { node, generation, to } = *failed;
                 let is_same_run = self.hosts[node as usize].generation == generation;
                 if !is_same_run || self.hosts[node as usize].pauses > 0 {
                     return Ok(());
@@ -188,6 +278,7 @@ impl World {
                 self.hash.add(self.now, 4 << 32 | u64::from(node), 0);
                 let now = self.hosts[node as usize].now(self.now);
                 let Some(machine) = &mut self.hosts[node as usize].machine else { return Ok(()) };
+                self.tally.events += 1;
                 machine.handle_stream_failed(now, to);
                 self.settle(node).map(|_| ())
             }
@@ -195,15 +286,15 @@ impl World {
     }
 
     /// A payload has come to the end of its way.
-    fn arrive(&mut self, payload: Payload) -> Check {
+    fn arrive(&mut self, payload: Box<Payload>) -> Check {
         let to = payload.transmit.to.addr;
         let node = node_at(to).filter(|&node| (node as usize) < self.hosts.len());
         let is_stream = payload.transmit.plane == Plane::Stream;
-        if is_stream && node.is_some_and(|node| self.network.is_cut(payload.from, node)) {
+        if is_stream && node.is_some_and(|node| self.network.stops(payload.from, node)) {
             if self.now - payload.sent_at >= STREAM_TIMEOUT {
                 return self.fail_stream(&payload);
             }
-            self.queue.push(self.now + STREAM_RETRY, What::Arrive(Box::new(payload)));
+            self.queue.push(self.now + STREAM_RETRY, What::Arrive(payload));
             return Ok(());
         }
         let there = node.filter(|&node| {
@@ -211,27 +302,39 @@ impl World {
             host.machine.is_some() && host.port == to.port()
         });
         match there {
-            Some(node) if is_stream && self.hosts[node as usize].started_at > payload.sent_at => {
-                self.fail_stream(&payload)
+            Some(node) if is_stream && self.is_broken(node, &payload) => self.fail_stream(&payload),
+            Some(node) if self.hosts[node as usize].reads_at_once() => {
+                let checked = self.receive(node, &payload);
+                self.spares.give(payload);
+                checked
             }
-            Some(node) if self.hosts[node as usize].reads() => self.receive(node, &payload),
             Some(node) => {
-                self.hosts[node as usize].hold(payload);
+                self.hold(node, payload);
                 Ok(())
             }
             None if is_stream => self.fail_stream(&payload),
-            None => Ok(()),
+            None => {
+                self.tell_drop(&payload, "nobody");
+                Ok(())
+            }
         }
+    }
+
+    /// Whether the connection that this was sent on is no more.
+    fn is_broken(&self, node: u32, payload: &Payload) -> bool {
+        let has_restarted = self.hosts[node as usize].started_at > payload.sent_at;
+        has_restarted || self.network.was_reset(payload.from, node, payload.sent_at)
     }
 
     /// The sender of a stream payload learns, in a moment, that it went nowhere.
     fn fail_stream(&mut self, payload: &Payload) -> Check {
+        self.tell_drop(payload, "stream failed");
         let Payload { from, generation, transmit, .. } = *payload;
         if let Some(node) = node_at(transmit.to.addr).filter(|&node| (node as usize) < self.hosts.len()) {
             self.network.reset_stream(from, node);
         }
-        let failed = What::StreamFailed { node: from, generation, to: transmit.to };
-        self.queue.push(self.now + 500_000, failed);
+        let failed = StreamFailed { node: from, generation, to: transmit.to };
+        self.queue.push(self.now + 500_000, What::StreamFailed(Box::new(failed)));
         Ok(())
     }
 
@@ -241,19 +344,21 @@ impl World {
         let well = || (0..self.count()).filter(|&node| self.hosts[node as usize].is_well());
         let expected = well().count();
         for observer in well() {
-            let live = self.views.live_count(observer);
+            let live = self.hosts[observer as usize].machine.as_ref()?.live_count();
             if live + 1 != expected {
                 return Some(format!("node {observer} sees {live} of {} others", expected.saturating_sub(1)));
             }
         }
         for (observer, subject) in well().flat_map(|a| well().map(move |b| (a, b))).filter(|(a, b)| a != b) {
             let truth = self.hosts[subject as usize].machine.as_ref()?.local();
-            let seen = self.views.of(observer, subject);
-            let expected = crate::checker::views::rank(&truth);
+            let got = self.hosts[observer as usize].machine.as_ref()?.get(id(subject));
+            // What its events have said, if they are followed: its user has nothing else.
+            let got_rank = got.as_ref().map(rank);
+            let seen = if self.setup.checks { self.views.of(observer, subject) } else { got_rank };
+            let expected = rank(&truth);
             if seen != Some(expected) {
                 return Some(format!("node {observer} holds node {subject} {seen:?}, which is {expected:?}"));
             }
-            let got = self.hosts[observer as usize].machine.as_ref()?.get(id(subject));
             if got.is_none_or(|got| got.metadata != truth.metadata || got.addr != truth.addr) {
                 return Some(format!("node {observer} has old details of node {subject}"));
             }
@@ -299,15 +404,50 @@ impl World {
         self.tally
     }
 
+    /// Whether nothing goes wrong in this run at all.
+    pub fn is_faultless(&self) -> bool {
+        self.plan.faults.is_empty()
+    }
+
     /// Whether bytes are forged in this run, so that nobody's word counts.
     pub fn forges(&self) -> bool {
         self.plan.forges()
     }
 
-    /// The families of the faults that have begun.
-    pub fn begun(&self) -> impl Iterator<Item = &'static str> {
-        let numbered = self.plan.faults.iter().zip(&self.begun);
-        numbered.filter(|(_, has_begun)| **has_begun).map(|(timed, _)| timed.fault.family())
+    /// How often each family of faults has struck: changed what became of a payload, a process, a clock, a look-up. A family that is in the
+    /// plan and met nothing is not in here.
+    pub fn struck(&self) -> BTreeMap<&'static str, u64> {
+        let mut struck = self.strikes.clone();
+        for (family, count) in self.network.struck.by_family() {
+            if count > 0 {
+                *struck.entry(family).or_default() += count;
+            }
+        }
+        struck
+    }
+
+    fn strike(&mut self, family: &'static str) {
+        *self.strikes.entry(family).or_default() += 1;
+    }
+
+    /// The worst that one of the well thinks of itself at present.
+    pub fn awareness_max(&self) -> u8 {
+        let well = self.hosts.iter().filter(|host| host.is_well());
+        let scores = well
+            .filter_map(|host| host.machine.as_ref())
+            .map(chinwag_core::membership::Membership::awareness);
+        scores.max().unwrap_or(0)
+    }
+
+    /// From now on nobody of the well may doubt another of them.
+    pub fn rest(&mut self) {
+        self.rests = true;
+    }
+
+    /// The run ends in this violation.
+    pub fn tell_failure(&mut self, violation: &Violation) {
+        let Violation { oracle, detail } = violation;
+        self.trace.tell(self.now, None, || Told::Fail { oracle: (*oracle).into(), detail: detail.clone() });
     }
 
     /// The last lines of the story.
@@ -318,6 +458,16 @@ impl World {
     /// What was chosen other than 0, if the choices are recorded.
     pub fn take_tape(&mut self) -> Option<crate::choices::Tape> {
         self.choices.take_tape()
+    }
+
+    /// Writes down every death that is declared from now on.
+    pub fn record_burials(&mut self) {
+        self.burials = Some(Vec::new());
+    }
+
+    /// The deaths written down since [`World::record_burials`] or since they were last taken.
+    pub fn take_burials(&mut self) -> Vec<Burial> {
+        self.burials.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     fn choose(&mut self, site: Site, node: u32, nth: u32, odds: Odds) -> u32 {

@@ -31,10 +31,13 @@
 //! Cases wait for conditions, never for time to pass, except where a timer is what is tested. A case that hangs fails by name after
 //! [`CASE_MAX`].
 //!
+//! That the cases can fail is tested too: `tests/broken` breaks a runtime in one way after the other, and names the case that notices.
+//!
 //! What it is not: a measure of speed, and no test of what the protocol does under faults, which is the simulator's.
 
 pub mod calls;
 pub mod clients;
+pub mod counted;
 mod flows;
 pub mod life;
 pub mod membership;
@@ -84,8 +87,24 @@ pub trait Host {
 ///
 /// # Panics
 /// If the case fails, or is not done after [`CASE_MAX`].
+pub fn run<H, C>(make: impl FnOnce() -> H + Send + 'static, case: C)
+where
+    H: Host + 'static,
+    C: AsyncFnOnce(&dyn Host) + Send + 'static,
+{
+    run_within(CASE_MAX, make, case);
+}
+
+/// [`run`] with another limit in real time than [`CASE_MAX`].
+///
+/// # Panics
+/// If the case fails, or is not done in time. Its thread is left behind then.
 #[expect(clippy::disallowed_methods, reason = "a case that hangs is given up on from outside of its runtime")]
-pub fn run<H: Host + 'static, C: AsyncFnOnce(&dyn Host) + Send + 'static>(make: fn() -> H, case: C) {
+pub fn run_within<H, C>(limit: Duration, make: impl FnOnce() -> H + Send + 'static, case: C)
+where
+    H: Host + 'static,
+    C: AsyncFnOnce(&dyn Host) + Send + 'static,
+{
     let (done, is_done) = mpsc::channel::<()>();
     let thread = std::thread::spawn(move || {
         let _dropped_at_the_end = done;
@@ -93,8 +112,8 @@ pub fn run<H: Host + 'static, C: AsyncFnOnce(&dyn Host) + Send + 'static>(make: 
         host.block_on(Box::pin(case(&host)));
     });
     // Nothing is ever sent: the other end is dropped, by a panic too.
-    if is_done.recv_timeout(CASE_MAX) == Err(mpsc::RecvTimeoutError::Timeout) {
-        panic!("not done after {CASE_MAX:?}");
+    if is_done.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
+        panic!("not done after {limit:?}");
     }
     if let Err(panic) = thread.join() {
         resume_unwind(panic);

@@ -1,15 +1,14 @@
 //! How a node starts and ends, and that nothing of it stays.
 
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use chinwag::core::time::Now;
-use chinwag::runtime::{BoxFuture, Listener, Runtime, Stream, Timer, UdpSocket};
+use chinwag::runtime::Runtime;
 use chinwag::{Code, Config, Node, StartError};
 use futures_lite::future::zip;
 
+use crate::counted::Counted;
 use crate::probe::{Echo, Hang, PATIENCE, Probe, cluster, echo, sees};
 use crate::tools::eventually;
 use crate::{Host, Story};
@@ -41,8 +40,8 @@ pub async fn shutdown_frees_the_port(host: &dyn Host) {
 
 /// Dropping the last handle ends every task and frees every socket, whatever is in flight; other things of the node do not hold it.
 pub async fn a_node_leaves_nothing_behind(host: &dyn Host) {
-    let counted = CountedHost { host, tasks: Arc::default() };
-    let tasks = || counted.tasks.load(Ordering::SeqCst);
+    let counted = CountedHost { host, counted: Counted::new(host.runtime()) };
+    let tasks = || counted.counted.tasks();
     let nodes = cluster(&counted, 3).await;
     let addrs: Vec<_> = nodes.iter().map(|(node, _)| node.local_addr()).collect();
     let (first, probe) = (nodes[0].0.clone(), nodes[1].1.clone());
@@ -83,12 +82,12 @@ pub async fn a_start_that_cannot_work_says_why(host: &dyn Host) {
 /// A host that counts the tasks that are there.
 struct CountedHost<'a> {
     host: &'a dyn Host,
-    tasks: Arc<AtomicUsize>,
+    counted: Counted,
 }
 
 impl Host for CountedHost<'_> {
     fn runtime(&self) -> Arc<dyn Runtime> {
-        Arc::new(Counted { runtime: self.host.runtime(), tasks: self.tasks.clone() })
+        Arc::new(self.counted.clone())
     }
 
     fn block_on(&self, story: Story<'_>) {
@@ -97,56 +96,5 @@ impl Host for CountedHost<'_> {
 
     fn addr(&self) -> SocketAddr {
         self.host.addr()
-    }
-}
-
-struct Counted {
-    runtime: Arc<dyn Runtime>,
-    tasks: Arc<AtomicUsize>,
-}
-
-impl Runtime for Counted {
-    fn spawn(&self, task: BoxFuture<()>) {
-        struct Ends(Arc<AtomicUsize>);
-        impl Drop for Ends {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::SeqCst);
-            }
-        }
-        self.tasks.fetch_add(1, Ordering::SeqCst);
-        let ends = Ends(self.tasks.clone());
-        self.runtime.spawn(Box::pin(async move {
-            // Dropped in reverse, so it is counted until the task and all it owns are gone.
-            let _ends = ends;
-            task.await;
-        }));
-    }
-
-    fn now(&self) -> Now {
-        self.runtime.now()
-    }
-
-    fn seed(&self) -> u64 {
-        self.runtime.seed()
-    }
-
-    fn timer(&self) -> Box<dyn Timer> {
-        self.runtime.timer()
-    }
-
-    fn bind_udp(&self, addr: SocketAddr) -> BoxFuture<io::Result<Box<dyn UdpSocket>>> {
-        self.runtime.bind_udp(addr)
-    }
-
-    fn listen(&self, addr: SocketAddr) -> BoxFuture<io::Result<Box<dyn Listener>>> {
-        self.runtime.listen(addr)
-    }
-
-    fn connect(&self, addr: SocketAddr) -> BoxFuture<io::Result<Box<dyn Stream>>> {
-        self.runtime.connect(addr)
-    }
-
-    fn lookup(&self, name: &str) -> BoxFuture<io::Result<Vec<SocketAddr>>> {
-        self.runtime.lookup(name)
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use chinwag_core::id::NodeId;
 use chinwag_core::membership::Destination;
-use chinwag_core::rpc::{Code, Fingerprint, Headers, Request, RequestError, Shape, Status};
+use chinwag_core::rpc::config::COPY_LEN_MAX;
+use chinwag_core::rpc::{Body, Code, Fingerprint, Headers, Request, RequestError, Shape, Status};
 use chinwag_core::time::{Instant, Now};
 use tracing::Instrument;
 
@@ -218,10 +219,16 @@ impl Target {
             let link = self.link(now)?;
             let mut turn = None;
             loop {
+                // Whoever opens a stream does not wait for its answer at once.
+                let waker = if port.is_none() {
+                    Some(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await)
+                } else {
+                    None
+                };
                 let request = Request { shape, ..self.request(now, outgoing, deadline) };
-                match link.call(&self.shared, now, request, turn.is_some(), port) {
+                match link.begin(now, request, turn.is_some(), port, waker) {
                     // Dropping the turn has the next in line see whether there is room for it too.
-                    Ok(call) => return Ok(call),
+                    Ok(begun) => return Ok(Call::new(link, begun)),
                     Err(RequestError::Overloaded | RequestError::Full) => {
                         let turn = match &mut turn {
                             Some(turn) => turn,
@@ -251,7 +258,11 @@ impl Target {
             fingerprint: outgoing.fingerprint,
             headers: outgoing.headers.clone(),
             deadline: deadline.map(|deadline| deadline.since(now.mono)),
-            body: outgoing.body.clone().into(),
+            // A short one is copied anyway.
+            body: match outgoing.body.len() {
+                0..=COPY_LEN_MAX => Body::Borrowed(&outgoing.body),
+                _ => Body::Owned(outgoing.body.clone()),
+            },
             attachments: &outgoing.attachments,
             shape: Shape::UNARY,
         }

@@ -53,7 +53,8 @@ pub(crate) struct Given {
     pub(crate) stamp: Timestamp,
     pub(crate) is_one_way: bool,
     /// The handler's span, or what the caller sent where there is none; `None` where nobody has looked.
-    pub(crate) trace: Option<TraceContext>,
+    /// Boxed, because most calls have none and every context has room for it.
+    pub(crate) trace: Option<Box<TraceContext>>,
 }
 
 impl Context {
@@ -115,7 +116,7 @@ impl Context {
 
     /// The trace that the call is part of: the handler's span, or the caller's if this node makes none.
     pub fn trace(&self) -> Option<TraceContext> {
-        self.given.trace.or_else(|| TraceContext::of(&self.given.headers))
+        self.given.trace.as_deref().copied().or_else(|| TraceContext::of(&self.given.headers))
     }
 
     /// The node that runs the handler; `None` once its last handle is gone. Not to be kept in the service.

@@ -40,7 +40,7 @@ fn begin_watched(
 ) -> Answer {
     let (service, method) = (endpoint.service(), endpoint.method());
     let (span, trace) = trace::handler_span(&shared.trace_ids, &given.headers, (service, method, caller.id));
-    given.trace = trace;
+    given.trace = trace.map(Box::new);
     let this = span.clone();
     let handling = async move {
         let call = CallInfo {

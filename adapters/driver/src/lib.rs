@@ -37,6 +37,7 @@
 //!
 //! What it is not: it has no server of its own and no coordinator; it gives no consensus and stores nothing.
 
+mod archive;
 mod balanced;
 mod builder;
 mod calling;

@@ -9,12 +9,15 @@ mod streams;
 mod task;
 mod waiting;
 
+use std::collections::VecDeque;
 use std::future::Future;
+use std::mem::{replace, take};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::Destination;
 use chinwag_core::rpc::{
@@ -26,6 +29,7 @@ use chinwag_core::time::{Instant, Now};
 use crate::limits::{IDLE_MAX, IDLE_RETIRED_MAX};
 use crate::pipe::Arrival;
 use crate::registry::Answered;
+use crate::runtime::Runtime;
 use crate::shared::Shared;
 use crate::sync::{Bell, lock};
 
@@ -45,6 +49,7 @@ pub(crate) struct Link {
     /// Whom it was dialled for; `None` if it was accepted.
     pub(crate) target: Option<Destination>,
     pub(crate) bell: Bell,
+    runtime: Arc<dyn Runtime>,
     peer: OnceLock<PeerHello>,
     /// Cleared once no new call may be put on it: replaced by another link, going away, or over.
     is_usable: AtomicBool,
@@ -66,44 +71,47 @@ struct State {
 }
 
 impl State {
-    /// Takes the machine's next event that is for the task. Responses and what belongs to a stream go where they are waited for.
-    fn poll_event(&mut self, now: Now, wakers: &mut Vec<Waker>) -> Option<Event> {
+    /// Takes the machine's events. Responses and what belongs to a stream go where they are waited for; their shells stay in the queue.
+    fn take_events(&mut self, now: Now, events: &mut VecDeque<Event>, wakers: &mut Vec<Waker>) {
         let mut has_room = false;
-        let event = loop {
-            match self.machine.poll_event() {
-                Some(Event::Response { call, headers, result, attachments, held }) => {
+        self.machine.take_events(events);
+        for event in events {
+            match event {
+                Event::Response { call, headers, result, attachments, held } => {
                     has_room = true;
-                    self.ports.end(StreamRef::Call(call), result.as_ref().err(), wakers);
-                    let ended = (now.mono, Answered { headers, attachments, result });
-                    match self.calls.end(call, ended, held) {
+                    self.ports.end(StreamRef::Call(*call), result.as_ref().err(), wakers);
+                    let answered = Answered {
+                        headers: take(headers),
+                        attachments: take(attachments),
+                        result: replace(result, Ok(Bytes::new())),
+                    };
+                    match self.calls.end(*call, (now.mono, answered), replace(held, Held::NOTHING)) {
                         Ok(waker) => wakers.extend(waker),
                         // Its future was dropped.
                         Err(held) => self.machine.release(now, held),
                     }
                 }
-                Some(Event::Chunk { stream, body, attachments, held }) => {
-                    if let Err(held) = self.ports.push(stream, Arrival { body, attachments, held }, wakers) {
+                Event::Chunk { stream, body, attachments, held } => {
+                    let (body, attachments) = (take(body), take(attachments));
+                    let arrival = Arrival { body, attachments, held: replace(held, Held::NOTHING) };
+                    if let Err(held) = self.ports.push(*stream, arrival, wakers) {
                         self.machine.release(now, held);
                     }
                 }
-                Some(Event::Finished(stream)) => self.ports.finished(stream, wakers),
-                Some(Event::Sendable(stream)) => self.ports.sendable(stream, wakers),
-                event => break event,
+                Event::Finished(stream) => self.ports.finished(*stream, wakers),
+                Event::Sendable(stream) => self.ports.sendable(*stream, wakers),
+                Event::Request { id, shape, .. } if shape.is_streaming() => self.open_inbound(*id),
+                Event::Cancelled(id) => {
+                    let cancelled = Status::new(Code::Cancelled, "the caller gave up");
+                    self.ports.end(StreamRef::Inbound(*id), Some(&cancelled), wakers);
+                }
+                Event::Closed(_) => self.ports.end_theirs(wakers),
+                _ => {}
             }
-        };
-        match &event {
-            Some(Event::Request { id, shape, .. }) if shape.is_streaming() => self.open_inbound(*id),
-            Some(Event::Cancelled(id)) => {
-                let cancelled = Status::new(Code::Cancelled, "the caller gave up");
-                self.ports.end(StreamRef::Inbound(*id), Some(&cancelled), wakers);
-            }
-            Some(Event::Closed(_)) => self.ports.end_theirs(wakers),
-            _ => {}
         }
         if has_room {
             wakers.extend(self.line.tell_first());
         }
-        event
     }
 
     fn respond(&mut self, now: Now, id: InboundId, answered: Answered, wakers: &mut Vec<Waker>) {
@@ -140,6 +148,7 @@ impl Link {
             key,
             target,
             bell: Bell::default(),
+            runtime: shared.runtime.clone(),
             peer: OnceLock::new(),
             is_usable: AtomicBool::new(true),
             state: Mutex::new(state),
@@ -173,14 +182,17 @@ impl Link {
 
     /// Begins a call; its future takes the outcome, and cancels when dropped. Those who wait for room come first, unless it is
     /// this call's turn.
-    pub(crate) fn call(
-        self: &Arc<Self>,
-        shared: &Arc<Shared>,
+    ///
+    /// `waker` is that of the task that is about to poll the future, if it does so before it does anything else.
+    pub(crate) fn begin(
+        &self,
         now: Now,
         request: Request<'_>,
         is_its_turn: bool,
         port: Option<&Arc<Port>>,
-    ) -> Result<Call, RequestError> {
+        waker: Option<Waker>,
+    ) -> Result<Begun, RequestError> {
+        let has_waker = waker.is_some();
         let (id, entry) = {
             let mut state = lock(&self.state);
             if !is_its_turn && !state.line.is_empty() {
@@ -191,10 +203,10 @@ impl Link {
             if let Some(port) = port {
                 state.ports.open(StreamRef::Call(call), port.clone());
             }
-            (call, state.calls.begin(call))
+            (call, state.calls.begin(call, waker))
         };
         self.bell.ring();
-        Ok(Call { shared: shared.clone(), link: self.clone(), id, entry: Some(entry) })
+        Ok(Begun { id, entry, has_waker })
     }
 
     pub(crate) fn one_way(&self, now: Now, request: Request<'_>) -> Result<(), RequestError> {
@@ -243,9 +255,9 @@ impl Link {
     }
 
     /// Gives back what a message held.
-    fn release(&self, shared: &Shared, held: Held) {
+    fn release(&self, held: Held) {
         if !held.is_nothing() {
-            lock(&self.state).machine.release(shared.runtime.now(), held);
+            lock(&self.state).machine.release(self.runtime.now(), held);
             self.bell.ring();
         }
     }
@@ -288,12 +300,12 @@ enum Entry {
 }
 
 impl Calls {
-    fn begin(&mut self, call: CallId) -> u32 {
+    fn begin(&mut self, call: CallId, waker: Option<Waker>) -> u32 {
         let entry = self.free.pop().unwrap_or_else(|| {
             self.entries.push(Entry::Free);
             u32::try_from(self.entries.len() - 1).expect("far fewer waiters than 2^32 fit in memory")
         });
-        self.entries[entry as usize] = Entry::Waiting { call, waker: None };
+        self.entries[entry as usize] = Entry::Waiting { call, waker };
         if self.by_slot.len() <= call.slot() {
             self.by_slot.resize(call.slot() + 1, u32::MAX);
         }
@@ -320,17 +332,25 @@ impl Calls {
 
     fn release(&mut self, entry: u32) -> Entry {
         self.free.push(entry);
-        std::mem::replace(&mut self.entries[entry as usize], Entry::Free)
+        replace(&mut self.entries[entry as usize], Entry::Free)
     }
 }
 
 /// A call that was begun. Dropping it cancels, and the handler feels it.
 pub(crate) struct Call {
-    shared: Arc<Shared>,
     link: Arc<Link>,
     id: CallId,
     /// `None` once the outcome is taken.
     entry: Option<u32>,
+    /// It has not been polled, and whoever does so first left its waker when the call was begun.
+    is_fresh: bool,
+}
+
+/// What [`Link::begin`] began: to be made a [`Call`] at once.
+pub(crate) struct Begun {
+    id: CallId,
+    entry: u32,
+    has_waker: bool,
 }
 
 impl Future for Call {
@@ -338,8 +358,11 @@ impl Future for Call {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
         let entry = self.entry.expect("a finished call is not polled again");
-        let link = self.link.clone();
-        let mut state = lock(&link.state);
+        if take(&mut self.is_fresh) {
+            return Poll::Pending;
+        }
+        let this = &mut *self;
+        let mut state = lock(&this.link.state);
         match &mut state.calls.entries[entry as usize] {
             Entry::Waiting { waker, .. } => {
                 match waker {
@@ -349,11 +372,11 @@ impl Future for Call {
                 Poll::Pending
             }
             Entry::Ended(..) | Entry::Free => {
-                self.entry = None;
+                this.entry = None;
                 match state.calls.release(entry) {
                     Entry::Ended(ended, held) => {
                         drop(state);
-                        self.link.release(&self.shared, held);
+                        this.link.release(held);
                         Poll::Ready(ended)
                     }
                     _ => unreachable!("an entry is free only after its future has let go of it"),
@@ -364,6 +387,11 @@ impl Future for Call {
 }
 
 impl Call {
+    /// The call that [`Link::begin`] began.
+    pub(crate) fn new(link: Arc<Link>, Begun { id, entry, has_waker }: Begun) -> Self {
+        Self { link, id, entry: Some(entry), is_fresh: has_waker }
+    }
+
     /// Whether the connection it was made on takes no more calls.
     pub(crate) fn is_leaving(&self) -> bool {
         self.link.is_leaving()
@@ -376,7 +404,7 @@ impl Drop for Call {
         let mut wakers = Vec::new();
         {
             let mut state = lock(&self.link.state);
-            let now = self.shared.runtime.now();
+            let now = self.link.runtime.now();
             match state.calls.release(entry) {
                 Entry::Waiting { call, .. } => {
                     state.machine.cancel(now, call);

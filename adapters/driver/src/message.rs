@@ -45,8 +45,7 @@ impl<T: Payload> Body for T {
     const LAYOUT: [usize; 2] = [size_of::<Archived<T>>(), align_of::<Archived<T>>()];
 
     fn encode(&self) -> Result<Bytes, Error> {
-        let bytes = rkyv::api::high::to_bytes_in::<_, Error>(self, AlignedVec::<ALIGN>::new())?;
-        Ok(Bytes::from_owner(bytes))
+        crate::archive::encode(self)
     }
 
     fn receive(bytes: Bytes) -> Result<View<T>, Malformed> {

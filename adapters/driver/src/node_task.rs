@@ -145,7 +145,7 @@ impl NodeTask {
     fn tick(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
         let machine_at = lock(&self.shared.machine).poll_timeout();
         let deadline = [machine_at, self.accept_at].into_iter().flatten().min();
-        if self.alarm.poll(cx, deadline).is_pending() {
+        if self.alarm.poll_at(cx, now.mono, deadline).is_pending() {
             return false;
         }
         lock(&self.shared.machine).handle_timeout(now);

@@ -320,6 +320,11 @@ impl Known {
     pub(crate) fn meter(&self, id: u16) -> Option<&Meter> {
         self.methods.get(usize::from(id))?.as_ref().map(|(_, meter)| &**meter)
     }
+
+    /// The same, to be kept.
+    pub(crate) fn shared_meter(&self, id: u16) -> Option<Arc<Meter>> {
+        self.methods.get(usize::from(id))?.as_ref().map(|(_, meter)| meter.clone())
+    }
 }
 
 /// A handler's future whose panics are statuses.

@@ -30,9 +30,10 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
 
-use chinwag_core::time::{Instant, Now};
+use chinwag_core::time::{Instant, Now, WallTime};
 
 /// A future that owns what it needs and can be moved to another thread.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
@@ -139,27 +140,83 @@ pub trait Stream: Send {
     fn peer_addr(&self) -> io::Result<SocketAddr>;
 }
 
-/// A [`Timer`] that is reset only when its deadline moves: most turns of a task leave it where it was.
+/// Wall-clock time told by a monotonic clock, for [`Runtime::now`]: the system is asked for it once a millisecond at most, since the
+/// two readings of a clock are a good part of what a small call costs. A step of the wall clock is seen that much later.
+#[derive(Debug, Default)]
+pub struct WallClock {
+    /// Nanoseconds from the monotonic clock's origin to wall-clock time, wrapping.
+    offset: AtomicU64,
+    /// When it is asked for again: 0 at first.
+    again_at: AtomicU64,
+}
+
+impl WallClock {
+    /// What `ask` would give, or gave less than a millisecond of `mono` ago and the time since then.
+    pub fn at(&self, mono: Instant, ask: impl FnOnce() -> WallTime) -> WallTime {
+        let now = mono.as_nanos();
+        // Of two threads that ask at once either may win: their answers differ by no more than the time between them.
+        if now >= self.again_at.load(Ordering::Relaxed) {
+            self.offset.store(ask().as_nanos().wrapping_sub(now), Ordering::Relaxed);
+            self.again_at.store(now.saturating_add(WALL_CLOCK_AGE_MAX), Ordering::Relaxed);
+        }
+        WallTime::from_nanos(now.wrapping_add(self.offset.load(Ordering::Relaxed)))
+    }
+}
+
+/// A millisecond, in nanoseconds.
+const WALL_CLOCK_AGE_MAX: u64 = 1_000_000;
+
+/// A [`Timer`] that is moved only to fire earlier: most deadlines are later than the one before, which is past or over by then.
+/// So it fires now and then for nothing, and most turns of a task leave it alone.
 pub(crate) struct Alarm {
     timer: Box<dyn Timer>,
-    deadline: Instant,
+    /// What the timer is set to: never later than the deadline.
+    armed: Instant,
+    /// Who is woken when it fires.
+    waker: Option<Waker>,
 }
 
 impl Alarm {
     pub(crate) fn new(runtime: &dyn Runtime) -> Self {
-        Self { timer: runtime.timer(), deadline: Instant::FAR_FUTURE }
+        Self { timer: runtime.timer(), armed: Instant::FAR_FUTURE, waker: None }
+    }
+
+    /// As [`Alarm::poll`], by a task that has just looked at the clock, which was `now`.
+    pub(crate) fn poll_at(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        deadline: Option<Instant>,
+    ) -> Poll<()> {
+        let deadline = deadline.unwrap_or(Instant::FAR_FUTURE);
+        let is_set = self.armed <= deadline && now < self.armed;
+        if is_set && self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            return Poll::Pending;
+        }
+        let polled = self.poll(cx, Some(deadline));
+        self.waker = polled.is_pending().then(|| cx.waker().clone());
+        polled
     }
 
     /// Ready once `deadline` is reached; `None` is never.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
         let deadline = deadline.unwrap_or(Instant::FAR_FUTURE);
-        if deadline != self.deadline {
-            self.deadline = deadline;
-            self.timer.reset(deadline);
+        loop {
+            if deadline < self.armed {
+                self.armed = deadline;
+                self.timer.reset(deadline);
+            }
+            if self.armed == Instant::FAR_FUTURE || self.timer.poll_expired(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if self.armed == deadline {
+                return Poll::Ready(());
+            }
+            // It was set for an earlier deadline.
+            self.armed = Instant::FAR_FUTURE;
+            if deadline == Instant::FAR_FUTURE {
+                self.timer.reset(deadline);
+            }
         }
-        if deadline == Instant::FAR_FUTURE {
-            return Poll::Pending;
-        }
-        self.timer.poll_expired(cx)
     }
 }

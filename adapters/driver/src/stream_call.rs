@@ -261,7 +261,7 @@ async fn open_remotely<M: Streaming>(
     let outstanding = target.shared.board.outstanding(target.peer);
     let now = target.shared.runtime.now();
     let call = target.place(now, parcel, deadline, (M::SHAPE, Some(&port)), &mut 0).await?;
-    let end = RemoteEnd::of_call(&call, port);
+    let end = RemoteEnd::of_call(&target.shared, &call, port);
     Ok((Callee::Remote(call), End::Remote(end), outstanding))
 }
 

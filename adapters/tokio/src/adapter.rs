@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use chinwag::core::time::{Instant, Now, WallTime};
-use chinwag::runtime::{Ambient, BoxFuture, Listener, Runtime, Stream, Timer, UdpSocket};
+use chinwag::runtime::{Ambient, BoxFuture, Listener, Runtime, Stream, Timer, UdpSocket, WallClock};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Handle;
 use tokio::time::Sleep;
@@ -22,6 +22,7 @@ use tokio::time::Sleep;
 pub struct Tokio {
     handle: Handle,
     origin: tokio::time::Instant,
+    wall: Arc<WallClock>,
 }
 
 impl Tokio {
@@ -31,7 +32,7 @@ impl Tokio {
             let _entered = handle.enter();
             tokio::time::Instant::now()
         };
-        Self { handle, origin }
+        Self { handle, origin, wall: Arc::default() }
     }
 }
 
@@ -45,8 +46,12 @@ impl Runtime for Tokio {
     #[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is where time comes from")]
     fn now(&self) -> Now {
         let mono = tokio::time::Instant::now().saturating_duration_since(self.origin);
-        let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Now { mono: Instant::ZERO + mono, wall: WallTime::UNIX_EPOCH + wall }
+        let mono = Instant::ZERO + mono;
+        let ask = || {
+            let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            WallTime::UNIX_EPOCH + wall.unwrap_or_default()
+        };
+        Now { mono, wall: self.wall.at(mono, ask) }
     }
 
     #[expect(

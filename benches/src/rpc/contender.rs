@@ -42,7 +42,7 @@ pub enum Kind {
     Floor,
     /// The floor with small bodies copied behind their headers.
     FloorCopy,
-    /// Bytes on tokio.
+    /// Raw bytes on tokio.
     Raw,
     /// Typed messages on tokio, with a `Bytes` field.
     Typed,

@@ -1,4 +1,4 @@
-//! [`RawBytes`], [`Typed`] and [`TypedVec`]: chinwag's own calls between nodes, on any runtime.
+//! [`Typed`] and [`TypedVec`]: chinwag's own calls between nodes, on any runtime.
 //!
 //! Between two nodes there is one connection, so four connections are four servers that one node calls.
 
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chinwag::core::rpc;
 use chinwag::{
     Client, Config, Context, Handler, Message, Method, Methods, Node, Raw, Runtime, Service, Status, View,
 };
@@ -42,8 +43,10 @@ impl Nodes {
 async fn start(runtime: &Arc<dyn Runtime>, id: u64, seeds: &[String]) -> Node {
     // On a machine that measures, nobody is to be found dead for being late.
     let config = Config { suspicion_mult: 1_000, ..Config::lan() };
+    // 64 callers of 1 MiB on one connection are more than is queued by default.
+    let rpc = rpc::Config { outbound_len_max: 128 << 20, ..rpc::Config::default() };
     let builder = Node::builder(id, (Ipv4Addr::LOCALHOST, 0).into()).cluster("bench").config(config);
-    builder.seeds(seeds).start_on(runtime.clone()).await.expect("free ports")
+    builder.rpc(rpc).seeds(seeds).start_on(runtime.clone()).await.expect("free ports")
 }
 
 /// Answers with what it is sent.
@@ -52,22 +55,7 @@ struct Echo;
 impl Service for Echo {
     const NAME: &'static str = "bench";
     fn methods(methods: &mut Methods<Self>) {
-        methods.add::<EchoRaw>().add::<Msg>().add::<MsgVec>();
-    }
-}
-
-/// Bytes as they are.
-struct EchoRaw;
-
-impl Method for EchoRaw {
-    type Request = Raw;
-    type Reply = Raw;
-    const NAME: &'static str = "echo raw";
-}
-
-impl Handler<EchoRaw> for Echo {
-    async fn handle(&self, _: &Context, body: Bytes) -> Result<Raw, Status> {
-        Ok(Raw(body))
+        methods.add::<Msg>().add::<MsgVec>().add::<EchoRaw>();
     }
 }
 
@@ -113,6 +101,52 @@ impl Handler<MsgVec> for Echo {
     }
 }
 
+/// Bytes as they are.
+struct EchoRaw;
+
+impl Method for EchoRaw {
+    type Request = Raw;
+    type Reply = Raw;
+    const NAME: &'static str = "echo raw";
+}
+
+impl Handler<EchoRaw> for Echo {
+    async fn handle(&self, _: &Context, body: Bytes) -> Result<Raw, Status> {
+        Ok(Raw(body))
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct RawCaller {
+    client: Client<Echo>,
+    body: Bytes,
+}
+
+impl Caller for RawCaller {
+    async fn call(&mut self) {
+        let answer = self.client.call_raw::<EchoRaw>(self.body.clone()).await.expect("echoed");
+        assert_eq!(answer.len(), self.body.len());
+    }
+}
+
+/// Raw bytes.
+pub(super) struct RawBytes(Nodes);
+
+impl Setup for RawBytes {
+    type Caller = RawCaller;
+
+    async fn start(runtime: Arc<dyn Runtime>, connections: usize) -> Self {
+        Self(Nodes::start(&runtime, connections).await)
+    }
+
+    fn caller(&self, connection: usize, size: usize) -> RawCaller {
+        RawCaller {
+            client: self.0.client.client(self.0.servers[connection].id()),
+            body: vec![7; size].into(),
+        }
+    }
+}
+
 /// Calls by reference: a caller keeps its message.
 pub(super) struct TypedCaller<M: Message<Reply = M>> {
     client: Client<Echo>,
@@ -133,35 +167,6 @@ where
     async fn call(&mut self) {
         let answer = self.client.call(&*self.message).await.expect("echoed");
         assert!((self.is_answer)(&answer, &self.message));
-    }
-}
-
-/// Bytes without a type.
-pub(super) struct RawBytes(Nodes);
-
-impl Setup for RawBytes {
-    type Caller = RawCaller;
-
-    async fn start(runtime: Arc<dyn Runtime>, connections: usize) -> Self {
-        Self(Nodes::start(&runtime, connections).await)
-    }
-
-    fn caller(&self, connection: usize, size: usize) -> RawCaller {
-        let client = self.0.client.client(self.0.servers[connection].id());
-        RawCaller { client, body: vec![7; size].into() }
-    }
-}
-
-#[derive(Clone)]
-pub(super) struct RawCaller {
-    client: Client<Echo>,
-    body: Bytes,
-}
-
-impl Caller for RawCaller {
-    async fn call(&mut self) {
-        let answer = self.client.call_raw::<EchoRaw>(self.body.clone()).await.expect("echoed");
-        assert_eq!(answer.len(), self.body.len());
     }
 }
 

@@ -61,7 +61,8 @@ impl Membership {
             self.verify(now, update);
             return;
         }
-        let Some(metadata) = Metadata::decode(details.metadata).filter(|_| !self.table.is_full()) else {
+        let is_full = self.table.is_full();
+        let Some(metadata) = self.metadata_read.decode(details.metadata).filter(|_| !is_full) else {
             self.stats.updates_refused += 1;
             return;
         };
@@ -108,7 +109,8 @@ impl Membership {
         };
         let details = update.details.as_ref().zip(metadata);
         let is_told_death = claim.state == State::Dead && known.state.is_live();
-        if is_told_death && !self.suspicions.has_heard_out(slot, claim.life(), now.mono) {
+        let is_doubted = self.config.told_deaths_doubted || matches!(via, Via::Transfer | Via::FirstTransfer);
+        if is_told_death && is_doubted && !self.suspicions.has_heard_out(slot, claim.life(), now.mono) {
             self.doubt(now, slot, claim, details);
             return;
         }
@@ -169,7 +171,7 @@ impl Membership {
             self.report_conflict(Run { id, epoch }, details.addr);
             return None;
         }
-        let metadata = Metadata::decode(details.metadata);
+        let metadata = self.metadata_read.decode(details.metadata);
         self.stats.updates_refused += u64::from(metadata.is_none());
         metadata
     }

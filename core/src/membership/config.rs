@@ -89,6 +89,9 @@ pub struct Config {
     pub confirmations: usize,
     /// Whether a message to a suspect carries the suspicion (Lifeguard's Buddy). Default true.
     pub buddy: bool,
+    /// Whether a death that others tell of is doubted until the minimum suspicion is over (§4.5.1). Without it a member that is
+    /// told dead is dead at once, as in SWIM. Deaths in table transfers are always doubted. Default true.
+    pub told_deaths_doubted: bool,
     /// Whether a node that finds its own timers late by more than `probe_timeout_max` passes no verdicts for the
     /// time it slept. Default true.
     pub pause_guard: bool,
@@ -157,6 +160,7 @@ impl Config {
             suspicion_max_mult: 6,
             confirmations: 3,
             buddy: true,
+            told_deaths_doubted: true,
             pause_guard: true,
             gossip_interval: Duration::from_millis(200),
             gossip_fanout: 3,
@@ -219,7 +223,7 @@ impl Config {
         }
     }
 
-    /// Plain SWIM of the 2002 paper with a suspicion of fixed length: every extension of Lifeguard off.
+    /// Plain SWIM of the 2002 paper with a suspicion of fixed length: every extension of Lifeguard off, and what goes past Lifeguard.
     #[must_use]
     pub fn without_lifeguard(self) -> Self {
         Self {
@@ -227,6 +231,7 @@ impl Config {
             suspicion_max_mult: 1,
             buddy: false,
             nacks: false,
+            told_deaths_doubted: false,
             pause_guard: false,
             ..self
         }

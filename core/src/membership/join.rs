@@ -52,6 +52,7 @@ impl Membership {
 
     /// Whether the seeds are wanted: true once each time. Look their names up, afresh, and call
     /// [`handle_seeds`](Self::handle_seeds).
+    #[inline]
     pub fn poll_lookup(&mut self) -> bool {
         core::mem::take(&mut self.join.is_lookup_wanted)
     }

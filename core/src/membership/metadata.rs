@@ -138,6 +138,30 @@ impl Metadata {
     }
 }
 
+/// Maps kept to be shared: a few data centres or racks of a large cluster.
+const RECENT: usize = 8;
+
+/// The maps read last. Members say the same again and again, and many say the same as others: a map that is known is neither
+/// checked nor held a second time.
+#[derive(Debug, Default)]
+pub(crate) struct Recent {
+    maps: [Metadata; RECENT],
+    next: usize,
+}
+
+impl Recent {
+    /// [`Metadata::decode`].
+    pub(crate) fn decode(&mut self, bytes: &[u8]) -> Option<Metadata> {
+        if let Some(known) = self.maps.iter().find(|map| map.as_bytes() == bytes) {
+            return Some(known.clone());
+        }
+        let read = Metadata::decode(bytes)?;
+        self.maps[self.next] = read.clone();
+        self.next = (self.next + 1) % RECENT;
+        Some(read)
+    }
+}
+
 fn pair<'a>(reader: &mut Reader<'a>) -> Option<(&'a str, &'a str)> {
     let key = core::str::from_utf8(reader.slice()?).ok()?;
     let value = core::str::from_utf8(reader.slice()?).ok()?;
@@ -153,7 +177,7 @@ impl fmt::Debug for Metadata {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::string::String;
+    use alloc::string::{String, ToString};
 
     #[test]
     fn a_map_keeps_its_pairs_sorted_and_replaces_values() {
@@ -173,6 +197,23 @@ mod tests {
         assert_eq!(full.as_bytes().len(), METADATA_LEN_MAX);
         assert!(matches!(full.with("l", ""), Err(MetadataError::TooLong { .. })));
         assert_eq!(Metadata::new().with("", "v"), Err(MetadataError::EmptyKey));
+    }
+
+    #[test]
+    fn maps_that_are_the_same_are_held_once() {
+        let mut recent = Recent::default();
+        let maps: Vec<Metadata> =
+            (0..RECENT).map(|at| Metadata::new().with("rack", &at.to_string()).unwrap()).collect();
+        let first: Vec<Metadata> = maps.iter().filter_map(|map| recent.decode(map.as_bytes())).collect();
+        assert_eq!(first, maps);
+        for (known, map) in first.iter().zip(&maps) {
+            let again = recent.decode(map.as_bytes()).unwrap();
+            let (Some(again), Some(known)) = (again.encoded, &known.encoded) else { panic!("not empty") };
+            assert!(Arc::ptr_eq(&again, known));
+        }
+        assert_eq!(recent.decode(b""), Some(Metadata::new()));
+        assert_eq!(recent.decode(b"\x01a"), None);
+        assert_eq!(recent.decode(b"\x01a\x00"), Metadata::decode(b"\x01a\x00"));
     }
 
     #[test]

@@ -134,6 +134,7 @@ pub struct Membership {
     reconnecting: Option<(u32, NodeId)>,
     /// Nodes of foreign clusters already reported, and the clusters' names where known.
     foreign: Vec<(SocketAddr, Option<Arc<str>>)>,
+    metadata_read: metadata::Recent,
     next_seq: u32,
     stats: Stats,
 }
@@ -188,6 +189,7 @@ impl Membership {
             reconnect_at: None,
             reconnecting: None,
             foreign: Vec::new(),
+            metadata_read: metadata::Recent::default(),
             next_seq,
             stats: Stats::default(),
             rng,
@@ -196,6 +198,7 @@ impl Membership {
     }
 
     /// The next event, if there is one.
+    #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
         self.out.next_event()
     }
@@ -224,6 +227,7 @@ impl Membership {
     }
 
     /// Rises with every change of the view or of the local node.
+    #[inline]
     pub fn version(&self) -> u64 {
         self.table.version()
     }
@@ -242,16 +246,19 @@ impl Membership {
     }
 
     /// Other live members.
+    #[inline]
     pub fn live_count(&self) -> usize {
         self.table.live_count()
     }
 
     /// Whether there is another live member.
+    #[inline]
     pub fn is_joined(&self) -> bool {
         self.live_count() > 0
     }
 
     /// Whether [`leave`](Self::leave) has been called.
+    #[inline]
     pub fn has_left(&self) -> bool {
         self.leave.has_begun()
     }
@@ -262,6 +269,7 @@ impl Membership {
     }
 
     /// What has been counted since the start.
+    #[inline]
     pub fn stats(&self) -> Stats {
         self.stats
     }

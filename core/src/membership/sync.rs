@@ -162,7 +162,11 @@ impl Membership {
 
     fn exchange_failed(&mut self, now: Now, failed: &Exchange) {
         self.stats.syncs_failed += 1;
-        if !failed.is_joining && self.is_joined() {
+        let peer = failed.to.id.and_then(|id| self.table.find(id));
+        let is_in_view = peer.is_some_and(|slot| self.table.get(slot).state.is_live());
+        // An exchange with a seed that is away, or a dead member, was none of the regular ones: if its failure moved the next of those
+        // away, and seeds are tried more often than that is far, there would never be another.
+        if is_in_view && !failed.is_joining && self.is_joined() {
             // Soon, but not again and again at a peer that never answers, as one that disputes this node's id.
             self.schedule_sync(now, self.sync.retry);
             self.sync.retry = self.sync.retry.saturating_mul(2).min(self.sync_interval_scaled());

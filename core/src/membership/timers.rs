@@ -34,6 +34,7 @@ pub enum TimeoutReason {
 
 impl Membership {
     /// When [`handle_timeout`](Self::handle_timeout) is wanted; `None`: never, until something else happens.
+    #[inline]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.next_timeout().map(|(at, _)| at)
     }
@@ -47,23 +48,24 @@ impl Membership {
         if self.leave.is_done() {
             return None;
         }
-        let tombstone =
-            self.table.oldest_tombstone().map(|(since, _)| since.plus(self.config.tombstone_lifetime));
-        let has_probe = self.is_joined() && !self.leave.has_begun();
-        let deadlines = [
-            (has_probe.then(|| self.probe.due()), TimeoutReason::Probe),
-            (self.suspicions.next_deadline(), TimeoutReason::Suspicion),
-            (self.relays.due(), TimeoutReason::Relay),
-            (self.checks.due(), TimeoutReason::Check),
-            (self.gossip_at, TimeoutReason::Gossip),
-            (self.sync.due(), TimeoutReason::Sync),
-            (self.join.due(), TimeoutReason::Join),
-            (self.reconnect_at, TimeoutReason::Reconnect),
-            (self.leave.due(), TimeoutReason::Leave),
-            (tombstone, TimeoutReason::Tombstone),
-        ];
-        let armed = deadlines.into_iter().filter_map(|(at, reason)| at.map(|at| (at, reason)));
-        armed.min_by_key(|&(at, _)| at)
+        let mut first = First { at: Instant::from_nanos(u64::MAX), reason: TimeoutReason::Tombstone };
+        if self.is_joined() && !self.leave.has_begun() {
+            first.offer(Some(self.probe.due()), TimeoutReason::Probe);
+        }
+        first.offer(self.suspicions.next_deadline(), TimeoutReason::Suspicion);
+        first.offer(self.relays.due(), TimeoutReason::Relay);
+        first.offer(self.checks.due(), TimeoutReason::Check);
+        first.offer(self.gossip_at, TimeoutReason::Gossip);
+        first.offer(self.sync.due(), TimeoutReason::Sync);
+        first.offer(self.join.due(), TimeoutReason::Join);
+        first.offer(self.reconnect_at, TimeoutReason::Reconnect);
+        first.offer(self.leave.due(), TimeoutReason::Leave);
+        let tombstone = self.table.oldest_tombstone();
+        first.offer(
+            tombstone.map(|(since, _)| since.plus(self.config.tombstone_lifetime)),
+            TimeoutReason::Tombstone,
+        );
+        (first.at < Instant::from_nanos(u64::MAX)).then_some((first.at, first.reason))
     }
 
     /// Does everything that is due. An early call does nothing; a late one does each thing once.
@@ -142,6 +144,24 @@ impl Membership {
             self.forget(slot);
         }
         self.arm_reconnect(now);
+    }
+}
+
+/// The earliest deadline so far, and among equals the one offered first. This is asked for several times an input, so it
+/// keeps two words and no list. The end of all time stands for none: nothing is due 584 years after a node's start.
+struct First {
+    at: Instant,
+    reason: TimeoutReason,
+}
+
+impl First {
+    #[inline]
+    fn offer(&mut self, at: Option<Instant>, reason: TimeoutReason) {
+        if let Some(at) = at
+            && at < self.at
+        {
+            *self = Self { at, reason };
+        }
     }
 }
 

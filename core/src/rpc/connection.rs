@@ -216,6 +216,13 @@ impl Connection {
         moved
     }
 
+    /// All events, oldest first, into `events` if that is empty; if not, it changes nothing. What it held is kept for further events.
+    pub fn take_events(&mut self, events: &mut VecDeque<Event>) {
+        if events.is_empty() {
+            core::mem::swap(&mut self.events, events);
+        }
+    }
+
     /// The next event, oldest first.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()

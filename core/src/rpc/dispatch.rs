@@ -2,23 +2,23 @@
 
 use core::time::Duration;
 
+use super::asked::Asked;
 use super::config::{COPY_LEN_MAX, GOSSIP_LEN_MAX, OWED_LEN_MAX, SKIP_LEN_MAX};
 use super::connection::{Connection, Phase};
 use super::credit::{Overdrawn, cost};
-use super::deadlines::Due;
 use super::ending::Answer;
 use super::event::{CallId, CloseReason, Event};
 use super::flows::Owner;
 use super::frame::{
     Extension, FLAG_ABORT, FLAG_ESSENTIAL, FLAG_NEVER_RAN, FrameHeader, Kind, headers_len, split,
 };
-use super::inbound::Ends;
 use super::lanes::BadFragment;
 use super::methods::Method;
 use super::receive::{BadExtension, Frame, Receiver};
 use super::sending::exceeds;
 use super::status::{Code, Status};
-use super::stream::{Held, Shape, StreamRef, Window};
+use super::stream::{Held, Shape, Window};
+use crate::clock::Timestamp;
 use crate::time::Now;
 
 /// What to do with a frame whose header is in.
@@ -50,6 +50,7 @@ impl Connection {
             self.connected(now, &peer);
         }
         loop {
+            while self.read_plain(now, receiver) {}
             let frame = match receiver.header() {
                 Some(header) => match self.judge(now, receiver, header)? {
                     Verdict::Take if header.is_fragmented() => {
@@ -233,7 +234,7 @@ impl Connection {
     }
 
     /// Why a request in this slot is not run, whatever it says (§5.4.5, §5.7.4, §5.7.6, §5.9.1).
-    fn refusal(&self, call: u32) -> Option<(Code, &'static str)> {
+    pub(super) fn refusal(&self, call: u32) -> Option<(Code, &'static str)> {
         if self.went_away.is_some() {
             Some((Code::Unavailable, "this node is going away"))
         } else if !self.inbound.has_room(call) {
@@ -254,54 +255,27 @@ impl Connection {
     fn on_request(&mut self, now: Now, frame: Frame) -> Result<(), CloseReason> {
         let held = held_by(frame.header);
         let Frame { header, extension, body, since } = frame;
-        self.observe(now, &extension);
+        let Extension { stamp, timeout, headers, parts } = extension;
+        self.observe(now, stamp);
         if let Some((code, why)) = self.refusal(header.call) {
             self.release(now, held);
             return self.refuse(now, header.call, code, why);
         }
-        let deadline = extension.timeout.map(|micros| since + Duration::from_micros(micros));
-        if deadline.is_some_and(|at| at <= now.mono) {
+        let is_late = |micros| since + Duration::from_micros(micros) <= now.mono;
+        if timeout.is_some_and(is_late) {
             self.release(now, held);
             return self.refuse(now, header.call, Code::DeadlineExceeded, "the deadline passed on the way");
         }
-        let (body, attachments) = split(body, &extension.parts).ok_or(BAD_PARTS)?;
-        let Some(Method { service, method, fingerprint }) =
-            self.methods.get(usize::from(header.method)).cloned()
-        else {
-            return Err(CloseReason::Protocol("a method is defined before it is used"));
-        };
-        let shape = Shape::of(header.flags);
-        let ends =
-            Ends { has_deadline: deadline.is_some(), is_streaming: shape.is_streaming(), held: held.cost };
-        let id = self.inbound.open(header.call, ends);
-        if ends.is_streaming {
-            self.open_stream(now, StreamRef::Inbound(id), shape);
-        }
-        if let Some(at) = deadline {
-            self.deadlines.insert(at, Due::Inbound(id));
-        }
-        self.stats.calls_in += 1;
-        let Extension { stamp, headers, .. } = extension;
-        self.events.push_back(Event::Request {
-            id,
-            method_id: header.method,
-            service,
-            method,
-            fingerprint,
-            headers,
-            deadline,
-            stamp,
-            body,
-            attachments,
-            shape,
-        });
+        let (body, attachments) = split(body, &parts).ok_or(BAD_PARTS)?;
+        let asked = Asked { stamp, timeout, since, held, shape: Shape::of(header.flags) };
+        self.open_request(now, header, asked, headers, body, attachments);
         Ok(())
     }
 
     fn on_one_way(&mut self, now: Now, frame: Frame) -> Result<(), CloseReason> {
         let held = held_by(frame.header);
         let Frame { header, extension, body, since } = frame;
-        self.observe(now, &extension);
+        self.observe(now, extension.stamp);
         let deadline = extension.timeout.map(|micros| since + Duration::from_micros(micros));
         let is_late = deadline.is_some_and(|at| at <= now.mono);
         let method = self.methods.get(usize::from(header.method)).cloned();
@@ -333,7 +307,7 @@ impl Connection {
     }
 
     fn on_answer(&mut self, now: Now, frame: Frame) -> Result<(), CloseReason> {
-        self.observe(now, &frame.extension);
+        self.observe(now, frame.extension.stamp);
         let mut held = held_by(frame.header);
         let Frame { header, extension, body, .. } = frame;
         let (body, attachments) = split(body, &extension.parts).ok_or(BAD_PARTS)?;
@@ -349,7 +323,7 @@ impl Connection {
         Ok(())
     }
 
-    fn on_response(&mut self, now: Now, call: CallId, answer: Answer) {
+    pub(super) fn on_response(&mut self, now: Now, call: CallId, answer: Answer) {
         match self.calls.end(call) {
             Some(open) => self.complete(call, open, answer),
             None => {
@@ -422,8 +396,8 @@ impl Connection {
     }
 
     /// Causality needs nothing from the user (§5.3.2).
-    fn observe(&mut self, now: Now, extension: &Extension) {
-        if self.clock.observe(now.wall, extension.stamp).is_err() {
+    pub(super) fn observe(&mut self, now: Now, stamp: Timestamp) {
+        if self.clock.observe(now.wall, stamp).is_err() {
             self.stats.stamps_refused += 1;
         }
     }

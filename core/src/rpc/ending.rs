@@ -70,7 +70,14 @@ impl Connection {
         let Some(open) = self.calls.end(call) else {
             return;
         };
-        let status = self.status_of_ended(call, open, code, message);
+        // On a connection that goes on, a whole request that is queued still leaves, with its cancel after it: the peer may begin the one
+        // before it reads the other.
+        let will_leave = open.position.is_some() && !self.flows.has_request(Owner::Call(call.0));
+        let status = if will_leave {
+            Status::new(code, message)
+        } else {
+            self.status_of_ended(call, open, code, message)
+        };
         self.forget_call(call, open);
         self.events.push_back(Event::failed(call, status));
     }

@@ -1,5 +1,6 @@
 //! [`Headers`]: the small key/value pairs that travel beside a message (`docs/protocol.md` §5.3).
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -12,7 +13,9 @@ use super::read;
 /// headers allocate nothing.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers {
-    block: Vec<u8>,
+    /// Boxed, because most messages have none and every event has room for them. Never empty.
+    #[expect(clippy::box_collection, reason = "8 bytes where a vector has 24")]
+    block: Option<Box<Vec<u8>>>,
 }
 
 /// Why a pair was not added. Nothing changed.
@@ -38,7 +41,7 @@ impl core::error::Error for HeadersError {}
 impl Headers {
     /// No headers.
     pub const fn new() -> Self {
-        Self { block: Vec::new() }
+        Self { block: None }
     }
 
     /// Adds a pair at the end.
@@ -51,13 +54,14 @@ impl Headers {
             return Err(HeadersError::Key);
         }
         let value_len = u16::try_from(value.len()).map_err(|_| HeadersError::TooLarge)?;
-        if self.block.len() + 3 + key.len() + value.len() > HEADERS_LEN_CEILING as usize {
+        if self.encoded_len() + 3 + key.len() + value.len() > HEADERS_LEN_CEILING as usize {
             return Err(HeadersError::TooLarge);
         }
-        self.block.push(key_len);
-        self.block.extend_from_slice(&value_len.to_le_bytes());
-        self.block.extend_from_slice(key.as_bytes());
-        self.block.extend_from_slice(value);
+        let block = self.block.get_or_insert_default();
+        block.push(key_len);
+        block.extend_from_slice(&value_len.to_le_bytes());
+        block.extend_from_slice(key.as_bytes());
+        block.extend_from_slice(value);
         Ok(())
     }
 
@@ -77,23 +81,23 @@ impl Headers {
 
     /// The pairs, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let mut rest = self.block.as_slice();
+        let mut rest = self.as_bytes();
         core::iter::from_fn(move || pair(&mut rest))
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.block.is_empty()
+        self.block.is_none()
     }
 
     /// Bytes of their encoding: what limits are about.
     pub fn encoded_len(&self) -> usize {
-        self.block.len()
+        self.as_bytes().len()
     }
 
     /// The encoding.
     pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.block
+        self.block.as_deref().map_or(&[], Vec::as_slice)
     }
 
     /// Headers from their encoding, or `None` if it is not one.
@@ -102,7 +106,7 @@ impl Headers {
         while !rest.is_empty() {
             pair(&mut rest)?;
         }
-        Some(Self { block: block.to_vec() })
+        Some(Self { block: (!block.is_empty()).then(|| Box::new(block.to_vec())) })
     }
 }
 

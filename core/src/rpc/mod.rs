@@ -19,6 +19,7 @@ pub mod config;
 
 mod arena;
 mod arriving;
+mod asked;
 mod body;
 mod calls;
 mod connection;
@@ -36,6 +37,7 @@ mod hello;
 mod inbound;
 mod lanes;
 mod methods;
+mod plain;
 mod pool;
 mod read;
 mod receive;

@@ -18,6 +18,7 @@ use super::arena::Arena;
 use super::config::{COPY_LEN_MAX, Config};
 use super::frame::{Extension, FrameHeader, Kind, padded};
 use super::lanes::{BadFragment, Lanes};
+use super::plain::{HEAD_LEN, Plain};
 use super::pool::Pool;
 use crate::time::Instant;
 
@@ -205,6 +206,23 @@ impl Receiver {
             return None;
         }
         self.waiting().first_chunk().map(FrameHeader::decode)
+    }
+
+    /// The frame at the front, if it is plain and whole.
+    pub(super) fn plain(&self) -> Option<Plain> {
+        if self.skip > 0 || self.large.is_some() || self.lanes.is_reading() {
+            return None;
+        }
+        let (head, rest) = self.waiting().split_first_chunk()?;
+        Plain::decode(head).filter(|plain| plain.body_len().1 <= rest.len())
+    }
+
+    /// Takes the body of [`Receiver::plain`], and the frame off the front.
+    pub(super) fn take_plain(&mut self, plain: Plain) -> Bytes {
+        let (len, padded) = plain.body_len();
+        let at = self.start + HEAD_LEN;
+        self.start = at + padded;
+        self.arena.copy(&self.slab[at..at + len])
     }
 
     /// Whether this frame's extension is one that is read at all.

@@ -8,6 +8,7 @@ use super::content::{Content, TABLE_LEN_MAX};
 use super::flows::Message;
 use super::frame::{Extension, FrameHeader, Kind, NO_TIMEOUT, lane_flags, padded};
 use super::headers::Headers;
+use super::plain::HEAD_LEN;
 use super::sending::micros;
 use super::transmit::Transmit;
 use crate::clock::Timestamp;
@@ -64,6 +65,16 @@ impl Outbox {
         header.extension_len = u16::try_from(extension_len).expect("header blocks have at most 32 KiB");
         let (header, stamp) = (header.encode(), stamp.get().to_le_bytes());
         let timeout = timeout.unwrap_or(NO_TIMEOUT).to_le_bytes();
+        if headers.is_empty() && body.is_small() {
+            // Nearly all of them.
+            let mut head = [0; HEAD_LEN];
+            head[..16].copy_from_slice(&header);
+            head[16..24].copy_from_slice(&stamp);
+            head[24..].copy_from_slice(&timeout);
+            self.queue.frame(&head, &body);
+            self.is_resting = false;
+            return self.count(HEAD_LEN + padded(body.len()));
+        }
         if headers.is_empty() {
             self.queue.encode(&[&header, &stamp, &timeout]);
         } else {

@@ -123,6 +123,17 @@ impl Transmit {
         self.len += len;
     }
 
+    /// Adds a frame, its head a multiple of 16 bytes, and zeros up to a multiple of 16.
+    pub(super) fn frame(&mut self, head: &[u8; 32], body: &[u8]) {
+        let padding = super::frame::padded(body.len()) - body.len();
+        let len = head.len() + body.len() + padding;
+        self.encoded.reserve(len);
+        self.encoded.extend_from_slice(head);
+        self.encoded.extend_from_slice(body);
+        self.encoded.extend_from_slice(&[0; 16][..padding]);
+        self.len += len;
+    }
+
     /// Adds bytes that are written from where they lie.
     pub(super) fn splice(&mut self, body: Bytes) {
         if !body.is_empty() {

@@ -5,9 +5,11 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use chinwag_tokio::Config;
+use chinwag::Config;
 use clap::error::ErrorKind;
 use clap::{Parser, ValueEnum};
+
+use crate::runtime::Kind;
 
 /// One node of a chinwag cluster, as a process.
 ///
@@ -37,6 +39,9 @@ pub(super) struct Args {
     /// What kind of network the timings are for
     #[arg(long, value_enum, default_value = "lan")]
     pub(super) preset: Preset,
+    /// What the node runs on
+    #[arg(long, value_enum, default_value = "tokio")]
+    pub(super) runtime: Kind,
     /// One JSON object for each line of output
     #[arg(long)]
     pub(super) json: bool,

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::future::pending;
+use std::io::Stdin;
 
-use chinwag_tokio::{Consistency, Member, Metadata, Node, NodeId, Timestamp};
+use blocking::Unblock;
+use chinwag::{Consistency, Member, Metadata, Node, NodeId, Timestamp};
+use futures_lite::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use serde_json::{Map, Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Stdin};
 
 use super::args::pair;
 use super::echo::{Echo, Say};
@@ -25,7 +27,7 @@ pub(super) enum Ended {
 
 /// Answers commands one by one until one is `leave`, or stdin ends and the agent is tied to it.
 pub(super) async fn serve(node: &Node, output: &Output, is_tethered: bool) -> Ended {
-    let mut stdin = BufReader::new(tokio::io::stdin());
+    let mut stdin = BufReader::new(Unblock::new(std::io::stdin()));
     while let Some(line) = next_line(&mut stdin).await {
         let command = line.and_then(|line| Command::parse(&line));
         let answer = match &command {
@@ -41,7 +43,7 @@ pub(super) async fn serve(node: &Node, output: &Output, is_tethered: bool) -> En
 }
 
 /// The next line, `None` at the end of stdin. One that is too long is skipped, and an error.
-async fn next_line(stdin: &mut BufReader<Stdin>) -> Option<Result<String, Value>> {
+async fn next_line(stdin: &mut BufReader<Unblock<Stdin>>) -> Option<Result<String, Value>> {
     let mut line = Vec::new();
     let mut is_too_long = false;
     loop {

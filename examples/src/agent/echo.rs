@@ -1,6 +1,6 @@
 //! [`Echo`]: the one service of an agent. It says back what it is told, and when it was told.
 
-use chinwag_tokio::{Clock, Context, Handler, Message, Methods, Service, Status, View};
+use chinwag::{Clock, Context, Handler, Message, Methods, Service, Status, View};
 
 pub(super) struct Echo {
     clock: Clock,
@@ -20,7 +20,7 @@ pub(super) struct Say {
 #[derive(rkyv::Archive, rkyv::Serialize)]
 pub(super) struct Said {
     pub(super) text: String,
-    /// A [`Timestamp`](chinwag_tokio::Timestamp) of the member that was told.
+    /// A [`Timestamp`](chinwag::Timestamp) of the member that was told.
     pub(super) stamp: u64,
 }
 

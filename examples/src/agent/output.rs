@@ -1,25 +1,30 @@
 //! [`Output`]: what the agent says, as JSON or in words.
 
 use std::fmt::Write as _;
+use std::io::Stdout;
 use std::sync::Arc;
 
-use chinwag_tokio::{Event, Member, Node, Watch};
+use async_lock::Mutex;
+use blocking::Unblock;
+use chinwag::core::time::Instant;
+use chinwag::runtime::Runtime;
+use chinwag::{Event, Member, Node, Watch};
+use futures_lite::io::AsyncWriteExt as _;
 use serde_json::{Map, Value, json};
-use tokio::io::{AsyncWriteExt as _, Stdout};
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 /// Lines on stdout. A reader that stalls holds up the line that is being written and nothing else; one that is gone is
 /// written to in vain, and the node goes on.
 pub(super) struct Output {
     is_json: bool,
+    runtime: Arc<dyn Runtime>,
     started: Instant,
-    stdout: Mutex<Stdout>,
+    stdout: Mutex<Unblock<Stdout>>,
 }
 
 impl Output {
-    pub(super) fn new(is_json: bool, started: Instant) -> Self {
-        Self { is_json, started, stdout: Mutex::new(tokio::io::stdout()) }
+    pub(super) fn new(is_json: bool, runtime: Arc<dyn Runtime>) -> Self {
+        let started = runtime.now().mono;
+        Self { is_json, runtime, started, stdout: Mutex::new(Unblock::new(std::io::stdout())) }
     }
 
     /// Says one object in one line; in words, what it lists follows in lines of their own.
@@ -47,7 +52,7 @@ impl Output {
     }
 
     fn at_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.runtime.now().mono.since(self.started).as_millis()).unwrap_or(u64::MAX)
     }
 }
 

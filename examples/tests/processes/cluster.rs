@@ -7,16 +7,17 @@ use std::time::Duration;
 use crate::common::{ANY_PORT, Cluster, program, signal, within};
 use chinwag_examples::process::Program;
 use chinwag_examples::quickstart;
+use chinwag_examples::runtime::Kind;
 use rustix::process::Signal;
 
 #[tokio::test]
 async fn the_quickstart_ends_well() {
-    quickstart::tell(&program()).await.unwrap_or_else(|shortfall| panic!("{shortfall}"));
+    quickstart::tell(&program(), Kind::Tokio).await.unwrap_or_else(|shortfall| panic!("{shortfall}"));
 }
 
 #[tokio::test]
 async fn a_story_that_falls_short_says_where() {
-    let shortfall = quickstart::tell(&Program::at("true")).await.expect_err("that is no agent");
+    let shortfall = quickstart::tell(&Program::at("true"), Kind::Tokio).await.expect_err("that is no agent");
     assert_eq!(shortfall.to_string(), "did not start three agents: agent 1 has ended");
 }
 

@@ -66,8 +66,23 @@ impl Cluster {
         more: &[&str],
     ) -> &mut Agent {
         let seeds: Vec<_> = seeds.iter().map(String::as_str).collect();
-        let program = program();
-        let agent = within("it listens", Agent::start(&program, id, listen, &seeds, more)).await;
+        self.start_as(&program(), id, listen, seeds.as_slice(), more).await
+    }
+
+    /// An agent that is started in another way than by its path alone.
+    pub(crate) async fn start_as(
+        &mut self,
+        program: &Program,
+        id: u64,
+        listen: &str,
+        seeds: &[&str],
+        more: &[&str],
+    ) -> &mut Agent {
+        let agent = within("it listens", Agent::start(program, id, listen, seeds, more)).await;
+        self.push(agent)
+    }
+
+    pub(crate) fn push(&mut self, agent: Agent) -> &mut Agent {
         self.0.push(agent);
         self.0.last_mut().expect("it was pushed")
     }
@@ -157,7 +172,7 @@ impl Drop for Cluster {
 }
 
 /// Ids and epochs of the members that the events leave.
-fn fold(events: &[Value]) -> BTreeMap<u64, u64> {
+pub(crate) fn fold(events: &[Value]) -> BTreeMap<u64, u64> {
     let mut view = BTreeMap::new();
     for event in events {
         let Some((id, epoch)) = run(event) else { continue };

@@ -44,8 +44,12 @@ fn faults_are_read() {
 
 #[test]
 fn a_token_names_its_run() {
-    for text in ["v1.lan.5.42.60000.all", "v1.local.3.18446744073709551615.1000.none", "v1.wan.50.0.1.0-3-17"]
-    {
+    for text in [
+        "v1.lan.5.42.60000.all",
+        "v1.local.3.18446744073709551615.1000.none",
+        "v1.wan.50.0.1.0-3-17",
+        "n1.lan.5.42.60000.all",
+    ] {
         let (scenario, name) = parse_token(text).expect("well-formed");
         assert_eq!(token(&scenario, name).as_deref(), Some(text));
     }

@@ -38,6 +38,8 @@ pub struct Deaths {
     epochs: Vec<u64>,
     is_touched: Vec<bool>,
     touched_count: usize,
+    /// Something has gone wrong, however little.
+    has_faulted: bool,
     detections: Vec<(u32, Detection)>,
     /// Suspicions of members that were up, each observer counted.
     pub false_suspicions: u64,
@@ -55,6 +57,7 @@ impl Deaths {
             epochs: vec![0; nodes],
             is_touched: vec![false; nodes],
             touched_count: 0,
+            has_faulted: false,
             detections: Vec::new(),
             false_suspicions: 0,
             false_deaths: 0,
@@ -78,14 +81,19 @@ impl Deaths {
     /// A fault begins. Whom it touches is excused from here on: consequences outlast their cause. One blocked link between
     /// two nodes of at least four touches nobody, for the others are there to ask (C10).
     pub fn fault(&mut self, fault: &Fault) {
+        self.has_faulted |= !fault.is_operation();
         if !fault.excuses_deaths() {
             return;
         }
         let nodes = self.truth.len();
         let all = || (0..u32::try_from(nodes).unwrap_or(u32::MAX)).collect::<Vec<_>>();
         let touched = match fault {
-            Fault::Cut { from, to, .. } if from.len() == 1 && to.len() == 1 && nodes >= 4 => Vec::new(),
-            Fault::Cut { from, to, .. } => [&from[..], to].concat(),
+            Fault::Cut { from, to, .. } | Fault::Flap { from, to, .. }
+                if from.len() == 1 && to.len() == 1 && nodes >= 4 =>
+            {
+                Vec::new()
+            }
+            Fault::Cut { from, to, .. } | Fault::Flap { from, to, .. } => [&from[..], to].concat(),
             Fault::Link { from, to, .. } if from.is_empty() || to.is_empty() => all(),
             Fault::Link { from, to, .. } => [&from[..], to].concat(),
             other => other.node().into_iter().collect(),
@@ -97,16 +105,25 @@ impl Deaths {
     }
 
     /// `observer` suspects a run of `subject`.
-    pub fn suspected(&mut self, now: u64, subject: u32, epoch: u64) {
+    ///
+    /// # Errors
+    /// `accuracy` if that run is up, and nothing at all has gone wrong yet.
+    pub fn suspected(&mut self, now: u64, observer: u32, subject: u32, epoch: u64) -> Check {
         match self.truth[subject as usize] {
             Truth::Down(at) => {
                 if let Some(detection) = self.detection(subject) {
                     detection.suspect.get_or_insert(now - at);
                 }
             }
-            Truth::Up if self.epochs[subject as usize] == epoch => self.false_suspicions += 1,
+            Truth::Up if self.epochs[subject as usize] == epoch => {
+                self.false_suspicions += 1;
+                return ensure(self.has_faulted, "accuracy", || {
+                    format!("node {observer} suspects node {subject}, and nothing has gone wrong yet")
+                });
+            }
             _ => {}
         }
+        Ok(())
     }
 
     /// A member that was suspected or dead is well again in the eyes of somebody.

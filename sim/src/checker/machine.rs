@@ -113,6 +113,16 @@ impl Machines {
         })
     }
 
+    /// How well the machine thinks it is.
+    ///
+    /// # Errors
+    /// `awareness` if the score is out of its range.
+    pub fn is_aware(&self, node: u32, score: u8, most: u8) -> Check {
+        ensure(score <= most, "awareness", || {
+            format!("node {node} has a score of {score}, of at most {most}")
+        })
+    }
+
     fn gauge(&mut self, node: u32, now: Instant) -> &mut Gauge {
         let gauge = &mut self.gauges[node as usize];
         let second = now.as_nanos() / 1_000_000_000;

@@ -2,13 +2,14 @@
 
 use chinwag_core::clock::Timestamp;
 use chinwag_core::id::{Epoch, Incarnation};
-use chinwag_core::membership::{Event, Member, Metadata, Plane, State, Stats};
+use chinwag_core::membership::{Config, Event, Member, Metadata, Plane, State, Stats};
 use chinwag_core::time::{Instant, WallTime};
 
 use super::clocks::{Clocks, Receipt};
 use super::deaths::{Deaths, Truth};
 use super::machine::{Machines, POLLS_MAX};
-use super::views::{Views, id};
+use super::suspicions::Suspicions;
+use super::views::{Views, Word, id};
 use super::{Check, Violation};
 use crate::fault::{Fault, Quality};
 
@@ -26,8 +27,10 @@ fn member(node: u32, epoch: u64, incarnation: u32, state: State) -> Member {
 /// Three nodes of which node 1 has begun epoch 5, incarnations 0 to 3, and epoch 6; node 0 looks at it.
 fn views() -> Views {
     let mut views = Views::new(3, false);
-    for (epoch, incarnation) in [(5, 0), (5, 3), (6, 0)] {
-        views.local(1, &member(1, epoch, incarnation, State::Alive), false).expect("its own word");
+    for (refutations, (epoch, incarnation)) in (0..).zip([(5, 0), (5, 3), (6, 0)]) {
+        let own = member(1, epoch, incarnation, State::Alive);
+        let word = Word { has_left: false, refutations };
+        views.local(1, &own, false).and_then(|()| views.life(1, &own, word)).expect("its own word");
     }
     views
 }
@@ -47,6 +50,10 @@ fn joined(incarnation: u32) -> Event {
 
 fn died(incarnation: u32) -> Event {
     Event::Died(member(1, 5, incarnation, State::Dead))
+}
+
+fn dc() -> Metadata {
+    Metadata::new().with("dc", "eu").expect("short enough")
 }
 
 #[test]
@@ -85,6 +92,11 @@ fn views_that_go_back_are_caught() {
         ("event_order", vec![joined(0), joined(1)]),
         ("event_order", vec![joined(0), suspected, Event::Updated(member(1, 5, 1, State::Alive))]),
         ("event_order", vec![Event::Joined(member(0, 5, 0, State::Alive))]),
+        (
+            "owners_word",
+            vec![Event::Joined(Member { addr: crate::host::first_addr(2), ..member(1, 5, 0, State::Alive) })],
+        ),
+        ("owners_word", vec![Event::Joined(Member { metadata: dc(), ..member(1, 5, 0, State::Alive) })]),
         ("resources", vec![Event::Lost(1)]),
     ];
     for (oracle, events) in cases {
@@ -100,6 +112,45 @@ fn a_node_that_thinks_ill_of_itself_or_goes_back_is_caught() {
     assert_eq!(check(member(1, 6, 1, State::Suspect), false), "self_is_alive");
     assert_eq!(check(member(1, 6, 1, State::Alive), true), "self_is_alive");
     assert_eq!(check(member(1, 5, 9, State::Alive), false), "self_is_alive");
+}
+
+#[test]
+fn a_life_raised_for_nothing_or_after_the_end_is_caught() {
+    let raised = member(1, 6, 1, State::Alive);
+    let check =
+        |node: Member, refutations| caught(views().life(1, &node, Word { has_left: false, refutations }));
+    assert_eq!(check(member(1, 6, 0, State::Alive), 2), "nothing");
+    assert_eq!(check(raised.clone(), 3), "nothing", "it has refuted once more");
+    assert_eq!(check(raised.clone(), 2), "own_life");
+    assert_eq!(check(Member { metadata: dc(), ..raised.clone() }, 2), "nothing");
+    let mut views = views();
+    let gone = Word { has_left: true, refutations: 2 };
+    assert_eq!(caught(views.life(1, &member(1, 6, 0, State::Left), gone)), "nothing");
+    assert_eq!(caught(views.life(1, &raised, Word { refutations: 3, ..gone })), "own_life");
+}
+
+#[test]
+fn deaths_without_a_long_enough_suspicion_are_caught() {
+    let config = Config::lan();
+    let least = 4_000_000_000;
+    assert_eq!(u128::from(least), (config.probe_interval * config.suspicion_mult).as_nanos());
+    let suspected = |epoch| Event::Suspected(member(1, epoch, 0, State::Suspect));
+    let after = |events: &[(u64, Event)]| {
+        let mut suspicions = Suspicions::new(&config, false);
+        caught(events.iter().try_for_each(|(at, event)| suspicions.event(0, Instant::from_nanos(*at), event)))
+    };
+    let recovered = Event::Recovered(member(1, 5, 1, State::Alive));
+    let learnt = Event::Joined(member(1, 5, 0, State::Suspect));
+    for (events, expected) in [
+        (vec![(0, suspected(5)), (least, died(0))], "nothing"),
+        (vec![(0, learnt), (least, died(0))], "nothing"),
+        (vec![(1, suspected(5)), (least, died(0))], "suspicion_time"),
+        (vec![(0, suspected(4)), (least, died(0))], "suspicion_time"),
+        (vec![(0, suspected(5)), (1, recovered), (least, died(1))], "suspicion_time"),
+        (vec![(0, joined(0)), (least, died(0))], "suspicion_time"),
+    ] {
+        assert_eq!(after(&events), expected, "{events:?}");
+    }
 }
 
 #[test]
@@ -175,6 +226,10 @@ fn machines_that_never_rest_talk_too_long_or_shed_are_caught() {
     assert_eq!(caught(machines.sent(0, now, Plane::Stream, 32_769)), "mtu");
     let flood = (0..10_000).try_for_each(|_| machines.sent(0, now, Plane::Datagram, 100));
     assert_eq!(caught(flood), "resources");
+    assert_eq!(
+        (caught(machines.is_aware(0, 8, 8)), caught(machines.is_aware(0, 9, 8))),
+        ("nothing", "awareness")
+    );
     assert_eq!(caught(machines.counted(0, &Stats::default())), "nothing");
     let mut shed = Stats::default();
     shed.events_shed = 1;
@@ -207,6 +262,8 @@ fn deaths_of_the_living_are_caught_unless_a_fault_excuses_them() {
     ] {
         assert_eq!(caught(with(&faults).died(9, 0, 1, 5)), expected, "{faults:?}");
     }
+    assert_eq!(caught(with(&[]).suspected(9, 0, 1, 5)), "accuracy", "nothing has gone wrong");
+    assert_eq!(caught(with(&[loss(1)]).suspected(9, 0, 1, 5)), "nothing");
     assert_eq!(caught(with(&[]).died(9, 0, 1, 4)), "nothing", "an earlier run");
     let mut deaths = with(&[]);
     deaths.is(1, Truth::Left);

@@ -1,14 +1,24 @@
 //! What each node believes of each other, against what is true: lives, their order, and the fold of events.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use chinwag_core::id::NodeId;
-use chinwag_core::membership::{Event, Member, State};
+use chinwag_core::membership::{Event, Member, Metadata, State};
 
 use super::{Check, ensure};
 
 /// A claim's place in the order of claims: epoch, incarnation, state (`docs/protocol.md` §4.2).
 pub type Rank = (u64, u32, State);
+
+/// What a machine says of itself beside its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// It has said goodbye.
+    pub has_left: bool,
+    /// So often has it refuted.
+    pub refutations: u64,
+}
 
 /// The rank of what stands in `member`.
 pub fn rank(member: &Member) -> Rank {
@@ -20,6 +30,12 @@ pub const fn id(node: u32) -> NodeId {
     NodeId::new(node as u64 + 1)
 }
 
+/// The index of the node with this id, if it is one of `nodes`.
+pub fn index(id: NodeId, nodes: usize) -> Option<u32> {
+    let at = id.get().checked_sub(1).filter(|&at| at < nodes as u64)?;
+    u32::try_from(at).ok()
+}
+
 /// Every node's view of every other, folded from its events, and every life that a node has really begun.
 #[derive(Debug)]
 pub struct Views {
@@ -29,6 +45,10 @@ pub struct Views {
     /// Per node, the highest incarnation of each epoch that it has begun.
     issued: Vec<BTreeMap<u64, u32>>,
     own: Vec<Option<Rank>>,
+    /// What each node last said of its present run, and how often it had refuted by then.
+    word: Vec<Option<(Member, Word)>>,
+    /// Per node, the address and metadata that it has had, and in which epoch.
+    details: Vec<Vec<(u64, SocketAddr, Metadata)>>,
     /// Payloads broadcast by anybody, and those that each run has been given.
     broadcasts: BTreeSet<Vec<u8>>,
     given: Vec<BTreeSet<Vec<u8>>>,
@@ -45,6 +65,8 @@ impl Views {
             live: vec![0; nodes],
             issued: vec![BTreeMap::new(); nodes],
             own: vec![None; nodes],
+            word: vec![None; nodes],
+            details: vec![Vec::new(); nodes],
             broadcasts: BTreeSet::new(),
             given: vec![BTreeSet::new(); nodes],
             forges,
@@ -67,6 +89,7 @@ impl Views {
         self.seen[row..row + self.nodes].fill(None);
         self.live[node as usize] = 0;
         self.own[node as usize] = None;
+        self.word[node as usize] = None;
         self.given[node as usize].clear();
     }
 
@@ -87,6 +110,27 @@ impl Views {
         let highest = self.issued[node as usize].entry(now.0).or_insert(0);
         *highest = now.1.max(*highest);
         Ok(())
+    }
+
+    /// What `node` says of itself at the end of a step in which its view has changed.
+    ///
+    /// # Errors
+    /// `own_life`.
+    pub fn life(&mut self, node: u32, local: &Member, word: Word) -> Check {
+        let at = node as usize;
+        let epoch = local.epoch.get();
+        let is_known = self.details[at]
+            .iter()
+            .any(|(of, addr, metadata)| *of == epoch && *addr == local.addr && *metadata == local.metadata);
+        if !is_known {
+            self.details[at].push((epoch, local.addr, local.metadata.clone()));
+        }
+        let Some((before, then)) = self.word[at].replace((local.clone(), word)) else { return Ok(()) };
+        let is_same = before.epoch == local.epoch && before.incarnation == local.incarnation;
+        let has_cause = word.refutations > then.refutations || before.metadata != local.metadata;
+        ensure(is_same || (has_cause && !then.has_left), "own_life", || {
+            format!("node {node} went from {before:?} to {local:?}, {then:?} to {word:?}")
+        })
     }
 
     /// Somebody broadcast this payload.
@@ -135,6 +179,14 @@ impl Views {
         ensure(self.forges || begun.is_some_and(|begun| now.1 <= begun), "no_forged_incarnation", || {
             format!("{}; it has begun {begun:?} of that epoch", told())
         })?;
+        // A tombstone has no details to speak of.
+        let is_owners = !now.2.is_live()
+            || self.details[subject as usize].iter().any(|(epoch, addr, metadata)| {
+                *epoch == now.0 && *addr == member.addr && *metadata == member.metadata
+            });
+        ensure(self.forges || is_owners, "owners_word", || {
+            format!("{}; it has had {:?}", told(), self.details[subject as usize])
+        })?;
         let (was_live, is_live) = (before.is_some_and(|before| before.2.is_live()), now.2.is_live());
         self.seen[at] = Some(now);
         self.live[observer as usize] += usize::from(is_live);
@@ -173,8 +225,7 @@ impl Views {
 
     /// The node with this id.
     pub fn index(&self, id: NodeId) -> Option<u32> {
-        let at = id.get().checked_sub(1).filter(|&at| at < self.nodes as u64)?;
-        u32::try_from(at).ok()
+        index(id, self.nodes)
     }
 
     fn was_given(&mut self, observer: u32, payload: &[u8]) -> Check {

@@ -9,9 +9,14 @@ fn with(quality: Quality) -> Network {
     network
 }
 
+fn arrives(fate: StreamFate) -> u64 {
+    let StreamFate::Arrives(at) = fate else { panic!("a sound stream: {fate:?}") };
+    at
+}
+
 fn copies(network: &mut Network, from: u32, to: u32) -> usize {
     let mut seeded = Seeded::new(1);
-    (0..10_000).map(|_| network.datagram(&mut seeded, from, to, 100).iter().flatten().count()).sum()
+    (0..10_000).map(|_| network.datagram(&mut seeded, 0, (from, to), 100).iter().flatten().count()).sum()
 }
 
 #[test]
@@ -29,7 +34,7 @@ fn with_benign_choices_every_ill_is_calm() {
     let mut network = with(every);
     let calm = [Some(Fate { takes: CALM, flips: None, cut_to: None }), None];
     for _ in 0..100 {
-        assert_eq!(network.datagram(&mut Tape::default(), 0, 1, 100), calm);
+        assert_eq!(network.datagram(&mut Tape::default(), 0, (0, 1), 100), calm);
     }
     assert_eq!(network.struck, Struck::default());
     assert_eq!(CALM, nanos(LATENCY_MIN));
@@ -62,7 +67,7 @@ fn bursts_lose_in_rows() {
     let mut network = with(Quality { burst: Some([10_000, 100_000, 1_000_000]), ..Quality::default() });
     let mut seeded = Seeded::new(2);
     let lost: Vec<bool> =
-        (0..20_000).map(|_| network.datagram(&mut seeded, 0, 1, 100)[0].is_none()).collect();
+        (0..20_000).map(|_| network.datagram(&mut seeded, 0, (0, 1), 100)[0].is_none()).collect();
     let total = lost.iter().filter(|&&is_lost| is_lost).count();
     let begins = lost.windows(2).filter(|pair| !pair[0] && pair[1]).count();
     assert!((1_200..2_400).contains(&total), "a share of 1 in 11: {total}");
@@ -85,15 +90,68 @@ fn a_cut_stops_what_it_says() {
 #[test]
 fn long_datagrams_vanish_where_the_link_is_narrow() {
     let mut network = with(Quality { mtu: Some(500), ..Quality::default() });
-    assert_eq!(network.datagram(&mut Tape::default(), 0, 1, 501), [None; 2]);
-    assert!(network.datagram(&mut Tape::default(), 0, 1, 500)[0].is_some());
+    assert_eq!(network.datagram(&mut Tape::default(), 0, (0, 1), 501), [None; 2]);
+    assert!(network.datagram(&mut Tape::default(), 0, (0, 1), 500)[0].is_some());
 }
 
 #[test]
 fn streams_keep_their_order_and_repeat_what_is_lost() {
     let mut network = with(Quality { loss: 300_000, jitter: Duration::from_millis(5), ..Quality::default() });
     let mut seeded = Seeded::new(3);
-    let arrivals: Vec<u64> = (0..1_000).map(|now| network.stream(&mut seeded, now, 0, 1)).collect();
+    let arrivals: Vec<u64> =
+        (0..1_000).map(|now| arrives(network.stream(&mut seeded, now, (0, 1), 100))).collect();
     assert!(arrivals.windows(2).all(|pair| pair[0] < pair[1]));
     assert!((200..400).contains(&network.struck.retransmitted));
+}
+
+#[test]
+fn a_narrow_link_queues_and_then_drops() {
+    let mut network = with(Quality { bandwidth: Some(10_000), ..Quality::default() });
+    let mut takes =
+        |now| network.datagram(&mut Tape::default(), now, (0, 1), 1_000)[0].map(|fate| fate.takes);
+    let tenth = 100_000_000;
+    assert_eq!(takes(0), Some(tenth + CALM), "1,000 bytes at 10,000 a second");
+    assert_eq!(takes(0), Some(2 * tenth + CALM), "behind the first");
+    assert_eq!(takes(10 * tenth), Some(tenth + CALM), "the queue has drained");
+    assert_eq!((0..20).filter_map(|_| takes(20 * tenth)).count(), 6, "half a second is kept");
+    assert_eq!(
+        network.datagram(&mut Tape::default(), 0, (1, 0), 1_000)[0].map(|fate| fate.takes),
+        Some(CALM)
+    );
+}
+
+#[test]
+fn a_half_open_stream_swallows_and_a_reset_one_loses_both_ways() {
+    let quality = Quality { half_open: 1_000_000, ..Quality::default() };
+    let mut network = with(quality);
+    let silent = network.stream(&mut Seeded::new(1), 5, (0, 1), 10);
+    assert_eq!(silent, StreamFate::Vanishes(5 + nanos(HALF_OPEN_FOR)));
+    network.end(0);
+    let later = network.stream(&mut Tape::default(), 6, (0, 1), 10);
+    assert_eq!(later, silent, "it stays silent although the fault is over");
+    let after = network.stream(&mut Tape::default(), 5 + nanos(HALF_OPEN_FOR), (0, 1), 10);
+    assert!(matches!(after, StreamFate::Arrives(_)), "another stream: {after:?}");
+
+    let mut network = with(Quality { reset: 1_000_000, ..Quality::default() });
+    assert!(!network.was_reset(0, 1, 0));
+    network.stream(&mut Seeded::new(1), 5, (0, 1), 10);
+    for (from, to) in [(0, 1), (1, 0)] {
+        assert!(network.was_reset(from, to, 5) && !network.was_reset(from, to, 6));
+    }
+    assert!(!network.was_reset(0, 2, 5));
+}
+
+#[test]
+fn a_cut_that_flaps_is_on_and_off_by_turns() {
+    let mut network = Network::new(4);
+    let every = Duration::from_secs(1);
+    network.begin(3, &Fault::Flap { from: vec![0], to: vec![1, 2], one_way: false, every });
+    assert!(network.is_cut(0, 1) && network.stops(2, 0) && !network.is_cut(1, 2));
+    network.flap(3);
+    assert!(!network.is_cut(0, 1));
+    network.flap(3);
+    assert!(network.is_cut(0, 1));
+    network.end(3);
+    assert!(!network.stops(0, 1));
+    assert_eq!(network.struck.cut, [0, 0, 1]);
 }

@@ -6,13 +6,15 @@ use chinwag_core::clock::{DRIFT_MAX_DEFAULT, SharedHlc, Timestamp};
 use chinwag_core::membership::{Local, Membership, Metadata};
 use chinwag_core::rng::mix;
 
-use super::World;
+use super::{What, World};
 use crate::checker::Check;
 use crate::checker::deaths::Truth;
 use crate::checker::views::id;
 use crate::choices::{Odds, Site};
-use crate::fault::Fault;
-use crate::host::addr;
+use crate::clock::nanos;
+use crate::fault::{Fault, Timed};
+use crate::host::{Payload, addr};
+use crate::trace::record::What as Told;
 
 impl World {
     /// The process of `node` starts.
@@ -23,7 +25,7 @@ impl World {
         }
         host.generation += 1;
         host.started_at = self.now;
-        host.version = u64::MAX;
+        (host.version, host.own_version) = (u64::MAX, u64::MAX);
         let now = host.now(self.now);
         let metadata = Metadata::new().with("dc", ["eu", "us"][node as usize % 2]).unwrap_or_default();
         let local =
@@ -33,8 +35,12 @@ impl World {
         let mut machine = machine.expect("the configuration is checked, and ports are not 0");
         machine.join(now);
         host.machine = Some(machine);
+        let epoch = host.epoch(self.now).get();
+        self.trace.tell(self.now, node, || Told::Start { epoch });
+        self.tell_clock(node);
         if self.setup.checks {
             self.views.started(node);
+            self.suspicions.started(node);
         }
         self.deaths.is(node, Truth::Up);
         self.settle(node).map(|_| ())
@@ -43,14 +49,18 @@ impl World {
     pub(super) fn begin(&mut self, number: usize) -> Check {
         let fault = self.plan.faults[number].fault.clone();
         let at = self.now;
-        self.begun[number] = true;
         self.story.tell(|| {
             format!("{:>12.6} begins: {fault:?}", std::time::Duration::from_nanos(at).as_secs_f64())
         });
+        self.tell_fault(number, &fault);
         self.deaths.fault(&fault);
         self.network.begin(number, &fault);
+        if let Fault::Flap { every, .. } = fault {
+            self.queue.push(at + nanos(every).max(1), What::Flap(number));
+        }
         let Some(node) = fault.node() else { return Ok(()) };
         let host = &mut self.hosts[node as usize];
+        let is_up = host.machine.is_some();
         match fault {
             Fault::FullPause(_) => {
                 host.pauses += 1;
@@ -58,16 +68,16 @@ impl World {
             }
             Fault::IoBlock(_) => host.blocks += 1,
             Fault::EarlyTimers(_) => host.early_timers += 1,
-            Fault::Crash { .. } if host.machine.is_some() => {
+            Fault::SlowReader { every, .. } => host.slow.push(nanos(every)),
+            Fault::LookupFails(_) => host.nameless += 1,
+            Fault::Crash { .. } if is_up => {
                 host.crashed_by = Some(number);
-                let stats = host.machine.as_ref().map(Membership::stats).unwrap_or_default();
-                self.tally.refutations += stats.refutations;
-                self.hosts[node as usize].stop();
-                self.deaths.is(node, Truth::Down(at));
+                self.crash(node);
             }
             Fault::Clock { step_ms, drift_ppm, .. } => {
                 host.clock.drift(at, drift_ppm);
                 host.clock.step(step_ms);
+                self.tell_clock(node);
                 self.rearm(node);
             }
             Fault::Leave(_) | Fault::Metadata(_) | Fault::Broadcast(_) => {
@@ -77,9 +87,36 @@ impl World {
                     return self.command(number);
                 }
             }
-            Fault::Crash { .. } | Fault::Link { .. } | Fault::Cut { .. } => {}
+            Fault::Crash { .. } | Fault::Offset { .. } => {}
+            Fault::Link { .. } | Fault::Cut { .. } | Fault::Flap { .. } => {}
+        }
+        let strikes_at_once = matches!(
+            fault,
+            Fault::FullPause(_) | Fault::IoBlock(_) | Fault::Crash { .. } | Fault::Clock { .. }
+        );
+        if is_up && strikes_at_once {
+            self.strike(fault.family());
         }
         Ok(())
+    }
+
+    fn crash(&mut self, node: u32) {
+        let host = &mut self.hosts[node as usize];
+        self.tally.refutations +=
+            host.machine.as_ref().map(Membership::stats).unwrap_or_default().refutations;
+        host.stop();
+        self.timers.clear(node);
+        self.deaths.is(node, Truth::Down(self.now));
+        self.trace.tell(self.now, node, || Told::Stop { why: "crash".into() });
+    }
+
+    /// A cut that comes and goes turns, until its fault has ended.
+    pub(super) fn flap(&mut self, number: usize) {
+        let Timed { until, fault: Fault::Flap { every, .. }, .. } = self.plan.faults[number] else { return };
+        if self.now < until {
+            self.network.flap(number);
+            self.queue.push(self.now + nanos(every).max(1), What::Flap(number));
+        }
     }
 
     pub(super) fn end(&mut self, number: usize) -> Check {
@@ -87,6 +124,7 @@ impl World {
         let at = self.now;
         self.story
             .tell(|| format!("{:>12.6} ends: {fault:?}", std::time::Duration::from_nanos(at).as_secs_f64()));
+        self.trace.tell(at, fault.node(), || Told::End { fault: u32::try_from(number).unwrap_or(u32::MAX) });
         self.network.end(number);
         let Some(node) = fault.node() else { return Ok(()) };
         let host = &mut self.hosts[node as usize];
@@ -103,8 +141,18 @@ impl World {
                 host.early_timers -= 1;
                 Ok(())
             }
+            Fault::LookupFails(_) => {
+                host.nameless -= 1;
+                Ok(())
+            }
+            Fault::SlowReader { every, .. } => {
+                let place = host.slow.iter().position(|&slow| slow == nanos(every));
+                place.map(|place| host.slow.swap_remove(place));
+                self.read_inbox(node)
+            }
             Fault::Clock { .. } => {
                 host.clock.drift(at, 0);
+                self.tell_clock(node);
                 self.rearm(node);
                 Ok(())
             }
@@ -127,6 +175,7 @@ impl World {
         let host = &mut self.hosts[node as usize];
         let now = host.now(self.now);
         let Some(machine) = &mut host.machine else { return Ok(()) };
+        let family = fault.family();
         match fault {
             Fault::Leave(_) => machine.leave(now),
             Fault::Metadata(_) => {
@@ -142,6 +191,7 @@ impl World {
             }
             _ => {}
         }
+        self.strike(family);
         self.settle(node).map(|_| ())
     }
 
@@ -158,6 +208,7 @@ impl World {
         let host = &mut self.hosts[node as usize];
         let now = host.now(self.now);
         if let Some(machine) = &mut host.machine {
+            self.tally.events += 1;
             machine.handle_timeout(now);
         }
         self.settle(node)?;
@@ -172,8 +223,8 @@ impl World {
         if host.blocks > 0 {
             return Ok(());
         }
-        for (transmit, bytes) in std::mem::take(&mut host.unsent) {
-            self.carry(node, transmit, &bytes);
+        for payload in std::mem::take(&mut host.unsent) {
+            self.carry(node, payload);
         }
         self.read_inbox(node)
     }
@@ -182,9 +233,56 @@ impl World {
         if !self.hosts[node as usize].reads() {
             return Ok(());
         }
+        if !self.hosts[node as usize].slow.is_empty() {
+            self.read_later(node);
+            return Ok(());
+        }
         for payload in self.hosts[node as usize].take_inbox() {
             self.receive(node, &payload)?;
+            self.spares.give(payload);
         }
+        Ok(())
+    }
+
+    /// A payload waits in the sockets of `node`.
+    pub(super) fn hold(&mut self, node: u32, payload: Box<Payload>) {
+        let host = &mut self.hosts[node as usize];
+        let is_slow = !host.slow.is_empty();
+        let (from, to, number) = (payload.from, node, payload.number);
+        if !host.hold(payload) {
+            self.trace.tell(self.now, from, || Told::Drop {
+                peer: to,
+                id: number,
+                why: "buffer full".into(),
+            });
+        }
+        if is_slow {
+            self.strike("slow_reader");
+            self.read_later(node);
+        }
+    }
+
+    /// A slow reader comes to its next payload in a while.
+    fn read_later(&mut self, node: u32) {
+        let host = &mut self.hosts[node as usize];
+        let Some(every) = host.reads_every().filter(|_| host.has_waiting() && !host.is_reading) else {
+            return;
+        };
+        host.is_reading = true;
+        self.queue.push(self.now + every, What::Read(node));
+    }
+
+    pub(super) fn read_one(&mut self, node: u32) -> Check {
+        let host = &mut self.hosts[node as usize];
+        host.is_reading = false;
+        if !host.reads() {
+            return Ok(());
+        }
+        if let Some(payload) = host.take_one() {
+            self.receive(node, &payload)?;
+            self.spares.give(payload);
+        }
+        self.read_later(node);
         Ok(())
     }
 }

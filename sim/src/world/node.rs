@@ -1,18 +1,23 @@
 //! What the world does around one machine: feeds it, drains it, and shows the oracles what it did.
 
 use chinwag_core::clock::Timestamp;
-use chinwag_core::membership::{Event, Plane, Stats, StreamPeer, Transmit};
+use chinwag_core::id::Epoch;
+use chinwag_core::membership::{Event, Plane, Stats, StreamPeer};
 use chinwag_core::rng::mix;
+use chinwag_core::time::Now;
 
-use super::{SNAPSHOT_EVERY_UP_TO, What, World};
-use crate::checker::Check;
+use super::{Burial, SNAPSHOT_EVERY_UP_TO, StreamFailed, What, World};
 use crate::checker::clocks::Receipt;
 use crate::checker::deaths::Truth;
 use crate::checker::machine::POLLS_MAX;
-use crate::checker::views::{id, rank};
+use crate::checker::views::{Word, id, index, rank};
+use crate::checker::{Check, Violation};
 use crate::choices::{Odds, Site};
-use crate::host::{Payload, node_at};
+use crate::host::{Payload, addr, node_at};
+use crate::mutant::Defect;
+use crate::network::{Fate, StreamFate};
 use crate::trace::digest;
+use crate::trace::record::What as Told;
 
 /// Where a payload's stamp stands (`docs/protocol.md` §2.3).
 const STAMP_AT: usize = 28;
@@ -22,11 +27,19 @@ impl World {
     pub(super) fn receive(&mut self, node: u32, payload: &Payload) -> Check {
         let Payload { transmit, peer, bytes, .. } = payload;
         let what = 5 << 32 | u64::from(transmit.plane == Plane::Stream) << 31 | u64::from(node);
-        self.hash.add(self.now, what, digest(bytes) ^ u64::from(payload.from));
+        self.hash.add(self.now, what, payload.digest ^ u64::from(payload.from));
+        self.tell_arrival(node, payload);
+        let altered = self.mutation.as_mut().map(|mutation| mutation.input(node, self.now, payload));
+        let bytes = match &altered {
+            None => bytes,
+            Some(Some(altered)) => altered,
+            Some(None) => return Ok(()),
+        };
         let host = &mut self.hosts[node as usize];
         let now = host.now(self.now);
         let Some(machine) = &mut host.machine else { return Ok(()) };
         let before = machine.stats();
+        self.tally.events += 1;
         match transmit.plane {
             Plane::Datagram => machine.handle_datagram(now, peer.addr, bytes),
             Plane::Stream => machine.handle_stream(now, *peer, bytes),
@@ -34,7 +47,7 @@ impl World {
         if self.setup.checks {
             let after = machine.stats();
             self.machines.received(node, now.mono);
-            if let Some(stamp) = stamp_of(bytes) {
+            if let Some(stamp) = stamp_of(&payload.bytes) {
                 let receipt = Receipt {
                     stamp,
                     wall: now.wall,
@@ -49,16 +62,10 @@ impl World {
         self.settle(node).map(|_| ())
     }
 
-    /// A timer of `node` fires, unless it stands still or the wake-up is stale.
+    /// A timer of `node` fires.
     pub(super) fn wake(&mut self, node: u32) -> Check {
+        self.timers.clear(node);
         let host = &mut self.hosts[node as usize];
-        if host.wake_at != Some(self.now) {
-            return Ok(());
-        }
-        host.wake_at = None;
-        if host.pauses > 0 {
-            return Ok(());
-        }
         let now = host.now(self.now);
         let Some(machine) = &mut host.machine else { return Ok(()) };
         let before = (machine.poll_timeout(), machine.version());
@@ -68,7 +75,13 @@ impl World {
             6 << 32 | u64::from(node),
             machine.timeout_reason().map_or(0, |why| why as u64),
         );
-        machine.handle_timeout(now);
+        self.tally.events += 1;
+        let defect = self.mutation.as_ref();
+        if defect.is_some_and(|mutation| is_early && mutation.has(node, self.now, Defect::FiresEarly)) {
+            machine.handle_timeout(Now { mono: before.0.unwrap_or(now.mono), ..now });
+        } else if !defect.is_some_and(|mutation| mutation.has(node, self.now, Defect::Oversleeps)) {
+            machine.handle_timeout(now);
+        }
         let sent = self.settle(node)?;
         let Some(machine) = &self.hosts[node as usize].machine else { return Ok(()) };
         let after = (machine.poll_timeout(), machine.version());
@@ -80,22 +93,29 @@ impl World {
     }
 
     /// Does what a driver does after every input; answers how many payloads went out.
-    pub(super) fn settle(&mut self, node: u32) -> Result<u32, crate::checker::Violation> {
+    pub(super) fn settle(&mut self, node: u32) -> Result<u32, Violation> {
         let mut sent = 0;
         let mut polls = 0;
-        let mut buf = std::mem::take(&mut self.buf);
+        let mut payload = self.spares.take();
         loop {
             let host = &mut self.hosts[node as usize];
             let now = host.now(self.now);
             let Some(machine) = &mut host.machine else { break };
-            if let Some(transmit) = machine.poll_transmit(now, &mut buf) {
-                self.transmit(node, transmit, &buf)?;
+            if let Some(transmit) = machine.poll_transmit(now, &mut payload.bytes) {
+                payload.transmit = transmit;
+                self.transmit(node, payload)?;
+                payload = self.spares.take();
                 sent += 1;
             } else if let Some(event) = machine.poll_event() {
                 self.tell(node, &event)?;
             } else if machine.poll_lookup() {
-                let seeds = self.seeds();
+                let mut seeds = self.seeds();
+                if self.hosts[node as usize].nameless > 0 {
+                    self.strike("lookup");
+                    seeds.clear();
+                }
                 if let Some(machine) = &mut self.hosts[node as usize].machine {
+                    self.tally.events += 1;
                     machine.handle_seeds(now, &seeds);
                 }
             } else {
@@ -106,7 +126,7 @@ impl World {
                 break;
             }
         }
-        self.buf = buf;
+        self.spares.give(payload);
         self.machines.drained(node, polls)?;
         self.look(node)?;
         self.persist(node);
@@ -127,9 +147,17 @@ impl World {
         for subject in self.told.drain(..) {
             self.views.got(node, subject, machine.get(id(subject)).as_ref())?;
         }
-        let local = machine.local();
+        let mut local = machine.local();
+        let mut score = machine.awareness();
+        if let Some(mutation) = &self.mutation {
+            mutation.local(node, self.now, &mut local);
+            score = mutation.awareness(node, self.now, score);
+        }
+        let word = Word { has_left: machine.has_left(), refutations: machine.stats().refutations };
         self.deaths.epoch(node, local.epoch.get());
+        self.views.life(node, &local, word)?;
         self.views.local(node, &local, machine.has_left())?;
+        self.machines.is_aware(node, score, machine.config().awareness_max)?;
         let every = (nodes / SNAPSHOT_EVERY_UP_TO).max(1) as u64;
         if host.changes.is_multiple_of(every * every) {
             self.views.snapshot(node, machine.snapshot().members(), machine.live_count())?;
@@ -137,69 +165,134 @@ impl World {
         Ok(())
     }
 
-    fn transmit(&mut self, node: u32, transmit: Transmit, bytes: &[u8]) -> Check {
-        let is_stream = transmit.plane == Plane::Stream;
-        self.hash.add(self.now, 7 << 32 | u64::from(is_stream) << 31 | u64::from(node), digest(bytes));
+    fn transmit(&mut self, node: u32, payload: Box<Payload>) -> Check {
+        let Some(mutation) = &mut self.mutation else { return self.send(node, payload) };
+        let Some(altered) = mutation.output(node, self.now, payload.transmit, &payload.bytes) else {
+            return self.send(node, payload);
+        };
+        for bytes in altered {
+            let mut payload = payload.clone();
+            payload.bytes = bytes;
+            self.send(node, payload)?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, node: u32, mut payload: Box<Payload>) -> Check {
+        let Payload { transmit, bytes, .. } = &*payload;
+        let (plane, len, stamp) = (transmit.plane, bytes.len(), stamp_of(bytes));
+        payload.digest = digest(bytes);
+        let is_stream = plane == Plane::Stream;
+        self.hash.add(self.now, 7 << 32 | u64::from(is_stream) << 31 | u64::from(node), payload.digest);
         let tally = &mut self.tally;
-        let (count, len) = match transmit.plane {
+        let (count, sum) = match plane {
             Plane::Datagram => (&mut tally.datagrams, &mut tally.datagram_bytes),
             Plane::Stream => (&mut tally.streams, &mut tally.stream_bytes),
         };
         *count += 1;
-        *len += bytes.len() as u64;
+        *sum += len as u64;
         let host = &mut self.hosts[node as usize];
         let now = host.now(self.now);
         if self.setup.checks {
-            self.machines.sent(node, now.mono, transmit.plane, bytes.len())?;
-            if let Some(stamp) = stamp_of(bytes) {
+            self.machines.sent(node, now.mono, plane, len)?;
+            if let Some(stamp) = stamp {
                 self.clocks.sent(node, now.wall, stamp)?;
             }
             // A life may be told before the step that began it is over.
-            if let Some(machine) = &host.machine {
+            if let Some(machine) = &host.machine
+                && machine.version() != host.own_version
+            {
+                host.own_version = machine.version();
                 self.views.local(node, &machine.local(), machine.has_left())?;
             }
         }
         if host.blocks > 0 {
-            host.unsent.push((transmit, bytes.to_vec()));
+            host.unsent.push(payload);
             return Ok(());
         }
-        self.carry(node, transmit, bytes);
+        self.carry(node, payload);
         Ok(())
     }
 
     /// Puts a payload on its way.
-    pub(super) fn carry(&mut self, node: u32, transmit: Transmit, bytes: &[u8]) {
+    pub(super) fn carry(&mut self, node: u32, mut payload: Box<Payload>) {
         let host = &self.hosts[node as usize];
         let Some(machine) = &host.machine else { return };
-        let local = machine.local();
-        let peer = StreamPeer { id: local.id, epoch: local.epoch, addr: local.addr };
-        let generation = host.generation;
+        let transmit = payload.transmit;
+        let is_stream = transmit.plane == Plane::Stream;
+        // A datagram says no more of its sender than its address.
+        let epoch = if is_stream { machine.local().epoch } else { Epoch::default() };
+        payload.from = node;
+        payload.generation = host.generation;
+        payload.peer = StreamPeer { id: id(node), epoch, addr: addr(node, host.port) };
+        payload.sent_at = self.now;
         let Some(to) = node_at(transmit.to.addr).filter(|&to| (to as usize) < self.hosts.len()) else {
-            if transmit.plane == Plane::Stream {
-                let failed = What::StreamFailed { node, generation, to: transmit.to };
-                self.queue.push(self.now + 1_000_000, failed);
+            if is_stream {
+                let failed = StreamFailed { node, generation: host.generation, to: transmit.to };
+                self.queue.push(self.now + 1_000_000, What::StreamFailed(Box::new(failed)));
             }
-            return;
+            return self.spares.give(payload);
         };
-        let new =
-            |bytes: Vec<u8>| Payload { from: node, generation, peer, transmit, sent_at: self.now, bytes };
-        if transmit.plane == Plane::Stream {
-            let at = self.network.stream(&mut *self.choices, self.now, node, to);
-            self.queue.push(at, What::Arrive(Box::new(new(bytes.to_vec()))));
+        self.carried += 1;
+        let number = self.carried;
+        payload.number = number;
+        self.tell_send(node, to, number, transmit, &payload.bytes);
+        let len = payload.bytes.len();
+        if is_stream {
+            match self.network.stream(&mut *self.choices, self.now, (node, to), len) {
+                StreamFate::Arrives(at) => self.queue.push(at, What::Arrive(payload)),
+                StreamFate::Vanishes(until) => {
+                    let failed = StreamFailed { node, generation: payload.generation, to: transmit.to };
+                    self.queue.push(until, What::StreamFailed(Box::new(failed)));
+                    self.tell_drop(&payload, "half_open");
+                    self.spares.give(payload);
+                }
+            }
             return;
         }
-        let fates = self.network.datagram(&mut *self.choices, node, to, bytes.len());
-        for fate in fates.into_iter().flatten() {
-            let mut copy = bytes[..fate.cut_to.unwrap_or(bytes.len())].to_vec();
-            if let Some(byte) = fate.flips.and_then(|bit| Some((copy.get_mut(bit as usize / 8)?, bit % 8))) {
-                *byte.0 ^= 1 << byte.1;
-            }
-            self.queue.push(self.now + fate.takes, What::Arrive(Box::new(new(copy))));
+        let before = self.trace.is_on().then_some(self.network.struck);
+        let [first, second] = self.network.datagram(&mut *self.choices, self.now, (node, to), len);
+        if let (None, Some(before)) = (first, before) {
+            let why = self.network.struck.since(&before);
+            self.tell_drop(&payload, why);
+        }
+        let again = second.map(|fate| (fate, payload.clone()));
+        match first {
+            Some(fate) => self.arrive_as(fate, payload),
+            None => self.spares.give(payload),
+        }
+        if let Some((fate, copy)) = again {
+            self.arrive_as(fate, copy);
         }
     }
 
+    /// A copy of a datagram is under way, and what becomes of it is known.
+    fn arrive_as(&mut self, fate: Fate, mut payload: Box<Payload>) {
+        let bytes = &mut payload.bytes;
+        if let Some(len) = fate.cut_to {
+            bytes.truncate(len);
+        }
+        if let Some(byte) = fate.flips.and_then(|bit| Some((bytes.get_mut(bit as usize / 8)?, bit % 8))) {
+            *byte.0 ^= 1 << byte.1;
+        }
+        if fate.cut_to.is_some() || fate.flips.is_some() {
+            payload.digest = digest(bytes);
+        }
+        self.queue.push(self.now + fate.takes, What::Arrive(payload));
+    }
+
     fn tell(&mut self, node: u32, event: &Event) -> Check {
+        if let Some(mutation) = &mut self.mutation
+            && let Some(events) = mutation.event(node, self.now, event)
+        {
+            return events.iter().try_for_each(|event| self.told(node, event));
+        }
+        self.told(node, event)
+    }
+
+    fn told(&mut self, node: u32, event: &Event) -> Check {
         let now = self.now;
+        self.tell_event(node, event);
         self.story.tell(|| {
             format!("{:>12.6} node {node}: {event:?}", std::time::Duration::from_nanos(now).as_secs_f64())
         });
@@ -209,18 +302,37 @@ impl World {
             let claim = mix(epoch << 2 | state as u64) ^ u64::from(incarnation);
             self.hash.add(now, 8 << 32 | u64::from(node), mix(member.id.get()) ^ claim);
         }
+        if let (Some(burials), Event::Died(member)) = (&mut self.burials, event) {
+            let life = (member.epoch.get(), member.incarnation.get());
+            burials.extend(index(member.id, self.setup.nodes).map(|subject| Burial {
+                at: now,
+                observer: node,
+                subject,
+                life,
+            }));
+        }
         if !self.setup.checks {
             return Ok(());
         }
         self.views.event(node, event)?;
+        self.suspicions.event(node, self.hosts[node as usize].now(now).mono, event)?;
         let Some((member, subject)) =
             member_of(event).and_then(|member| Some((member, self.views.index(member.id)?)))
         else {
             return Ok(());
         };
         self.told.push(subject);
+        let is_change = !matches!(event, Event::Updated(_));
+        if self.rests
+            && is_change
+            && self.hosts[node as usize].is_well()
+            && self.hosts[subject as usize].is_well()
+        {
+            let detail = format!("all had agreed, no fault is left, and node {node} is told {event:?}");
+            return Err(Violation { oracle: "rests", detail });
+        }
         match event {
-            Event::Suspected(_) => self.deaths.suspected(now, subject, member.epoch.get()),
+            Event::Suspected(_) => self.deaths.suspected(now, node, subject, member.epoch.get())?,
             Event::Recovered(_) => self.deaths.recovered(subject),
             Event::Died(_) if !self.plan.forges() => {
                 self.deaths.died(now, node, subject, member.epoch.get())?;
@@ -248,34 +360,32 @@ impl World {
             self.tally.refutations += stats.refutations;
             self.deaths.is(node, Truth::Left);
             self.hosts[node as usize].stop();
+            self.trace.tell(self.now, node, || Told::Stop { why: "left".into() });
         }
     }
 
-    /// Puts the next wake-up into the queue, if it is another than the one that is there.
+    /// Moves the node's timer to where the machine wants it.
     pub(super) fn rearm(&mut self, node: u32) {
         let host = &mut self.hosts[node as usize];
         let due = host.machine.as_ref().and_then(chinwag_core::membership::Membership::poll_timeout);
-        let Some(due) = due.filter(|_| host.pauses == 0) else {
-            host.wake_at = None;
-            return;
-        };
+        let Some(due) = due.filter(|_| host.pauses == 0) else { return self.timers.clear(node) };
         let mut at = host.clock.true_time(due).max(self.now);
         if host.early_timers > 0 {
             host.wakes += 1;
             let (nth, span) = (host.wakes, at - self.now);
             if self.choose(Site::EarlyWake, node, nth, Odds::chance(62_500)) > 0 {
                 at = self.now + span.div_ceil(2);
+                self.strike("early_timers");
             }
         }
-        let host = &mut self.hosts[node as usize];
-        if host.wake_at != Some(at) {
-            host.wake_at = Some(at);
-            self.queue.push(at, What::Wake(node));
+        if self.timers.get(node) != Some(at) {
+            let order = self.queue.next_order();
+            self.timers.set(node, at, order);
         }
     }
 }
 
-fn member_of(event: &Event) -> Option<&chinwag_core::membership::Member> {
+pub(super) fn member_of(event: &Event) -> Option<&chinwag_core::membership::Member> {
     match event {
         Event::Joined(member)
         | Event::Suspected(member)

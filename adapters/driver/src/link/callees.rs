@@ -3,6 +3,7 @@
 //! A handler is polled once in place. Most are done then, and the answers of a batch ride on one write; one that waits becomes a task.
 
 use std::future::Future;
+use std::mem::take;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -51,8 +52,8 @@ impl Callees {
         self.known.refresh(&self.shared.registry);
     }
 
-    /// A request or a one-way message.
-    pub(super) fn handle(&mut self, now: Now, event: Event) {
+    /// A request or a one-way message, whose contents are taken.
+    pub(super) fn handle(&mut self, now: Now, event: &mut Event) {
         match event {
             Event::Request {
                 id,
@@ -67,9 +68,16 @@ impl Callees {
                 attachments,
                 shape,
             } => {
-                let call = Named { service: &service, method: &method, fingerprint };
-                let given = Given { deadline, headers, attachments, stamp, is_one_way: false, trace: None };
-                self.dispatch(now, Ok((id, shape)), (method_id, call), given, body);
+                let call = Named { service, method, fingerprint: *fingerprint };
+                let given = Given {
+                    deadline: *deadline,
+                    headers: take(headers),
+                    attachments: take(attachments),
+                    stamp: *stamp,
+                    is_one_way: false,
+                    trace: None,
+                };
+                self.dispatch(now, Ok((*id, *shape)), (*method_id, call), given, take(body));
             }
             Event::OneWay {
                 method_id,
@@ -83,9 +91,17 @@ impl Callees {
                 attachments,
                 held,
             } => {
-                let call = Named { service: &service, method: &method, fingerprint };
-                let given = Given { deadline, headers, attachments, stamp, is_one_way: true, trace: None };
-                self.dispatch(now, Err(held), (method_id, call), given, body);
+                let call = Named { service, method, fingerprint: *fingerprint };
+                let given = Given {
+                    deadline: *deadline,
+                    headers: take(headers),
+                    attachments: take(attachments),
+                    stamp: *stamp,
+                    is_one_way: true,
+                    trace: None,
+                };
+                let held = std::mem::replace(held, Held::NOTHING);
+                self.dispatch(now, Err(held), (*method_id, call), given, take(body));
             }
             _ => {}
         }
@@ -126,7 +142,7 @@ impl Callees {
     /// The connection is over.
     pub(super) fn finish(&mut self) {
         self.running.drain(..).flatten().for_each(|(_, running)| running.cancel());
-        self.shared.links.adopt(std::mem::take(&mut self.one_ways));
+        self.shared.links.adopt(take(&mut self.one_ways));
     }
 
     fn dispatch(
@@ -148,7 +164,7 @@ impl Callees {
         let endpoint = match found.and_then(|endpoint| shaped(endpoint, shape)) {
             Ok(endpoint) => endpoint,
             Err(status) => {
-                self.link.release(&self.shared, held);
+                self.link.release(held);
                 return self.reply(id, None, status.into());
             }
         };
@@ -162,16 +178,16 @@ impl Callees {
         let caller = Caller { id: peer.id, epoch: peer.epoch, addr: peer.addr };
         let end = id.filter(|_| shape.is_streaming());
         let end = end.and_then(|id| RemoteEnd::of_inbound(&self.shared, &self.link, id)).map(End::Remote);
-        let mut answer = handling::begin(&self.shared, endpoint.clone(), caller, given, body, end);
+        let mut answer = handling::begin(&self.shared, endpoint, caller, given, body, end);
         // A handler that waits is polled again as soon as it is a task, and registers that task's waker then: this
         // poll's waker is never needed, and waking the connection with it would be for nothing.
         match Pin::new(&mut answer).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answered) => {
-                self.link.release(&self.shared, held);
+                self.link.release(held);
                 self.reply(id, Some(method_id), answered);
             }
             Poll::Pending => {
-                let meter = endpoint.meter().clone();
+                let meter = self.known.shared_meter(method_id).expect("the method was found above");
                 self.keep_running(Begun { answer, id, meter, at: now.mono, held });
             }
         }
@@ -197,7 +213,7 @@ impl Callees {
             if self.one_ways.len() < ONE_WAYS_MAX {
                 self.one_ways.push(HandlerTask::spawn(&self.shared, &self.link, begun));
             } else {
-                self.link.release(&self.shared, begun.held);
+                self.link.release(begun.held);
                 tracing::debug!(
                     link = self.link.key,
                     "a one-way message was dropped: too many are being handled"

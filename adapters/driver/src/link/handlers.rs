@@ -100,7 +100,7 @@ impl Future for HandlerTask {
 /// Done, cancelled, or its runtime is gone.
 impl Drop for HandlerTask {
     fn drop(&mut self) {
-        self.link.release(&self.shared, std::mem::replace(&mut self.begun.held, Held::NOTHING));
+        self.link.release(std::mem::replace(&mut self.begun.held, Held::NOTHING));
         if !self.has_ended && self.begun.id.is_some() {
             let took = self.shared.runtime.now().mono.since(self.begun.at);
             self.begun.meter.end(Some(Code::Cancelled), took);

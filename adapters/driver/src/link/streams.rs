@@ -117,9 +117,8 @@ pub(crate) struct RemoteEnd {
 
 impl RemoteEnd {
     /// The end of a call of this node.
-    pub(crate) fn of_call(call: &Call, port: Arc<Port>) -> Self {
-        let (shared, link) = (call.shared.clone(), call.link.clone());
-        Self { shared, link, stream: StreamRef::Call(call.id), port }
+    pub(crate) fn of_call(shared: &Arc<Shared>, call: &Call, port: Arc<Port>) -> Self {
+        Self { shared: shared.clone(), link: call.link.clone(), stream: StreamRef::Call(call.id), port }
     }
 
     /// The end of a call of the peer, while that is open.
@@ -174,7 +173,7 @@ impl RemoteEnd {
     }
 
     pub(crate) fn release(&self, held: Held) {
-        self.link.release(&self.shared, held);
+        self.link.release(held);
     }
 
     /// Ends the call, if it is one of ours and open: its future gets `Cancelled`.

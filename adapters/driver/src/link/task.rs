@@ -4,6 +4,7 @@
 //! never waits for writing. Whether to write now or after one turn of the run queue is the machine's decision. The machine is
 //! locked for what it does with a batch, never while the system reads or writes.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io::IoSlice;
 use std::pin::Pin;
@@ -40,7 +41,7 @@ pub(crate) struct LinkTask {
     out: Transmit,
     turn: Turn,
     alarm: Alarm,
-    events: Vec<Event>,
+    events: VecDeque<Event>,
     wakers: Vec<Waker>,
     /// The handlers of the peer's calls.
     callees: Callees,
@@ -88,7 +89,7 @@ impl LinkTask {
             out: Transmit::new(),
             turn: Turn::Idle,
             alarm: Alarm::new(&*shared.runtime),
-            events: Vec::new(),
+            events: VecDeque::new(),
             wakers: Vec::new(),
             ended: None,
             has_finished: false,
@@ -149,9 +150,7 @@ impl LinkTask {
     fn take_events(&mut self, now: Now) -> bool {
         {
             let mut state = lock(&self.link.state);
-            while let Some(event) = state.poll_event(now, &mut self.wakers) {
-                self.events.push(event);
-            }
+            state.take_events(now, &mut self.events, &mut self.wakers);
             if !self.events.is_empty() || !self.wakers.is_empty() {
                 state.used_at = now.mono;
             }
@@ -163,30 +162,32 @@ impl LinkTask {
         self.wakers.drain(..).for_each(Waker::wake);
         self.callees.begin_batch();
         let mut events = std::mem::take(&mut self.events);
-        for event in events.drain(..) {
+        // In place: an event is large, and most of it is not wanted.
+        for event in &mut events {
             self.handle_event(now, event);
         }
+        events.clear();
         self.events = events;
         self.callees.end_batch(now);
         has_any
     }
 
-    fn handle_event(&mut self, now: Now, event: Event) {
+    fn handle_event(&mut self, now: Now, event: &mut Event) {
         match event {
-            Event::Connected(hello) => self.connected(now, hello),
+            Event::Connected(hello) => self.connected(now, hello.clone()),
             event @ (Event::Request { .. } | Event::OneWay { .. }) => self.callees.handle(now, event),
-            Event::Cancelled(id) => self.callees.cancel(id),
+            Event::Cancelled(id) => self.callees.cancel(*id),
             // Taken where the machine is locked.
             Event::Response { .. } | Event::Chunk { .. } | Event::Finished(_) | Event::Sendable(_) => {}
             Event::Gossip(frame) => {
                 if let Some(peer) = self.link.peer() {
-                    self.shared
-                        .post_gossip(StreamPeer { id: peer.id, epoch: peer.epoch, addr: peer.addr }, frame);
+                    let peer = StreamPeer { id: peer.id, epoch: peer.epoch, addr: peer.addr };
+                    self.shared.post_gossip(peer, std::mem::take(frame));
                 }
             }
             // The machine goes away too, by itself.
             Event::GoAway => self.link.retire(),
-            Event::Closed(reason) => self.ended = Some(reason),
+            Event::Closed(reason) => self.ended = Some(reason.clone()),
         }
     }
 
@@ -254,7 +255,7 @@ impl LinkTask {
             let state = lock(&self.link.state);
             self.deadline(&state)
         };
-        if self.alarm.poll(cx, deadline).is_pending() {
+        if self.alarm.poll_at(cx, now.mono, deadline).is_pending() {
             return false;
         }
         let mut state = lock(&self.link.state);
@@ -308,10 +309,10 @@ impl LinkTask {
         let is_gossip_lost = {
             let mut state = lock(&self.link.state);
             state.machine.handle_closed(now);
-            while let Some(event) = state.poll_event(now, &mut self.wakers) {
-                if let Event::Closed(reason) = event {
-                    self.ended = Some(reason);
-                }
+            self.events.clear();
+            state.take_events(now, &mut self.events, &mut self.wakers);
+            if let Some(Event::Closed(reason)) = self.events.pop_back() {
+                self.ended = Some(reason);
             }
             state.line.disperse(&mut self.wakers);
             state.is_gossip_unflushed

@@ -40,13 +40,14 @@ fn every_preset_is_valid() {
 fn without_lifeguard_switches_each_extension_off_and_nothing_else() {
     let plain = Config::wan().without_lifeguard();
     assert_eq!((plain.awareness_max, plain.suspicion_max_mult), (0, 1));
-    assert!(!plain.buddy && !plain.nacks && !plain.pause_guard);
+    assert!(!plain.buddy && !plain.nacks && !plain.told_deaths_doubted && !plain.pause_guard);
     let wan = Config::wan();
     let restored = Config {
         awareness_max: wan.awareness_max,
         suspicion_max_mult: wan.suspicion_max_mult,
         buddy: wan.buddy,
         nacks: wan.nacks,
+        told_deaths_doubted: wan.told_deaths_doubted,
         pause_guard: wan.pause_guard,
         ..plain
     };

@@ -164,6 +164,22 @@ fn s5_4_7_a_deadline_ends_the_call_at_both_ends() {
     assert_eq!(pair.b.respond(pair.now, inbound, Ok(Body::EMPTY)), Err(RespondError::Ended));
 }
 
+/// Found by the simulator at node level: a request that was queued behind a slow reader when its deadline passed was called never
+/// sent, and then left with its cancel after it, and ran.
+#[test]
+fn s5_5_3_a_queued_request_whose_deadline_passes_may_still_run() {
+    let mut pair = Pair::connected();
+    let call = pair.a.request(pair.now, within(10 * MS, b"x")).expect("taken");
+    pair.a.handle_timeout(later(pair.now, 10 * MS));
+    let (ended, result) = response(&mut pair.a);
+    let status = result.expect_err("expired");
+    assert!(ended == call && status.code == Code::DeadlineExceeded);
+    assert!(status.may_have_run() && !status.never_sent());
+    pair.pump();
+    let at_b = events(&mut pair.b);
+    assert!(matches!(&at_b[..], [Event::Request { .. }, Event::Cancelled(_)]), "it does run: {at_b:?}");
+}
+
 #[test]
 fn deadlines_of_ended_calls_are_not_kept() {
     let mut pair = Pair::connected();

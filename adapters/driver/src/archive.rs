@@ -1,0 +1,146 @@
+//! How a typed message becomes bytes, and where the memory for that comes from.
+//!
+//! ```text
+//!   short: a thread's scratch buffer --copied--> a thread's chunk, many messages to an allocation
+//!   long:  the scratch buffer itself, given away; the next one is one that came back
+//! ```
+
+use std::cell::Cell;
+use std::sync::Mutex;
+
+use bytes::{Bytes, BytesMut};
+use chinwag_core::rpc::config::COPY_LEN_MAX;
+use rkyv::rancor::Error;
+use rkyv::util::AlignedVec;
+
+use crate::limits::ARCHIVES_LEN_MAX;
+use crate::message::Payload;
+use crate::sync::lock;
+use crate::view::ALIGN;
+
+/// Bytes of a chunk: what a short message keeps alive until it is sent.
+const CHUNK_LEN: usize = 16 * 1024;
+
+/// What a thread's scratch buffer is made for at most; longer messages grow theirs.
+const HINT_MAX: usize = 2 * 1024 * 1024;
+
+/// What a thread keeps at hand.
+#[derive(Default)]
+struct Scratch {
+    archive: AlignedVec<ALIGN>,
+    /// The rest of the chunk.
+    chunk: BytesMut,
+    /// The length of the last long message: of the next one too, perhaps.
+    hint: usize,
+}
+
+thread_local! {
+    static SCRATCH: Cell<Scratch> = Cell::default();
+}
+
+/// Buffers of long messages that have been sent. Fresh pages cost several times what writing a message into old ones does.
+static SENT: Mutex<Pool> = Mutex::new(Pool { buffers: Vec::new(), len: 0 });
+
+struct Pool {
+    buffers: Vec<AlignedVec<ALIGN>>,
+    /// Bytes of their capacities.
+    len: usize,
+}
+
+impl Pool {
+    fn take(&mut self) -> Option<AlignedVec<ALIGN>> {
+        let buffer = self.buffers.pop()?;
+        self.len -= buffer.capacity();
+        Some(buffer)
+    }
+
+    fn give(&mut self, buffer: AlignedVec<ALIGN>) {
+        if self.len + buffer.capacity() <= ARCHIVES_LEN_MAX {
+            self.len += buffer.capacity();
+            self.buffers.push(buffer);
+        }
+    }
+}
+
+/// A long message that is being sent.
+struct Lent(AlignedVec<ALIGN>);
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        lock(&SENT).give(std::mem::take(&mut self.0));
+    }
+}
+
+/// `payload` as bytes.
+pub(crate) fn encode<T: Payload>(payload: &T) -> Result<Bytes, Error> {
+    // Taken out rather than borrowed: serializing calls the user's code, which may come here again.
+    let mut scratch = SCRATCH.take();
+    let mut buffer = std::mem::take(&mut scratch.archive);
+    if buffer.capacity() < scratch.hint {
+        buffer = lock(&SENT).take().unwrap_or_default();
+        buffer.reserve(scratch.hint);
+    }
+    buffer.clear();
+    let encoded = rkyv::api::high::to_bytes_in::<_, Error>(payload, buffer).map(|buffer| {
+        if buffer.len() <= COPY_LEN_MAX {
+            let bytes = scratch.copy(&buffer);
+            scratch.archive = buffer;
+            bytes
+        } else {
+            scratch.hint = buffer.len().min(HINT_MAX);
+            Bytes::from_owner(Lent(buffer))
+        }
+    });
+    SCRATCH.set(scratch);
+    encoded
+}
+
+impl Scratch {
+    fn copy(&mut self, bytes: &[u8]) -> Bytes {
+        if self.chunk.capacity() < bytes.len() && !self.chunk.try_reclaim(CHUNK_LEN) {
+            self.chunk = BytesMut::with_capacity(CHUNK_LEN);
+        }
+        self.chunk.extend_from_slice(bytes);
+        self.chunk.split().freeze()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_any_length_are_what_rkyv_makes_of_them() {
+        for len in (0..40_000).step_by(1_013).chain([300_000, 7, 300_000, 20]) {
+            let message: Vec<u8> = (0..len).map(|at: usize| at.to_le_bytes()[0]).collect();
+            let encoded = encode(&message).expect("bytes");
+            let expected = rkyv::api::high::to_bytes_in::<_, Error>(&message, AlignedVec::<ALIGN>::new());
+            assert_eq!(encoded[..], expected.expect("bytes")[..], "{len}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_not_written_over_while_it_is_held() {
+        let messages: Vec<Vec<u8>> = (0..200).map(|at| vec![at; usize::from(at) * 100]).collect();
+        let encoded: Vec<Bytes> = messages.iter().map(|message| encode(message).expect("bytes")).collect();
+        let again: Vec<Bytes> = messages.iter().map(|message| encode(message).expect("bytes")).collect();
+        assert_eq!(encoded, again);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let mut pool = Pool { buffers: Vec::new(), len: 0 };
+        for _ in 0..100 {
+            pool.give(AlignedVec::with_capacity(1 << 20));
+        }
+        assert!(pool.len <= ARCHIVES_LEN_MAX && pool.buffers.len() == ARCHIVES_LEN_MAX >> 20);
+        while pool.take().is_some() {}
+        assert_eq!(pool.len, 0);
+    }
+}

@@ -1,0 +1,160 @@
+//! `cargo bench -p chinwag-benches --features peers --bench sim [-- --quick]`: how fast virtual clusters run in steady state, chinwag
+//! without oracles, chinwag with them, and foca on a bare event queue, in rounds that take turns, so that a busy machine hurts all alike.
+//!
+//! `-- join [NODES]` instead lets so many nodes (10,000) join one cluster, and tells when all see all, how long that took, and the memory.
+//!
+//! An event is an input that a machine handles: a datagram, a stream payload, a timer. A machine with more timers has more of them for
+//! the same work, so the figure to compare is node-seconds: seconds of virtual time, times nodes, a second of real time.
+#![expect(clippy::print_stdout, reason = "a bench speaks to its user")]
+
+#[cfg(feature = "peers")]
+#[path = "sim/foca.rs"]
+mod foca;
+
+use std::time::{Duration, Instant};
+
+use chinwag_core::membership::Config;
+use chinwag_sim::choices::Seeded;
+use chinwag_sim::fault::Plan;
+use chinwag_sim::world::{Setup, World};
+
+const SECOND: u64 = 1_000_000_000;
+/// After all see all, rumours die down and exchanges grow rare for so long.
+const SETTLES_FOR: u64 = 120 * SECOND;
+
+/// A cluster that can be run on.
+trait Cluster {
+    /// Runs this much virtual time; gives the events handled.
+    fn run_for(&mut self, nanos: u64) -> u64;
+}
+
+struct Chinwag(World);
+
+impl Chinwag {
+    fn new(nodes: usize, checks: bool) -> Self {
+        Self(World::new(setup(nodes, checks), Plan::default(), 1, Box::new(Seeded::new(1))))
+    }
+
+    /// Runs until all see all; gives the virtual time.
+    fn converge(&mut self) -> u64 {
+        while self.0.unconverged().is_some() {
+            self.0.run_until(self.0.now() + SECOND / 10).expect("a calm network violates nothing");
+        }
+        self.0.now()
+    }
+}
+
+impl Cluster for Chinwag {
+    fn run_for(&mut self, nanos: u64) -> u64 {
+        let before = self.0.tally().events;
+        self.0.run_until(self.0.now() + nanos).expect("a calm network violates nothing");
+        self.0.tally().events - before
+    }
+}
+
+fn setup(nodes: usize, checks: bool) -> Setup {
+    Setup { nodes, config: Config::lan(), start_every: 1_000_000, checks, ..Setup::default() }
+}
+
+struct Entrant {
+    name: &'static str,
+    cluster: Box<dyn Cluster>,
+    /// Node-seconds and events a second of real time, a round each.
+    rounds: Vec<(f64, f64)>,
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    if args.first().is_some_and(|arg| arg == "join") {
+        let nodes = args.get(1).and_then(|nodes| nodes.parse().ok()).unwrap_or(10_000);
+        return join(nodes);
+    }
+    let is_quick = args.iter().any(|arg| arg == "--quick");
+    println!(
+        "{:>6}  {:<24} {:>14} {:>12} {:>10} {:>10}",
+        "nodes", "", "node-s/s", "events/s", "real time", "ratio"
+    );
+    for nodes in [5, 50, 1_000] {
+        steady(nodes, is_quick);
+    }
+}
+
+/// Steady state at one size.
+fn steady(nodes: usize, is_quick: bool) {
+    let mut entrants = Vec::new();
+    for (name, checks) in [("chinwag", false), ("chinwag, oracles", true)] {
+        let mut chinwag = Chinwag::new(nodes, checks);
+        chinwag.converge();
+        chinwag.run_for(SETTLES_FOR);
+        entrants.push(Entrant { name, cluster: Box::new(chinwag), rounds: Vec::new() });
+    }
+    #[cfg(feature = "peers")]
+    {
+        let mut foca = foca::Cluster::new(nodes);
+        foca.converge();
+        foca.run_for(SETTLES_FOR);
+        entrants.push(Entrant { name: "foca 2", cluster: Box::new(foca), rounds: Vec::new() });
+    }
+    let (rounds, node_seconds) = if is_quick { (3, 20_000) } else { (11, 200_000) };
+    let span = node_seconds * SECOND / nodes as u64;
+    for _ in 0..rounds {
+        for entrant in &mut entrants {
+            let began = Instant::now();
+            let events = entrant.cluster.run_for(span);
+            let took = began.elapsed().as_secs_f64();
+            entrant.rounds.push((real(node_seconds) / took, real(events) / took));
+        }
+    }
+    let last = entrants.last_mut().map_or(1.0, |entrant| median(&mut entrant.rounds, |round| round.0));
+    for entrant in &mut entrants {
+        let speed = median(&mut entrant.rounds, |round| round.0);
+        let events = median(&mut entrant.rounds, |round| round.1);
+        println!(
+            "{nodes:>6}  {:<24} {speed:>14.0} {events:>12.0} {:>9.0}x {:>10.2}",
+            entrant.name,
+            speed / real(nodes as u64),
+            speed / last
+        );
+    }
+}
+
+fn join(nodes: usize) {
+    let began = Instant::now();
+    let mut chinwag = Chinwag::new(nodes, false);
+    let converged = chinwag.converge();
+    let took = began.elapsed();
+    let tally = chinwag.0.tally();
+    println!(
+        "{nodes} nodes, one started a millisecond: all see all after {:.1} s, simulated in {:.1} s with {} events",
+        Duration::from_nanos(converged).as_secs_f64(),
+        took.as_secs_f64(),
+        tally.events
+    );
+    println!(
+        "sent by each: {:.0} datagrams, {:.0} KB; at most {} of memory",
+        per(tally.datagrams, nodes),
+        per(tally.datagram_bytes + tally.stream_bytes, nodes) / 1e3,
+        memory_max()
+    );
+}
+
+/// The most memory that this process has used, as Linux tells it.
+fn memory_max() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.map_or_else(|| "unknown".to_owned(), |line| line.trim().to_owned())
+}
+
+fn median(rounds: &mut [(f64, f64)], pick: fn(&(f64, f64)) -> f64) -> f64 {
+    rounds.sort_by(|a, b| pick(a).total_cmp(&pick(b)));
+    rounds.get(rounds.len() / 2).map_or(0.0, pick)
+}
+
+fn per(sum: u64, nodes: usize) -> f64 {
+    real(sum) / real(nodes as u64)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn real(count: u64) -> f64 {
+    count as f64
+}

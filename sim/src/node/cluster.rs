@@ -1,0 +1,457 @@
+//! [`Cluster`]: processes on machines, what the plan does to them, and the oracles that watch.
+
+mod observe;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use chinwag::{Builder, Config, Metadata, Node, OnRuntime, StartError, State, Timestamp, Watch};
+
+use super::engine::{Engine, Turn};
+use super::ledger::Ledger;
+use super::state::{Step, What};
+use super::tasks::lock;
+use crate::checker::deaths::{Deaths, Truth};
+use crate::checker::views::{Views, id, rank};
+use crate::checker::{Check, Violation};
+use crate::choices::{Choices, Odds, Site};
+use crate::clock::nanos;
+use crate::fault::{Fault, Plan, Timed};
+use crate::host::{addr, first_addr};
+use crate::trace::Story;
+use crate::trace::record::{Trace, What as Told};
+use crate::world::Tally;
+
+/// Names of machines that every node is given as seeds: the first so many.
+const SEEDS: u32 = 8;
+/// A process that crashes takes its machine's word with it (a power cut) about so often, in millionths.
+const POWER_CUT_ODDS: u32 = 300_000;
+
+/// What runs on a node once it has started, at every start of its process.
+pub(super) type Boot = Arc<dyn Fn(&Node, u32) -> Result<(), String> + Send + Sync>;
+/// How a node's builder is changed before it starts.
+pub(super) type Configure = Arc<dyn Fn(Builder<OnRuntime>, u32) -> Builder<OnRuntime> + Send + Sync>;
+
+/// What a cluster is made of.
+#[derive(Clone)]
+pub(super) struct Setup {
+    pub(super) nodes: usize,
+    pub(super) seed: u64,
+    pub(super) config: Config,
+    pub(super) configure: Configure,
+    pub(super) boot: Boot,
+    pub(super) story_lines: usize,
+    pub(super) traces: bool,
+    /// Machines that stay empty.
+    pub(super) absent: Vec<u32>,
+}
+
+/// A node that has started.
+struct Process {
+    node: Node,
+    watch: Watch,
+    /// Of the last view that was looked at.
+    version: u64,
+    last_stamp: Timestamp,
+    has_left: bool,
+    /// Where it knows others to be, or to have been.
+    known: BTreeMap<u32, SocketAddr>,
+}
+
+/// A machine as its operator knows it.
+#[derive(Default)]
+struct Operated {
+    process: Option<Process>,
+    port_offset: u16,
+    crashed_by: Option<usize>,
+    persisted: Timestamp,
+    keeps_clock: bool,
+    /// The last stamp of the process before, if its clock was kept.
+    floor: Timestamp,
+    /// Faults that are commands to a process that stands still.
+    commands: Vec<usize>,
+}
+
+/// A machine, the how-manieth process on it, and how its start went.
+type Started = (u32, u32, Result<(Node, Watch), StartError>);
+
+/// What tasks of the world have for the cluster.
+#[derive(Default)]
+struct Post {
+    started: Vec<Started>,
+    left: Vec<(u32, u32)>,
+}
+
+/// A cluster of nodes in a world.
+pub(super) struct Cluster {
+    pub(super) engine: Engine,
+    pub(super) setup: Setup,
+    pub(super) ledger: Ledger,
+    pub(super) plan: Plan,
+    sites: Vec<Operated>,
+    post: Arc<Mutex<Post>>,
+    pub(super) views: Views,
+    pub(super) deaths: Deaths,
+    pub(super) story: Story,
+    told: [u64; 8],
+    broadcasts: u64,
+}
+
+impl Cluster {
+    /// A cluster of which nothing has started.
+    pub(super) fn new(setup: Setup, plan: Plan, choices: Box<dyn Choices>) -> Self {
+        let nodes = setup.nodes;
+        let engine = Engine::new(nodes, setup.seed, choices);
+        engine.with(|state| state.trace = Trace::new(setup.traces));
+        let hosts = u32::try_from(nodes).unwrap_or(u32::MAX);
+        (0..hosts).for_each(|host| engine.set_name(&name(host), host));
+        let mut cluster = Self {
+            engine,
+            ledger: Ledger::default(),
+            sites: (0..nodes).map(|_| Operated::default()).collect(),
+            post: Arc::default(),
+            views: Views::new(nodes, plan.forges()),
+            deaths: Deaths::new(nodes),
+            story: Story::of_last(setup.story_lines),
+            told: [0; 8],
+            broadcasts: 0,
+            plan: Plan::default(),
+            setup,
+        };
+        for timed in plan.faults {
+            cluster.add_fault(timed);
+        }
+        cluster
+    }
+
+    pub(super) fn hosts(&self) -> u32 {
+        u32::try_from(self.sites.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Has the process of `host` start at true nanosecond `at`.
+    pub(super) fn start_at(&self, at: u64, host: u32) {
+        self.engine.with(|state| state.queue.push(at, What::Step(Step::Start(host))));
+    }
+
+    /// One more fault, or one more thing that an operator does.
+    pub(super) fn add_fault(&mut self, timed: Timed) {
+        let number = self.plan.faults.len();
+        self.engine.with(|state| {
+            if let Fault::Offset { node, ms } = timed.fault {
+                state.machine(node).clock.step(ms);
+                state.strike("offset");
+            }
+            state.queue.push(timed.at.max(state.now), What::Step(Step::Begin(number)));
+            if timed.until != u64::MAX {
+                state.queue.push(timed.until.max(state.now), What::Step(Step::End(number)));
+            }
+        });
+        self.plan.faults.push(timed);
+    }
+
+    /// Runs up to and including true nanosecond `until`.
+    pub(super) fn run_until(&mut self, until: u64) -> Check {
+        while self.step(until)? {}
+        self.engine.with(|state| state.now = until.max(state.now));
+        Ok(())
+    }
+
+    /// One step, if there is one that is not after `until`.
+    pub(super) fn step(&mut self, until: u64) -> Result<bool, Violation> {
+        match self.engine.turn(until) {
+            Turn::Ran(host) => self.observe(host)?,
+            Turn::Happened => {
+                while let Some(step) = self.engine.with(|state| state.steps.pop_front()) {
+                    self.take(step)?;
+                }
+            }
+            Turn::Idle => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn take(&mut self, step: Step) -> Check {
+        let (what, number) = match step {
+            Step::Start(host) => (1, u64::from(host)),
+            Step::Begin(number) => (2, number as u64),
+            Step::End(number) => (3, number as u64),
+            Step::Flap(number) => (4, number as u64),
+        };
+        self.engine.with(|state| state.hash.add(state.now, what << 32, number));
+        match step {
+            Step::Start(host) => self.start(host),
+            Step::Begin(number) => self.begin(number)?,
+            Step::End(number) => self.end(number)?,
+            Step::Flap(number) => self.flap(number),
+        }
+        Ok(())
+    }
+
+    /// A cut that comes and goes turns, until its fault has ended.
+    fn flap(&mut self, number: usize) {
+        let Timed { until, fault: Fault::Flap { every, .. }, .. } = self.plan.faults[number] else { return };
+        self.engine.with(|state| {
+            if state.now < until {
+                state.network.flap(number);
+                state.queue.push(state.now + nanos(every).max(1), What::Step(Step::Flap(number)));
+            }
+        });
+    }
+
+    fn tell(&mut self, line: impl FnOnce() -> String) {
+        let at = self.engine.now();
+        self.story.tell(|| format!("{:>12.6} {}", std::time::Duration::from_nanos(at).as_secs_f64(), line()));
+    }
+
+    // ---- processes ----
+
+    /// A process starts on a machine that has none: a node, and what runs on it.
+    fn start(&mut self, host: u32) {
+        let site = &mut self.sites[host as usize];
+        if site.process.is_some() || self.setup.absent.contains(&host) {
+            return;
+        }
+        self.engine.start(host);
+        let (runtime, process) =
+            (self.engine.runtime(host), self.engine.with(|state| state.machine(host).process));
+        let at = addr(host, first_addr(host).port() + site.port_offset);
+        let floor = if site.keeps_clock { site.persisted } else { Timestamp::default() };
+        let seeds =
+            (0..self.hosts().min(SEEDS)).map(|seed| format!("{}:{}", name(seed), first_addr(seed).port()));
+        let builder = Node::builder(id(host), at)
+            .config(self.setup.config.clone())
+            .data_center(["eu", "us"][host as usize % 2])
+            .seeds(seeds)
+            .clock_floor(floor);
+        let builder = (self.setup.configure)(builder, host);
+        let (post, on) = (self.post.clone(), runtime.clone());
+        runtime.spawn(Box::pin(async move {
+            let started = builder.start_watched_on(on).await;
+            lock(&post).started.push((host, process, started));
+        }));
+        self.tell(|| format!("node {host} starts"));
+    }
+
+    /// The process of `host` dies.
+    fn crash(&mut self, host: u32, number: usize) {
+        if self.sites[host as usize].process.is_none() {
+            return;
+        }
+        let is_told = self.engine.with(|state| {
+            let odds = Odds::chance(POWER_CUT_ODDS);
+            state.choose(Site::PowerCut, host, 0, odds) == 0
+        });
+        self.engine.kill(host, is_told);
+        let site = &mut self.sites[host as usize];
+        site.crashed_by = Some(number);
+        site.commands.clear();
+        let process = site.process.take();
+        site.floor = process.as_ref().map(|process| process.last_stamp).unwrap_or_default();
+        drop(process);
+        self.engine.with(|state| state.trace.tell(state.now, host, || Told::Stop { why: "crash".into() }));
+        self.deaths.is(host, Truth::Down(self.engine.now()));
+    }
+
+    /// Ends every node in good order as far as its process goes: no goodbye, no task, no socket.
+    pub(super) fn shutdown(&mut self) {
+        for site in &mut self.sites {
+            if let Some(process) = site.process.take() {
+                drop(process);
+            }
+        }
+    }
+
+    /// The node on `host`, if one runs there.
+    pub(super) fn node(&self, host: u32) -> Option<&Node> {
+        self.sites[host as usize].process.as_ref().map(|process| &process.node)
+    }
+
+    // ---- the plan ----
+
+    fn begin(&mut self, number: usize) -> Check {
+        let fault = self.plan.faults[number].fault.clone();
+        self.tell(|| format!("begins: {fault:?}"));
+        self.deaths.fault(&fault);
+        let is_up = fault.node().is_some_and(|host| self.node(host).is_some());
+        self.engine.with(|state| {
+            state.tell_fault(number, &fault);
+            state.begin_fault(number, &fault);
+            if let Fault::Flap { every, .. } = fault {
+                state.queue.push(state.now + nanos(every).max(1), What::Step(Step::Flap(number)));
+            }
+            let strikes_at_once = matches!(
+                fault,
+                Fault::FullPause(_) | Fault::IoBlock(_) | Fault::Crash { .. } | Fault::Clock { .. }
+            );
+            if is_up && strikes_at_once {
+                state.strike(fault.family());
+            }
+        });
+        match fault {
+            Fault::Crash { node, .. } => self.crash(node, number),
+            Fault::Leave(node) | Fault::Metadata(node) | Fault::Broadcast(node) => {
+                if self.engine.with(|state| state.machine(node).pauses) > 0 {
+                    self.sites[node as usize].commands.push(number);
+                } else {
+                    self.command(number);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, number: usize) -> Check {
+        let fault = self.plan.faults[number].fault.clone();
+        self.tell(|| format!("ends: {fault:?}"));
+        self.engine.end_fault(number, &fault);
+        let told = Told::End { fault: u32::try_from(number).unwrap_or(u32::MAX) };
+        self.engine.with(|state| state.trace.tell(state.now, fault.node(), || told));
+        match fault {
+            Fault::FullPause(node) if self.engine.with(|state| state.machine(node).pauses) == 0 => {
+                for number in std::mem::take(&mut self.sites[node as usize].commands) {
+                    self.command(number);
+                }
+            }
+            Fault::Crash { node, moves, keeps_clock } => {
+                let site = &mut self.sites[node as usize];
+                if site.crashed_by == Some(number) {
+                    site.crashed_by = None;
+                    site.port_offset += u16::from(moves);
+                    site.keeps_clock = keeps_clock;
+                    self.start(node);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What a user of the node does.
+    fn command(&mut self, number: usize) {
+        let fault = self.plan.faults[number].fault.clone();
+        let Some(host) = fault.node() else { return };
+        let Some(process) = &mut self.sites[host as usize].process else { return };
+        let node = process.node.clone();
+        self.engine.with(|state| state.strike(fault.family()));
+        match fault {
+            Fault::Leave(_) => {
+                process.has_left = true;
+                let run = self.engine.with(|state| state.machine(host).process);
+                let post = self.post.clone();
+                node.clone().spawn(async move {
+                    // Whether it was acknowledged or its time ran out, the process ends.
+                    let _report = node.leave().await;
+                    node.shutdown().await;
+                    lock(&post).left.push((host, run));
+                });
+            }
+            Fault::Metadata(_) => {
+                let told = node.members().local().metadata.with("told", &number.to_string());
+                // A node that has left refuses; there is nobody to tell.
+                let _ = node.set_metadata(told.unwrap_or_else(|_| Metadata::new()));
+            }
+            Fault::Broadcast(_) => {
+                let payload = (number as u64).to_le_bytes();
+                if node.broadcast(&payload).is_ok() {
+                    self.views.broadcast(&payload);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    // ---- what is true ----
+
+    fn is_well(&self, host: u32) -> bool {
+        let is_reached = self.engine.with(|state| {
+            let machine = state.machine(host);
+            machine.pauses == 0 && machine.blocks == 0
+        });
+        is_reached && self.sites[host as usize].process.as_ref().is_some_and(|process| !process.has_left)
+    }
+
+    /// Nodes that are up, stay, and can be reached as far as their own machine goes.
+    pub(super) fn well(&self) -> Vec<u32> {
+        (0..self.hosts()).filter(|&host| self.is_well(host)).collect()
+    }
+
+    /// Why the views of the well are not the truth, if they are not.
+    pub(super) fn unconverged(&self) -> Option<String> {
+        let well = self.well();
+        let nodes: Vec<(u32, &Node)> =
+            well.iter().filter_map(|&host| Some((host, self.node(host)?))).collect();
+        for &(observer, node) in &nodes {
+            let view = node.members();
+            if view.members().len() + 1 != nodes.len() {
+                let (sees, others) = (view.members().len(), nodes.len().saturating_sub(1));
+                return Some(format!("node {observer} sees {sees} of {others} others"));
+            }
+            for &(subject, other) in nodes.iter().filter(|(subject, _)| *subject != observer) {
+                let others = other.members();
+                let truth = others.local();
+                let Some(seen) = view.get(id(subject)) else {
+                    return Some(format!("node {observer} does not see node {subject}"));
+                };
+                let is_same = seen.metadata == truth.metadata && seen.addr == truth.addr;
+                if rank(seen) != rank(truth) || seen.state != State::Alive || !is_same {
+                    return Some(format!("node {observer} holds {seen:?}, which is {truth:?}"));
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether the well can find each other at all: counting whoever knows, or has known, the present address of another as joined to
+    /// it, they are one group.
+    pub(super) fn can_meet(&self) -> bool {
+        let well = self.well();
+        let seeds: Vec<SocketAddr> = (0..self.hosts().min(SEEDS)).map(first_addr).collect();
+        let at = |host: u32| addr(host, first_addr(host).port() + self.sites[host as usize].port_offset);
+        let knows = |a: u32, b: u32| {
+            let process = self.sites[a as usize].process.as_ref();
+            let known = process.and_then(|process| process.known.get(&b));
+            seeds.contains(&at(b)) || known == Some(&at(b))
+        };
+        let Some((&first, rest)) = well.split_first() else { return true };
+        let (mut reached, mut apart) = (vec![first], rest.to_vec());
+        while let Some(node) = reached.pop() {
+            let (met, left) = apart.into_iter().partition(|&other| knows(node, other) || knows(other, node));
+            apart = left;
+            reached.extend::<Vec<u32>>(met);
+        }
+        apart.is_empty()
+    }
+
+    /// How often each family of faults has struck.
+    pub(super) fn struck(&self) -> BTreeMap<&'static str, u64> {
+        self.engine.with(|state| {
+            let mut struck = state.strikes.clone();
+            for (family, count) in
+                state.network.struck.by_family().into_iter().filter(|(_, count)| *count > 0)
+            {
+                *struck.entry(family).or_default() += count;
+            }
+            struck
+        })
+    }
+
+    /// What the run has come to.
+    pub(super) fn tally(&self) -> Tally {
+        self.engine.with(|state| Tally {
+            events: state.events + state.polls,
+            datagrams: state.datagrams,
+            datagram_bytes: state.datagram_bytes,
+            stream_bytes: state.stream_bytes,
+            told: self.told,
+            broadcasts: self.broadcasts,
+            ..Tally::default()
+        })
+    }
+}
+
+/// What machine `host` is called.
+pub(super) fn name(host: u32) -> String {
+    format!("node{host}")
+}

@@ -1,0 +1,177 @@
+//! What the oracles see of a node after every poll of one of its machine's tasks.
+
+use chinwag::core::clock::DRIFT_MAX_DEFAULT;
+use chinwag::core::rng::mix;
+use chinwag::{Event, Member, State};
+
+use super::{Cluster, Process};
+use crate::checker::deaths::Truth;
+use crate::checker::views::{Word, rank};
+use crate::checker::{Check, Violation, ensure};
+use crate::node::tasks::lock;
+use crate::trace::record::What as Told;
+
+/// Counters past 4,096 stamps a microsecond carry into the microseconds; no run is near so many.
+const SLACK_MICROS: u64 = 1_000;
+
+impl Cluster {
+    /// Looks at what a task of `host` may have changed.
+    pub(super) fn observe(&mut self, host: u32) -> Check {
+        self.ledger.check()?;
+        if let Some((host, words)) = self.engine.with(|state| state.panics.pop()) {
+            return Err(Violation { oracle: "panic", detail: format!("a task of node {host}: {words}") });
+        }
+        self.take_post()?;
+        let Some(mut process) = self.sites[host as usize].process.take() else { return Ok(()) };
+        let looked = self.look(host, &mut process);
+        self.sites[host as usize].process = Some(process);
+        looked
+    }
+
+    /// Takes in who has started and who has left.
+    fn take_post(&mut self) -> Check {
+        let (started, left) = {
+            let mut post = lock(&self.post);
+            (std::mem::take(&mut post.started), std::mem::take(&mut post.left))
+        };
+        for (host, run, started) in started {
+            if self.engine.with(|state| state.machine(host).process) != run {
+                continue;
+            }
+            let (node, watch) = started.map_err(|error| Violation {
+                oracle: "start",
+                detail: format!("node {host} does not start: {error}"),
+            })?;
+            self.views.started(host);
+            let epoch = node.epoch().get();
+            self.engine.with(|state| {
+                state.tell_clock(host);
+                state.trace.tell(state.now, host, || Told::Start { epoch });
+            });
+            self.deaths.is(host, Truth::Up);
+            (self.setup.boot)(&node, host)
+                .map_err(|error| Violation { oracle: "start", detail: format!("node {host}: {error}") })?;
+            let last_stamp = self.sites[host as usize].floor;
+            let keeps_clock = std::mem::take(&mut self.sites[host as usize].keeps_clock);
+            self.sites[host as usize].process = Some(Process {
+                node,
+                watch,
+                version: u64::MAX,
+                last_stamp: if keeps_clock { last_stamp } else { chinwag::Timestamp::default() },
+                has_left: false,
+                known: std::collections::BTreeMap::new(),
+            });
+        }
+        for (host, run) in left {
+            if self.engine.with(|state| state.machine(host).process) == run {
+                self.deaths.is(host, Truth::Left);
+                self.engine
+                    .with(|state| state.trace.tell(state.now, host, || Told::Stop { why: "left".into() }));
+                self.sites[host as usize].process = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn look(&mut self, host: u32, process: &mut Process) -> Check {
+        let view = process.node.members();
+        let has_changed = view.version() != process.version;
+        if has_changed {
+            process.version = view.version();
+            let local = view.local();
+            self.deaths.epoch(host, local.epoch.get());
+            let has_left = process.has_left && local.state == State::Left;
+            let word = Word { has_left, refutations: process.node.stats().membership.refutations };
+            self.views.life(host, local, word)?;
+            self.views.local(host, local, has_left)?;
+        }
+        while let Some(event) = process.watch.try_next() {
+            self.hear(host, process, &event)?;
+        }
+        if has_changed {
+            self.views.snapshot(host, view.members(), view.members().len())?;
+        }
+        self.look_at_clock(host, process)
+    }
+
+    /// The clock never runs back, stays near the wall clock it could have heard of, and is written down where it asks to be.
+    fn look_at_clock(&mut self, host: u32, process: &mut Process) -> Check {
+        let clock = process.node.clock();
+        let last = clock.last();
+        let before = std::mem::replace(&mut process.last_stamp, last);
+        // A clock that was kept begins past its last stamp with the first that it gives.
+        ensure(before <= last || last == chinwag::Timestamp::default(), "hlc_rises", || {
+            format!("node {host} stood at {before}, then at {last}")
+        })?;
+        let drift_max = u64::try_from(DRIFT_MAX_DEFAULT.as_micros()).unwrap_or(u64::MAX);
+        let most = self.engine.with(|state| state.wall_max()) + 2 * drift_max + SLACK_MICROS;
+        ensure(last.micros() <= most, "hlc_bound", || {
+            format!(
+                "node {host} stands at {last}, and no wall clock was ever past {most} less the drift allowed"
+            )
+        })?;
+        if let Some(bound) = clock.persist_bound() {
+            self.sites[host as usize].persisted = bound;
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, host: u32, process: &mut Process, event: &Event) -> Check {
+        self.tell(|| format!("node {host}: {event:?}"));
+        self.count(event);
+        if let Some(member) = member_of(event) {
+            let (epoch, incarnation, state) = rank(member);
+            let claim = mix(epoch << 2 | state as u64) ^ u64::from(incarnation) ^ mix(member.id.get());
+            self.engine.with(|world| world.hash.add(world.now, 8 << 32 | u64::from(host), claim));
+        }
+        self.views.event(host, event)?;
+        let Some((member, subject)) =
+            member_of(event).and_then(|member| Some((member, self.views.index(member.id)?)))
+        else {
+            return Ok(());
+        };
+        process.known.insert(subject, member.addr);
+        self.engine.with(|state| state.tell_view(host, subject, member));
+        let now = self.engine.now();
+        match event {
+            Event::Suspected(_) => self.deaths.suspected(now, host, subject, member.epoch.get())?,
+            Event::Recovered(_) => self.deaths.recovered(subject),
+            Event::Died(_) if !self.plan.forges() => {
+                self.deaths.died(now, host, subject, member.epoch.get())?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, event: &Event) {
+        let kind = match event {
+            Event::Joined(_) => 0,
+            Event::Suspected(_) => 1,
+            Event::Recovered(_) => 2,
+            Event::Died(_) => 3,
+            Event::Left(_) => 4,
+            Event::Updated(_) => 5,
+            Event::Conflict { .. } => 6,
+            Event::Isolated => 7,
+            Event::Broadcast { .. } => {
+                self.broadcasts += 1;
+                return;
+            }
+            _ => return,
+        };
+        self.told[kind] += 1;
+    }
+}
+
+fn member_of(event: &Event) -> Option<&Member> {
+    match event {
+        Event::Joined(member)
+        | Event::Suspected(member)
+        | Event::Recovered(member)
+        | Event::Updated(member)
+        | Event::Died(member)
+        | Event::Left(member) => Some(member),
+        _ => None,
+    }
+}

@@ -1,0 +1,35 @@
+//! The node level: the driver that ships, users' services, clients and extensions, on virtual time and a virtual network.
+//!
+//! ```text
+//!   run         one run under the standard workload
+//!   workload, ledger    what users do, and the books of all calls
+//!   cluster     processes, the plan, the oracles that watch
+//!   engine      runs tasks and events, one at a time, on one thread
+//!   tasks       who was woken, and who runs next
+//!   runtime     impl Runtime: what a process sees
+//!   state       machines, timers, what happens next
+//!   udp, tcp    sockets
+//!   faults      what goes wrong with machines
+//! ```
+//!
+//! No runtime of the outside is entered, so what asks for one (a stray `tokio::time::sleep`) panics instead of letting real time in.
+
+mod cluster;
+mod engine;
+mod faults;
+mod ledger;
+mod run;
+mod runtime;
+mod state;
+mod tasks;
+mod tcp;
+mod told;
+mod udp;
+mod workload;
+
+pub use engine::Engine;
+pub use ledger::Calls;
+pub use run::{NodeOutcome, run, run_with};
+
+#[cfg(test)]
+mod tests;

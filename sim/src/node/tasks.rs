@@ -1,0 +1,243 @@
+//! Tasks, and which of them runs next: a deterministic executor on one thread.
+//!
+//! Each process has a queue of tasks that were woken, and processes take turns. Which task of a process runs is a choice, whose
+//! benign answer is the one that waits longest. Wakers only write down who was woken, so they may be called anywhere, from any
+//! thread, under any lock.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Wake, Waker};
+
+use chinwag::runtime::BoxFuture;
+
+/// Tasks of one process that a choice picks from at most. More would not reach more orders: the rest come up next.
+pub(super) const PICKED_FROM_MAX: usize = 8;
+
+/// Locks, also after a panic elsewhere: a run that panicked is over, and only its remains are dropped.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A task: its slot, and the how-manieth task in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TaskId {
+    slot: usize,
+    turn: u64,
+}
+
+/// Who was woken since the executor last looked.
+#[derive(Default)]
+pub(super) struct Bells {
+    woken: Mutex<Woken>,
+    rings: Condvar,
+}
+
+#[derive(Default)]
+pub(super) struct Woken {
+    pub(super) tasks: Vec<TaskId>,
+    /// The story that drives the world, which is on no machine.
+    pub(super) story: bool,
+}
+
+impl Bells {
+    pub(super) fn take(&self, into: &mut Woken) {
+        let mut woken = lock(&self.woken);
+        into.tasks.append(&mut woken.tasks);
+        into.story |= std::mem::take(&mut woken.story);
+    }
+
+    /// Waits, in real time, for somebody outside of the world to wake somebody in it.
+    pub(super) fn wait(&self) {
+        let woken = lock(&self.woken);
+        let is_quiet = |woken: &mut Woken| woken.tasks.is_empty() && !woken.story;
+        drop(self.rings.wait_while(woken, is_quiet).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The waker of the story.
+    pub(super) fn story(self: &Arc<Self>) -> Waker {
+        Arc::new(StoryBell(self.clone())).into()
+    }
+
+    pub(super) fn ring_story(&self) {
+        lock(&self.woken).story = true;
+        self.rings.notify_one();
+    }
+}
+
+struct StoryBell(Arc<Bells>);
+
+impl Wake for StoryBell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.ring_story();
+    }
+}
+
+struct TaskBell {
+    task: TaskId,
+    is_rung: AtomicBool,
+    bells: Arc<Bells>,
+}
+
+impl Wake for TaskBell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.is_rung.swap(true, Ordering::SeqCst) {
+            lock(&self.bells.woken).tasks.push(self.task);
+            self.bells.rings.notify_one();
+        }
+    }
+}
+
+/// A task on its way through the executor.
+pub(super) struct Running {
+    pub(super) id: TaskId,
+    pub(super) host: u32,
+    pub(super) future: BoxFuture<()>,
+    bell: Arc<TaskBell>,
+}
+
+impl Running {
+    /// The waker to poll with. A wake-up from now on is another turn.
+    pub(super) fn begin(&self) -> Waker {
+        self.bell.is_rung.store(false, Ordering::SeqCst);
+        self.bell.clone().into()
+    }
+}
+
+struct Task {
+    host: u32,
+    /// `None` while it is polled.
+    future: Option<BoxFuture<()>>,
+    bell: Arc<TaskBell>,
+}
+
+#[derive(Default)]
+struct Slot {
+    turn: u64,
+    task: Option<Task>,
+}
+
+/// Every task of a world, and the queues of those that were woken.
+pub(super) struct Tasks {
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+    /// Per machine.
+    queues: Vec<VecDeque<TaskId>>,
+    counts: Vec<usize>,
+    /// Machines with somebody in their queue, whose turn is next first.
+    turns: VecDeque<u32>,
+    bells: Arc<Bells>,
+}
+
+impl Tasks {
+    pub(super) fn new(hosts: usize, bells: Arc<Bells>) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            queues: vec![VecDeque::new(); hosts],
+            counts: vec![0; hosts],
+            turns: VecDeque::new(),
+            bells,
+        }
+    }
+
+    /// Takes a task in; it runs when its turn comes.
+    pub(super) fn spawn(&mut self, host: u32, future: BoxFuture<()>) {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            self.slots.len() - 1
+        });
+        let id = TaskId { slot, turn: self.slots[slot].turn };
+        let bell = Arc::new(TaskBell { task: id, is_rung: AtomicBool::new(true), bells: self.bells.clone() });
+        self.slots[slot].task = Some(Task { host, future: Some(future), bell });
+        self.counts[host as usize] += 1;
+        self.enqueue(id);
+    }
+
+    /// Puts a task that was woken into its machine's queue, unless it has ended.
+    pub(super) fn enqueue(&mut self, id: TaskId) {
+        let Some(task) = self.slots[id.slot].task.as_ref().filter(|_| self.slots[id.slot].turn == id.turn)
+        else {
+            return;
+        };
+        let queue = &mut self.queues[task.host as usize];
+        if queue.is_empty() {
+            self.turns.push_back(task.host);
+        }
+        queue.push_back(id);
+    }
+
+    /// The machine whose turn it is, and how many of its tasks wait. Machines that stand still are passed over.
+    pub(super) fn next_host(&self, runs: impl Fn(u32) -> bool) -> Option<(u32, usize)> {
+        let host = self.turns.iter().copied().find(|&host| runs(host))?;
+        Some((host, self.queues[host as usize].len()))
+    }
+
+    /// Takes out the task at `place` of the queue of `host`.
+    pub(super) fn begin(&mut self, host: u32, place: usize) -> Option<Running> {
+        let queue = &mut self.queues[host as usize];
+        let id = queue.remove(place);
+        self.turns.retain(|&other| other != host);
+        if !queue.is_empty() {
+            self.turns.push_back(host);
+        }
+        let id = id?;
+        let slot = &mut self.slots[id.slot];
+        let task = slot.task.as_mut().filter(|_| slot.turn == id.turn)?;
+        let future = task.future.take()?;
+        Some(Running { id, host, future, bell: task.bell.clone() })
+    }
+
+    /// Puts a task back that waits, and gives it back if it was ended meanwhile.
+    pub(super) fn keep(&mut self, running: Running) -> Option<BoxFuture<()>> {
+        let slot = &mut self.slots[running.id.slot];
+        match &mut slot.task {
+            Some(task) if slot.turn == running.id.turn => {
+                task.future = Some(running.future);
+                None
+            }
+            _ => Some(running.future),
+        }
+    }
+
+    /// A task has ended.
+    pub(super) fn end(&mut self, id: TaskId) {
+        let slot = &mut self.slots[id.slot];
+        if slot.turn == id.turn
+            && let Some(task) = slot.task.take()
+        {
+            slot.turn += 1;
+            self.free.push(id.slot);
+            self.counts[task.host as usize] -= 1;
+        }
+    }
+
+    /// Ends all tasks of a machine; what is left of them is to be dropped once no lock is held.
+    pub(super) fn kill(&mut self, host: u32) -> Vec<BoxFuture<()>> {
+        let mut killed = Vec::new();
+        for (slot, entry) in self.slots.iter_mut().enumerate() {
+            if entry.task.as_ref().is_some_and(|task| task.host == host) {
+                entry.turn += 1;
+                killed.extend(entry.task.take().and_then(|task| task.future));
+                self.free.push(slot);
+            }
+        }
+        self.counts[host as usize] = 0;
+        self.queues[host as usize].clear();
+        self.turns.retain(|&other| other != host);
+        killed
+    }
+
+    /// Tasks of a machine that have not ended.
+    pub(super) fn count(&self, host: u32) -> usize {
+        self.counts[host as usize]
+    }
+}

@@ -1,0 +1,312 @@
+//! What users do in a run of the standard workload: calls of every kind between all nodes, and a service that comes and goes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use chinwag::core::clock::DRIFT_MAX_DEFAULT;
+use chinwag::{Client, Context, Handler, Message, Methods, Node, Service, Status, Timestamp, View};
+
+use super::engine::Inner;
+use super::ledger::{Ledger, Ticket};
+use crate::checker::views::id;
+use crate::checker::{Check, ensure};
+use crate::choices::{Odds, Site};
+
+/// Calls of one node that are open at once at most; more would only wait for each other.
+const OPEN_MAX: usize = 24;
+/// The longest wait between two calls of a node.
+const GAP_MAX_MS: u32 = 400;
+/// How long a call that a user is in no hurry with may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A user who is in a hurry gives a call this long.
+const HURRY: Duration = Duration::from_millis(30);
+
+/// How a request is to be handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// At once.
+    AtOnce,
+    /// After a moment, as a task of its own.
+    Later,
+    /// After asking the caller something.
+    CallsBack,
+    /// Never.
+    Hangs,
+}
+
+impl Manner {
+    const ALL: [Self; 4] = [Self::AtOnce, Self::Later, Self::CallsBack, Self::Hangs];
+}
+
+/// A request of the workload.
+#[derive(rkyv::Archive, rkyv::Serialize)]
+pub(super) struct Ask {
+    id: u64,
+    /// The caller's clock before it called.
+    stamp: u64,
+    manner: u8,
+    pad: Vec<u8>,
+}
+
+/// Its answer.
+#[derive(rkyv::Archive, rkyv::Serialize)]
+pub(super) struct Answer {
+    id: u64,
+    /// The handler's clock.
+    stamp: u64,
+    pad: Vec<u8>,
+}
+
+impl Message for Ask {
+    type Reply = Answer;
+    const NAME: &'static str = "ask";
+}
+
+/// The service that is always there.
+pub(super) struct Work(Here);
+
+/// The one that comes and goes.
+pub(super) struct Guest(Here);
+
+/// What a service knows of where it is.
+#[derive(Clone)]
+struct Here {
+    user: User,
+    /// Cleared before the service is removed.
+    is_offered: Arc<AtomicBool>,
+}
+
+impl Service for Work {
+    const NAME: &'static str = "work";
+    fn methods(methods: &mut Methods<Self>) {
+        methods.add::<Ask>();
+    }
+}
+
+impl Service for Guest {
+    const NAME: &'static str = "guest";
+    fn methods(methods: &mut Methods<Self>) {
+        methods.add::<Ask>();
+    }
+}
+
+impl Handler<Ask> for Work {
+    async fn handle(&self, cx: &Context, ask: View<Ask>) -> Result<Answer, Status> {
+        self.0.handle(cx, &ask).await
+    }
+}
+
+impl Handler<Ask> for Guest {
+    async fn handle(&self, cx: &Context, ask: View<Ask>) -> Result<Answer, Status> {
+        self.0.handle(cx, &ask).await
+    }
+}
+
+impl Here {
+    async fn handle(&self, cx: &Context, ask: &View<Ask>) -> Result<Answer, Status> {
+        let User { ledger, host, .. } = &self.user;
+        let is_offered = self.is_offered.load(Ordering::SeqCst);
+        let _running = ledger.runs(ask.id.to_native(), *host, is_offered);
+        let Some(node) = cx.node() else { return Err(Status::new(chinwag::Code::Internal, "no node")) };
+        let asked = Timestamp::from_raw(ask.stamp.to_native());
+        ledger.note(ensure(asked < cx.stamp(), "hlc_causality", || {
+            format!("a call that was made after {asked} carries {}", cx.stamp())
+        }));
+        ledger.note(is_after(&node, cx.stamp(), "a call"));
+        match Manner::ALL[usize::from(ask.manner) % Manner::ALL.len()] {
+            Manner::AtOnce => {}
+            Manner::Later => node.sleep(Duration::from_millis(ask.id.to_native() % 50)).await,
+            Manner::CallsBack => {
+                let caller = u32::try_from(cx.caller().id.get() - 1).unwrap_or(0);
+                let client: Client<Work> = cx.client(cx.caller().id);
+                // Whether it comes to anything is the inner call's business.
+                let _ = self.user.call(&node, &client, caller, Manner::AtOnce, 0, PATIENCE).await;
+            }
+            Manner::Hangs => std::future::pending::<()>().await,
+        }
+        let stamp = node.clock().now().get();
+        Ok(Answer { id: ask.id.to_native(), stamp, pad: ask.pad.as_slice().to_vec() })
+    }
+}
+
+/// A stamp that `node` gives now is later than `heard`, unless that was too far ahead to be believed.
+fn is_after(node: &Node, heard: Timestamp, what: &str) -> Check {
+    let wall = node.now().wall;
+    let now = node.clock().now();
+    let is_far = heard.micros() > (wall + DRIFT_MAX_DEFAULT).as_micros();
+    ensure(heard < now || is_far, "hlc_causality", || {
+        format!("node {} heard {heard} in {what} and stamps {now}", node.id())
+    })
+}
+
+/// A user of one node.
+#[derive(Clone)]
+pub(super) struct User {
+    pub(super) world: Arc<Inner>,
+    pub(super) ledger: Ledger,
+    pub(super) host: u32,
+    pub(super) hosts: u32,
+    /// Set when users are to begin nothing more.
+    pub(super) is_over: Arc<AtomicBool>,
+}
+
+impl User {
+    /// Offers the services, and begins to call.
+    pub(super) fn boot(&self, node: &Node) -> Result<(), String> {
+        let always = Here { user: self.clone(), is_offered: Arc::new(AtomicBool::new(true)) };
+        node.add_service(Work(always)).map_err(|error| error.to_string())?;
+        let (user, on) = (self.clone(), node.clone());
+        node.spawn(async move { user.calls(on).await });
+        let (user, on) = (self.clone(), node.clone());
+        node.spawn(async move { user.has_guests(on).await });
+        Ok(())
+    }
+
+    fn choose(&self, what: u32, odds: Odds) -> u32 {
+        self.world.state().choose(Site::Call, self.host, what, odds)
+    }
+
+    fn pauses_so_far(&self) -> u32 {
+        self.world.state().machine(self.host).pauses_begun
+    }
+
+    async fn calls(self, node: Node) {
+        let open = Arc::new(());
+        while !self.is_over.load(Ordering::SeqCst) {
+            node.sleep(Duration::from_millis(u64::from(
+                GAP_MAX_MS - self.choose(0, Odds::up_to(GAP_MAX_MS - 1)),
+            )))
+            .await;
+            if Arc::strong_count(&open) > OPEN_MAX {
+                continue;
+            }
+            // The next node is asked, if nothing else is chosen; itself too, if that is.
+            let to = (self.host + 1 + self.choose(1, Odds::up_to(self.hosts - 1))) % self.hosts;
+            let manner = Manner::ALL[self.choose(2, Odds { per_million: 400_000, most: 3 }) as usize];
+            let len = match self.choose(3, Odds { per_million: 200_000, most: 20 }) {
+                size @ 1..=19 => 1 << size,
+                20 => 2 << 20,
+                _ => 0,
+            };
+            let hurries = self.choose(4, Odds::chance(150_000)) > 0 || manner == Manner::Hangs;
+            let patience = if hurries { HURRY } else { PATIENCE };
+            match self.choose(5, Odds { per_million: 300_000, most: 3 }) {
+                1 => self.one_way(&node, to, len),
+                2 => self.ask::<Guest>(&node, to, manner, len, patience, &open),
+                3 => self.gives_up(&node, to, manner, len, &open),
+                _ => self.ask::<Work>(&node, to, manner, len, patience, &open),
+            }
+        }
+    }
+
+    fn ask<S: Handler<Ask>>(
+        &self,
+        node: &Node,
+        to: u32,
+        manner: Manner,
+        len: usize,
+        patience: Duration,
+        open: &Arc<()>,
+    ) {
+        let (user, on, held) = (self.clone(), node.clone(), open.clone());
+        node.spawn(async move {
+            let _held = held;
+            let client = on.client::<S>(id(to));
+            // Its status is in the books.
+            let _ = user.call(&on, &client, to, manner, len, patience).await;
+        });
+    }
+
+    /// A call that its caller drops after a moment.
+    fn gives_up(&self, node: &Node, to: u32, manner: Manner, len: usize, open: &Arc<()>) {
+        let (user, on, held) = (self.clone(), node.clone(), open.clone());
+        let wait = Duration::from_micros(u64::from(self.choose(6, Odds::up_to(20_000))));
+        node.spawn(async move {
+            let _held = held;
+            let client = on.client::<Work>(id(to));
+            let mut call = std::pin::pin!(user.call(&on, &client, to, manner, len, PATIENCE));
+            let mut timer = std::pin::pin!(on.sleep(wait));
+            std::future::poll_fn(|cx| {
+                if timer.as_mut().poll(cx).is_ready() || call.as_mut().poll(cx).is_ready() {
+                    return std::task::Poll::Ready(());
+                }
+                std::task::Poll::Pending
+            })
+            .await;
+        });
+    }
+
+    fn one_way(&self, node: &Node, to: u32, len: usize) {
+        let ticket = self.ledger.begin(self.host, to);
+        let ask = self.question(node, &ticket, Manner::Later, len);
+        match node.client::<Work>(id(to)).one_way(&ask) {
+            Ok(()) => ticket.leaves(),
+            Err(status) => ticket.ends(Err(&status)),
+        }
+    }
+
+    fn question(&self, node: &Node, ticket: &Ticket, manner: Manner, len: usize) -> Ask {
+        let byte = u8::try_from(ticket.id % 251).unwrap_or(0);
+        Ask { id: ticket.id, stamp: node.clock().now().get(), manner: manner as u8, pad: vec![byte; len] }
+    }
+
+    /// One call, in the books.
+    async fn call<S: Handler<Ask>>(
+        &self,
+        node: &Node,
+        client: &Client<S>,
+        to: u32,
+        manner: Manner,
+        len: usize,
+        patience: Duration,
+    ) -> Result<(), Status> {
+        let ticket = self.ledger.begin(self.host, to);
+        let ask = self.question(node, &ticket, manner, len);
+        let (deadline, pauses) = (node.now().mono + patience, self.pauses_so_far());
+        let result = client.clone().until(deadline).call(&ask).await;
+        ticket.is_in_time(node.now().mono, deadline, self.pauses_so_far() != pauses);
+        if let Ok(answer) = &result {
+            let heard = Timestamp::from_raw(answer.stamp.to_native());
+            self.ledger.note(is_after(node, heard, "an answer"));
+            let is_ours = answer.id.to_native() == ticket.id && answer.pad.as_slice() == ask.pad;
+            self.ledger.note(ensure(is_ours, "rpc_answer", || {
+                format!("call {} is answered with {} and {} bytes", ticket.id, answer.id, answer.pad.len())
+            }));
+        }
+        ticket.ends(result.as_ref().map(drop));
+        result.map(drop)
+    }
+
+    /// A service that is added, used, and removed, again and again.
+    async fn has_guests(self, node: Node) {
+        while !self.is_over.load(Ordering::SeqCst) {
+            let is_offered = Arc::new(AtomicBool::new(true));
+            let here = Here { user: self.clone(), is_offered: is_offered.clone() };
+            if let Err(error) = node.add_service(Guest(here)) {
+                self.ledger.note(ensure(false, "services", || format!("node {}: {error}", self.host)));
+                return;
+            }
+            node.sleep(
+                Duration::from_secs(3) + Duration::from_millis(u64::from(self.choose(7, Odds::up_to(5_000)))),
+            )
+            .await;
+            // From here on no call may reach it: the two are one step of this task.
+            is_offered.store(false, Ordering::SeqCst);
+            let was_there = node.remove_service::<Guest>();
+            if node.members().local().state == chinwag::State::Left {
+                // The process is on its way out, and its services with it.
+                return;
+            }
+            self.ledger
+                .note(ensure(was_there, "services", || format!("node {}: it was not there", self.host)));
+            node.sleep(Duration::from_millis(500 + u64::from(self.choose(8, Odds::up_to(2_000))))).await;
+        }
+    }
+
+    /// Whether a call to `to` is answered now.
+    pub(super) async fn reaches(&self, node: &Node, to: u32) -> bool {
+        let client = node.client::<Work>(id(to));
+        self.call(node, &client, to, Manner::AtOnce, 100, PATIENCE).await.is_ok()
+    }
+}
