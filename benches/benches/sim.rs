@@ -6,6 +6,7 @@
 //! An event is an input that a machine handles: a datagram, a stream payload, a timer. A machine with more timers has more of them for
 //! the same work, so the figure to compare is node-seconds: seconds of virtual time, times nodes, a second of real time.
 #![expect(clippy::print_stdout, reason = "a bench speaks to its user")]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is where time is measured")]
 
 #[cfg(feature = "peers")]
 #[path = "sim/foca.rs"]

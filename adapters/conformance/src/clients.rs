@@ -450,3 +450,20 @@ pub async fn nested_calls_inherit_trace_and_deadline(host: &dyn Host) {
     let untraced = client.call(&Relay { to: 3 }).await.expect("answered");
     assert_eq!(untraced.0, "", "nobody wants spans, so nothing is sent");
 }
+
+/// Two calls share a slot for a moment when the first one ends before anybody has looked: neither takes the other's end.
+pub async fn a_slot_that_is_used_again_keeps_calls_apart(host: &dyn Host) {
+    let one = start(host, 1, &[]).await;
+    let two = start_narrow(host, 2, &[&one], 1).await;
+    two.add_service(Probe::default()).expect("added");
+    sees(&one, 1).await;
+    assert_eq!(echo(&one, 2).await, Ok((1, 2)));
+    for _ in 0..50 {
+        // It ends as it is made, in the only slot there is, which the second call takes in the same breath.
+        let late = one.client::<Probe>(2).timeout(Duration::ZERO);
+        let ended = async { late.call(&Echo { text: String::new() }).await.map(drop) };
+        let (late, echoed) = zip(ended, echo(&one, 2)).await;
+        assert_eq!(late.expect_err("no time").code, Code::DeadlineExceeded);
+        assert_eq!(echoed, Ok((1, 2)));
+    }
+}

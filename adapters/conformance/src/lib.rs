@@ -197,6 +197,7 @@ macro_rules! suite {
                 raw_bodies_go_both_ways
                 headers_go_both_ways
                 calls_wait_for_room_until_their_deadlines
+                a_slot_that_is_used_again_keeps_calls_apart
                 interceptors_see_change_and_refuse_calls
                 methods_are_counted_at_both_ends
                 a_balanced_call_finds_a_member_that_can

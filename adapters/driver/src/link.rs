@@ -4,6 +4,7 @@
 //! no task per call (`reference/rpc.md` §4.1). The task owns the stream and does all reading and writing.
 
 mod callees;
+mod calls;
 mod handlers;
 mod streams;
 mod task;
@@ -33,6 +34,7 @@ use crate::runtime::Runtime;
 use crate::shared::Shared;
 use crate::sync::{Bell, lock};
 
+use calls::{Calls, Entry};
 pub(crate) use handlers::Running;
 use streams::Ports;
 pub(crate) use streams::{Port, RemoteEnd};
@@ -283,59 +285,6 @@ impl Link {
     }
 }
 
-/// The calls of one link that somebody waits for. An entry outlives the machine's slot: the machine gives a slot to the
-/// next call once it has told how the last one ended, and the waiter may not have looked yet.
-#[derive(Default)]
-struct Calls {
-    entries: Vec<Entry>,
-    free: Vec<u32>,
-    /// The entry of the call in each of the machine's slots.
-    by_slot: Vec<u32>,
-}
-
-enum Entry {
-    Free,
-    Waiting { call: CallId, waker: Option<Waker> },
-    Ended(Ended, Held),
-}
-
-impl Calls {
-    fn begin(&mut self, call: CallId, waker: Option<Waker>) -> u32 {
-        let entry = self.free.pop().unwrap_or_else(|| {
-            self.entries.push(Entry::Free);
-            u32::try_from(self.entries.len() - 1).expect("far fewer waiters than 2^32 fit in memory")
-        });
-        self.entries[entry as usize] = Entry::Waiting { call, waker };
-        if self.by_slot.len() <= call.slot() {
-            self.by_slot.resize(call.slot() + 1, u32::MAX);
-        }
-        self.by_slot[call.slot()] = entry;
-        entry
-    }
-
-    /// Keeps the end for the call's future, and gives its waker; or gives back what is held, if nobody waits.
-    fn end(&mut self, of: CallId, ended: Ended, held: Held) -> Result<Option<Waker>, Held> {
-        let entry = self.by_slot.get(of.slot()).and_then(|&entry| self.entries.get_mut(entry as usize));
-        match entry {
-            Some(entry @ Entry::Waiting { .. }) => {
-                let Entry::Waiting { call, waker } = entry else { return Err(held) };
-                if *call != of {
-                    return Err(held);
-                }
-                let waker = waker.take();
-                *entry = Entry::Ended(ended, held);
-                Ok(waker)
-            }
-            _ => Err(held),
-        }
-    }
-
-    fn release(&mut self, entry: u32) -> Entry {
-        self.free.push(entry);
-        replace(&mut self.entries[entry as usize], Entry::Free)
-    }
-}
-
 /// A call that was begun. Dropping it cancels, and the handler feels it.
 pub(crate) struct Call {
     link: Arc<Link>,
@@ -363,7 +312,7 @@ impl Future for Call {
         }
         let this = &mut *self;
         let mut state = lock(&this.link.state);
-        match &mut state.calls.entries[entry as usize] {
+        match state.calls.entry(entry) {
             Entry::Waiting { waker, .. } => {
                 match waker {
                     Some(waker) => waker.clone_from(cx.waker()),

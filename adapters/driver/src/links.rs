@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chinwag_core::id::{Epoch, NodeId};
-use chinwag_core::membership::Destination;
+use chinwag_core::id::NodeId;
+use chinwag_core::membership::{Destination, Member};
 use chinwag_core::rng::Rng;
 use chinwag_core::rpc::Receiver;
 use chinwag_core::time::{Instant, Now};
@@ -209,13 +209,15 @@ impl Links {
     }
 
     /// Membership says that `peer` is gone: its pending calls end.
-    pub(crate) fn peer_gone(&self, peer: NodeId, epoch: Epoch, gone: Gone, now: Now) {
+    pub(crate) fn peer_gone(&self, peer: &Member, gone: Gone, now: Now) {
+        let Member { id: peer, epoch, addr, .. } = *peer;
         let mut table = lock(&self.table);
         let is_affected = |link: &&Arc<Link>| match (link.peer_epoch(), gone) {
             (Some(of_link), Gone::Restarted) => of_link < epoch,
             (Some(of_link), Gone::Died | Gone::Left) => of_link <= epoch,
-            // Still being dialled: for a run that is over, or for the one that has just begun.
-            (None, gone) => gone != Gone::Restarted,
+            // Still being dialled: for the run that has just begun if that is where it is, else for one that is over.
+            (None, Gone::Restarted) => link.target.is_some_and(|target| target.addr != addr),
+            (None, Gone::Died | Gone::Left) => true,
         };
         let connected = table.of_peer.range((peer, 0)..=(peer, u64::MAX)).map(|(_, link)| link);
         let dialed = table.by_peer.get(&peer).filter(|link| link.peer().is_none());

@@ -220,7 +220,7 @@ impl NodeTask {
 
     /// What an event means for connections and for those who wait, and what an operator is told.
     fn act_on(&self, event: &Event, now: Now) {
-        let gone = |member: &Member, gone| self.shared.links.peer_gone(member.id, member.epoch, gone, now);
+        let gone = |member: &Member, gone| self.shared.links.peer_gone(member, gone, now);
         let local = self.shared.id;
         match event {
             Event::Joined(member) => {

@@ -30,7 +30,9 @@ use crate::watch::Board;
 /// * `machine`: the node task, and verbs. Never by connection tasks: calls do not wait for membership.
 /// * `inbox`, `leave`, `life`, the board's watches, the table of [`Links`], each [`Link`](crate::link::Link)'s state.
 ///
-/// No two of them are held at once, except that `Links` is locked before a link's state is.
+/// * Pipes of streams and what belongs to them.
+///
+/// No two of them are held at once, except that `Links` is locked before a link's state is, and that before a pipe of its streams.
 pub(crate) struct Shared {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) id: NodeId,

@@ -189,9 +189,9 @@ impl Connection {
         let total = u64::from_le_bytes(total);
         if let Some(window) = Window::ALL.into_iter().find(|&window| window as u16 == header.code) {
             self.outflows.of(window).raise(total).map_err(taken_back)?;
-            match window {
-                Window::Data => self.unblock(),
-                Window::Requests | Window::Responses => self.flows.unpark(window),
+            self.flows.unpark(window);
+            if window == Window::Data {
+                self.unblock();
             }
             return Ok(());
         }

@@ -75,9 +75,17 @@ impl Inflow {
         self.received - self.released
     }
 
-    /// Whether a grant is worth a frame (§5.12.7).
+    /// Whether a grant of a window that one consumer empties is worth a frame (§5.12.7).
     pub(super) fn is_grant_due(&self) -> bool {
         self.released + self.window >= self.granted + (self.window / 2).max(1)
+    }
+
+    /// The same of a window that many empty, of whom some may be slow: half of what those leave (§5.12.7). Half of the whole would
+    /// stop the others as soon as the slow ones hold half of it.
+    pub(super) fn is_shared_grant_due(&self) -> bool {
+        let (allowed, held) = (self.released + self.window, self.received - self.released);
+        let usable = self.window.saturating_sub(held);
+        allowed > self.granted && usable > 0 && 2 * (allowed - self.granted) >= usable
     }
 
     /// The total to grant now.
@@ -92,6 +100,8 @@ impl Inflow {
 pub(super) struct Outflow {
     sent: u64,
     granted: u64,
+    /// Costs of messages that have been taken and wait to begin.
+    reserved: u64,
 }
 
 /// The peer took back what it had granted (§5.12.4).
@@ -100,7 +110,7 @@ pub(super) struct TakenBack;
 
 impl Outflow {
     pub(super) fn new(window: u32) -> Self {
-        Self { sent: 0, granted: u64::from(window) }
+        Self { granted: u64::from(window), ..Self::default() }
     }
 
     /// Whether a message may begin, of whatever size.
@@ -108,10 +118,32 @@ impl Outflow {
         self.sent < self.granted
     }
 
+    /// Whether a message may be taken that begins later.
+    pub(super) fn has_room(&self) -> bool {
+        self.sent.saturating_add(self.reserved) < self.granted
+    }
+
+    /// Whether nothing that was taken waits to begin.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.reserved == 0
+    }
+
     /// A message begins.
     pub(super) fn begin(&mut self, cost: u32) {
         debug_assert!(self.is_open(), "asked before");
         self.sent += u64::from(cost);
+    }
+
+    /// A message is taken that begins later: others may begin before it, so it must ask again then.
+    pub(super) fn reserve(&mut self, cost: u32) {
+        self.reserved += u64::from(cost);
+    }
+
+    /// A message that was taken begins now, or never.
+    pub(super) fn unreserve(&mut self, cost: u64) {
+        debug_assert!(self.reserved >= cost, "nothing else was taken");
+        self.reserved -= cost;
     }
 
     /// The peer grants this total.

@@ -335,7 +335,7 @@ impl Connection {
 
     fn on_cancel(&mut self, now: Now, call: u32) {
         // Also of a call that was answered: the answer may wait, and nobody waits for it.
-        self.flows.drop_call(Owner::Inbound(call));
+        self.drop_queued(Owner::Inbound(call));
         let Some(id) = self.inbound.find(call) else {
             self.stats.late_cancels += 1;
             return;

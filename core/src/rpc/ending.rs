@@ -9,7 +9,7 @@ use super::calls::Open;
 use super::connection::{Connection, Phase};
 use super::deadlines::Due;
 use super::event::{CallId, CloseReason, Event, InboundId};
-use super::flows::Owner;
+use super::flows::{Dropped, Owner};
 use super::frame::{FrameHeader, Kind};
 use super::headers::Headers;
 use super::sending::Waiting;
@@ -42,7 +42,7 @@ impl Connection {
         if open.is_streaming {
             self.streams.end(StreamRef::Call(call));
         }
-        self.flows.drop_call(Owner::Call(call.0));
+        self.drop_queued(Owner::Call(call.0));
         self.stats.calls_out_ended += 1;
         let Answer { headers, result, attachments, held } = answer;
         self.events.push_back(Event::Response { call, headers, result, attachments, held });
@@ -65,18 +65,24 @@ impl Connection {
         true
     }
 
+    /// What waits of a call that is over is dropped, and gives back what it had reserved.
+    pub(super) fn drop_queued(&mut self, owner: Owner) -> Dropped {
+        let dropped = self.flows.drop_call(owner);
+        self.outflows.data.unreserve(dropped.reserved);
+        dropped
+    }
+
     /// Ends an open call from this side, with an event; the peer is told if it may know of the call (§5.4.3).
     pub(super) fn end_call(&mut self, call: CallId, code: Code, message: &str) {
         let Some(open) = self.calls.end(call) else {
             return;
         };
-        // On a connection that goes on, a whole request that is queued still leaves, with its cancel after it: the peer may begin the one
-        // before it reads the other.
-        let will_leave = open.position.is_some() && !self.flows.has_request(Owner::Call(call.0));
-        let status = if will_leave {
-            Status::new(code, message)
-        } else {
-            self.status_of_ended(call, open, code, message)
+        // On a connection that goes on, what is queued of a request still leaves: with a cancel after it if that is all of it, and the peer
+        // may begin the one before it reads the other; else with an abort.
+        let status = match open.position {
+            Some(_) if self.flows.has_request(Owner::Call(call.0)) => Status::never_ran(code, message),
+            Some(_) => Status::new(code, message),
+            None => Status::unsent(code, message),
         };
         self.forget_call(call, open);
         self.events.push_back(Event::failed(call, status));
@@ -107,7 +113,7 @@ impl Connection {
         if open.is_streaming {
             self.streams.end(StreamRef::Call(call));
         }
-        let dropped = self.flows.drop_call(Owner::Call(call.0));
+        let dropped = self.drop_queued(Owner::Call(call.0));
         if dropped.has_request {
             // The peer has not got all of it: there is nothing to cancel.
         } else if open.position.is_some() {
@@ -140,7 +146,7 @@ impl Connection {
 
     fn expire_inbound(&mut self, now: Now, id: InboundId) {
         if self.close_inbound(now, id) {
-            self.flows.drop_call(Owner::Inbound(id.call));
+            self.drop_queued(Owner::Inbound(id.call));
             self.events.push_back(Event::Cancelled(id));
             let status = Status::new(Code::DeadlineExceeded, "the deadline passed while the call ran");
             self.send_response(now, id.call, &Headers::new(), &[], Err(status));

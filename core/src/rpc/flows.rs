@@ -43,7 +43,7 @@ pub(super) struct Message {
     pub(super) deadline: Option<Instant>,
     pub(super) headers: Headers,
     pub(super) content: Content,
-    /// Whose credit it takes when it begins. A chunk has taken its own before it came here.
+    /// Whose credit it takes when it begins. A chunk has taken its stream's before, and a place in the connection's.
     pub(super) window: Option<Window>,
 }
 
@@ -82,6 +82,13 @@ impl Outflows {
         }
     }
 
+    /// A chunk goes at once. An end of a stream costs nothing.
+    pub(super) fn begin_chunk(&mut self, cost: u32) {
+        if cost > 0 {
+            self.data.begin(cost);
+        }
+    }
+
     pub(super) fn of(&mut self, window: Window) -> &mut Outflow {
         match window {
             Window::Data => &mut self.data,
@@ -103,6 +110,8 @@ pub(super) struct Turn {
 pub(super) struct Dropped {
     /// The request itself had not wholly left.
     pub(super) has_request: bool,
+    /// Cost of the chunks that had not begun.
+    pub(super) reserved: u64,
 }
 
 #[derive(Debug)]
@@ -115,9 +124,8 @@ pub(super) struct Flows {
     ring: VecDeque<Key>,
     /// Flows whose first message waits for a lane.
     laneless: VecDeque<Key>,
-    /// Flows whose first message waits for credit.
-    parked_requests: VecDeque<Key>,
-    parked_responses: VecDeque<Key>,
+    /// Flows whose first message waits for credit, by window.
+    parked: [VecDeque<Key>; 3],
     /// Lanes in use, and those whose message is to be aborted, as bits.
     lanes: u8,
     aborts: u8,
@@ -139,8 +147,7 @@ impl Flows {
             index: HashTable::new(),
             ring: VecDeque::new(),
             laneless: VecDeque::new(),
-            parked_requests: VecDeque::new(),
-            parked_responses: VecDeque::new(),
+            parked: Default::default(),
             lanes: 0,
             aborts: 0,
             lanes_max: interleaved_max,
@@ -285,6 +292,9 @@ impl Flows {
                     break;
                 }
                 outflows.of(window).begin(cost(len));
+                if window == Window::Data {
+                    outflows.data.unreserve(u64::from(cost(len)));
+                }
             }
             if message.header.kind == Kind::Request {
                 turn.began = Some((message.header.call, outbox.position()));
@@ -345,10 +355,7 @@ impl Flows {
     }
 
     fn parked(&mut self, window: Window) -> &mut VecDeque<Key> {
-        match window {
-            Window::Responses => &mut self.parked_responses,
-            Window::Data | Window::Requests => &mut self.parked_requests,
-        }
+        &mut self.parked[window as usize - 1]
     }
 
     /// The call is over: what waits of it is dropped, what is under way aborted (§5.10.8).
@@ -357,7 +364,14 @@ impl Flows {
             return Dropped::default();
         };
         let flow = &self.flows[at as usize];
-        let dropped = Dropped { has_request: flow.has_request() };
+        let reserved = flow
+            .queue
+            .iter()
+            .skip(usize::from(flow.under_way.is_some()))
+            .filter(|message| message.window == Some(Window::Data))
+            .map(|message| u64::from(cost(message.content.len())))
+            .sum();
+        let dropped = Dropped { has_request: flow.has_request(), reserved };
         let all = |message: &Message| message.content.len() + FrameHeader::LEN;
         let waiting = match flow.under_way {
             Some((_, rest)) => rest + flow.queue.iter().skip(1).map(all).sum::<usize>(),
@@ -430,8 +444,8 @@ impl Flows {
     /// written must not fill memory with them.
     fn sweep(&mut self) {
         let live = self.flows.len() - self.free.len();
-        let keys =
-            self.ring.len() + self.laneless.len() + self.parked_requests.len() + self.parked_responses.len();
+        let parked: usize = self.parked.iter().map(VecDeque::len).sum();
+        let keys = self.ring.len() + self.laneless.len() + parked;
         if keys <= 2 * live + 64 {
             return;
         }
@@ -442,8 +456,7 @@ impl Flows {
         };
         self.ring.retain(is_live);
         self.laneless.retain(is_live);
-        self.parked_requests.retain(is_live);
-        self.parked_responses.retain(is_live);
+        self.parked.iter_mut().for_each(|parked| parked.retain(is_live));
     }
 }
 

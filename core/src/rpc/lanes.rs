@@ -1,5 +1,6 @@
 //! [`Lanes`]: messages that come in fragments (`docs/protocol.md` §5.10), four at most.
 
+use super::config::ALIGN;
 use super::frame::{FrameHeader, LANES};
 use super::pool::Pool;
 use super::receive::Large;
@@ -13,7 +14,7 @@ enum Lane {
     #[default]
     Idle,
     Taking(Large),
-    /// `rest` bytes, padded, are still to be thrown away.
+    /// `rest` bytes are still to be thrown away.
     Skipping {
         rest: usize,
     },
@@ -45,7 +46,7 @@ impl Lanes {
     }
 
     pub(super) fn begin_skipping(&mut self, header: FrameHeader) {
-        self.lanes[header.lane()] = Lane::Skipping { rest: header.body_padded() };
+        self.lanes[header.lane()] = Lane::Skipping { rest: header.body_len as usize };
     }
 
     /// Whether bytes of a fragment come next.
@@ -64,19 +65,19 @@ impl Lanes {
 
     /// A fragment begins: whether it is wanted, or to be thrown away.
     pub(super) fn admit(&mut self, header: FrameHeader) -> Result<bool, BadFragment> {
-        let (at, len) = (header.lane(), header.body_padded());
+        let (at, len) = (header.lane(), header.body_len as usize);
         let rest = match &self.lanes[at] {
             Lane::Idle => return Err(BadFragment("a fragment has a message")),
-            Lane::Taking(large) => large.target - large.filled,
+            Lane::Taking(large) => large.header.body_len as usize - large.filled,
             Lane::Skipping { rest } => *rest,
         };
-        if header.extension_len != 0 || header.body_len == 0 {
+        if header.extension_len != 0 || len == 0 {
             return Err(BadFragment("a fragment has a body and nothing else"));
         }
         if len > rest {
             return Err(BadFragment("fragments end where their message ends"));
         }
-        if len < rest && !(header.body_len as usize).is_multiple_of(16) {
+        if len < rest && !len.is_multiple_of(ALIGN) {
             return Err(BadFragment("a fragment before the last is a multiple of 16 long"));
         }
         match &mut self.lanes[at] {
@@ -88,7 +89,7 @@ impl Lanes {
                 Ok(false)
             }
             _ => {
-                self.piece = Some((at, len));
+                self.piece = Some((at, header.body_padded()));
                 Ok(true)
             }
         }

@@ -109,7 +109,6 @@ impl Connection {
         }
         let len = content_len(body.len(), attachments);
         sender.outflow.begin(cost(len));
-        self.outflows.of(Window::Data).begin(cost(len));
         self.queue_data(now, stream, 0, body, attachments);
         Ok(())
     }
@@ -161,7 +160,7 @@ impl Connection {
         if inflow.release(now.mono, cost, round_trip) {
             inflow.widen((2 * inflow.window()).min(u64::from(window_max)));
         }
-        if inflow.is_grant_due() {
+        if inflow.is_shared_grant_due() {
             self.inflows.is_due = true;
         }
     }
@@ -189,7 +188,7 @@ impl Connection {
     }
 
     fn has_room_for_chunks(&mut self) -> bool {
-        self.outflows.of(Window::Data).is_open() && !self.is_full()
+        self.outflows.data.has_room() && !self.is_full()
     }
 
     fn queue_data(&mut self, now: Now, stream: StreamRef, flags: u8, body: Body<'_>, attachments: &[Bytes]) {
@@ -201,18 +200,22 @@ impl Connection {
         let header = FrameHeader { flags, ..FrameHeader::new(Kind::Data, call) };
         // A little of what streams send may go among the small messages; more than that waits its turn.
         let is_direct = self.outbox.len() < self.config.fragment_len && !self.flows.has(owner);
+        let window = (flags & FLAG_END == 0).then_some(Window::Data);
+        let cost = if window.is_some() { cost(content_len(body.len(), attachments)) } else { 0 };
         if is_direct && body.is_small() && attachments.is_empty() {
+            self.outflows.begin_chunk(cost);
             self.outbox.plain(header, &body);
             return self.share(now);
         }
         let (stamp, content) = (Timestamp::default(), Content::new(body, attachments));
         let is_small = content.len() <= COPY_LEN_MAX;
-        let mut message =
-            Message { header, stamp, deadline: None, headers: Headers::new(), content, window: None };
+        let mut message = Message { header, stamp, deadline: None, headers: Headers::new(), content, window };
         if is_direct && is_small {
+            self.outflows.begin_chunk(cost);
             self.outbox.whole(now.mono, &mut message);
             return self.share(now);
         }
+        self.outflows.data.reserve(cost);
         self.flows.push(owner, message, self.outbox.position());
     }
 
@@ -261,7 +264,7 @@ impl Connection {
             self.outbox.plain(header, &total.to_le_bytes());
         }
         for window in Window::ALL {
-            if self.inflows.of(window).is_grant_due() {
+            if self.inflows.of(window).is_shared_grant_due() {
                 let total = self.inflows.of(window).grant();
                 let header = FrameHeader { code: window as u16, ..FrameHeader::new(Kind::Credit, 0) };
                 self.outbox.plain(header, &total.to_le_bytes());

@@ -1,5 +1,6 @@
 //! The streams of one connection: which [`Port`] a chunk belongs to, and what the ends of streams do to the machine.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
@@ -36,6 +37,8 @@ impl Port {
 pub(super) struct Ports {
     ours: Slots,
     theirs: Slots,
+    /// Of calls whose end is in the machine's queue while another call has their slot.
+    displaced: BTreeMap<StreamRef, Arc<Port>>,
 }
 
 type Slots = Vec<Option<(StreamRef, Arc<Port>)>>;
@@ -53,19 +56,26 @@ impl Ports {
         if table.len() <= slot {
             table.resize(slot + 1, None);
         }
-        table[slot] = Some((of, port));
+        let displaced = table[slot].replace((of, port));
+        self.displaced.extend(displaced);
     }
 
-    pub(super) fn get(&mut self, of: StreamRef) -> Option<&Arc<Port>> {
-        let (table, slot) = self.place(of);
-        let (known, port) = table.get(slot)?.as_ref()?;
-        (*known == of).then_some(port)
+    pub(super) fn get(&self, of: StreamRef) -> Option<&Arc<Port>> {
+        let Self { ours, theirs, displaced } = self;
+        let latest = match of {
+            StreamRef::Call(call) => ours.get(call.slot()),
+            StreamRef::Inbound(id) => theirs.get(id.slot()),
+        };
+        match latest {
+            Some(Some((known, port))) if *known == of => Some(port),
+            _ => displaced.get(&of),
+        }
     }
 
     fn remove(&mut self, of: StreamRef) -> Option<Arc<Port>> {
         let (table, slot) = self.place(of);
-        let (_, port) = table.get_mut(slot)?.take_if(|(known, _)| *known == of)?;
-        Some(port)
+        let latest = table.get_mut(slot).and_then(|latest| latest.take_if(|(known, _)| *known == of));
+        latest.map(|(_, port)| port).or_else(|| self.displaced.remove(&of))
     }
 
     /// The call is over.

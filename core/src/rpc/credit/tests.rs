@@ -58,6 +58,33 @@ fn s5_12_7_grants_come_in_halves_of_the_window() {
     assert_eq!((grants, into.held()), (20, 0));
 }
 
+/// Others go on while slow ones hold most of a shared window, however little is left of it.
+#[test]
+fn s5_12_7_grants_of_a_shared_window_come_in_halves_of_what_slow_ones_leave() {
+    for held in [0, 400, 600, 900, 990] {
+        let mut into = Inflow::new(1_000, at(0));
+        into.begin(held).expect("credit");
+        let mut grants = 0;
+        for _ in 0..1_000 {
+            into.begin(1).expect("what is released is granted in time");
+            into.release(at(0), 1, None);
+            if into.is_shared_grant_due() {
+                into.grant();
+                grants += 1;
+            }
+        }
+        let expected = 1_000 / (1_000 - held).div_ceil(2);
+        assert!((expected..=expected + 1).contains(&grants), "{grants} with {held} held");
+    }
+    let mut into = Inflow::new(1_000, at(0));
+    into.begin(1_500).expect("credit");
+    assert!(!into.is_shared_grant_due());
+    into.release(at(0), 400, None);
+    assert!(!into.is_shared_grant_due(), "a grant would be of no use");
+    into.release(at(0), 200, None);
+    assert!(into.is_shared_grant_due());
+}
+
 #[test]
 fn s5_12_8_a_window_that_is_used_up_fast_would_double() {
     let fast = |ms: u32, round_trip: Option<Duration>| {

@@ -1,12 +1,16 @@
 //! Stories about two connections joined by byte pipes, and about one connection and a peer written by hand.
 
 mod calls;
+mod credit;
 mod ending;
+mod fragments;
 mod frames;
+mod halves;
 mod hello;
 mod hostile;
 mod limits;
 mod schedule;
+mod scripts;
 mod streams;
 
 use alloc::format;
