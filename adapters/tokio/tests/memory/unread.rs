@@ -55,10 +55,10 @@ fn a_peer_that_never_reads_is_owed_its_window_at_most() {
 #[test]
 fn a_peer_with_boundless_windows_is_owed_what_the_node_queues_at_most() {
     alone(async {
-        let window = 64 * MIB as u32;
+        let window = 64 << 20;
         let config = Config {
-            stream_window: 16 * MIB as u32,
-            stream_window_max: 16 * MIB as u32,
+            stream_window: 16 << 20,
+            stream_window_max: 16 << 20,
             data_window: window,
             data_window_max: window,
             ..Config::default()

@@ -1,7 +1,6 @@
 //! Many calls at once, and handlers that never return.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use chinwag_conformance::probe::{PATIENCE, sees};
@@ -50,11 +49,7 @@ fn handlers_that_never_return_hold_nobody_up() {
         let hurried = one.client::<Work>(2).timeout(Duration::from_millis(20));
         assert_eq!(hurried.call(&Never(0)).await.expect_err("never").code, Code::DeadlineExceeded);
 
-        assert_eq!(
-            work.dropped.count().min(1),
-            work.dropped.count(),
-            "only the hurried one's handler is gone"
-        );
+        assert!(work.dropped.count() <= 1, "only the hurried one's handler is gone");
         two.shutdown().await;
         for call in calls {
             let status = call.await.expect("no panic").expect_err("never answered");
@@ -113,13 +108,12 @@ fn ten_thousand_calls_end_at_once_when_their_peer_is_declared_dead() {
         sees(&one, 1).await;
         let mut changes = one.watch();
         let (client, ended) = (one.client::<Work>(2).without_timeout(), Arc::new(Tally::default()));
-        let is_dead = Arc::new(AtomicBool::new(false));
         let calls = (0..CALLS).map(|number| {
-            let (client, ended, is_dead, one) = (client.clone(), ended.clone(), is_dead.clone(), one.clone());
+            let (client, ended, one) = (client.clone(), ended.clone(), one.clone());
             tokio::spawn(async move {
                 let result = client.call(&Never(number as u64)).await.map(drop);
                 ended.add();
-                (result, is_dead.load(SeqCst), one.now().mono)
+                (result, one.now().mono)
             })
         });
         let calls: Vec<_> = calls.collect();
@@ -128,11 +122,10 @@ fn ten_thousand_calls_end_at_once_when_their_peer_is_declared_dead() {
         let frozen = peer.freeze();
 
         let died_at = died(&mut changes, &one).await;
-        is_dead.store(true, SeqCst);
         ended.reaches(CALLS).await;
         let mut last = Instant::ZERO;
         for call in calls {
-            let (result, _, at) = call.await.expect("no panic");
+            let (result, at) = call.await.expect("no panic");
             let status = result.expect_err("never answered");
             assert_eq!((status.code, status.may_have_run()), (Code::PeerGone, true), "{status}");
             last = last.max(at);
