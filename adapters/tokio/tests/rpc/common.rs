@@ -13,8 +13,10 @@ use chinwag_tokio::{
     Status, StreamHandler, Streaming, Tokio, View,
 };
 
-/// Runs `story` on two threads.
+/// Runs `story` on two threads, and no other story meanwhile: some fill the machine, and one says how soon something happens.
 pub(crate) fn on_threads(story: impl Future<Output = ()>) {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = lock(&TURN);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(story);
 }

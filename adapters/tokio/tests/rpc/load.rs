@@ -9,6 +9,7 @@ use chinwag_tokio::chinwag::Node;
 use chinwag_tokio::core::rpc;
 use chinwag_tokio::core::time::Instant;
 use chinwag_tokio::{Code, Event};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::common::{Never, Number, Work, on_threads, pair, start};
 
@@ -89,7 +90,15 @@ fn freezable(node: impl Future<Output = Node> + Send + 'static) -> Freezable {
     Freezable { freeze, thread }
 }
 
-/// All of them end within 100 ms of the death's report, each once, and as what they are.
+/// CPU time of this process: what the machine does besides does not count.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+/// All of them end within 100 ms of the death's report, each once, and as what they are. That is 100 ms of this process's own time, so
+/// that a busy machine fails nobody; by the clock it may be ten times that, so that nobody waits for a timer either.
 #[test]
 fn ten_thousand_calls_end_at_once_when_their_peer_is_declared_dead() {
     const CALLS: usize = 10_000;
@@ -122,7 +131,9 @@ fn ten_thousand_calls_end_at_once_when_their_peer_is_declared_dead() {
         let frozen = peer.freeze();
 
         let died_at = died(&mut changes, &one).await;
+        let cpu = cpu_time();
         ended.reaches(CALLS).await;
+        let cpu = cpu_time() - cpu;
         let mut last = Instant::ZERO;
         for call in calls {
             let (result, at) = call.await.expect("no panic");
@@ -131,7 +142,8 @@ fn ten_thousand_calls_end_at_once_when_their_peer_is_declared_dead() {
             last = last.max(at);
         }
         let took = last.since(died_at);
-        assert!(took < Duration::from_millis(100), "the last call ended {took:?} after the death");
+        assert!(cpu < Duration::from_millis(100), "the last call ended {cpu:?} of CPU time after the death");
+        assert!(took < Duration::from_secs(1), "the last call ended {took:?} after the death");
         assert_eq!((ended.count(), work.runs_of_all()), (CALLS, CALLS), "each once");
         frozen.shutdown_background();
     });
