@@ -10,19 +10,22 @@
 //!   checker             what must hold
 //!   trace               the hash that tells two runs apart; records as JSON lines, and the timeline drawn from them
 //!   mutant              machines with a defect, for the oracles to catch
+//!   node                the driver that ships, on virtual time and sockets
+//!   check, history      tests of users' own services, and what their clients saw
 //! ```
 //!
 #![doc = include_str!("../../docs/simulation.md")]
 #![forbid(unsafe_code)]
 
 pub mod args;
-
 pub mod case;
+pub mod check;
 pub mod checker;
 pub mod choices;
 pub mod clock;
 pub mod explore;
 pub mod fault;
+pub mod history;
 mod host;
 pub mod lifeguard;
 pub mod minimise;
@@ -34,3 +37,5 @@ pub mod run;
 pub mod swarm;
 pub mod trace;
 pub mod world;
+
+pub use check::{World, check, millis, secs, step, step_back};

@@ -52,8 +52,20 @@ enum Depth {
     Node,
 }
 
+impl From<Depth> for Level {
+    fn from(depth: Depth) -> Self {
+        match depth {
+            Depth::Protocol => Self::Protocol,
+            Depth::Node => Self::Node,
+        }
+    }
+}
+
 #[derive(Args)]
 struct RunArgs {
+    /// protocol: machines and nothing else; node: the driver that ships, under a workload of calls
+    #[arg(long, value_enum, default_value = "protocol")]
+    level: Depth,
     /// Nodes in the cluster
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     nodes: u32,
@@ -229,6 +241,7 @@ fn run_command(args: &RunArgs) -> Result<bool, String> {
     let nodes = args.nodes as usize;
     let config = args::preset(&args.preset).ok_or("no such preset")?;
     let scenario = Scenario {
+        level: args.level.into(),
         nodes,
         seed: args.seed,
         span: chinwag_sim::clock::nanos(args.span),
@@ -296,10 +309,7 @@ fn explore_command(args: &ExploreArgs) -> Result<bool, String> {
         path => Faults::These(read_plan(Path::new(path), nodes)?),
     };
     let scenario = Scenario {
-        level: match args.level {
-            Depth::Protocol => Level::Protocol,
-            Depth::Node => Level::Node,
-        },
+        level: args.level.into(),
         nodes,
         seed: args.seeds.start,
         span: chinwag_sim::clock::nanos(args.span),

@@ -13,6 +13,7 @@ use crate::choices::{Choices, Seeded, Tape};
 use crate::clock::nanos;
 use crate::fault::Plan;
 use crate::mutant::Mutant;
+use crate::node::Calls;
 use crate::swarm;
 use crate::trace::TraceHash;
 use crate::trace::record::Record;
@@ -137,6 +138,8 @@ pub struct Outcome {
     pub flaps: u64,
     /// The plan.
     pub plan: Plan,
+    /// How calls ended, at node level.
+    pub calls: Option<Calls>,
     /// What was chosen other than 0, if the choices are recorded.
     pub tape: Option<Tape>,
     /// How often each family of faults has struck.
@@ -173,7 +176,7 @@ pub fn run(scenario: &Scenario) -> Outcome {
 /// Runs a scenario with other choices than those of its seed.
 pub fn run_with(scenario: &Scenario, mut choices: Box<dyn Choices>) -> Outcome {
     if scenario.level == Level::Node {
-        return crate::node::run_with(scenario, choices).outcome;
+        return crate::node::run_with(scenario, choices);
     }
     let plan = plan_of(scenario, &mut *choices);
     let setup = Setup {
@@ -209,6 +212,7 @@ pub fn run_with(scenario: &Scenario, mut choices: Box<dyn Choices>) -> Outcome {
         trace: std::mem::take(&mut world.trace).into_records(),
         story: world.take_story(),
         tape: world.take_tape(),
+        calls: None,
         plan,
     }
 }
@@ -314,6 +318,7 @@ impl Outcome {
             "datagrams_per_node_s": per(self.tally.datagrams, node_seconds),
             "bytes_per_node_s": per(self.tally.datagram_bytes + self.tally.stream_bytes, node_seconds),
             "events_told": Value::Object(told.collect()),
+            "calls": self.calls.as_ref().map(Calls::report),
             "faults": self.struck,
             "failure": self.failure.as_ref().map(|failure| json!({
                 "oracle": failure.violation.oracle,

@@ -29,22 +29,22 @@ const SEEDS: u32 = 8;
 const POWER_CUT_ODDS: u32 = 300_000;
 
 /// What runs on a node once it has started, at every start of its process.
-pub(super) type Boot = Arc<dyn Fn(&Node, u32) -> Result<(), String> + Send + Sync>;
+pub(crate) type Boot = Arc<dyn Fn(&Node, u32) -> Result<(), String> + Send + Sync>;
 /// How a node's builder is changed before it starts.
-pub(super) type Configure = Arc<dyn Fn(Builder<OnRuntime>, u32) -> Builder<OnRuntime> + Send + Sync>;
+pub(crate) type Configure = Arc<dyn Fn(Builder<OnRuntime>, u32) -> Builder<OnRuntime> + Send + Sync>;
 
 /// What a cluster is made of.
 #[derive(Clone)]
-pub(super) struct Setup {
-    pub(super) nodes: usize,
-    pub(super) seed: u64,
-    pub(super) config: Config,
-    pub(super) configure: Configure,
-    pub(super) boot: Boot,
-    pub(super) story_lines: usize,
-    pub(super) traces: bool,
+pub(crate) struct Setup {
+    pub(crate) nodes: usize,
+    pub(crate) seed: u64,
+    pub(crate) config: Config,
+    pub(crate) configure: Configure,
+    pub(crate) boot: Boot,
+    pub(crate) story_lines: usize,
+    pub(crate) traces: bool,
     /// Machines that stay empty.
-    pub(super) absent: Vec<u32>,
+    pub(crate) absent: Vec<u32>,
 }
 
 /// A node that has started.
@@ -84,23 +84,28 @@ struct Post {
 }
 
 /// A cluster of nodes in a world.
-pub(super) struct Cluster {
-    pub(super) engine: Engine,
-    pub(super) setup: Setup,
-    pub(super) ledger: Ledger,
-    pub(super) plan: Plan,
+pub(crate) struct Cluster {
+    pub(crate) engine: Engine,
+    pub(crate) setup: Setup,
+    pub(crate) ledger: Ledger,
+    pub(crate) plan: Plan,
     sites: Vec<Operated>,
     post: Arc<Mutex<Post>>,
-    pub(super) views: Views,
-    pub(super) deaths: Deaths,
-    pub(super) story: Story,
+    pub(crate) views: Views,
+    pub(crate) deaths: Deaths,
+    pub(crate) story: Story,
     told: [u64; 8],
     broadcasts: u64,
+    /// Faults that have begun, and that are over or are never to begin.
+    has_begun: Vec<bool>,
+    is_over: Vec<bool>,
+    /// Set when a node starts or goes; whoever looks clears it.
+    pub(crate) has_new_nodes: bool,
 }
 
 impl Cluster {
     /// A cluster of which nothing has started.
-    pub(super) fn new(setup: Setup, plan: Plan, choices: Box<dyn Choices>) -> Self {
+    pub(crate) fn new(setup: Setup, plan: Plan, choices: Box<dyn Choices>) -> Self {
         let nodes = setup.nodes;
         let engine = Engine::new(nodes, setup.seed, choices);
         engine.with(|state| state.trace = Trace::new(setup.traces));
@@ -116,6 +121,9 @@ impl Cluster {
             story: Story::of_last(setup.story_lines),
             told: [0; 8],
             broadcasts: 0,
+            has_begun: Vec::new(),
+            is_over: Vec::new(),
+            has_new_nodes: false,
             plan: Plan::default(),
             setup,
         };
@@ -125,17 +133,17 @@ impl Cluster {
         cluster
     }
 
-    pub(super) fn hosts(&self) -> u32 {
+    pub(crate) fn hosts(&self) -> u32 {
         u32::try_from(self.sites.len()).unwrap_or(u32::MAX)
     }
 
     /// Has the process of `host` start at true nanosecond `at`.
-    pub(super) fn start_at(&self, at: u64, host: u32) {
+    pub(crate) fn start_at(&self, at: u64, host: u32) {
         self.engine.with(|state| state.queue.push(at, What::Step(Step::Start(host))));
     }
 
     /// One more fault, or one more thing that an operator does.
-    pub(super) fn add_fault(&mut self, timed: Timed) {
+    pub(crate) fn add_fault(&mut self, timed: Timed) {
         let number = self.plan.faults.len();
         self.engine.with(|state| {
             if let Fault::Offset { node, ms } = timed.fault {
@@ -148,17 +156,19 @@ impl Cluster {
             }
         });
         self.plan.faults.push(timed);
+        self.has_begun.push(false);
+        self.is_over.push(false);
     }
 
     /// Runs up to and including true nanosecond `until`.
-    pub(super) fn run_until(&mut self, until: u64) -> Check {
+    pub(crate) fn run_until(&mut self, until: u64) -> Check {
         while self.step(until)? {}
         self.engine.with(|state| state.now = until.max(state.now));
         Ok(())
     }
 
     /// One step, if there is one that is not after `until`.
-    pub(super) fn step(&mut self, until: u64) -> Result<bool, Violation> {
+    pub(crate) fn step(&mut self, until: u64) -> Result<bool, Violation> {
         match self.engine.turn(until) {
             Turn::Ran(host) => self.observe(host)?,
             Turn::Happened => {
@@ -191,6 +201,9 @@ impl Cluster {
     /// A cut that comes and goes turns, until its fault has ended.
     fn flap(&mut self, number: usize) {
         let Timed { until, fault: Fault::Flap { every, .. }, .. } = self.plan.faults[number] else { return };
+        if self.is_over[number] {
+            return;
+        }
         self.engine.with(|state| {
             if state.now < until {
                 state.network.flap(number);
@@ -246,6 +259,7 @@ impl Cluster {
         let site = &mut self.sites[host as usize];
         site.crashed_by = Some(number);
         site.commands.clear();
+        self.has_new_nodes = true;
         let process = site.process.take();
         site.floor = process.as_ref().map(|process| process.last_stamp).unwrap_or_default();
         drop(process);
@@ -254,7 +268,7 @@ impl Cluster {
     }
 
     /// Ends every node in good order as far as its process goes: no goodbye, no task, no socket.
-    pub(super) fn shutdown(&mut self) {
+    pub(crate) fn shutdown(&mut self) {
         for site in &mut self.sites {
             if let Some(process) = site.process.take() {
                 drop(process);
@@ -263,13 +277,17 @@ impl Cluster {
     }
 
     /// The node on `host`, if one runs there.
-    pub(super) fn node(&self, host: u32) -> Option<&Node> {
+    pub(crate) fn node(&self, host: u32) -> Option<&Node> {
         self.sites[host as usize].process.as_ref().map(|process| &process.node)
     }
 
     // ---- the plan ----
 
     fn begin(&mut self, number: usize) -> Check {
+        if self.is_over[number] {
+            return Ok(());
+        }
+        self.has_begun[number] = true;
         let fault = self.plan.faults[number].fault.clone();
         self.tell(|| format!("begins: {fault:?}"));
         self.deaths.fault(&fault);
@@ -303,6 +321,9 @@ impl Cluster {
     }
 
     fn end(&mut self, number: usize) -> Check {
+        if std::mem::replace(&mut self.is_over[number], true) {
+            return Ok(());
+        }
         let fault = self.plan.faults[number].fault.clone();
         self.tell(|| format!("ends: {fault:?}"));
         self.engine.end_fault(number, &fault);
@@ -324,6 +345,21 @@ impl Cluster {
                 }
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// Every fault is over, and those that have not begun never do: but those that are for ever, of nodes that do not come back, stay.
+    pub(crate) fn end_faults(&mut self) -> Check {
+        for number in 0..self.plan.faults.len() {
+            let Timed { until, ref fault, .. } = self.plan.faults[number];
+            let is_for_ever =
+                until == u64::MAX && matches!(fault, Fault::Crash { .. } | Fault::Offset { .. });
+            if !self.has_begun[number] {
+                self.is_over[number] = true;
+            } else if !is_for_ever && !fault.is_operation() {
+                self.end(number)?;
+            }
         }
         Ok(())
     }
@@ -373,12 +409,12 @@ impl Cluster {
     }
 
     /// Nodes that are up, stay, and can be reached as far as their own machine goes.
-    pub(super) fn well(&self) -> Vec<u32> {
+    pub(crate) fn well(&self) -> Vec<u32> {
         (0..self.hosts()).filter(|&host| self.is_well(host)).collect()
     }
 
     /// Why the views of the well are not the truth, if they are not.
-    pub(super) fn unconverged(&self) -> Option<String> {
+    pub(crate) fn unconverged(&self) -> Option<String> {
         let well = self.well();
         let nodes: Vec<(u32, &Node)> =
             well.iter().filter_map(|&host| Some((host, self.node(host)?))).collect();
@@ -405,7 +441,7 @@ impl Cluster {
 
     /// Whether the well can find each other at all: counting whoever knows, or has known, the present address of another as joined to
     /// it, they are one group.
-    pub(super) fn can_meet(&self) -> bool {
+    pub(crate) fn can_meet(&self) -> bool {
         let well = self.well();
         let seeds: Vec<SocketAddr> = (0..self.hosts().min(SEEDS)).map(first_addr).collect();
         let at = |host: u32| addr(host, first_addr(host).port() + self.sites[host as usize].port_offset);
@@ -425,7 +461,7 @@ impl Cluster {
     }
 
     /// How often each family of faults has struck.
-    pub(super) fn struck(&self) -> BTreeMap<&'static str, u64> {
+    pub(crate) fn struck(&self) -> BTreeMap<&'static str, u64> {
         self.engine.with(|state| {
             let mut struck = state.strikes.clone();
             for (family, count) in
@@ -438,7 +474,7 @@ impl Cluster {
     }
 
     /// What the run has come to.
-    pub(super) fn tally(&self) -> Tally {
+    pub(crate) fn tally(&self) -> Tally {
         self.engine.with(|state| Tally {
             events: state.events + state.polls,
             datagrams: state.datagrams,
@@ -452,6 +488,6 @@ impl Cluster {
 }
 
 /// What machine `host` is called.
-pub(super) fn name(host: u32) -> String {
+pub(crate) fn name(host: u32) -> String {
     format!("node{host}")
 }

@@ -16,25 +16,25 @@ use super::tasks::{Bells, Running, lock};
 use crate::choices::Choices;
 
 /// What everybody in a world shares.
-pub(super) struct Inner {
+pub(crate) struct Inner {
     state: Mutex<State>,
     bells: Arc<Bells>,
 }
 
 impl Inner {
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
 
     /// Something was spawned: whoever waits for the world looks again.
-    pub(super) fn ring(&self) {
+    pub(crate) fn ring(&self) {
         self.bells.ring_story();
     }
 }
 
 /// What the last turn of a world was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(crate) enum Turn {
     /// A task of this machine ran.
     Ran(u32),
     /// Time went on to something that happened.
@@ -80,37 +80,44 @@ impl Engine {
             if let Some(done) = self.poll_story(story.as_mut()) {
                 return done;
             }
-            if self.turn(u64::MAX) == Turn::Idle && !self.is_story_woken() {
+            if self.turn(u64::MAX) == Turn::Idle && !self.is_anybody_woken() {
                 self.inner.bells.wait();
             }
         }
     }
 
-    pub(super) fn inner(&self) -> &Arc<Inner> {
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.inner
     }
 
     /// Changes something in the world, and wakes whom that concerns.
-    pub(super) fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         let done = act(&mut self.inner.state());
         self.tidy();
         done
     }
 
     /// Whether somebody was woken since the world last looked.
-    pub(super) fn is_story_woken(&self) -> bool {
+    pub(crate) fn is_anybody_woken(&self) -> bool {
         let state = &mut *self.inner.state();
         self.inner.bells.take(&mut state.woken);
         state.woken.story || !state.woken.tasks.is_empty()
     }
 
+    /// Whether the next [`Engine::poll_story`] polls.
+    pub(crate) fn is_story_woken(&self) -> bool {
+        let state = &mut *self.inner.state();
+        self.inner.bells.take(&mut state.woken);
+        state.woken.story
+    }
+
     /// The next [`Engine::poll_story`] polls, for it is of a new story.
-    pub(super) fn begin_story(&self) {
+    pub(crate) fn begin_story(&self) {
         self.inner.state().woken.story = true;
     }
 
     /// Polls the story if it was woken.
-    pub(super) fn poll_story<T>(&self, story: Pin<&mut (dyn Future<Output = T> + '_)>) -> Option<T> {
+    pub(crate) fn poll_story<T>(&self, story: Pin<&mut (dyn Future<Output = T> + '_)>) -> Option<T> {
         {
             let state = &mut *self.inner.state();
             self.inner.bells.take(&mut state.woken);
@@ -127,7 +134,7 @@ impl Engine {
     }
 
     /// One step: a task that was woken runs, or the next thing happens that is not after `until`.
-    pub(super) fn turn(&self, until: u64) -> Turn {
+    pub(crate) fn turn(&self, until: u64) -> Turn {
         let picked = {
             let state = &mut *self.inner.state();
             self.inner.bells.take(&mut state.woken);
@@ -165,7 +172,7 @@ impl Engine {
     }
 
     /// Wakes who is to be woken, and drops what is to be dropped, under no lock.
-    pub(super) fn tidy(&self) {
+    pub(crate) fn tidy(&self) {
         loop {
             let (wakers, trash) = {
                 let state = &mut *self.inner.state();
@@ -196,7 +203,7 @@ fn discard(task: Option<BoxFuture<()>>) {
 }
 
 /// What a panic said.
-pub(super) fn message(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".into())
 }

@@ -136,7 +136,8 @@ impl State {
     /// Wakes whoever waits for a timer of `host`, for nothing, and does so again while its timers fire early.
     pub(super) fn wake_early(&mut self, host: u32) {
         let of_host = self.timers.values_mut().filter(|timing| timing.host == Some(host));
-        let wakers: Vec<_> = of_host.filter_map(|timing| timing.waker.take()).collect();
+        // The waker stays: a wake-up for nothing is not the one that was asked for.
+        let wakers: Vec<_> = of_host.filter_map(|timing| timing.waker.clone()).collect();
         if !wakers.is_empty() {
             self.strike("early_timers");
         }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use chinwag::core::time::Instant;
 use chinwag::{Code, Status};
+use serde_json::{Value, json};
 
 use super::tasks::lock;
 use crate::checker::{Check, Violation, ensure};
@@ -31,6 +32,17 @@ pub struct Calls {
     pub peer_gone: u64,
     /// Failed because there is no such service now.
     pub unknown: u64,
+}
+
+impl Calls {
+    /// As JSON.
+    pub fn report(&self) -> Value {
+        let Self { begun, answered, never_ran, may_have_run, had_run, abandoned, peer_gone, unknown } = *self;
+        json!({
+            "begun": begun, "answered": answered, "never_ran": never_ran, "may_have_run": may_have_run,
+            "had_run": had_run, "abandoned": abandoned, "peer_gone": peer_gone, "unknown_service": unknown,
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,12 +75,12 @@ struct Books {
 
 /// The books; clones are the same books.
 #[derive(Clone, Default)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     books: Arc<Mutex<Books>>,
 }
 
 /// A call that is under way. Dropped, it was given up.
-pub(super) struct Ticket {
+pub(crate) struct Ticket {
     ledger: Ledger,
     pub(super) id: u64,
     is_over: bool,
@@ -223,7 +235,7 @@ impl Drop for Ticket {
 }
 
 /// A handler that runs.
-pub(super) struct Running {
+pub(crate) struct Running {
     ledger: Ledger,
     host: u32,
 }

@@ -27,9 +27,13 @@ mod told;
 mod udp;
 mod workload;
 
+pub(crate) use cluster::{Boot, Cluster, Configure, Setup};
 pub use engine::Engine;
+pub(crate) use engine::{Inner, message};
 pub use ledger::Calls;
-pub use run::{NodeOutcome, run, run_with};
+pub use run::{run, run_with};
+pub(crate) use runtime::VirtualTimer;
+pub(crate) use tasks::lock;
 
 #[cfg(test)]
 mod tests;

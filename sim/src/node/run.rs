@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::cluster::{Cluster, Setup};
-use super::ledger::{Calls, Ledger};
+use super::ledger::Ledger;
 use super::workload::User;
 use crate::checker::deaths::{converges_within, seconds};
 use crate::checker::{Check, Violation, ensure};
@@ -28,22 +28,13 @@ const REACHES_WITHIN: u64 = 60 * SECOND;
 /// A node that was shut down is gone by then, whatever it did.
 const ENDS_WITHIN: u64 = 2 * SECOND;
 
-/// What a run at node level came to.
-#[derive(Clone, Debug)]
-pub struct NodeOutcome {
-    /// As at protocol level.
-    pub outcome: Outcome,
-    /// How its calls ended.
-    pub calls: Calls,
-}
-
 /// Runs a scenario at node level under its seed.
-pub fn run(scenario: &Scenario) -> NodeOutcome {
+pub fn run(scenario: &Scenario) -> Outcome {
     run_with(scenario, Box::new(Seeded::new(scenario.seed)))
 }
 
 /// Runs a scenario at node level with other choices than those of its seed.
-pub fn run_with(scenario: &Scenario, mut choices: Box<dyn Choices>) -> NodeOutcome {
+pub fn run_with(scenario: &Scenario, mut choices: Box<dyn Choices>) -> Outcome {
     let plan = plan_of(scenario, &mut *choices);
     let is_over = Arc::new(AtomicBool::new(false));
     let mut run = Run::new(scenario, plan.clone(), choices, is_over);
@@ -58,7 +49,7 @@ pub fn run_with(scenario: &Scenario, mut choices: Box<dyn Choices>) -> NodeOutco
         at: cluster.engine.now(),
         event: cluster.tally().events,
     });
-    let outcome = Outcome {
+    Outcome {
         hash: cluster.engine.hash(),
         virtual_nanos: cluster.engine.now(),
         failure,
@@ -73,9 +64,9 @@ pub fn run_with(scenario: &Scenario, mut choices: Box<dyn Choices>) -> NodeOutco
         trace: cluster.engine.with(|state| std::mem::take(&mut state.trace)).into_records(),
         story: std::mem::take(&mut cluster.story).into_lines(),
         tape: cluster.engine.take_tape(),
+        calls: Some(cluster.ledger.calls()),
         plan,
-    };
-    NodeOutcome { outcome, calls: cluster.ledger.calls() }
+    }
 }
 
 struct Run {
@@ -189,7 +180,7 @@ impl Run {
             if self.cluster.engine.poll_story(story.as_mut()).is_some() {
                 return Ok(());
             }
-            if !self.cluster.step(until)? && !self.cluster.engine.is_story_woken() {
+            if !self.cluster.step(until)? && !self.cluster.engine.is_anybody_woken() {
                 let detail = format!("not within {:.0} s of the calm", seconds(within));
                 return Err(Violation { oracle, detail });
             }

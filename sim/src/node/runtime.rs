@@ -19,14 +19,14 @@ const LOOKUP_TAKES: Duration = Duration::from_millis(1);
 const LOOKUP_FAILS_AFTER: Duration = Duration::from_secs(2);
 
 /// The runtime of one process on one machine. It goes on telling the time when that process has ended, and does nothing else.
-pub(super) struct Virtual {
+pub(crate) struct Virtual {
     world: Arc<Inner>,
     host: u32,
     process: u32,
 }
 
 impl Virtual {
-    pub(super) fn new(world: Arc<Inner>, host: u32, process: u32) -> Arc<Self> {
+    pub(crate) fn new(world: Arc<Inner>, host: u32, process: u32) -> Arc<Self> {
         Arc::new(Self { world, host, process })
     }
 
@@ -136,13 +136,13 @@ fn ready<T>(done: Option<T>) -> Poll<T> {
 }
 
 /// A timer on a machine's clock, or on true time.
-pub(super) struct VirtualTimer {
+pub(crate) struct VirtualTimer {
     world: Arc<Inner>,
     id: u64,
 }
 
 impl VirtualTimer {
-    pub(super) fn new(world: &Arc<Inner>, host: Option<u32>) -> Self {
+    pub(crate) fn new(world: &Arc<Inner>, host: Option<u32>) -> Self {
         let id = world.state().new_timer(host);
         Self { world: world.clone(), id }
     }

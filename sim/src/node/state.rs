@@ -33,7 +33,7 @@ const SCHEDULE_ODDS: u32 = 150_000;
 
 /// What can happen when its time has come.
 #[derive(Debug)]
-pub(super) enum What {
+pub(crate) enum What {
     Datagram(Box<Datagram>),
     /// The front of what is under way on one half of a connection.
     Arrive {
@@ -54,7 +54,7 @@ pub(super) enum What {
 
 /// What the world's own doing is, when its time has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// The process of this machine starts.
     Start(u32),
     /// The fault with this number begins.
@@ -66,27 +66,27 @@ pub(super) enum Step {
 }
 
 /// A port of one machine.
-pub(super) type Port = (u32, u16);
+pub(crate) type Port = (u32, u16);
 
 /// One machine, and how it fares.
 #[derive(Debug)]
-pub(super) struct Machine {
-    pub(super) clock: HostClock,
+pub(crate) struct Machine {
+    pub(crate) clock: HostClock,
     /// The how-manieth process runs on it.
-    pub(super) process: u32,
-    pub(super) is_up: bool,
+    pub(crate) process: u32,
+    pub(crate) is_up: bool,
     /// Faults under way; they may overlap.
-    pub(super) pauses: u32,
+    pub(crate) pauses: u32,
     /// How often it was made to stand still so far.
-    pub(super) pauses_begun: u32,
-    pub(super) blocks: u32,
+    pub(crate) pauses_begun: u32,
+    pub(crate) blocks: u32,
     /// Slow reading under way: nanoseconds between two reads, of each.
-    pub(super) slow: Vec<u64>,
-    pub(super) nameless: u32,
-    pub(super) early_timers: u32,
+    pub(crate) slow: Vec<u64>,
+    pub(crate) nameless: u32,
+    pub(crate) early_timers: u32,
     /// Datagrams that wait in the machine because it is blocked, and their bytes.
-    pub(super) unsent: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
-    pub(super) unsent_len: usize,
+    pub(crate) unsent: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
+    pub(crate) unsent_len: usize,
     next_port: u16,
     seeds: u32,
 }
@@ -113,62 +113,62 @@ impl Machine {
 
 impl Machine {
     /// Between two reads of a slow reader.
-    pub(super) fn reads_every(&self) -> Option<u64> {
+    pub(crate) fn reads_every(&self) -> Option<u64> {
         self.slow.iter().copied().max()
     }
 }
 
 /// A timer of a machine, or of the world itself.
 #[derive(Debug)]
-pub(super) struct Timing {
-    pub(super) host: Option<u32>,
+pub(crate) struct Timing {
+    pub(crate) host: Option<u32>,
     deadline: Instant,
     /// The true time of the entry in the queue that counts.
     queued_at: u64,
-    pub(super) waker: Option<Waker>,
+    pub(crate) waker: Option<Waker>,
 }
 
 /// See the module.
-pub(super) struct State {
-    pub(super) now: u64,
-    pub(super) seed: u64,
-    pub(super) queue: Queue<What>,
+pub(crate) struct State {
+    pub(crate) now: u64,
+    pub(crate) seed: u64,
+    pub(crate) queue: Queue<What>,
     choices: Box<dyn Choices>,
     asked: BTreeMap<(Site, u32, u32), u32>,
-    pub(super) network: Network,
-    pub(super) machines: Vec<Machine>,
-    pub(super) tasks: Tasks,
-    pub(super) woken: Woken,
-    pub(super) timers: BTreeMap<u64, Timing>,
-    pub(super) udp: BTreeMap<Port, Udp>,
-    pub(super) listeners: BTreeMap<Port, Listening>,
-    pub(super) conns: BTreeMap<u64, Conn>,
+    pub(crate) network: Network,
+    pub(crate) machines: Vec<Machine>,
+    pub(crate) tasks: Tasks,
+    pub(crate) woken: Woken,
+    pub(crate) timers: BTreeMap<u64, Timing>,
+    pub(crate) udp: BTreeMap<Port, Udp>,
+    pub(crate) listeners: BTreeMap<Port, Listening>,
+    pub(crate) conns: BTreeMap<u64, Conn>,
     next_id: u64,
     /// What the world is to do now.
-    pub(super) steps: VecDeque<Step>,
+    pub(crate) steps: VecDeque<Step>,
     /// The furthest that any wall clock has been, in microseconds.
     wall_max: u64,
     /// To be woken, and to be dropped, once the lock is free.
-    pub(super) wakers: Vec<Waker>,
-    pub(super) trash: Vec<BoxFuture<()>>,
-    pub(super) names: BTreeMap<String, IpAddr>,
+    pub(crate) wakers: Vec<Waker>,
+    pub(crate) trash: Vec<BoxFuture<()>>,
+    pub(crate) names: BTreeMap<String, IpAddr>,
     /// Messages of tasks that panicked.
-    pub(super) panics: Vec<(u32, String)>,
-    pub(super) hash: TraceHash,
-    pub(super) trace: Trace,
+    pub(crate) panics: Vec<(u32, String)>,
+    pub(crate) hash: TraceHash,
+    pub(crate) trace: Trace,
     payloads: u64,
     /// How often each family has struck, as far as the network does not count it.
-    pub(super) strikes: BTreeMap<&'static str, u64>,
-    pub(super) events: u64,
-    pub(super) polls: u64,
-    pub(super) datagrams: u64,
-    pub(super) datagram_bytes: u64,
-    pub(super) stream_bytes: u64,
+    pub(crate) strikes: BTreeMap<&'static str, u64>,
+    pub(crate) events: u64,
+    pub(crate) polls: u64,
+    pub(crate) datagrams: u64,
+    pub(crate) datagram_bytes: u64,
+    pub(crate) stream_bytes: u64,
     polls_at_once: u32,
 }
 
 impl State {
-    pub(super) fn new(hosts: usize, seed: u64, choices: Box<dyn Choices>, bells: Arc<Bells>) -> Self {
+    pub(crate) fn new(hosts: usize, seed: u64, choices: Box<dyn Choices>, bells: Arc<Bells>) -> Self {
         Self {
             now: 0,
             seed,
@@ -203,12 +203,12 @@ impl State {
         }
     }
 
-    pub(super) fn machine(&mut self, host: u32) -> &mut Machine {
+    pub(crate) fn machine(&mut self, host: u32) -> &mut Machine {
         &mut self.machines[host as usize]
     }
 
     /// What a machine reads on its clocks; without a machine, true time.
-    pub(super) fn now_of(&self, host: Option<u32>) -> Now {
+    pub(crate) fn now_of(&self, host: Option<u32>) -> Now {
         match host {
             Some(host) => self.machines[host as usize].clock.read(self.now),
             None => HostClock::right().read(self.now),
@@ -216,35 +216,35 @@ impl State {
     }
 
     /// The furthest that any machine's wall clock has been, in microseconds.
-    pub(super) fn wall_max(&mut self) -> u64 {
+    pub(crate) fn wall_max(&mut self) -> u64 {
         let now = self.machines.iter().map(|machine| machine.clock.read(self.now).wall.as_micros()).max();
         self.wall_max = self.wall_max.max(now.unwrap_or(0));
         self.wall_max
     }
 
     /// Answers the next choice of this kind.
-    pub(super) fn choose(&mut self, site: Site, who: u32, whom: u32, odds: Odds) -> u32 {
+    pub(crate) fn choose(&mut self, site: Site, who: u32, whom: u32, odds: Odds) -> u32 {
         let asked = self.asked.entry((site, who, whom)).or_default();
         *asked += 1;
         self.choices.choose(Key { site, who, whom, nth: *asked }, odds)
     }
 
     /// The choices themselves, with the network that asks them.
-    pub(super) fn network(&mut self) -> (&mut Network, &mut dyn Choices) {
+    pub(crate) fn network(&mut self) -> (&mut Network, &mut dyn Choices) {
         (&mut self.network, &mut *self.choices)
     }
 
-    pub(super) fn take_tape(&mut self) -> Option<crate::choices::Tape> {
+    pub(crate) fn take_tape(&mut self) -> Option<crate::choices::Tape> {
         self.choices.take_tape()
     }
 
-    pub(super) fn next_id(&mut self) -> u64 {
+    pub(crate) fn next_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
     }
 
     /// A seed for one more node of the present process of `host`.
-    pub(super) fn seed_of(&mut self, host: u32) -> u64 {
+    pub(crate) fn seed_of(&mut self, host: u32) -> u64 {
         let machine = &mut self.machines[host as usize];
         machine.seeds += 1;
         let place = u64::from(host) << 48 | u64::from(machine.process) << 24 | u64::from(machine.seeds);
@@ -252,12 +252,12 @@ impl State {
     }
 
     /// A fault of this family did something.
-    pub(super) fn strike(&mut self, family: &'static str) {
+    pub(crate) fn strike(&mut self, family: &'static str) {
         *self.strikes.entry(family).or_default() += 1;
     }
 
     /// Writes a payload into the trace, and numbers it.
-    pub(super) fn tell_send(&mut self, host: u32, peer: u32, way: Way, bytes: &[u8]) -> u64 {
+    pub(crate) fn tell_send(&mut self, host: u32, peer: u32, way: Way, bytes: &[u8]) -> u64 {
         self.payloads += 1;
         let id = self.payloads;
         self.trace.tell(self.now, host, || Told::Send {
@@ -271,14 +271,14 @@ impl State {
     }
 
     /// Has everybody woken in `wakers` run once the lock is free.
-    pub(super) fn wake(&mut self, waker: Option<Waker>) {
+    pub(crate) fn wake(&mut self, waker: Option<Waker>) {
         self.wakers.extend(waker);
     }
 
     // ---- tasks ----
 
     /// The task that runs next, if any can.
-    pub(super) fn pick(&mut self) -> Option<Running> {
+    pub(crate) fn pick(&mut self) -> Option<Running> {
         for id in std::mem::take(&mut self.woken.tasks) {
             self.tasks.enqueue(id);
         }
@@ -298,7 +298,7 @@ impl State {
     // ---- what happens ----
 
     /// Lets the next thing happen, if it is not after `until`; tasks that run without end see time pass meanwhile.
-    pub(super) fn happen(&mut self, until: u64) -> bool {
+    pub(crate) fn happen(&mut self, until: u64) -> bool {
         let Some((at, what)) = self.queue.pop(until) else { return false };
         self.now = at.max(self.now);
         self.polls_at_once = 0;
@@ -316,12 +316,12 @@ impl State {
     }
 
     /// Whether tasks have run for so long at one instant that time has to go on.
-    pub(super) fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.polls_at_once > POLLS_AT_ONCE_MAX
     }
 
     /// Time goes on by a microsecond although tasks want to run.
-    pub(super) fn creep(&mut self, until: u64) {
+    pub(crate) fn creep(&mut self, until: u64) {
         let to = (self.now + 1_000).min(until);
         let busy = self.polls_at_once;
         while self.happen(to) {}
@@ -331,14 +331,14 @@ impl State {
 
     // ---- timers ----
 
-    pub(super) fn new_timer(&mut self, host: Option<u32>) -> u64 {
+    pub(crate) fn new_timer(&mut self, host: Option<u32>) -> u64 {
         let id = self.next_id();
         let timing = Timing { host, deadline: Instant::FAR_FUTURE, queued_at: u64::MAX, waker: None };
         self.timers.insert(id, timing);
         id
     }
 
-    pub(super) fn reset_timer(&mut self, id: u64, deadline: Instant) {
+    pub(crate) fn reset_timer(&mut self, id: u64, deadline: Instant) {
         if let Some(timing) = self.timers.get_mut(&id) {
             timing.deadline = deadline;
             timing.waker = None;
@@ -346,7 +346,7 @@ impl State {
         }
     }
 
-    pub(super) fn has_expired(&mut self, id: u64, waker: &Waker) -> bool {
+    pub(crate) fn has_expired(&mut self, id: u64, waker: &Waker) -> bool {
         let Some(timing) = self.timers.get(&id) else { return false };
         let (host, deadline) = (timing.host, timing.deadline);
         if deadline != Instant::FAR_FUTURE && self.now_of(host).mono >= deadline {
@@ -382,7 +382,7 @@ impl State {
     }
 
     /// The clock of a machine runs at another rate: its timers come at other times.
-    pub(super) fn requeue_timers(&mut self, host: u32) {
+    pub(crate) fn requeue_timers(&mut self, host: u32) {
         let of_host = self.timers.iter_mut().filter(|(_, timing)| timing.host == Some(host));
         let ids: Vec<u64> = of_host
             .map(|(&id, timing)| {
@@ -396,7 +396,7 @@ impl State {
     // ---- addresses ----
 
     /// The port that a socket of `host` gets at `wanted`, if that is an address of the machine; `None` is not.
-    pub(super) fn port_for(
+    pub(crate) fn port_for(
         &mut self,
         host: u32,
         wanted: SocketAddr,
@@ -420,7 +420,7 @@ impl State {
     }
 
     /// The machine that `to` is an address of, seen from `host`.
-    pub(super) fn host_at(&self, host: u32, to: SocketAddr) -> Option<u32> {
+    pub(crate) fn host_at(&self, host: u32, to: SocketAddr) -> Option<u32> {
         if to.ip().is_loopback() || to.ip().is_unspecified() {
             return Some(host);
         }
@@ -428,7 +428,7 @@ impl State {
     }
 
     /// Where others see a socket bound at `bound`, when it talks to `to`.
-    pub(super) fn source(&self, host: u32, bound: SocketAddr, to: SocketAddr) -> SocketAddr {
+    pub(crate) fn source(&self, host: u32, bound: SocketAddr, to: SocketAddr) -> SocketAddr {
         if to.ip().is_loopback() {
             return SocketAddr::new(Ipv4Addr::LOCALHOST.into(), bound.port());
         }
@@ -439,7 +439,7 @@ impl State {
 
     /// Ends the process of `host`: its tasks, its sockets. With `is_told`, its machine tells those it was connected to; otherwise they find
     /// out when they send to it.
-    pub(super) fn kill(&mut self, host: u32, is_told: bool) {
+    pub(crate) fn kill(&mut self, host: u32, is_told: bool) {
         let machine = self.machine(host);
         machine.process += 1;
         machine.is_up = false;

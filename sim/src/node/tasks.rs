@@ -12,54 +12,54 @@ use std::task::{Wake, Waker};
 use chinwag::runtime::BoxFuture;
 
 /// Tasks of one process that a choice picks from at most. More would not reach more orders: the rest come up next.
-pub(super) const PICKED_FROM_MAX: usize = 8;
+pub(crate) const PICKED_FROM_MAX: usize = 8;
 
 /// Locks, also after a panic elsewhere: a run that panicked is over, and only its remains are dropped.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A task: its slot, and the how-manieth task in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TaskId {
+pub(crate) struct TaskId {
     slot: usize,
     turn: u64,
 }
 
 /// Who was woken since the executor last looked.
 #[derive(Default)]
-pub(super) struct Bells {
+pub(crate) struct Bells {
     woken: Mutex<Woken>,
     rings: Condvar,
 }
 
 #[derive(Default)]
-pub(super) struct Woken {
-    pub(super) tasks: Vec<TaskId>,
+pub(crate) struct Woken {
+    pub(crate) tasks: Vec<TaskId>,
     /// The story that drives the world, which is on no machine.
-    pub(super) story: bool,
+    pub(crate) story: bool,
 }
 
 impl Bells {
-    pub(super) fn take(&self, into: &mut Woken) {
+    pub(crate) fn take(&self, into: &mut Woken) {
         let mut woken = lock(&self.woken);
         into.tasks.append(&mut woken.tasks);
         into.story |= std::mem::take(&mut woken.story);
     }
 
     /// Waits, in real time, for somebody outside of the world to wake somebody in it.
-    pub(super) fn wait(&self) {
+    pub(crate) fn wait(&self) {
         let woken = lock(&self.woken);
         let is_quiet = |woken: &mut Woken| woken.tasks.is_empty() && !woken.story;
         drop(self.rings.wait_while(woken, is_quiet).unwrap_or_else(PoisonError::into_inner));
     }
 
     /// The waker of the story.
-    pub(super) fn story(self: &Arc<Self>) -> Waker {
+    pub(crate) fn story(self: &Arc<Self>) -> Waker {
         Arc::new(StoryBell(self.clone())).into()
     }
 
-    pub(super) fn ring_story(&self) {
+    pub(crate) fn ring_story(&self) {
         lock(&self.woken).story = true;
         self.rings.notify_one();
     }
@@ -97,16 +97,16 @@ impl Wake for TaskBell {
 }
 
 /// A task on its way through the executor.
-pub(super) struct Running {
-    pub(super) id: TaskId,
-    pub(super) host: u32,
-    pub(super) future: BoxFuture<()>,
+pub(crate) struct Running {
+    pub(crate) id: TaskId,
+    pub(crate) host: u32,
+    pub(crate) future: BoxFuture<()>,
     bell: Arc<TaskBell>,
 }
 
 impl Running {
     /// The waker to poll with. A wake-up from now on is another turn.
-    pub(super) fn begin(&self) -> Waker {
+    pub(crate) fn begin(&self) -> Waker {
         self.bell.is_rung.store(false, Ordering::SeqCst);
         self.bell.clone().into()
     }
@@ -126,7 +126,7 @@ struct Slot {
 }
 
 /// Every task of a world, and the queues of those that were woken.
-pub(super) struct Tasks {
+pub(crate) struct Tasks {
     slots: Vec<Slot>,
     free: Vec<usize>,
     /// Per machine.
@@ -138,7 +138,7 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    pub(super) fn new(hosts: usize, bells: Arc<Bells>) -> Self {
+    pub(crate) fn new(hosts: usize, bells: Arc<Bells>) -> Self {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
@@ -150,7 +150,7 @@ impl Tasks {
     }
 
     /// Takes a task in; it runs when its turn comes.
-    pub(super) fn spawn(&mut self, host: u32, future: BoxFuture<()>) {
+    pub(crate) fn spawn(&mut self, host: u32, future: BoxFuture<()>) {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             self.slots.len() - 1
@@ -163,7 +163,7 @@ impl Tasks {
     }
 
     /// Puts a task that was woken into its machine's queue, unless it has ended.
-    pub(super) fn enqueue(&mut self, id: TaskId) {
+    pub(crate) fn enqueue(&mut self, id: TaskId) {
         let Some(task) = self.slots[id.slot].task.as_ref().filter(|_| self.slots[id.slot].turn == id.turn)
         else {
             return;
@@ -176,13 +176,13 @@ impl Tasks {
     }
 
     /// The machine whose turn it is, and how many of its tasks wait. Machines that stand still are passed over.
-    pub(super) fn next_host(&self, runs: impl Fn(u32) -> bool) -> Option<(u32, usize)> {
+    pub(crate) fn next_host(&self, runs: impl Fn(u32) -> bool) -> Option<(u32, usize)> {
         let host = self.turns.iter().copied().find(|&host| runs(host))?;
         Some((host, self.queues[host as usize].len()))
     }
 
     /// Takes out the task at `place` of the queue of `host`.
-    pub(super) fn begin(&mut self, host: u32, place: usize) -> Option<Running> {
+    pub(crate) fn begin(&mut self, host: u32, place: usize) -> Option<Running> {
         let queue = &mut self.queues[host as usize];
         let id = queue.remove(place);
         self.turns.retain(|&other| other != host);
@@ -197,7 +197,7 @@ impl Tasks {
     }
 
     /// Puts a task back that waits, and gives it back if it was ended meanwhile.
-    pub(super) fn keep(&mut self, running: Running) -> Option<BoxFuture<()>> {
+    pub(crate) fn keep(&mut self, running: Running) -> Option<BoxFuture<()>> {
         let slot = &mut self.slots[running.id.slot];
         match &mut slot.task {
             Some(task) if slot.turn == running.id.turn => {
@@ -209,7 +209,7 @@ impl Tasks {
     }
 
     /// A task has ended.
-    pub(super) fn end(&mut self, id: TaskId) {
+    pub(crate) fn end(&mut self, id: TaskId) {
         let slot = &mut self.slots[id.slot];
         if slot.turn == id.turn
             && let Some(task) = slot.task.take()
@@ -221,7 +221,7 @@ impl Tasks {
     }
 
     /// Ends all tasks of a machine; what is left of them is to be dropped once no lock is held.
-    pub(super) fn kill(&mut self, host: u32) -> Vec<BoxFuture<()>> {
+    pub(crate) fn kill(&mut self, host: u32) -> Vec<BoxFuture<()>> {
         let mut killed = Vec::new();
         for (slot, entry) in self.slots.iter_mut().enumerate() {
             if entry.task.as_ref().is_some_and(|task| task.host == host) {
@@ -237,7 +237,7 @@ impl Tasks {
     }
 
     /// Tasks of a machine that have not ended.
-    pub(super) fn count(&self, host: u32) -> usize {
+    pub(crate) fn count(&self, host: u32) -> usize {
         self.counts[host as usize]
     }
 }

@@ -77,7 +77,7 @@ struct Pipe {
 
 /// A connection.
 #[derive(Debug)]
-pub(super) struct Conn {
+pub(crate) struct Conn {
     ends: [End; 2],
     pipes: [Pipe; 2],
     opened_at: u64,
@@ -87,7 +87,7 @@ pub(super) struct Conn {
 
 /// A listening socket.
 #[derive(Debug)]
-pub(super) struct Listening {
+pub(crate) struct Listening {
     bound: SocketAddr,
     backlog: VecDeque<u64>,
     waker: Option<Waker>,

@@ -17,7 +17,7 @@ pub(super) const LOOPBACK: u64 = 10_000;
 
 /// A datagram under way.
 #[derive(Debug)]
-pub(super) struct Datagram {
+pub(crate) struct Datagram {
     /// Its number in the trace.
     id: u64,
     from_host: u32,
@@ -29,7 +29,7 @@ pub(super) struct Datagram {
 
 /// A bound socket.
 #[derive(Debug)]
-pub(super) struct Udp {
+pub(crate) struct Udp {
     bound: SocketAddr,
     inbox: VecDeque<(SocketAddr, Vec<u8>)>,
     inbox_len: usize,
@@ -135,7 +135,7 @@ impl State {
         let wakers: Vec<Waker> = self
             .udp
             .range_mut((host, 0)..=(host, u16::MAX))
-            .flat_map(|(_, udp)| [udp.reader.take(), udp.writer.take()])
+            .flat_map(|(_, udp)| [udp.reader.clone(), udp.writer.clone()])
             .flatten()
             .collect();
         self.wakers.extend(wakers);
@@ -171,7 +171,7 @@ impl State {
     pub(super) fn udp_reads_again(&mut self, port: Port) {
         let Some(udp) = self.udp.get_mut(&port) else { return };
         udp.is_resting = false;
-        let waker = udp.reader.take();
+        let waker = udp.reader.clone();
         self.wake(waker);
     }
 

@@ -51,6 +51,7 @@ impl Cluster {
             self.deaths.is(host, Truth::Up);
             (self.setup.boot)(&node, host)
                 .map_err(|error| Violation { oracle: "start", detail: format!("node {host}: {error}") })?;
+            self.has_new_nodes = true;
             let last_stamp = self.sites[host as usize].floor;
             let keeps_clock = std::mem::take(&mut self.sites[host as usize].keeps_clock);
             self.sites[host as usize].process = Some(Process {
@@ -67,6 +68,7 @@ impl Cluster {
                 self.deaths.is(host, Truth::Left);
                 self.engine
                     .with(|state| state.trace.tell(state.now, host, || Told::Stop { why: "left".into() }));
+                self.has_new_nodes = true;
                 self.sites[host as usize].process = None;
             }
         }

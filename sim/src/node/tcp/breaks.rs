@@ -60,10 +60,10 @@ impl State {
         let mut wakers = Vec::new();
         for conn in self.conns.values_mut() {
             let ends = conn.ends.iter_mut().filter(|end| end.host == host);
-            wakers.extend(ends.flat_map(|end| [end.reader.take(), end.writer.take()]).flatten());
+            wakers.extend(ends.flat_map(|end| [end.reader.clone(), end.writer.clone()]).flatten());
         }
         let listeners = self.listeners.range_mut((host, 0)..=(host, u16::MAX));
-        wakers.extend(listeners.filter_map(|(_, listening)| listening.waker.take()));
+        wakers.extend(listeners.filter_map(|(_, listening)| listening.waker.clone()));
         self.wakers.extend(wakers);
     }
 

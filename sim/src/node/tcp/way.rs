@@ -172,7 +172,7 @@ impl State {
     pub(in crate::node) fn reads_again(&mut self, id: u64, end: usize) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         conn.ends[end].is_resting = false;
-        let waker = conn.ends[end].reader.take();
+        let waker = conn.ends[end].reader.clone();
         self.wake(waker);
     }
 }

@@ -1,0 +1,26 @@
+//! Tests of users' own services: a story in a virtual world, told under many seeds.
+//!
+//! ```
+//! use chinwag::{AddServiceError, Node};
+//! use chinwag_sim::check::{check, secs, step};
+//!
+//! check(0..3, |world| async move {
+//!     let nodes = world.cluster(5, |_: &Node| Ok::<(), AddServiceError>(())).await;
+//!     assert_eq!(nodes.len(), 5);
+//!     world.at(secs(10)).partition([0, 1], [2, 3, 4]);
+//!     world.at(secs(20)).clock(4, step(secs(5)).drift_ppm(200));
+//!     world.run_for(secs(30)).await; // invariants hold at every step
+//!     world.calm().converges_within(secs(60)).await;
+//! });
+//! ```
+//!
+//! The environment has the last word: `SIM_SEEDS=A..B` says which seeds, `SIM_JOBS=N` on how many threads, and `SIM_REPLAY=TOKEN` repeats one
+//! failing run from the token that it printed.
+
+mod seeds;
+mod story;
+mod world;
+
+pub use seeds::check;
+pub use story::{Failed, Told};
+pub use world::{At, Calm, ClockChange, World, millis, secs, step, step_back};

@@ -1,0 +1,228 @@
+//! One story under one seed.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use super::world::{ClusterOrder, Look, World};
+use crate::checker::{Check, Violation};
+use crate::choices::Seeded;
+use crate::clock::nanos;
+use crate::fault::{Plan, Timed};
+use crate::node::{Cluster, Setup, message};
+use crate::swarm;
+use crate::trace::TraceHash;
+use crate::trace::record::{Record, What};
+
+/// A story that waits for something waits in vain if nothing has woken it for so long: an hour of virtual time.
+const WAIT_MAX: u64 = 3_600_000_000_000;
+/// Nanoseconds between one node's start and the next's.
+const START_EVERY: u64 = 10_000_000;
+
+/// Which run of a story.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ask {
+    pub(super) seed: u64,
+    /// Of the faults that the story asks for, those with these numbers; all of them, if `None`.
+    pub(super) kept: Option<Vec<usize>>,
+    pub(super) traces: bool,
+    pub(super) story_lines: usize,
+}
+
+/// How a run of a story failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// The oracle that bit, or the test itself.
+    pub violation: Violation,
+    /// At which true nanosecond.
+    pub at: u64,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = std::time::Duration::from_nanos(self.at).as_secs_f64();
+        write!(f, "{}\n  at {at:.6} s of virtual time", self.violation)
+    }
+}
+
+/// What a run of a story came to.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// The failure, if there was one.
+    pub failed: Option<Failed>,
+    /// The hash of everything that happened.
+    pub hash: TraceHash,
+    /// The faults that the story asked for, by number; those that were left out are not in it.
+    pub faults: BTreeMap<usize, Timed>,
+    /// How often each family of faults has struck.
+    pub struck: BTreeMap<&'static str, u64>,
+    /// What happened, if a trace was asked for.
+    pub trace: Vec<Record>,
+    /// The last lines of what happened.
+    pub lines: Vec<String>,
+    /// How many nodes there were.
+    pub nodes: usize,
+}
+
+/// Tells `story` once.
+pub(super) fn tell<F: Future<Output = ()>>(ask: &Ask, story: impl FnOnce(World) -> F) -> Told {
+    let world = World::new(ask.seed);
+    let begun = catch_unwind(AssertUnwindSafe(|| {
+        let mut story: Pin<Box<dyn Future<Output = ()> + '_>> = Box::pin(story(world.clone()));
+        let first = story.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        (story, first)
+    }));
+    let (mut story, order) = match begun {
+        Err(panic) => return failed_before(panic_of(&*panic)),
+        Ok((_, Poll::Ready(()))) => return Told::default(),
+        Ok((story, Poll::Pending)) => (story, world.orders(|orders| orders.cluster.take())),
+    };
+    let Some(order) = order else {
+        let detail = "the test waits for something outside of the world; `World::cluster` comes first";
+        return failed_before(Violation { oracle: "test", detail: detail.into() });
+    };
+    let nodes = order.count;
+    let mut telling = Telling::new(ask, &world, order);
+    let ended = telling.run_to_its_end(story.as_mut());
+    let failed = ended.err().map(|violation| Failed { violation, at: telling.cluster.engine.now() });
+    // Its handles of nodes go before the nodes do.
+    let dropped = catch_unwind(AssertUnwindSafe(|| drop(story)));
+    drop(dropped);
+    telling.told(failed, nodes)
+}
+
+fn failed_before(violation: Violation) -> Told {
+    Told { failed: Some(Failed { violation, at: 0 }), ..Told::default() }
+}
+
+fn panic_of(panic: &(dyn Any + Send)) -> Violation {
+    Violation { oracle: "test", detail: message(panic) }
+}
+
+struct Telling<'a> {
+    ask: &'a Ask,
+    world: &'a World,
+    cluster: Cluster,
+    /// Faults asked for so far, those left out included.
+    asked: usize,
+    faults: BTreeMap<usize, Timed>,
+}
+
+impl<'a> Telling<'a> {
+    fn new(ask: &'a Ask, world: &'a World, order: ClusterOrder) -> Self {
+        let ClusterOrder { count, config, configure, boot } = order;
+        let setup = Setup {
+            nodes: count,
+            seed: ask.seed,
+            config,
+            configure,
+            boot,
+            story_lines: ask.story_lines,
+            traces: ask.traces,
+            absent: Vec::new(),
+        };
+        let cluster = Cluster::new(setup, Plan::default(), Box::new(Seeded::new(ask.seed)));
+        for host in 0..cluster.hosts() {
+            cluster.start_at(u64::from(host) * START_EVERY, host);
+        }
+        world.is_made(Arc::clone(cluster.engine.inner()));
+        Self { ask, world, cluster, asked: 0, faults: BTreeMap::new() }
+    }
+
+    fn run_to_its_end(
+        &mut self,
+        mut story: Pin<&mut (dyn Future<Output = ()> + '_)>,
+    ) -> Result<(), Violation> {
+        self.cluster.engine.begin_story();
+        let mut until = WAIT_MAX;
+        loop {
+            if self.cluster.engine.is_story_woken() {
+                until = self.cluster.engine.now() + WAIT_MAX;
+            }
+            let polled = catch_unwind(AssertUnwindSafe(|| self.cluster.engine.poll_story(story.as_mut())));
+            match polled {
+                Err(panic) => return Err(panic_of(&*panic)),
+                Ok(Some(())) => return Ok(()),
+                Ok(None) => {}
+            }
+            self.obey()?;
+            if !self.cluster.step(until)? && !self.cluster.engine.is_anybody_woken() {
+                let detail = "the test waits for something that does not happen".into();
+                return Err(Violation { oracle: "test", detail });
+            }
+            self.show_nodes();
+        }
+    }
+
+    /// Does what the story asked for in its last turn.
+    fn obey(&mut self) -> Check {
+        let (faults, swarm, is_calm, looks) = self.world.orders(|orders| {
+            let looks = matches!(orders.look, Some(Look::Wanted));
+            (std::mem::take(&mut orders.faults), orders.swarm.take(), std::mem::take(&mut orders.calm), looks)
+        });
+        for timed in faults {
+            self.add(timed);
+        }
+        if let Some(span) = swarm {
+            let (now, nodes) = (self.cluster.engine.now(), self.cluster.setup.nodes);
+            let plan = self.cluster.engine.with(|state| swarm::plan(state.network().1, nodes, nanos(span)));
+            // Drawn as if the world began now.
+            let later = |at: u64| if at == u64::MAX { at } else { at.saturating_add(now) };
+            for Timed { at, until, fault } in plan.faults {
+                if !fault.is_operation() {
+                    self.add(Timed { at: later(at), until: later(until), fault });
+                }
+            }
+        }
+        if is_calm {
+            self.cluster.end_faults()?;
+        }
+        if looks {
+            let reason = self.cluster.unconverged();
+            self.world.orders(|orders| orders.look = Some(Look::Done(reason)));
+            self.cluster.engine.begin_story();
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, timed: Timed) {
+        let number = self.asked;
+        self.asked += 1;
+        if self.ask.kept.as_ref().is_none_or(|kept| kept.contains(&number)) {
+            self.faults.insert(number, timed.clone());
+            self.cluster.add_fault(timed);
+        }
+    }
+
+    fn show_nodes(&mut self) {
+        if !std::mem::take(&mut self.cluster.has_new_nodes) {
+            return;
+        }
+        let nodes =
+            (0..self.cluster.hosts()).filter_map(|host| Some((host, self.cluster.node(host)?.clone())));
+        let nodes: BTreeMap<u32, chinwag::Node> = nodes.collect();
+        let old = self.world.orders(|orders| std::mem::replace(&mut orders.nodes, nodes));
+        drop(old);
+    }
+
+    fn told(mut self, failed: Option<Failed>, nodes: usize) -> Told {
+        if let Some(Failed { violation: Violation { oracle, detail }, .. }) = &failed {
+            let told = What::Fail { oracle: (*oracle).into(), detail: detail.clone() };
+            self.cluster.engine.with(|state| state.trace.tell(state.now, None, || told));
+        }
+        Told {
+            failed,
+            hash: self.cluster.engine.hash(),
+            faults: self.faults,
+            struck: self.cluster.struck(),
+            trace: self.cluster.engine.with(|state| std::mem::take(&mut state.trace)).into_records(),
+            lines: std::mem::take(&mut self.cluster.story).into_lines(),
+            nodes,
+        }
+    }
+}

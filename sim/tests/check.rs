@@ -1,0 +1,158 @@
+//! Users' tests: the one of DESIGN §10, one of a service with a bug that is found, and the history of a register.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use chinwag::{AddServiceError, Context, Handler, Message, Methods, Node, Service, Status, View};
+use chinwag_sim::history::{History, Register, RegisterOp};
+use chinwag_sim::{World, check, millis, secs, step};
+
+/// Hands out numbers, each once: or so it thinks.
+#[derive(Clone, Default)]
+struct Tickets {
+    next: Arc<AtomicU64>,
+    is_sound: bool,
+}
+
+#[derive(rkyv::Archive, rkyv::Serialize)]
+struct Draw;
+
+impl Message for Draw {
+    type Reply = u64;
+    const NAME: &'static str = "draw";
+}
+
+impl Service for Tickets {
+    const NAME: &'static str = "tickets";
+    fn methods(methods: &mut Methods<Self>) {
+        methods.add::<Draw>();
+    }
+}
+
+impl Handler<Draw> for Tickets {
+    async fn handle(&self, cx: &Context, _: View<Draw>) -> Result<u64, Status> {
+        if self.is_sound {
+            return Ok(self.next.fetch_add(1, Ordering::SeqCst));
+        }
+        // The bug: others run between the look and the change.
+        let number = self.next.load(Ordering::SeqCst);
+        if let Some(node) = cx.node() {
+            node.sleep(millis(1)).await;
+        }
+        self.next.store(number + 1, Ordering::SeqCst);
+        Ok(number)
+    }
+}
+
+/// Two clients draw; nobody may get the number of another.
+async fn numbers_are_drawn_once(world: World, is_sound: bool) {
+    let boot = move |node: &Node| node.add_service(Tickets { is_sound, ..Tickets::default() });
+    let nodes = world.cluster(3, boot).await;
+    world.at(secs(5)).lasting(secs(2)).delay(millis(20), millis(50));
+    world.at(secs(6)).pause(1);
+    let drawn = Arc::new(Mutex::new(Vec::new()));
+    for node in &nodes[1..] {
+        let (client, own, drawn) = (node.client::<Tickets>(1), node.clone(), drawn.clone());
+        node.spawn(async move {
+            for _ in 0..50 {
+                if let Ok(number) = client.call(&Draw).await {
+                    drawn.lock().expect("whole").push(number.to_native());
+                }
+                own.sleep(millis(100)).await;
+            }
+        });
+    }
+    world.run_for(secs(20)).await;
+    let mut drawn = drawn.lock().expect("whole").clone();
+    drawn.sort_unstable();
+    assert!(drawn.len() > 20, "{} were drawn", drawn.len());
+    assert!(drawn.windows(2).all(|pair| pair[0] != pair[1]), "a number was drawn twice");
+}
+
+#[test]
+fn the_example_of_the_design_holds() {
+    check(0..5, |world| async move {
+        let nodes = world.cluster(5, |node: &Node| node.add_service(Tickets::default())).await;
+        world.at(secs(10)).partition([0, 1], [2, 3, 4]);
+        world.at(secs(20)).clock(4, step(secs(5)).drift_ppm(200));
+        world.run_for(secs(60)).await;
+        assert_eq!(nodes[0].members().members().len(), 1, "cut off");
+        world.calm().converges_within(secs(60)).await;
+        assert_eq!(nodes[0].members().members().len(), 4);
+    });
+}
+
+#[test]
+fn a_sound_service_holds() {
+    check(0..10, |world| numbers_are_drawn_once(world, true));
+}
+
+#[test]
+fn a_bug_in_a_service_is_found_and_its_seed_repeats_it() {
+    let failed = std::panic::catch_unwind(|| check(0..100, |world| numbers_are_drawn_once(world, false)));
+    let panic = failed.expect_err("found");
+    let text = panic.downcast_ref::<String>().expect("words");
+    assert!(text.contains("a number was drawn twice") && text.contains("SIM_REPLAY="), "{text}");
+    let page = text.lines().find_map(|line| line.trim().strip_prefix("look at it in: ")).expect("a timeline");
+    assert!(std::fs::read_to_string(page).expect("it is there").contains("a number was drawn twice"));
+}
+
+#[test]
+fn nodes_crash_come_back_and_run_what_they_ran() {
+    check(0..5, |world| async move {
+        let nodes = world.cluster(3, |node: &Node| node.add_service(Tickets::default())).await;
+        let first = nodes[2].epoch();
+        world.at(secs(3)).lasting(secs(30)).crash(2);
+        world.at(secs(4)).leave(1);
+        world.run_for(secs(32)).await;
+        assert!(world.node(2).is_none() && world.node(1).is_none());
+        assert!(nodes[0].members().members().is_empty());
+        world.run_for(secs(3)).await;
+        world.calm().converges_within(secs(60)).await;
+        let again = world.node(2).expect("it came back");
+        assert!(again.epoch() > first);
+        assert_eq!(*nodes[0].client::<Tickets>(3).call(&Draw).await.expect("with its service"), 0);
+    });
+}
+
+#[test]
+fn the_swarm_strikes_users_too() {
+    let struck = Mutex::new(0);
+    check(0..5, |world| {
+        let struck = &struck;
+        async move {
+            world.cluster(4, |_: &Node| Ok::<(), AddServiceError>(())).await;
+            world.swarm(secs(30));
+            world.run_for(secs(30)).await;
+            world.calm().converges_within(secs(200)).await;
+            *struck.lock().expect("whole") += 1;
+        }
+    });
+    assert_eq!(*struck.lock().expect("whole"), 5);
+}
+
+/// A register on node 0 that answers reads from a copy of its own on every node: linearizable only if nobody reads a copy.
+#[test]
+fn a_history_tells_stale_reads() {
+    check(0..3, |world| async move {
+        world.cluster(1, |_: &Node| Ok::<(), AddServiceError>(())).await;
+        let history = History::<Register>::default();
+        history.begin(RegisterOp::Write(1)).ok(None);
+        history.begin(RegisterOp::Read).ok(Some(1));
+        assert_eq!(history.check(), Ok(()));
+        history.begin(RegisterOp::Read).ok(None);
+        assert!(history.check().is_err());
+    });
+}
+
+#[test]
+fn what_never_happens_is_a_failure_and_no_hang() {
+    let waits = std::panic::catch_unwind(|| {
+        check(0..1, |world| async move {
+            world.cluster(1, |_: &Node| Ok::<(), AddServiceError>(())).await;
+            std::future::pending::<()>().await;
+        });
+    });
+    let panic = waits.expect_err("it waits for ever");
+    assert!(panic.downcast_ref::<String>().is_some_and(|text| text.contains("does not happen")));
+}
