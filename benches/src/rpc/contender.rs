@@ -141,8 +141,9 @@ pub trait Contender {
     /// Calls of [`in_flight`] callers on each of the first `connections`.
     fn throughput(&self, size: usize, connections: usize, time: Duration) -> Throughput;
 
-    /// Nanoseconds of each small call while four callers send large ones on the same connection.
-    fn behind(&self, small: usize, large: usize, time: Duration) -> Vec<u64>;
+    /// Nanoseconds of each small call while four callers send large ones on the same connection; and how many large ones went a
+    /// second meanwhile.
+    fn behind(&self, small: usize, large: usize, time: Duration) -> (Vec<u64>, f64);
 
     /// So many calls, one after the other on one connection.
     fn calls(&self, size: usize, count: usize);
@@ -168,7 +169,7 @@ impl<S: Setup> Contender for Running<S> {
         measure::throughput(&*self.runtime, callers, time)
     }
 
-    fn behind(&self, small: usize, large: usize, time: Duration) -> Vec<u64> {
+    fn behind(&self, small: usize, large: usize, time: Duration) -> (Vec<u64>, f64) {
         let large = std::iter::repeat_n(self.setup.caller(0, large), 4);
         measure::behind(&*self.runtime, self.setup.caller(0, small), large, time)
     }
