@@ -3,5 +3,4 @@
 mod bodies;
 mod common;
 mod dialer;
-mod idle;
 mod unread;
