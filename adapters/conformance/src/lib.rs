@@ -219,6 +219,7 @@ macro_rules! suite {
                 streams_and_calls_share_a_connection
             }
             services {
+                a_removed_service_answers_calls_in_flight_and_refuses_new_ones
                 services_come_and_go_while_the_node_runs
                 what_is_missing_and_what_is_otherwise_are_told_apart
                 mistakes_in_a_service_are_refused
@@ -227,6 +228,7 @@ macro_rules! suite {
             life {
                 shutdown_frees_the_port
                 a_node_leaves_nothing_behind
+                connections_are_limited_and_those_there_are_go_on
                 a_start_that_cannot_work_says_why
             }
         }

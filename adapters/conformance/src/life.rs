@@ -9,8 +9,8 @@ use chinwag::{Code, Config, Node, StartError};
 use futures_lite::future::zip;
 
 use crate::counted::Counted;
-use crate::probe::{Echo, Hang, PATIENCE, Probe, cluster, echo, sees};
-use crate::tools::eventually;
+use crate::probe::{Echo, Hang, PATIENCE, Probe, cluster, echo, sees, start};
+use crate::tools::{eventually, read};
 use crate::{Host, Story};
 
 /// Another node can have it then, and connections of the first do not stand in its way.
@@ -64,6 +64,44 @@ pub async fn a_node_leaves_nothing_behind(host: &dyn Host) {
     let status = client.call(&Echo { text: String::new() }).await.map(drop).expect_err("no node");
     assert_eq!((status.code, status.never_sent()), (Code::Unavailable, true));
     assert!(clock.now() < clock.now(), "a clock is a clock");
+}
+
+/// Strangers take what room there is: further connections are closed and counted, and whoever needs one is told at once.
+pub async fn connections_are_limited_and_those_there_are_go_on(host: &dyn Host) {
+    let runtime = host.runtime();
+    // Strangers that say nothing stay for the whole case.
+    let rpc = chinwag::core::rpc::Config { hello_timeout: 3 * PATIENCE, ..Default::default() };
+    let one =
+        Node::builder(1, host.addr()).cluster("test").config(Config::local()).rpc(rpc).connections_max(2);
+    let one = one.start_on(host.runtime()).await.expect("starts");
+    one.add_service(Probe::default()).expect("added");
+    let two = start(host, 2, &[&one]).await;
+    two.add_service(Probe::default()).expect("added");
+    sees(&one, 1).await;
+    sees(&two, 1).await;
+    let both_ways = async || (echo(&one, 2).await, echo(&two, 1).await);
+    assert_eq!(both_ways().await, (Ok((1, 2)), Ok((2, 1))));
+    eventually(&*runtime, || one.stats().connections == 1).await;
+
+    let stranger = runtime.connect(one.local_addr()).await.expect("there is room");
+    eventually(&*runtime, || one.stats().connections == 2).await;
+    let mut refused = runtime.connect(one.local_addr()).await.expect("the system takes it");
+    let heard = read(&mut *refused, &mut [0; 64]).await;
+    assert!(matches!(heard, Ok(0) | Err(_)), "closed without a word: {heard:?}");
+    eventually(&*runtime, || one.stats().connections_refused >= 1).await;
+    assert_eq!(both_ways().await, (Ok((1, 2)), Ok((2, 1))), "those there are go on");
+
+    let three = start(host, 3, &[&two]).await;
+    three.add_service(Probe::default()).expect("added");
+    sees(&one, 2).await;
+    let status = echo(&one, 3).await.expect_err("there is no room");
+    assert_eq!((status.code, status.never_sent()), (Code::Overloaded, true), "{status}");
+    assert_eq!(both_ways().await, (Ok((1, 2)), Ok((2, 1))));
+    assert!(one.stats().connections <= 2);
+
+    drop(stranger);
+    eventually(&*runtime, || one.stats().connections == 1).await;
+    assert_eq!(echo(&one, 3).await, Ok((1, 3)), "there is room again");
 }
 
 /// And a seed that does not is no reason not to start.

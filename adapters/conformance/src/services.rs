@@ -1,12 +1,15 @@
 //! Services and their methods.
 
+use std::sync::Arc;
+
 use chinwag::{
     AddServiceError, Code, Context, Fingerprint, Handler, Message, Methods, Service, Status, View,
 };
-use futures_lite::future::or;
+use futures_lite::future::{or, zip};
 
 use crate::Host;
 use crate::probe::{Echo, Echoed, Hang, PATIENCE, Probe, cluster, echo};
+use crate::tools::Tally;
 
 /// The same names as `Probe`, with another layout of `echo`, and a method that it does not have.
 struct Stranger;
@@ -100,6 +103,63 @@ struct Nameless;
 impl Service for Nameless {
     const NAME: &'static str = "";
     fn methods(_: &mut Methods<Self>) {}
+}
+
+/// Answers when it is told to.
+#[derive(Clone, Default)]
+struct Gate {
+    begun: Arc<Tally>,
+    open: Arc<Tally>,
+}
+
+#[derive(rkyv::Archive, rkyv::Serialize)]
+struct Pass;
+
+impl Message for Pass {
+    type Reply = u64;
+    const NAME: &'static str = "pass";
+}
+
+impl Service for Gate {
+    const NAME: &'static str = "gate";
+    fn methods(methods: &mut Methods<Self>) {
+        methods.add::<Pass>();
+    }
+}
+
+impl Handler<Pass> for Gate {
+    async fn handle(&self, _: &Context, _: View<Pass>) -> Result<u64, Status> {
+        self.begun.add();
+        self.open.reaches(1).await;
+        Ok(7)
+    }
+}
+
+/// Called from another node and from its own; new calls are refused before and after the answers to the old ones.
+pub async fn a_removed_service_answers_calls_in_flight_and_refuses_new_ones(host: &dyn Host) {
+    let nodes = cluster(host, 2).await;
+    let (two, gate) = (&nodes[1].0, Gate::default());
+    two.add_service(gate.clone()).expect("added");
+    let client = |from: usize| nodes[from].0.client::<Gate>(2).timeout(PATIENCE);
+    let (other, own) = (client(0), client(1));
+    let is_refused = async || {
+        for from in [0, 1] {
+            let status = client(from).call(&Pass).await.map(drop).expect_err("removed");
+            assert_eq!((status.code, status.may_have_run()), (Code::UnknownService, false));
+        }
+    };
+    let meanwhile = async {
+        gate.begun.reaches(2).await;
+        assert!(two.remove_service::<Gate>());
+        is_refused().await;
+        gate.open.add();
+    };
+    let ((first, second), ()) = zip(zip(other.call(&Pass), own.call(&Pass)), meanwhile).await;
+    for answer in [first, second] {
+        assert_eq!(answer.expect("it was in flight").to_native(), 7);
+    }
+    is_refused().await;
+    assert_eq!(gate.begun.count(), 2, "no other call reached the handler");
 }
 
 /// Calls in flight go on when their service is removed.

@@ -17,7 +17,7 @@ use chinwag_core::rpc;
 use chinwag_core::select::{NodeSelector, Spread};
 
 use crate::interceptor::Interceptor;
-use crate::limits::{BIND_ATTEMPTS_MAX, CALL_TIMEOUT_DEFAULT};
+use crate::limits::{BIND_ATTEMPTS_MAX, CALL_TIMEOUT_DEFAULT, CONNECTIONS_MAX};
 use crate::node::Node;
 use crate::node_on::NodeOn;
 use crate::node_task::{NodeTask, Sockets};
@@ -43,6 +43,7 @@ pub struct Builder<R = OnRuntime> {
     drift_max: Duration,
     clock_floor: Timestamp,
     call_timeout: Duration,
+    connections_max: usize,
     interceptors: Vec<(Role, Arc<dyn Interceptor>)>,
     runtime: PhantomData<fn() -> R>,
 }
@@ -67,6 +68,7 @@ impl<R> Builder<R> {
             drift_max: DRIFT_MAX_DEFAULT,
             clock_floor: Timestamp::default(),
             call_timeout: CALL_TIMEOUT_DEFAULT,
+            connections_max: CONNECTIONS_MAX,
             interceptors: Vec::new(),
             runtime: PhantomData,
         }
@@ -150,6 +152,15 @@ impl<R> Builder<R> {
         self
     }
 
+    /// Connections of the node, dialled and accepted, strangers included. Beyond it, those that come are closed at once and counted as
+    /// [`connections_refused`](crate::Stats::connections_refused), and calls that need one fail as `Overloaded`, never sent. Default
+    /// [`CONNECTIONS_MAX`].
+    #[must_use]
+    pub fn connections_max(mut self, connections_max: usize) -> Self {
+        self.connections_max = connections_max;
+        self
+    }
+
     /// Puts an interceptor around the calls that the node makes, or around those it handles, inside of those added before.
     #[must_use]
     pub fn interceptor(mut self, role: Role, interceptor: impl Interceptor) -> Self {
@@ -207,6 +218,7 @@ impl<R> Builder<R> {
             // The links' jitter has a generator of its own.
             seed: mix(seed),
             call_timeout: self.call_timeout,
+            connections_max: self.connections_max,
         });
         for (role, interceptor) in self.interceptors {
             shared.add_interceptor(role, interceptor);

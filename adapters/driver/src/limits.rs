@@ -26,6 +26,10 @@ pub const CONNECTIONS_MAX: usize = 4_096;
 /// open at once by default.
 pub const ONE_WAYS_MAX: usize = 1_024;
 
+/// Cancelled handlers of one connection whose tasks have not dropped them yet; while there are so many, further calls are refused as
+/// overloaded. As many as calls may be open at once by default, so that cancelling all of them once is nobody's misfortune.
+pub const CANCELLED_MAX: usize = 1_024;
+
 /// Calls that wait for room on one connection; further ones are refused as overloaded. Each is a future of the program's own, of
 /// a kilobyte or more: a million of them is a mistake.
 pub const CALLS_WAITING_MAX: usize = 1 << 20;

@@ -15,7 +15,7 @@ use chinwag_core::rng::Rng;
 use chinwag_core::rpc::Receiver;
 use chinwag_core::time::{Instant, Now};
 
-use crate::limits::{BACKOFF_MAX, BACKOFF_MIN, BACKOFFS_MAX, CONNECTIONS_MAX};
+use crate::limits::{BACKOFF_MAX, BACKOFF_MIN, BACKOFFS_MAX};
 use crate::link::{Link, LinkTask, Origin, Running};
 use crate::runtime::Stream;
 use crate::shared::Shared;
@@ -29,6 +29,8 @@ pub(crate) struct Links {
 struct Table {
     next_key: u64,
     all: BTreeMap<u64, Arc<Link>>,
+    /// How many of them there may be.
+    connections_max: usize,
     /// The one to use for a peer: connected, or dialled for it.
     by_peer: BTreeMap<NodeId, Arc<Link>>,
     /// The one that was dialled to an address, for those who know no id.
@@ -76,10 +78,11 @@ pub(crate) enum Gone {
 }
 
 impl Links {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, connections_max: usize) -> Self {
         let table = Table {
             next_key: 0,
             all: BTreeMap::new(),
+            connections_max,
             by_peer: BTreeMap::new(),
             by_addr: BTreeMap::new(),
             of_peer: BTreeMap::new(),
@@ -264,7 +267,7 @@ impl Table {
         now: Now,
         target: Option<Destination>,
     ) -> Result<(Arc<Link>, Receiver), NoLink> {
-        if self.all.len() >= CONNECTIONS_MAX {
+        if self.all.len() >= self.connections_max {
             return Err(NoLink::TooMany);
         }
         let key = self.next_key;

@@ -104,6 +104,7 @@ pub(crate) struct Parts {
     pub(crate) selector: Box<dyn NodeSelector>,
     pub(crate) seed: u64,
     pub(crate) call_timeout: Duration,
+    pub(crate) connections_max: usize,
 }
 
 impl Shared {
@@ -131,7 +132,7 @@ impl Shared {
             handled: Chain::default(),
             trace_ids: TraceIds::new(parts.seed),
             call_timeout: parts.call_timeout,
-            links: Links::new(parts.seed),
+            links: Links::new(parts.seed, parts.connections_max),
             counters: Counters::default(),
             leave: Mutex::default(),
             is_closed: AtomicBool::new(false),

@@ -210,7 +210,9 @@ impl Connection {
             Target::Late => self.stats.late_chunks += 1,
             Target::Unary => return Err(CloseReason::Protocol(ORDER)),
             Target::Stream(of) => {
-                let sender = self.streams.sender(of).ok_or(CloseReason::Protocol(ORDER))?;
+                // Nobody grants for a call whose request has not begun.
+                let sender = self.streams.sender(of).filter(|sender| sender.is_open);
+                let sender = sender.ok_or(CloseReason::Protocol(ORDER))?;
                 sender.outflow.raise(total).map_err(taken_back)?;
                 self.unblock_one(of);
             }

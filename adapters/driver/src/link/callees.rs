@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use chinwag_core::rpc::{Event, Held, InboundId, Shape};
+use chinwag_core::rpc::{Code, Event, Held, InboundId, Shape, Status};
 use chinwag_core::time::Now;
 
-use super::handlers::{Begun, HandlerTask, Running};
+use super::handlers::{Begun, Dying, HandlerTask, Running};
 use super::{Link, RemoteEnd};
 use crate::context::{Caller, Given};
 use crate::handling;
@@ -30,6 +30,8 @@ pub(super) struct Callees {
     replies: Vec<Reply>,
     /// Handlers that wait, by the slot of their call.
     running: Vec<Option<(InboundId, Arc<Running>)>>,
+    /// Cancelled handlers whose tasks may not have come round to drop them.
+    dying: Dying,
     /// Handlers of one-way messages that wait. They outlive the connection, but not the node.
     one_ways: Vec<Arc<Running>>,
 }
@@ -45,7 +47,15 @@ struct Reply {
 impl Callees {
     pub(super) fn new(shared: Arc<Shared>, link: Arc<Link>) -> Self {
         let (known, replies) = (Known::default(), Vec::new());
-        Self { shared, link, known, replies, running: Vec::new(), one_ways: Vec::new() }
+        Self {
+            shared,
+            link,
+            known,
+            replies,
+            running: Vec::new(),
+            dying: Dying::default(),
+            one_ways: Vec::new(),
+        }
     }
 
     pub(super) fn begin_batch(&mut self) {
@@ -112,7 +122,7 @@ impl Callees {
         if let Some(Some((running_id, running))) = self.running.get(id.slot())
             && *running_id == id
         {
-            running.cancel();
+            self.dying.add(running.clone());
             self.running[id.slot()] = None;
         }
     }
@@ -160,6 +170,10 @@ impl Callees {
             Ok((id, shape)) => (Some(id), shape, Held::NOTHING),
             Err(held) => (None, Shape::UNARY, held),
         };
+        if id.is_some() && self.dying.are_too_many() {
+            let why = "too many cancelled handlers have not ended";
+            return self.reply(id, None, Status::never_ran(Code::Overloaded, why).into());
+        }
         let found = self.known.find(&self.shared.registry, method_id, call);
         let endpoint = match found.and_then(|endpoint| shaped(endpoint, shape)) {
             Ok(endpoint) => endpoint,

@@ -10,6 +10,7 @@ use chinwag_core::rpc::{Code, Held, InboundId};
 use chinwag_core::time::Instant;
 
 use super::Link;
+use crate::limits::CANCELLED_MAX;
 use crate::meter::Meter;
 use crate::registry::Answer;
 use crate::shared::Shared;
@@ -27,6 +28,30 @@ impl Running {
     pub(crate) fn cancel(&self) {
         self.is_cancelled.store(true, Ordering::SeqCst);
         self.bell.ring();
+    }
+}
+
+/// Handlers that were cancelled, whose tasks may not have come round to drop them: a peer that calls and cancels, over and over, must
+/// not fill memory with them.
+#[derive(Default)]
+pub(super) struct Dying {
+    handlers: Vec<Arc<Running>>,
+}
+
+impl Dying {
+    /// Cancels a handler.
+    pub(super) fn add(&mut self, running: Arc<Running>) {
+        running.cancel();
+        self.handlers.push(running);
+    }
+
+    /// Whether so many of them live that no further handler may begin.
+    pub(super) fn are_too_many(&mut self) -> bool {
+        if self.handlers.len() >= CANCELLED_MAX {
+            // The only holder of a handler that has ended is this list.
+            self.handlers.retain(|running| Arc::strong_count(running) > 1);
+        }
+        self.handlers.len() >= CANCELLED_MAX
     }
 }
 
@@ -105,5 +130,26 @@ impl Drop for HandlerTask {
             let took = self.shared.runtime.now().mono.since(self.begun.at);
             self.begun.meter.end(Some(Code::Cancelled), took);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cancelled_handlers_count_until_their_tasks_are_gone() {
+        let mut dying = Dying::default();
+        let mut tasks: Vec<Arc<Running>> = (0..CANCELLED_MAX).map(|_| Arc::default()).collect();
+        for task in &tasks {
+            assert!(!dying.are_too_many());
+            dying.add(task.clone());
+            assert!(task.is_cancelled.load(Ordering::SeqCst));
+        }
+        assert!(dying.are_too_many());
+        tasks.pop();
+        assert!(!dying.are_too_many(), "one has ended");
+        tasks.clear();
+        assert!(!dying.are_too_many() && dying.handlers.len() < CANCELLED_MAX);
     }
 }

@@ -176,9 +176,9 @@ fn s5_10_1_lanes_interleave_in_any_order_and_every_split_gives_the_same() {
     }
 }
 
-/// A stream both ways with long chunks, short ones, attachments, ends and trailers, as A's bytes.
+/// A stream with long chunks, short ones and attachments, as A's bytes. At every byte, a shorter exchange is split in `splits`.
 #[test]
-fn streams_split_at_every_position_give_the_same_events() {
+fn long_streams_split_around_every_frame_give_the_same_events() {
     let small = Config { fragment_len: 16 * 1024, ..Config::default() };
     let mut pair = Pair::connected_with(small, Config::default());
     let from = pair.sent_by_a.len();

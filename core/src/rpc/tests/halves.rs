@@ -192,21 +192,88 @@ fn s5_11_3_none() {
     }
 }
 
+/// A call with a stream to the peer, made before the peer's hello.
+fn held() -> (End, StreamRef, CallId) {
+    let mut end = connection(1, Config::default());
+    let shape = Shape::CLIENT_STREAMING;
+    let call = end.request(start(), Request { shape, ..request(b"x") }).expect("taken");
+    (end, StreamRef::Call(call), call)
+}
+
+/// The request leaves: what the connection says then, and the frames of the call, with whether each is an end.
+fn leaves(end: &mut End) -> (Vec<Event>, Vec<(Kind, bool)>) {
+    deliver(end, start(), &hello(2).encode(&Config::default()), usize::MAX);
+    let heard = events(end);
+    let greeting = hello(1).encode(&Config::default()).len();
+    let sent = parse(&drain(end, start())[greeting..]);
+    let of_call = sent.iter().filter(|(header, ..)| matches!(header.kind, Kind::Request | Kind::Data));
+    (heard, of_call.map(|(of, ..)| (of.kind, of.kind == Kind::Data && of.flags & FLAG_END != 0)).collect())
+}
+
 #[test]
 fn s5_11_3_held() {
-    let shape = Shape::CLIENT_STREAMING;
-    let held = || {
-        let mut end = connection(1, Config::default());
-        let call = end.request(start(), Request { shape, ..request(b"x") }).expect("taken");
-        (end, StreamRef::Call(call), call)
-    };
-    // `send`, `finish`, and the request leaves: `s5_11_1_a_stream_opened_before_the_hello_waits_for_it`. The call ends:
+    // Nothing is wanted: nobody is told, and the half is open.
+    let (mut end, of, _) = held();
+    let (heard, sent) = leaves(&mut end);
+    assert!(matches!(heard[..], [Event::Connected(_)]), "{heard:?}");
+    assert_eq!(sent, [(Kind::Request, false)]);
+    assert_eq!(end.send(start(), of, b"x".into(), &[]), Ok(()));
+
+    // `send`, and then the request leaves: told once.
+    let (mut end, of, _) = held();
+    for _ in 0..2 {
+        assert_eq!(end.send(start(), of, b"x".into(), &[]), Err(StreamError::Blocked));
+    }
+    let (heard, sent) = leaves(&mut end);
+    assert!(matches!(heard[..], [Event::Connected(_), Event::Sendable(to)] if to == of), "{heard:?}");
+    assert_eq!(sent, [(Kind::Request, false)], "what was refused does not go");
+
+    // `finish`, and then the request leaves: with its end behind it, once.
+    let (mut end, of, _) = held();
+    assert_eq!(end.finish(start(), of), Ok(()));
+    assert_eq!(end.finish(start(), of), Err(StreamError::Finished));
+    assert_eq!(end.send(start(), of, b"x".into(), &[]), Err(StreamError::Finished));
+    let (heard, sent) = leaves(&mut end);
+    assert!(matches!(heard[..], [Event::Connected(_)]), "{heard:?}");
+    assert_eq!(sent, [(Kind::Request, false), (Kind::Data, true)]);
+    assert_eq!(end.finish(start(), of), Err(StreamError::Finished));
+}
+
+#[test]
+fn s5_11_3_held_credit_comes_and_the_call_ends() {
+    // Before its hello the peer can say nothing.
+    for is_finished in [false, true] {
+        let (mut end, of, call) = held();
+        if is_finished {
+            end.finish(start(), of).expect("held");
+        }
+        deliver(&mut end, start(), &grant(call.get(), FLAG_FROM_CALLEE, 0, 1 << 30), usize::MAX);
+        let heard = events(&mut end);
+        assert!(matches!(heard[..], [Event::Response { .. }, Event::Closed(_)]), "{heard:?}");
+        assert_eq!(end.send(start(), of, b"x".into(), &[]), Err(StreamError::Ended));
+    }
+    // Right behind the hello it finds the half open: with as much again as there was.
+    let (mut end, of, call) = held();
+    let window = u64::from(Config::default().stream_window);
+    let greeting = hello(2).encode(&Config::default());
+    let credit = grant(call.get(), FLAG_FROM_CALLEE, 0, 2 * window);
+    deliver(&mut end, start(), &[&greeting[..], &credit].concat(), usize::MAX);
+    assert!(matches!(events(&mut end)[..], [Event::Connected(_)]));
+    let mut sent = 0u64;
+    while end.send(start(), of, (&[0; 1_000]).into(), &[]).is_ok() {
+        sent += 1;
+    }
+    assert_eq!(sent, (2 * window).div_ceil(1_008 + 128));
+
+    // The call ends.
     let (mut end, of, call) = held();
     assert_eq!(end.send(start(), of, b"x".into(), &[]), Err(StreamError::Blocked));
     assert!(end.cancel(start(), call));
     assert_eq!(end.send(start(), of, b"x".into(), &[]), Err(StreamError::Ended));
-    deliver(&mut end, start(), &hello(2).encode(&Config::default()), usize::MAX);
-    assert!(matches!(events(&mut end)[..], [Event::Connected(_)]), "and nobody is told to go on");
+    assert_eq!(end.finish(start(), of), Err(StreamError::Ended));
+    let (heard, sent) = leaves(&mut end);
+    assert!(matches!(heard[..], [Event::Connected(_)]), "and nobody is told to go on");
+    assert!(sent.is_empty(), "{sent:?}");
 }
 
 #[test]

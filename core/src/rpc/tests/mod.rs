@@ -11,6 +11,7 @@ mod hostile;
 mod limits;
 mod schedule;
 mod scripts;
+mod splits;
 mod streams;
 
 use alloc::format;

@@ -1,6 +1,8 @@
 //! §5.11: streams of every shape and every ending, and the state table, one test per cell.
 
+use super::halves::{Half, grant};
 use super::*;
+use crate::rpc::frame::FLAG_FROM_CALLEE;
 
 const SHAPES: [Shape; 4] =
     [Shape::UNARY, Shape::CLIENT_STREAMING, Shape::SERVER_STREAMING, Shape::BIDIRECTIONAL];
@@ -130,6 +132,10 @@ fn s5_11_3_chunks_of_a_call_whose_large_request_waits_take_no_room_from_others()
     pair.pump();
     assert!(matches!(events(&mut pair.b)[..], [Event::Chunk { .. }]));
     assert!(events(&mut pair.a).is_empty(), "nobody else is told to go on");
+    let mut stranger = Half::open(true, Shape::UNARY);
+    let large = stranger.end.request(now, Request { shape, ..request(&body) }).expect("taken");
+    let heard = stranger.hear(&grant(large.get(), FLAG_FROM_CALLEE, 0, 1 << 30));
+    assert!(matches!(heard.last(), Some(Event::Closed(CloseReason::Protocol(_)))), "credit comes: {heard:?}");
     // It ends, and the next request begins, and with it its stream.
     pair.b.respond(now, id, Ok(Body::EMPTY)).expect("open");
     pair.pump();

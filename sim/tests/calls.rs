@@ -1,0 +1,132 @@
+//! What a call is promised when its caller gives it up, and when its peer is another run, in virtual time: bounds are exact.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use chinwag::{Code, Context, Handler, Message, Methods, Node, Service, Status, View};
+use chinwag_sim::fault::Fault;
+use chinwag_sim::{World, check, millis, secs};
+
+/// Its handler never answers; it writes down when it began and when it was dropped.
+#[derive(Clone)]
+struct Waits {
+    world: World,
+    told: Arc<Mutex<Told>>,
+}
+
+#[derive(Default)]
+struct Told {
+    began: Vec<Duration>,
+    dropped: Vec<Duration>,
+}
+
+#[derive(rkyv::Archive, rkyv::Serialize)]
+struct Wait;
+
+impl Message for Wait {
+    type Reply = ();
+    const NAME: &'static str = "wait";
+}
+
+impl Service for Waits {
+    const NAME: &'static str = "waits";
+    fn methods(methods: &mut Methods<Self>) {
+        methods.add::<Wait>();
+    }
+}
+
+impl Handler<Wait> for Waits {
+    async fn handle(&self, _: &Context, _: View<Wait>) -> Result<(), Status> {
+        struct Dropped<'a>(&'a Waits);
+        impl Drop for Dropped<'_> {
+            fn drop(&mut self) {
+                let now = self.0.world.now();
+                self.0.told.lock().expect("whole").dropped.push(now);
+            }
+        }
+        let _dropped = Dropped(self);
+        let now = self.world.now();
+        self.told.lock().expect("whole").began.push(now);
+        std::future::pending().await
+    }
+}
+
+async fn cluster(world: &World, count: usize) -> (Vec<Node>, Arc<Mutex<Told>>) {
+    let told = Arc::new(Mutex::new(Told::default()));
+    let waits = Waits { world: world.clone(), told: told.clone() };
+    (world.cluster(count, move |node: &Node| node.add_service(waits.clone())).await, told)
+}
+
+type Call<'a> = Pin<Box<dyn Future<Output = Option<Status>> + 'a>>;
+
+/// The calls are made, and go on until there have been so many handlers.
+async fn begin(calls: &mut [Call<'_>], told: &Mutex<Told>, count: usize) {
+    poll_fn(|cx| {
+        assert!(calls.iter_mut().all(|call| call.as_mut().poll(cx).is_pending()), "nobody answers");
+        if told.lock().expect("whole").began.len() == count { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+/// The way there takes 40 ms and more, so a round trip takes over 80 ms.
+#[test]
+fn dropping_a_call_is_felt_by_its_handler_within_a_round_trip() {
+    check(0..20, |world| async move {
+        let (nodes, told) = cluster(&world, 2).await;
+        world.now_goes_wrong().delay(millis(40), Duration::ZERO);
+        world.run_for(secs(1)).await;
+        let client = nodes[0].client::<Waits>(2).without_timeout();
+        for round in 1..=5 {
+            let mut calls: [Call<'_>; 1] = [Box::pin(async { client.call(&Wait).await.err() })];
+            begin(&mut calls, &told, round).await;
+            let given_up = world.now();
+            drop(calls);
+            world.run_for(secs(1)).await;
+            let told = told.lock().expect("whole");
+            assert_eq!(told.dropped.len(), round, "once");
+            let felt = told.dropped[round - 1] - given_up;
+            assert!(felt >= millis(40) && felt <= millis(80), "felt after {felt:?}");
+        }
+    });
+}
+
+/// The caller is cut off from the machine of its peer, so that only membership can tell it: its connection says nothing. It hears of the next
+/// run from a third node.
+#[test]
+fn calls_to_a_peer_end_at_the_moment_its_next_run_is_known() {
+    check(0..20, |world| async move {
+        let (nodes, told) = cluster(&world, 3).await;
+        let first = nodes[2].epoch();
+        let client = nodes[0].client::<Waits>(3).without_timeout();
+        let mut calls: Vec<Call<'_>> = Vec::new();
+        for _ in 0..10 {
+            calls.push(Box::pin(async { client.call(&Wait).await.err() }));
+        }
+        begin(&mut calls, &told, 10).await;
+
+        let begun = world.now();
+        world.at(begun + millis(100)).lasting(secs(4)).partition([0], [2]);
+        let crash = Fault::Crash { node: 2, moves: true, keeps_clock: false };
+        world.at(begun + millis(200)).lasting(millis(300)).fault(crash);
+        let is_known = || nodes[0].members().get(3.into()).is_some_and(|peer| peer.epoch > first);
+        let mut known = None;
+        for call in &mut calls {
+            let status = poll_fn(|cx| {
+                if known.is_none() && is_known() {
+                    known = Some(world.now());
+                }
+                call.as_mut().poll(cx)
+            });
+            let status = status.await.expect("nobody answers");
+            assert!(status.code == Code::PeerGone && status.may_have_run(), "{status}");
+            let ended = world.now();
+            let known = known.expect("its next run is known by then");
+            assert!(ended - known <= millis(1), "known at {known:?}, ended at {ended:?}");
+        }
+        assert!(world.now() < begun + secs(4), "the two are still cut off from each other");
+        world.calm().converges_within(secs(60)).await;
+    });
+}
