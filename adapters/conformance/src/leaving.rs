@@ -135,11 +135,12 @@ async fn goes(stream: &mut StreamCall<Repeat>) {
 /// And what is open then ends at both sides, as a call that may have run.
 pub async fn a_leave_waits_no_longer_than_its_drain_time(host: &dyn Host) {
     const DRAIN: Duration = Duration::from_millis(200);
+    let runtime = host.runtime();
     let rpc = rpc::Config { drain_timeout: DRAIN, ..rpc::Config::default() };
     let mut nodes: Vec<(Node, Probe)> = cluster_with(host, 1, Config::local()).await;
     let seed = nodes[0].0.advertised_addr().to_string();
     let leaver = Node::builder(2, host.addr()).cluster("test").config(Config::local()).rpc(rpc).seeds([seed]);
-    let leaver = leaver.start_on(host.runtime()).await.expect("starts");
+    let leaver = leaver.start_on(runtime.clone()).await.expect("starts");
     let probe = Probe::default();
     leaver.add_service(probe.clone()).expect("added");
     nodes.push((leaver, probe));
@@ -148,13 +149,13 @@ pub async fn a_leave_waits_no_longer_than_its_drain_time(host: &dyn Host) {
     }
     let calls = [(0, 2), (1, 1)].map(|(from, to): (usize, u64)| {
         let client = nodes[from].0.client::<Probe>(to).without_timeout();
-        spawn(&*host.runtime(), async move { client.call(&Hang).await.map(drop) })
+        spawn(&*runtime, async move { client.call(&Hang).await.map(drop) })
     });
     zip(nodes[0].1.begun.reaches(1), nodes[1].1.begun.reaches(1)).await;
 
-    let begun = host.runtime().now().mono;
+    let begun = runtime.now().mono;
     nodes[1].0.leave().await.expect("the node is there");
-    let took = host.runtime().now().mono.since(begun);
+    let took = runtime.now().mono.since(begun);
     assert!((DRAIN..PATIENCE).contains(&took), "{took:?}");
     for call in calls {
         let status = call.await.expect_err("nobody answers");
