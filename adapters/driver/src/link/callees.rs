@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use chinwag_core::rpc::{Event, Held, InboundId, Shape};
+use chinwag_core::rpc::{Code, Event, Held, InboundId, Shape, Status};
 use chinwag_core::time::Now;
 
 use super::handlers::{Begun, HandlerTask, Running};
@@ -160,6 +160,10 @@ impl Callees {
             Ok((id, shape)) => (Some(id), shape, Held::NOTHING),
             Err(held) => (None, Shape::UNARY, held),
         };
+        if self.shared.is_leaving() {
+            self.link.release(held);
+            return self.reply(id, None, Status::never_ran(Code::Unavailable, "this node is leaving").into());
+        }
         let found = self.known.find(&self.shared.registry, method_id, call);
         let endpoint = match found.and_then(|endpoint| shaped(endpoint, shape)) {
             Ok(endpoint) => endpoint,
