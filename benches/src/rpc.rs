@@ -16,6 +16,8 @@ mod contender;
 mod floor;
 mod measure;
 mod node;
+#[cfg(feature = "peers")]
+mod peers;
 mod pingpong;
 mod plan;
 mod report;

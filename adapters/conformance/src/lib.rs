@@ -213,6 +213,7 @@ macro_rules! suite {
                 a_deadline_ends_a_stream
                 streams_end_with_their_peer
                 who_streams_is_part_of_the_schema
+                what_no_handler_takes_is_given_back
                 both_directions_go_on_in_tasks_of_their_own
                 streams_and_calls_share_a_connection
             }

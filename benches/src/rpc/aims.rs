@@ -58,6 +58,7 @@ type Aims = fn(usize) -> Vec<(Metric, Limit)>;
 
 fn of_kind(kind: Kind) -> Option<Aims> {
     match kind {
+        Kind::Raw => Some(raw),
         Kind::Typed => Some(typed),
         _ => None,
     }
@@ -65,6 +66,17 @@ fn of_kind(kind: Kind) -> Option<Aims> {
 
 const OF_A_CONNECTION: [(Metric, usize, Limit); 2] =
     [(Metric::BehindP99, SIZES[0], Limit::AtMost(0.35)), (Metric::Memory, SIZES[3], Limit::AtMost(2.0))];
+
+fn raw(_: usize) -> Vec<(Metric, Limit)> {
+    vec![
+        (Metric::OneCalls, Limit::AtLeast(0.95)),
+        (Metric::FourCalls, Limit::AtLeast(0.95)),
+        (Metric::P50, Limit::AtMost(1.1)),
+        (Metric::OneCpu, Limit::AtMost(1.1)),
+        (Metric::FourCpu, Limit::AtMost(1.1)),
+        (Metric::Allocations, Limit::AtMost(2.0)),
+    ]
+}
 
 fn typed(size: usize) -> Vec<(Metric, Limit)> {
     let throughput = Limit::AtLeast(if size <= SIZES[1] { 0.85 } else { 0.9 });

@@ -11,6 +11,8 @@ use chinwag_tokio::Tokio;
 use super::floor::{Floor, FloorCopy};
 use super::measure::{self, Throughput};
 use super::node::{RawBytes, Typed, TypedVec};
+#[cfg(feature = "peers")]
+use super::peers;
 use super::pingpong::PingPong;
 use super::{CONNECTIONS, in_flight};
 
@@ -50,6 +52,15 @@ pub enum Kind {
     Smol,
     /// [`Kind::Typed`] on async-std.
     AsyncStd,
+    /// datacake-rpc: rkyv over HTTP/2.
+    #[cfg(feature = "peers")]
+    Datacake,
+    /// tonic: protobuf over HTTP/2, that is, gRPC.
+    #[cfg(feature = "peers")]
+    Tonic,
+    /// tarpc: bincode over frames with lengths.
+    #[cfg(feature = "peers")]
+    Tarpc,
 }
 
 impl Kind {
@@ -63,6 +74,12 @@ impl Kind {
         Self::TypedVec,
         Self::Smol,
         Self::AsyncStd,
+        #[cfg(feature = "peers")]
+        Self::Datacake,
+        #[cfg(feature = "peers")]
+        Self::Tonic,
+        #[cfg(feature = "peers")]
+        Self::Tarpc,
     ];
 
     /// Its name in tables and on the command line.
@@ -76,6 +93,12 @@ impl Kind {
             Self::TypedVec => "typed-vec",
             Self::Smol => "smol",
             Self::AsyncStd => "async-std",
+            #[cfg(feature = "peers")]
+            Self::Datacake => "datacake",
+            #[cfg(feature = "peers")]
+            Self::Tonic => "tonic",
+            #[cfg(feature = "peers")]
+            Self::Tarpc => "tarpc",
         }
     }
 
@@ -100,6 +123,12 @@ impl Kind {
             Self::TypedVec => on_tokio::<TypedVec>(),
             Self::Smol => on_smol::<Typed>(),
             Self::AsyncStd => on::<Typed>(Arc::new(chinwag_async_std::AsyncStd::new()), Box::new(())),
+            #[cfg(feature = "peers")]
+            Self::Datacake => on_tokio::<peers::Datacake>(),
+            #[cfg(feature = "peers")]
+            Self::Tonic => on_tokio::<peers::Tonic>(),
+            #[cfg(feature = "peers")]
+            Self::Tarpc => on_tokio::<peers::Tarpc>(),
         }
     }
 }
@@ -112,8 +141,9 @@ pub trait Contender {
     /// Calls of [`in_flight`] callers on each of the first `connections`.
     fn throughput(&self, size: usize, connections: usize, time: Duration) -> Throughput;
 
-    /// Nanoseconds of each small call while four callers send large ones on the same connection.
-    fn behind(&self, small: usize, large: usize, time: Duration) -> Vec<u64>;
+    /// Nanoseconds of each small call while four callers send large ones on the same connection; and how many large ones went a
+    /// second meanwhile.
+    fn behind(&self, small: usize, large: usize, time: Duration) -> (Vec<u64>, f64);
 
     /// So many calls, one after the other on one connection.
     fn calls(&self, size: usize, count: usize);
@@ -139,7 +169,7 @@ impl<S: Setup> Contender for Running<S> {
         measure::throughput(&*self.runtime, callers, time)
     }
 
-    fn behind(&self, small: usize, large: usize, time: Duration) -> Vec<u64> {
+    fn behind(&self, small: usize, large: usize, time: Duration) -> (Vec<u64>, f64) {
         let large = std::iter::repeat_n(self.setup.caller(0, large), 4);
         measure::behind(&*self.runtime, self.setup.caller(0, small), large, time)
     }

@@ -109,15 +109,15 @@ pub(crate) fn behind(
     small: impl Caller,
     large: impl Iterator<Item = impl Caller>,
     time: Duration,
-) -> Vec<u64> {
-    let phase = Arc::new(AtomicU8::new(WARMING));
+) -> (Vec<u64>, f64) {
+    let phase = Arc::new(AtomicU8::new(COUNTING));
     let tasks: Vec<_> = large.map(|caller| spawn(runtime, repeat(caller, phase.clone()))).collect();
+    let begun = Instant::now();
     let nanos = sequential(runtime, small, time);
     phase.store(OVER, Relaxed);
-    for task in tasks {
-        block_on(task);
-    }
-    nanos
+    let elapsed = begun.elapsed();
+    let count: u64 = tasks.into_iter().map(block_on).sum();
+    (nanos, count as f64 / elapsed.as_secs_f64())
 }
 
 /// CPU time of this process, user and system.

@@ -157,10 +157,11 @@ impl Plan {
         for (kind, contender) in after.iter().chain(before) {
             if kind.is_multiplexed() && self.only.has(Part::Behind) {
                 let (small, large) = BEHIND;
-                let nanos = contender.behind(small, large, self.time(large));
+                let (nanos, calls) = contender.behind(small, large, self.time(large));
                 let (p50, p99) = percentiles(nanos);
                 report.add(*kind, Metric::BehindP50, small, p50);
                 report.add(*kind, Metric::BehindP99, small, p99);
+                report.add(*kind, Metric::BehindCalls, large, calls);
             }
         }
     }

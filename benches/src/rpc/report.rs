@@ -22,6 +22,8 @@ pub(super) enum Metric {
     /// Microseconds of a small call behind large ones.
     BehindP50,
     BehindP99,
+    /// Large calls a second before it.
+    BehindCalls,
     /// Allocations of a call on both sides, and their bytes.
     Allocations,
     Allocated,
@@ -40,6 +42,7 @@ impl Metric {
             Self::FourCpu => "CPU a call, 4 connections",
             Self::BehindP50 => "p50 behind 1 MiB",
             Self::BehindP99 => "p99 behind 1 MiB",
+            Self::BehindCalls => "calls/s of 1 MiB beside small ones",
             Self::Allocations => "allocations a call",
             Self::Allocated => "bytes allocated a call",
             Self::Memory => "peak memory",
@@ -194,13 +197,18 @@ impl Report {
             f,
             "\n32 B behind four callers of 1 MiB on the same connection; peak memory of a process with both sides"
         )?;
-        writeln!(f, "{:<12}{:>18}{:>18}{:>18}", "", "p50 us (x)", "p99 us (x)", "peak MB (x)")?;
+        writeln!(
+            f,
+            "{:<12}{:>18}{:>18}{:>22}{:>18}",
+            "", "p50 us (x)", "p99 us (x)", "1 MiB calls/s (x)", "peak MB (x)"
+        )?;
         for kind in self.kinds.iter().filter(|kind| kind.is_multiplexed()) {
             let row = format!(
-                "{:<12}{}{}{}",
+                "{:<12}{}{}{}{}",
                 kind.name(),
                 self.entry(*kind, Metric::BehindP50, SIZES[0], 1.0, 18),
                 self.entry(*kind, Metric::BehindP99, SIZES[0], 1.0, 18),
+                self.entry(*kind, Metric::BehindCalls, SIZES[3], 1.0, 22),
                 self.entry(*kind, Metric::Memory, SIZES[3], 1e-6, 18)
             );
             writeln!(f, "{}", row.trim_end())?;
@@ -217,10 +225,14 @@ impl fmt::Display for Report {
              cpu: user and system time of both sides. One connection: one server. Four: four servers, or four connections to one (floor).",
             self.rounds
         )?;
+        let is_other = |metric| {
+            matches!(metric, Metric::BehindP50 | Metric::BehindP99 | Metric::BehindCalls | Metric::Memory)
+        };
         for size in &self.sizes {
-            self.calls_table(f, *size)?;
+            if self.cells.iter().any(|cell| cell.size == *size && !is_other(cell.metric)) {
+                self.calls_table(f, *size)?;
+            }
         }
-        let is_other = |metric| matches!(metric, Metric::BehindP50 | Metric::Memory);
         if self.cells.iter().any(|cell| is_other(cell.metric)) {
             self.others_table(f)?;
         }

@@ -1,0 +1,90 @@
+//! [`Dialer`]: the machine of one connection on a socket, with nothing around it: a peer that does what a node would not.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chinwag_tokio::Runtime;
+use chinwag_tokio::core::clock::SharedHlc;
+use chinwag_tokio::core::id::{Epoch, NodeId};
+use chinwag_tokio::core::rpc::{
+    Config, Connection, Event, Fingerprint, Headers, Hello, Receiver, Request, Shape, Side, Transmit,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// What all of them share.
+pub(crate) struct Dialing {
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) clock: Arc<SharedHlc>,
+    pub(crate) to: SocketAddr,
+}
+
+impl Dialing {
+    pub(crate) fn new(runtime: Arc<dyn Runtime>, config: Config, to: SocketAddr) -> Self {
+        let clock = Arc::new(SharedHlc::new(Duration::from_millis(500)));
+        Self { runtime, config: Arc::new(config), clock, to }
+    }
+}
+
+pub(crate) struct Dialer {
+    stream: TcpStream,
+    machine: Connection,
+    receiver: Receiver,
+}
+
+impl Dialer {
+    /// Connects, and greets.
+    pub(crate) async fn connect(dialing: &Dialing, id: u64) -> Self {
+        let stream = TcpStream::connect(dialing.to).await.expect("it listens");
+        let now = dialing.runtime.now();
+        let addr = stream.local_addr().expect("connected");
+        let hello = Hello { cluster: "test".into(), id: NodeId::new(id), epoch: Epoch::at(now.wall), addr };
+        let (machine, receiver) =
+            Connection::new(Side::Dialer, dialing.config.clone(), hello, dialing.clock.clone(), now);
+        let mut dialer = Self { stream, machine, receiver };
+        assert!(matches!(dialer.next(dialing).await, Event::Connected(_)));
+        dialer
+    }
+
+    /// A request of a raw body, put into the machine.
+    pub(crate) fn request(&mut self, dialing: &Dialing, method: &str, of: Fingerprint, shape: Shape) {
+        let request = Request {
+            service: "flow",
+            method,
+            fingerprint: of,
+            headers: Headers::new(),
+            deadline: None,
+            body: (&b"x"[..]).into(),
+            attachments: &[],
+            shape,
+        };
+        self.machine.request(dialing.runtime.now(), request).expect("room");
+    }
+
+    /// Writes what the machine has to say.
+    pub(crate) async fn write(&mut self, dialing: &Dialing) {
+        let mut out = Transmit::new();
+        while self.machine.poll_transmit(dialing.runtime.now(), &mut out) > 0 {
+            while !out.is_empty() {
+                let slice = out.slices().next().expect("there is some");
+                let len = self.stream.write(slice).await.expect("the node reads");
+                out.advance(len);
+            }
+        }
+    }
+
+    /// Reads until something has happened.
+    pub(crate) async fn next(&mut self, dialing: &Dialing) -> Event {
+        loop {
+            self.write(dialing).await;
+            if let Some(event) = self.machine.poll_event() {
+                return event;
+            }
+            let len = self.stream.read(self.receiver.buffer()).await.expect("the node writes");
+            assert!(len > 0, "the connection ended");
+            self.machine.handle_received(dialing.runtime.now(), &mut self.receiver, len);
+        }
+    }
+}
