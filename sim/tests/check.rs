@@ -137,10 +137,10 @@ fn the_swarm_strikes_users_too() {
 fn of_the_faults_only_those_that_a_failure_needs_are_kept() {
     let failed = std::panic::catch_unwind(|| {
         check(0..1, |world| async move {
-            world.at(secs(6)).lasting(secs(2)).delay(millis(20), millis(50));
-            world.at(secs(7)).lasting(secs(1)).pause(2);
-            world.at(secs(9)).lasting(secs(1)).crash(0);
-            world.at(secs(12)).lasting(secs(1)).block_io(1);
+            world.at(secs(2)).lasting(secs(2)).delay(millis(20), millis(50));
+            world.at(secs(3)).lasting(millis(500)).pause(2);
+            world.at(secs(4)).lasting(millis(500)).crash(0);
+            world.at(secs(9)).lasting(secs(1)).block_io(1);
             numbers_are_drawn_once(world, true).await;
         });
     });
