@@ -105,7 +105,7 @@ impl Client {
         let pending = history.begin(RegisterOp::Write(value));
         let Some(newest) = self.newest().await else { return pending.fail() };
         self.count = newest.count.max(self.count) + 1;
-        let stamped = Stamped { count: self.count, writer: self.node.id().get().into(), value };
+        let stamped = Stamped { count: self.count, writer: self.node.id().get(), value };
         if self.give(stamped).await { pending.ok(None) } else { pending.unknown() }
     }
 
@@ -220,6 +220,7 @@ fn process(story: &str, variables: &[(&str, &str)]) -> (String, bool) {
 }
 
 /// In such a process: tells the story that is asked for, with other seeds than those that the environment gives.
+#[expect(clippy::print_stdout, reason = "one process tells another")]
 fn tell(story: &str) {
     if story == "bug" {
         return check(0..1, stale_reads);
