@@ -5,13 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chinwag::core::clock::DRIFT_MAX_DEFAULT;
-use chinwag::{Client, Context, Handler, Message, Methods, Node, Service, Status, Timestamp, View};
+use chinwag::{
+    Client, Context, Handler, Message, Methods, Node, Runtime as _, Service, Status, Timestamp, View,
+};
 
 use super::engine::Inner;
 use super::ledger::{Ledger, Ticket};
+use super::runtime::Virtual;
 use crate::checker::views::id;
 use crate::checker::{Check, ensure};
 use crate::choices::{Odds, Site};
+use crate::mutant::{Defect, Mutant};
 
 /// Calls of one node that are open at once at most; more would only wait for each other.
 const OPEN_MAX: usize = 24;
@@ -21,6 +25,9 @@ const GAP_MAX_MS: u32 = 400;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A user who is in a hurry gives a call this long.
 const HURRY: Duration = Duration::from_millis(30);
+
+/// In stamps, by how much a node with a defect is ahead: far enough to be seen, near enough to be believed.
+const TOMORROW: u64 = 100_000 << 12;
 
 /// How a request is to be handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +121,9 @@ impl Here {
             format!("a call that was made after {asked} carries {}", cx.stamp())
         }));
         ledger.note(is_after(&node, cx.stamp(), "a call"));
+        if self.user.has(Defect::NeverAnswers) {
+            std::future::pending::<()>().await;
+        }
         match Manner::ALL[usize::from(ask.manner) % Manner::ALL.len()] {
             Manner::AtOnce => {}
             Manner::Later => node.sleep(Duration::from_millis(ask.id.to_native() % 50)).await,
@@ -125,8 +135,11 @@ impl Here {
             }
             Manner::Hangs => std::future::pending::<()>().await,
         }
-        let stamp = node.clock().now().get();
-        Ok(Answer { id: ask.id.to_native(), stamp, pad: ask.pad.as_slice().to_vec() })
+        let late = if self.user.has(Defect::AnswersFromTomorrow) { TOMORROW } else { 0 };
+        let stamp = node.clock().now().get() + late;
+        let more = usize::from(self.user.has(Defect::GarblesAnswers));
+        let pad = [ask.pad.as_slice(), &[0][..more]].concat();
+        Ok(Answer { id: ask.id.to_native(), stamp, pad })
     }
 }
 
@@ -147,6 +160,7 @@ pub(super) struct User {
     pub(super) ledger: Ledger,
     pub(super) host: u32,
     pub(super) hosts: u32,
+    pub(super) mutant: Option<Mutant>,
     /// Set when users are to begin nothing more.
     pub(super) is_over: Arc<AtomicBool>,
 }
@@ -156,10 +170,34 @@ impl User {
     pub(super) fn boot(&self, node: &Node) -> Result<(), String> {
         let always = Here { user: self.clone(), is_offered: Arc::new(AtomicBool::new(true)) };
         node.add_service(Work(always)).map_err(|error| error.to_string())?;
+        self.breaks(node)?;
         let (user, on) = (self.clone(), node.clone());
         node.spawn(async move { user.calls(on).await });
         let (user, on) = (self.clone(), node.clone());
         node.spawn(async move { user.has_guests(on).await });
+        Ok(())
+    }
+
+    /// Whether its node has this defect, put in on purpose, now.
+    fn has(&self, defect: Defect) -> bool {
+        self.mutant.is_some_and(|mutant| mutant.has(self.host, self.world.state().now, defect))
+    }
+
+    /// What a defective node does as it starts.
+    fn breaks(&self, node: &Node) -> Result<(), String> {
+        if self.has(Defect::OffersTwice) {
+            let again = Here { user: self.clone(), is_offered: Arc::new(AtomicBool::new(true)) };
+            node.add_service(Work(again)).map_err(|error| error.to_string())?;
+        }
+        if self.has(Defect::LeavesTasks) {
+            let process = self.world.state().machine(self.host).process;
+            let runtime = Virtual::new(self.world.clone(), self.host, process);
+            runtime.spawn(Box::pin(std::future::pending()));
+        }
+        if self.has(Defect::BreaksDown) {
+            // Not `panic!`, which would write of it.
+            node.spawn(async { std::panic::resume_unwind(Box::new("broken on purpose")) });
+        }
         Ok(())
     }
 
@@ -197,6 +235,9 @@ impl User {
                 3 => self.gives_up(&node, to, manner, len, &open),
                 _ => self.ask::<Work>(&node, to, manner, len, patience, &open),
             }
+        }
+        if self.has(Defect::StopsServing) {
+            node.remove_service::<Work>();
         }
     }
 
@@ -248,7 +289,13 @@ impl User {
 
     fn question(&self, node: &Node, ticket: &Ticket, manner: Manner, len: usize) -> Ask {
         let byte = u8::try_from(ticket.id % 251).unwrap_or(0);
-        Ask { id: ticket.id, stamp: node.clock().now().get(), manner: manner as u8, pad: vec![byte; len] }
+        let early = if self.has(Defect::AsksFromTomorrow) { TOMORROW } else { 0 };
+        Ask {
+            id: ticket.id,
+            stamp: node.clock().now().get() + early,
+            manner: manner as u8,
+            pad: vec![byte; len],
+        }
     }
 
     /// One call, in the books.
@@ -293,6 +340,9 @@ impl User {
             .await;
             // From here on no call may reach it: the two are one step of this task.
             is_offered.store(false, Ordering::SeqCst);
+            if self.has(Defect::LosesGuests) {
+                node.remove_service::<Guest>();
+            }
             let was_there = node.remove_service::<Guest>();
             if node.members().local().state == chinwag::State::Left {
                 // The process is on its way out, and its services with it.
