@@ -12,6 +12,7 @@ use chinwag::{
 use super::engine::Inner;
 use super::ledger::{Ledger, Ticket};
 use super::runtime::Virtual;
+use super::streams::{Chat, Download, Upload, unless_after};
 use crate::checker::views::id;
 use crate::checker::{Check, ensure};
 use crate::choices::{Odds, Site};
@@ -22,9 +23,9 @@ const OPEN_MAX: usize = 24;
 /// The longest wait between two calls of a node.
 const GAP_MAX_MS: u32 = 400;
 /// How long a call that a user is in no hurry with may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// A user who is in a hurry gives a call this long.
-const HURRY: Duration = Duration::from_millis(30);
+pub(super) const HURRY: Duration = Duration::from_millis(30);
 
 /// In stamps, by how much a node with a defect is ahead: far enough to be seen, near enough to be believed.
 const TOMORROW: u64 = 100_000 << 12;
@@ -71,15 +72,15 @@ impl Message for Ask {
 }
 
 /// The service that is always there.
-pub(super) struct Work(Here);
+pub(super) struct Work(pub(super) Here);
 
 /// The one that comes and goes.
 pub(super) struct Guest(Here);
 
 /// What a service knows of where it is.
 #[derive(Clone)]
-struct Here {
-    user: User,
+pub(super) struct Here {
+    pub(super) user: User,
     /// Cleared before the service is removed.
     is_offered: Arc<AtomicBool>,
 }
@@ -87,7 +88,7 @@ struct Here {
 impl Service for Work {
     const NAME: &'static str = "work";
     fn methods(methods: &mut Methods<Self>) {
-        methods.add::<Ask>();
+        methods.add::<Ask>().add_stream::<Upload>().add_stream::<Download>().add_stream::<Chat>();
     }
 }
 
@@ -111,16 +112,19 @@ impl Handler<Ask> for Guest {
 }
 
 impl Here {
+    pub(super) fn is_offered(&self) -> bool {
+        self.is_offered.load(Ordering::SeqCst)
+    }
+
     async fn handle(&self, cx: &Context, ask: &View<Ask>) -> Result<Answer, Status> {
         let User { ledger, host, .. } = &self.user;
-        let is_offered = self.is_offered.load(Ordering::SeqCst);
-        let _running = ledger.runs(ask.id.to_native(), *host, is_offered);
+        let _running = ledger.runs(ask.id.to_native(), *host, self.is_offered());
         let Some(node) = cx.node() else { return Err(Status::new(chinwag::Code::Internal, "no node")) };
         let asked = Timestamp::from_raw(ask.stamp.to_native());
         ledger.note(ensure(asked < cx.stamp(), "hlc_causality", || {
             format!("a call that was made after {asked} carries {}", cx.stamp())
         }));
-        ledger.note(is_after(&node, cx.stamp(), "a call"));
+        ledger.note(is_after(&node, cx.stamp(), "a call", Duration::ZERO));
         if self.user.has(Defect::NeverAnswers) {
             std::future::pending::<()>().await;
         }
@@ -143,11 +147,11 @@ impl Here {
     }
 }
 
-/// A stamp that `node` gives now is later than `heard`, unless that was too far ahead to be believed.
-fn is_after(node: &Node, heard: Timestamp, what: &str) -> Check {
+/// A stamp that `node` gives now is later than `heard`, unless that was too far ahead to be believed when it came, at most so long `ago`.
+pub(super) fn is_after(node: &Node, heard: Timestamp, what: &str, ago: Duration) -> Check {
     let wall = node.now().wall;
     let now = node.clock().now();
-    let is_far = heard.micros() > (wall + DRIFT_MAX_DEFAULT).as_micros();
+    let is_far = heard.micros() > (wall + DRIFT_MAX_DEFAULT.saturating_sub(ago)).as_micros();
     ensure(heard < now || is_far, "hlc_causality", || {
         format!("node {} heard {heard} in {what} and stamps {now}", node.id())
     })
@@ -201,11 +205,11 @@ impl User {
         Ok(())
     }
 
-    fn choose(&self, what: u32, odds: Odds) -> u32 {
+    pub(super) fn choose(&self, what: u32, odds: Odds) -> u32 {
         self.world.state().choose(Site::Call, self.host, what, odds)
     }
 
-    fn pauses_so_far(&self) -> u32 {
+    pub(super) fn pauses_so_far(&self) -> u32 {
         self.world.state().machine(self.host).pauses_begun
     }
 
@@ -221,6 +225,11 @@ impl User {
             }
             // The next node is asked, if nothing else is chosen; itself too, if that is.
             let to = (self.host + 1 + self.choose(1, Odds::up_to(self.hosts - 1))) % self.hosts;
+            let shape = self.choose(9, Odds { per_million: 200_000, most: 3 });
+            if shape > 0 {
+                self.streams(&node, to, shape, &open);
+                continue;
+            }
             let manner = Manner::ALL[self.choose(2, Odds { per_million: 400_000, most: 3 }) as usize];
             let len = match self.choose(3, Odds { per_million: 200_000, most: 20 }) {
                 size @ 1..=19 => 1 << size,
@@ -266,15 +275,9 @@ impl User {
         node.spawn(async move {
             let _held = held;
             let client = on.client::<Work>(id(to));
-            let mut call = std::pin::pin!(user.call(&on, &client, to, manner, len, PATIENCE));
-            let mut timer = std::pin::pin!(on.sleep(wait));
-            std::future::poll_fn(|cx| {
-                if timer.as_mut().poll(cx).is_ready() || call.as_mut().poll(cx).is_ready() {
-                    return std::task::Poll::Ready(());
-                }
-                std::task::Poll::Pending
-            })
-            .await;
+            // Its status is in the books.
+            let call = async { drop(user.call(&on, &client, to, manner, len, PATIENCE).await) };
+            unless_after(&on, wait, call).await;
         });
     }
 
@@ -315,7 +318,7 @@ impl User {
         ticket.is_in_time(node.now().mono, deadline, self.pauses_so_far() != pauses);
         if let Ok(answer) = &result {
             let heard = Timestamp::from_raw(answer.stamp.to_native());
-            self.ledger.note(is_after(node, heard, "an answer"));
+            self.ledger.note(is_after(node, heard, "an answer", Duration::ZERO));
             let is_ours = answer.id.to_native() == ticket.id && answer.pad.as_slice() == ask.pad;
             self.ledger.note(ensure(is_ours, "rpc_answer", || {
                 format!("call {} is answered with {} and {} bytes", ticket.id, answer.id, answer.pad.len())
