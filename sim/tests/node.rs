@@ -89,6 +89,13 @@ fn kept_a_direction_without_chunks_ends_at_once() {
     }
 }
 
+/// Kept: a call of a node to itself was under way when the node shut down, and its status said that no handler had run (found by the swarm).
+#[test]
+fn kept_a_local_call_that_a_shutdown_ends_may_have_run() {
+    let (scenario, _) = parse_token("n1.lan.5.195.60000.all").expect("well-formed");
+    assert_eq!(run(&scenario).failure, None);
+}
+
 /// Kept: a request that was still queued when its deadline passed was called never sent, left all the same, and ran (§5.5.3, found by
 /// the swarm).
 #[test]

@@ -197,12 +197,12 @@ macro_rules! suite {
                 raw_bodies_go_both_ways
                 headers_go_both_ways
                 calls_wait_for_room_until_their_deadlines
-                a_slot_that_is_used_again_keeps_calls_apart
                 interceptors_see_change_and_refuse_calls
                 methods_are_counted_at_both_ends
                 a_balanced_call_finds_a_member_that_can
                 a_fan_out_takes_the_first_answers
                 nested_calls_inherit_trace_and_deadline
+                a_slot_that_is_used_again_keeps_calls_apart
             }
             streams {
                 each_shape_carries_its_chunks
@@ -213,6 +213,7 @@ macro_rules! suite {
                 a_deadline_ends_a_stream
                 streams_end_with_their_peer
                 who_streams_is_part_of_the_schema
+                what_no_handler_takes_is_given_back
                 both_directions_go_on_in_tasks_of_their_own
                 streams_and_calls_share_a_connection
             }

@@ -352,6 +352,29 @@ pub async fn who_streams_is_part_of_the_schema(host: &dyn Host) {
     assert_eq!(echo(&nodes[0].0, 2).await, Ok((1, 2)), "the connection is none the worse");
 }
 
+/// Chunks that came with a call of no method, or of one that was over at once, leave their room to others.
+pub async fn what_no_handler_takes_is_given_back(host: &dyn Host) {
+    let (nodes, _) = pair(host).await;
+    let client = nodes[0].0.client::<Otherwise>(2).timeout(PATIENCE);
+    for round in 0..400 {
+        let mut call = client.open(&Absent).await.expect("open");
+        for _ in 0..40 {
+            if let Err(status) = call.send(&chunk(1, 1_000)).await {
+                assert_eq!(status.code, Code::UnknownMethod, "round {round}");
+                break;
+            }
+        }
+        if round % 2 == 0 {
+            let status = call.reply().await.expect_err("no such method");
+            assert_eq!(status.code, Code::UnknownMethod, "round {round}");
+        }
+    }
+    let mut sum =
+        nodes[0].0.client::<Flows>(2).timeout(PATIENCE).open(&Sum { times: 1 }).await.expect("open");
+    sum.send(&7).await.expect("sent");
+    assert_eq!(sum.reply().await.expect("answered").body.to_native(), 7);
+}
+
 /// One sends while the other receives, as any `Stream` of the ecosystem.
 pub async fn both_directions_go_on_in_tasks_of_their_own(host: &dyn Host) {
     let (_nodes, clients) = clients(host).await;

@@ -11,6 +11,8 @@ fn every_case_is_in_the_suite() {
         ("names", include_str!("names.rs")),
         ("membership", include_str!("membership.rs")),
         ("calls", include_str!("calls.rs")),
+        ("clients", include_str!("clients.rs")),
+        ("streams", include_str!("streams.rs")),
         ("services", include_str!("services.rs")),
         ("life", include_str!("life.rs")),
     ];

@@ -81,7 +81,7 @@ impl State {
             match event {
                 Event::Response { call, headers, result, attachments, held } => {
                     has_room = true;
-                    self.ports.end(StreamRef::Call(*call), result.as_ref().err(), wakers);
+                    self.end_stream(now, StreamRef::Call(*call), result.as_ref().err(), wakers);
                     let answered = Answered {
                         headers: take(headers),
                         attachments: take(attachments),
@@ -105,7 +105,7 @@ impl State {
                 Event::Request { id, shape, .. } if shape.is_streaming() => self.open_inbound(*id),
                 Event::Cancelled(id) => {
                     let cancelled = Status::new(Code::Cancelled, "the caller gave up");
-                    self.ports.end(StreamRef::Inbound(*id), Some(&cancelled), wakers);
+                    self.end_stream(now, StreamRef::Inbound(*id), Some(&cancelled), wakers);
                 }
                 Event::Closed(_) => self.ports.end_theirs(wakers),
                 _ => {}
@@ -117,7 +117,7 @@ impl State {
     }
 
     fn respond(&mut self, now: Now, id: InboundId, answered: Answered, wakers: &mut Vec<Waker>) {
-        self.ports.end(StreamRef::Inbound(id), None, wakers);
+        self.end_stream(now, StreamRef::Inbound(id), None, wakers);
         let Answered { headers, attachments, result } = answered;
         let result = result.map(Body::Owned);
         if let Err(error) = self.machine.respond_with(now, id, &headers, &attachments, result) {
@@ -358,7 +358,7 @@ impl Drop for Call {
                 Entry::Waiting { call, .. } => {
                     state.machine.cancel(now, call);
                     let cancelled = Status::new(Code::Cancelled, "the call was dropped");
-                    state.ports.end(StreamRef::Call(call), Some(&cancelled), &mut wakers);
+                    state.end_stream(now, StreamRef::Call(call), Some(&cancelled), &mut wakers);
                     state.used_at = now.mono;
                 }
                 Entry::Ended(_, held) => state.machine.release(now, held),

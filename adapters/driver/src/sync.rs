@@ -31,6 +31,11 @@ impl Bell {
         self.is_rung.store(false, Ordering::SeqCst);
     }
 
+    /// The task has woken itself: nobody else needs to.
+    pub(crate) fn mute(&self) {
+        self.is_rung.store(true, Ordering::SeqCst);
+    }
+
     pub(crate) fn ring(&self) {
         if self.is_rung.swap(true, Ordering::SeqCst) {
             return;

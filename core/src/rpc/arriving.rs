@@ -76,7 +76,10 @@ impl Connection {
     fn begin_chunk(&mut self, now: Now, header: FrameHeader) -> Result<Option<StreamRef>, &'static str> {
         let cost = cost_of(header);
         let overdrawn = |_: Overdrawn| "a message begins with credit";
-        self.inflows.of(Window::Data).begin(cost).map_err(overdrawn)?;
+        self.inflows.begin(Window::Data, cost).map_err(overdrawn)?;
+        if header.is_fragmented() {
+            self.inflows.arriving[header.lane()] = None;
+        }
         match self.target(header) {
             Target::Unary => Err(ORDER),
             Target::Late => {
@@ -90,6 +93,7 @@ impl Connection {
                 reader.inflow.begin(cost).map_err(overdrawn)?;
                 if header.is_fragmented() {
                     reader.state = Reading::Arriving;
+                    self.inflows.arriving[header.lane()] = Some(of);
                 }
                 Ok(Some(of))
             }
@@ -123,14 +127,16 @@ impl Connection {
 
     /// A long chunk is whole: whose it is, or `None` if its call is over by now.
     fn end_arrival(&mut self, header: FrameHeader) -> Option<StreamRef> {
-        let Target::Stream(of) = self.target(header) else {
-            return None;
-        };
-        let reader = self.streams.reader(of)?;
-        if reader.state == Reading::Arriving {
-            reader.state = Reading::Open;
+        if header.is_fragmented() {
+            let of = self.inflows.arriving[header.lane()].take()?;
+            self.streams.reader(of)?.state = Reading::Open;
+            return Some(of);
         }
-        Some(of)
+        // No other frame can have come in between.
+        match self.target(header) {
+            Target::Stream(of) => Some(of),
+            _ => None,
+        }
     }
 
     /// The peer has sent its last chunk of a stream.
@@ -166,12 +172,14 @@ impl Connection {
         if is_counted {
             self.release(now, Held { window, stream: None, cost: cost_of(header) });
         }
-        match (header.kind, self.target(header)) {
-            (Kind::Response, _) if self.calls.get(CallId(header.call)).is_some() => {
+        match header.kind {
+            Kind::Response if self.calls.get(CallId(header.call)).is_some() => {
                 Err(CloseReason::Protocol("an answer that has begun is finished"))
             }
-            (Kind::Data, Target::Stream(of)) => {
-                if let Some(reader) = self.streams.reader(of) {
+            Kind::Data => {
+                if let Some(of) = self.inflows.arriving[header.lane()].take()
+                    && let Some(reader) = self.streams.reader(of)
+                {
                     reader.state = Reading::Aborted;
                 }
                 Ok(())

@@ -160,7 +160,7 @@ impl Connection {
             is_too_large = exceeds(headers_len(extension), self.config.headers_len_max);
         }
         let is_large = header.body_len as usize > COPY_LEN_MAX;
-        if is_large && let Err(Overdrawn) = self.inflows.of(window_of(header)).begin(cost_of(header)) {
+        if is_large && let Err(Overdrawn) = self.inflows.begin(window_of(header), cost_of(header)) {
             return Ok(Verdict::End("a message begins with credit"));
         }
         let verdict = self.judge_size(now, header, is_too_large, is_large || header.is_fragmented())?;

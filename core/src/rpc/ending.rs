@@ -69,6 +69,8 @@ impl Connection {
     pub(super) fn drop_queued(&mut self, owner: Owner) -> Dropped {
         let dropped = self.flows.drop_call(owner);
         self.outflows.data.unreserve(dropped.reserved);
+        // Nothing may be left to be written, so the next write is too late to tell those who waited for this room.
+        self.unblock();
         dropped
     }
 

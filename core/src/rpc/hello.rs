@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use super::config::{ALIGN, Config, HELLO_LEN_MAX, NAME_LEN_MAX};
+use super::config::{ALIGN, Config, HELLO_LEN_MAX, MESSAGE_LEN_CEILING, NAME_LEN_MAX};
 use super::event::CloseReason;
 use super::frame::padded;
 use super::read;
@@ -170,7 +170,8 @@ impl Hello {
             addr: theirs.addr,
             version,
             in_flight_max: theirs.in_flight_max,
-            message_len_max: theirs.message_len_max,
+            // Nobody reads a longer one (§5.7.2), whatever it says.
+            message_len_max: theirs.message_len_max.min(MESSAGE_LEN_CEILING),
             headers_len_max: theirs.headers_len_max,
             methods_max: theirs.methods_max,
             stream_window: theirs.windows[0],

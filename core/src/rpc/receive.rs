@@ -29,6 +29,9 @@ const SLAB_LEN_MIN: usize = 2_048;
 /// How much faster the slab, and a large body's buffer, may grow than bytes arrive. Four copies a third of a body in all; two
 /// would copy all of it once.
 const GROWTH: usize = 4;
+/// What is read into the slab after a large frame: the next one's header, and little of its body. A batch of small frames that comes
+/// instead costs one read more.
+const AFTER_LARGE_LEN: usize = 4 * 1_024;
 /// What a large body's buffer begins with.
 const LARGE_FIRST_LEN: usize = 64 * 1024;
 
@@ -68,6 +71,8 @@ pub struct Receiver {
     has_greeted: bool,
     /// The last read filled all that was offered: more is there.
     is_short: bool,
+    /// The last frame was a large one. The next may be too, and what is read of it into the slab has to be copied out.
+    is_after_large: bool,
     /// Bytes of the slab in `start..end` wait to be parsed.
     start: usize,
     end: usize,
@@ -90,6 +95,7 @@ impl Receiver {
             slab_len_max: config.recv_len.max(frame_len_max + COPY_LEN_MAX),
             has_greeted: false,
             is_short: false,
+            is_after_large: false,
             start: 0,
             end: 0,
             large: None,
@@ -106,11 +112,18 @@ impl Receiver {
         if self.large.is_none() && !self.lanes.is_reading() {
             self.make_room();
         }
+        let room = self.room();
         match (&mut self.large, self.lanes.reading()) {
             (Some(large), _) => large.room(usize::MAX),
             (None, Some((large, rest))) => large.room(rest),
-            (None, None) => &mut self.slab[self.end..],
+            (None, None) => &mut self.slab[self.end..self.end + room],
         }
+    }
+
+    /// Bytes of the slab that the next read may fill.
+    fn room(&self) -> usize {
+        let room = self.slab.len() - self.end;
+        if self.is_after_large && self.end == 0 { room.min(AFTER_LARGE_LEN) } else { room }
     }
 
     /// Bytes of memory held, those of large bodies that are still read by others included.
@@ -175,9 +188,9 @@ impl Receiver {
         if self.lanes.is_reading() {
             return self.lanes.filled(len, &mut self.pool);
         }
-        let room = self.slab.len() - self.end;
+        let room = self.room();
         let len = len.min(room);
-        self.is_short = len == room;
+        self.is_short = len == self.slab.len() - self.end;
         self.end += len;
         self.discard();
         len
@@ -220,6 +233,7 @@ impl Receiver {
     /// Takes the body of [`Receiver::plain`], and the frame off the front.
     pub(super) fn take_plain(&mut self, plain: Plain) -> Bytes {
         let (len, padded) = plain.body_len();
+        self.is_after_large = false;
         let at = self.start + HEAD_LEN;
         self.start = at + padded;
         self.arena.copy(&self.slab[at..at + len])
@@ -261,6 +275,7 @@ impl Receiver {
     /// A `Fragment` is at the front. Gives the message that it completes, if all of it is here.
     pub(super) fn piece(&mut self, header: FrameHeader) -> Result<Option<Frame>, BadFragment> {
         let len = header.body_padded();
+        self.is_after_large = true;
         if !self.lanes.admit(header)? {
             self.skip(FrameHeader::LEN + len);
             return Ok(None);
@@ -297,6 +312,7 @@ impl Receiver {
             let Some(body) = after.get(..header.body_padded()) else {
                 return Ok(None);
             };
+            self.is_after_large = false;
             let body = match header.kind {
                 // Chunks may be kept for long, beside others' bodies that are not: each keeps itself alive and no more.
                 Kind::Data => Arena::copy_alone(&body[..body_len]),
@@ -308,6 +324,7 @@ impl Receiver {
         }
         let extension = self.decode_extension(header)?;
         self.start += body_at;
+        self.is_after_large = true;
         let target = header.body_padded();
         let here = (self.end - self.start).min(target);
         let first = target.min(LARGE_FIRST_LEN.max(here));

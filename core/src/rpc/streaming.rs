@@ -8,10 +8,10 @@ use super::body::Body;
 use super::config::{COPY_LEN_MAX, Config};
 use super::connection::{Connection, Phase};
 use super::content::{Content, content_len};
-use super::credit::{Inflow, cost};
+use super::credit::{Inflow, Overdrawn, cost};
 use super::event::{CallId, Event, InboundId};
 use super::flows::{Message, Owner};
-use super::frame::{FLAG_END, FLAG_FROM_CALLEE, FrameHeader, Kind};
+use super::frame::{FLAG_END, FLAG_FROM_CALLEE, FrameHeader, Kind, LANES};
 use super::headers::Headers;
 use super::sending::are_fitting;
 use super::stream::{Held, Shape, StreamError, StreamRef, Window};
@@ -27,6 +27,8 @@ pub(super) struct Inflows {
     data: Inflow,
     requests: Inflow,
     responses: Inflow,
+    /// Whose chunk comes in on each lane: its call's id may name another call by the time it is whole.
+    pub(super) arriving: [Option<StreamRef>; LANES as usize],
     /// A grant is due, of one of these or of a stream.
     pub(super) is_due: bool,
     /// The shortest seen.
@@ -41,6 +43,7 @@ impl Inflows {
             data: Inflow::new(config.data_window, now),
             requests: Inflow::new(config.request_window, now),
             responses: Inflow::new(config.response_window, now),
+            arriving: [None; LANES as usize],
             is_due: false,
             round_trip: None,
             probe: None,
@@ -53,6 +56,15 @@ impl Inflows {
             Window::Requests => &mut self.requests,
             Window::Responses => &mut self.responses,
         }
+    }
+
+    /// A message that costs this much begins. What it takes of the window can make a grant due of what is released already: those who
+    /// send to consumers that are not slow must not wait for the slow ones' next release (§5.12.7).
+    pub(super) fn begin(&mut self, window: Window, cost: u32) -> Result<(), Overdrawn> {
+        let inflow = self.of(window);
+        inflow.begin(cost)?;
+        self.is_due |= inflow.is_shared_grant_due();
+        Ok(())
     }
 
     /// The number of the next ping that measures, if it is time for one.

@@ -1,11 +1,13 @@
 //! The streams of one connection: which [`Port`] a chunk belongs to, and what the ends of streams do to the machine.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use chinwag_core::rpc::{Body, Code, Held, InboundId, Status, StreamError, StreamRef};
+use chinwag_core::time::Now;
 
 use super::{Call, Link, State};
 use crate::pipe::{Arrival, Pipe, over, too_large};
@@ -22,6 +24,8 @@ pub(crate) struct Port {
     writer: Mutex<Option<Waker>>,
     /// How the call ended, for who still wants to send.
     failure: Mutex<Option<Status>>,
+    /// [`RemoteEnd`]s that are left. When the last goes, so does what nobody can take any more.
+    ends: AtomicUsize,
 }
 
 impl Port {
@@ -78,11 +82,19 @@ impl Ports {
         latest.map(|(_, port)| port).or_else(|| self.displaced.remove(&of))
     }
 
-    /// The call is over.
-    pub(super) fn end(&mut self, of: StreamRef, status: Option<&Status>, wakers: &mut Vec<Waker>) {
-        if let Some(port) = self.remove(of) {
-            port.end(status, wakers);
-        }
+    /// The call is over. What came for a handler that never was is held by nobody: it is given back.
+    #[must_use]
+    pub(super) fn end(
+        &mut self,
+        of: StreamRef,
+        status: Option<&Status>,
+        wakers: &mut Vec<Waker>,
+    ) -> Vec<Held> {
+        let Some(port) = self.remove(of) else { return Vec::new() };
+        port.end(status, wakers);
+        // The caller's own end may be about to be made; its drop gives back what is left.
+        let is_unclaimed = matches!(of, StreamRef::Inbound(_)) && port.ends.load(Ordering::SeqCst) == 0;
+        if is_unclaimed { port.incoming.abandon() } else { Vec::new() }
     }
 
     /// The connection is over, and with it the peer's calls.
@@ -128,20 +140,25 @@ pub(crate) struct RemoteEnd {
 impl RemoteEnd {
     /// The end of a call of this node.
     pub(crate) fn of_call(shared: &Arc<Shared>, call: &Call, port: Arc<Port>) -> Self {
-        Self { shared: shared.clone(), link: call.link.clone(), stream: StreamRef::Call(call.id), port }
+        Self::new(shared, &call.link, StreamRef::Call(call.id), port)
     }
 
     /// The end of a call of the peer, while that is open.
     pub(super) fn of_inbound(shared: &Arc<Shared>, link: &Arc<Link>, id: InboundId) -> Option<Self> {
         let stream = StreamRef::Inbound(id);
-        let port = lock(&link.state).ports.get(stream)?.clone();
-        Some(Self { shared: shared.clone(), link: link.clone(), stream, port })
+        // Under the lock: a call that ends from here on leaves what it brought to this end.
+        let state = lock(&link.state);
+        state.ports.get(stream).map(|port| Self::new(shared, link, stream, port.clone()))
+    }
+
+    fn new(shared: &Arc<Shared>, link: &Arc<Link>, stream: StreamRef, port: Arc<Port>) -> Self {
+        port.ends.fetch_add(1, Ordering::SeqCst);
+        Self { shared: shared.clone(), link: link.clone(), stream, port }
     }
 
     /// Another handle to the same end: one for what comes, one for what goes.
     pub(crate) fn twin(&self) -> Self {
-        let Self { shared, link, stream, port } = self;
-        Self { shared: shared.clone(), link: link.clone(), stream: *stream, port: port.clone() }
+        Self::new(&self.shared, &self.link, self.stream, self.port.clone())
     }
 
     pub(crate) fn poll_send(
@@ -195,7 +212,7 @@ impl RemoteEnd {
             let now = self.shared.runtime.now();
             if state.machine.cancel(now, call) {
                 let status = Status::new(Code::Cancelled, "the caller's stream was dropped unfinished");
-                state.ports.end(self.stream, Some(&status), &mut wakers);
+                state.end_stream(now, self.stream, Some(&status), &mut wakers);
                 let ended = (now.mono, Answered::from(status));
                 wakers.extend(state.calls.end(call, ended, Held::NOTHING).ok().flatten());
                 wakers.extend(state.line.tell_first());
@@ -206,7 +223,29 @@ impl RemoteEnd {
     }
 }
 
+/// Also of an end that was never made a stream's, because an interceptor refused the call or its handler was cancelled first.
+impl Drop for RemoteEnd {
+    fn drop(&mut self) {
+        if self.port.ends.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.port.incoming.abandon().into_iter().for_each(|held| self.link.release(held));
+        }
+    }
+}
+
 impl State {
+    /// The call is over, and its stream with it.
+    pub(super) fn end_stream(
+        &mut self,
+        now: Now,
+        of: StreamRef,
+        status: Option<&Status>,
+        wakers: &mut Vec<Waker>,
+    ) {
+        for held in self.ports.end(of, status, wakers) {
+            self.machine.release(now, held);
+        }
+    }
+
     /// What a call of the peer brought is to be had from now on.
     pub(super) fn open_inbound(&mut self, id: InboundId) {
         self.ports.open(StreamRef::Inbound(id), Arc::default());

@@ -40,6 +40,8 @@ pub(crate) struct LinkTask {
     /// What the machine gave out and is not written yet.
     out: Transmit,
     turn: Turn,
+    /// Callers that were woken in this poll.
+    woken: usize,
     alarm: Alarm,
     events: VecDeque<Event>,
     wakers: Vec<Waker>,
@@ -88,6 +90,7 @@ impl LinkTask {
             receiver,
             out: Transmit::new(),
             turn: Turn::Idle,
+            woken: 0,
             alarm: Alarm::new(&*shared.runtime),
             events: VecDeque::new(),
             wakers: Vec::new(),
@@ -159,6 +162,7 @@ impl LinkTask {
             }
         }
         let has_any = !self.events.is_empty() || !self.wakers.is_empty();
+        self.woken += self.wakers.len();
         self.wakers.drain(..).for_each(Waker::wake);
         self.callees.begin_batch();
         let mut events = std::mem::take(&mut self.events);
@@ -209,6 +213,7 @@ impl LinkTask {
                 // What waits for the peer's hello is queued, and not to be written yet.
                 Flush::Nothing if state.machine.queued_len() > 0 => return false,
                 Flush::Nothing => {
+                    self.turn = Turn::Idle;
                     state.is_gossip_unflushed = false;
                     if state.has_peer_left {
                         state.has_peer_left = false;
@@ -246,6 +251,16 @@ impl LinkTask {
                 self.lose(now);
                 true
             }
+        }
+    }
+
+    /// Callers that were woken together call again together, as often as not. So the task comes round after them by itself, rather
+    /// than be woken by the first of them and find one call: runtimes poll what was woken last next.
+    fn come_round(&mut self, cx: &Context<'_>) {
+        if std::mem::take(&mut self.woken) > 1 && self.turn == Turn::Idle {
+            self.turn = Turn::Asked;
+            self.link.bell.mute();
+            cx.waker().wake_by_ref();
         }
     }
 
@@ -365,8 +380,9 @@ impl Future for LinkTask {
         if this.turn == Turn::Asked {
             this.turn = Turn::Done;
         }
+        this.woken = 0;
+        let mut now = this.shared.runtime.now();
         for _ in 0..TURNS_MAX {
-            let now = this.shared.runtime.now();
             if this.shared.is_closed() {
                 this.farewell(cx, now);
                 this.finish();
@@ -375,6 +391,7 @@ impl Future for LinkTask {
             let mut has_progressed = this.establish(cx, now);
             has_progressed |= this.read(cx, now);
             has_progressed |= this.take_events(now);
+            let has_handled = has_progressed;
             if this.ended.is_some() {
                 this.farewell(cx, now);
                 this.finish();
@@ -383,7 +400,12 @@ impl Future for LinkTask {
             has_progressed |= this.write(cx, now);
             has_progressed |= this.tick(cx, now);
             if !has_progressed {
+                this.come_round(cx);
                 return Poll::Pending;
+            }
+            // Handlers may have taken their time; a write does not.
+            if has_handled {
+                now = this.shared.runtime.now();
             }
         }
         cx.waker().wake_by_ref();

@@ -340,3 +340,33 @@ fn s5_7_7_what_a_peer_can_make_a_node_hold_is_bounded() {
         assert!(held <= bound as usize, "seed {seed}: {held} of {bound}");
     }
 }
+
+/// What is released does not make a grant due while much of the window is free; what others then send and nobody takes makes it due,
+/// with no further release to notice it by.
+#[test]
+fn s5_12_7_a_window_that_slow_consumers_fill_is_granted_to_the_others_without_a_release() {
+    let mut pair = Pair::connected_with(tight(), tight());
+    let fast = pair.open(Shape::CLIENT_STREAMING).0;
+    let slow = [(); 3].map(|()| pair.open(Shape::CLIENT_STREAMING).0);
+    // A little less than half of the window comes and is taken.
+    for _ in 0..3 {
+        pair.pass(MS);
+        pair.a.send(pair.now, fast, vec![1; 8_000][..].into(), &[]).expect("room");
+        pair.pump();
+        for event in events(&mut pair.b) {
+            let Event::Chunk { held, .. } = event else { panic!("{event:?}") };
+            pair.b.release(pair.now, held);
+        }
+        pair.pump();
+    }
+    // The rest of what was granted comes to consumers that take nothing.
+    let mut kept = Vec::new();
+    for of in slow {
+        while pair.a.send(pair.now, of, vec![2; 1_000][..].into(), &[]).is_ok() {
+            pair.pump();
+            kept.extend(events(&mut pair.b));
+        }
+    }
+    let sent = pair.a.send(pair.now, fast, vec![1; 1_000][..].into(), &[]);
+    assert_eq!(sent, Ok(()), "{} bytes are kept", kept.len() * 1_136);
+}

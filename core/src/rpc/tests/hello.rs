@@ -176,3 +176,14 @@ fn s5_1_6_silence_ends_the_greeting() {
     };
     assert!(*ended == call && status.code == Code::Unavailable && status.never_sent());
 }
+
+/// A body whose length does not fit the fields, or that the peer would end the connection for, is refused here.
+#[test]
+fn s5_1_2_a_limit_beyond_all_that_can_be_read_is_none() {
+    let mut connection = connection(1, Config::default());
+    let mut greeting = hello(2).encode(&Config::default());
+    greeting[16 + 52..16 + 56].fill(0xff);
+    deliver(&mut connection, start(), &greeting, usize::MAX);
+    let Some(Event::Connected(peer)) = connection.poll_event() else { panic!("it fits") };
+    assert_eq!(peer.message_len_max, crate::rpc::config::MESSAGE_LEN_CEILING);
+}

@@ -1,8 +1,10 @@
 //! A peer that may say anything.
 
+use super::halves::{Half, first, fragment};
 use super::*;
 use crate::rng::Rng;
 use crate::rpc::config::OWED_LEN_MAX;
+use crate::rpc::frame::NO_TIMEOUT;
 
 /// Random frames with plausible headers, and random bytes: no panic, no call ended twice, nothing unbounded.
 #[test]
@@ -58,4 +60,32 @@ fn a_stranger_costs_little_and_noise_ends_at_once() {
     assert!(connection.receiver.buffer().len() <= 2_048, "a stranger gets no slab");
     deliver(&mut connection, start(), b"GET / HTTP/1.1\r\n", usize::MAX);
     assert_eq!(closed(&mut connection), Some(CloseReason::NotChinwag));
+}
+
+/// A call id that the peer uses again names another call: what was under way of the first is not a chunk of the second.
+#[test]
+fn s5_11_4_a_long_chunk_of_a_call_that_is_over_is_no_chunk_of_a_call_of_the_same_id() {
+    for begins_again in [false, true] {
+        let mut half = Half::open(false, Shape::BIDIRECTIONAL);
+        let flags = Shape::BIDIRECTIONAL.flags();
+        let header = FrameHeader { flags, ..FrameHeader::new(Kind::Request, 1) };
+        let mut bytes = first(Kind::Data, 1, 0, 0, 50_000, &[]);
+        bytes.extend(bare(Kind::Cancel, 1));
+        bytes.extend(frame(header, &extension(0, NO_TIMEOUT), b"x"));
+        if begins_again {
+            bytes.extend(first(Kind::Data, 1, 0, 1, 32, &[]));
+        }
+        bytes.extend(fragment(0, 0, &vec![0; 50_000]));
+        let heard = half.hear(&bytes);
+        assert!(matches!(heard[..], [Event::Cancelled(_), Event::Request { .. }]), "{}", heard.len());
+        if begins_again {
+            let heard = half.hear(&fragment(1, 0, &[0; 32]));
+            assert!(matches!(heard[..], [Event::Chunk { .. }]), "{}", heard.len());
+            for event in heard {
+                if let Event::Chunk { held, .. } = event {
+                    half.end.release(start(), held);
+                }
+            }
+        }
+    }
 }

@@ -275,3 +275,27 @@ fn configurations_out_of_range_are_named_and_moved_into_it() {
     let mut pair = Pair::connected_with(wild.clone(), wild);
     pair.call(b"works");
 }
+
+#[test]
+fn s5_11_5_a_stream_is_told_of_room_that_a_call_leaves_which_is_over_before_it_began() {
+    let large = vec![0; 1 << 20];
+    let mut pair = Pair::connected();
+    let (stream, ..) = pair.open(Shape::CLIENT_STREAMING);
+    let (now, mut calls) = (pair.now, Vec::new());
+    while let Ok(call) = pair.a.request(now, request(&large)) {
+        calls.push(call);
+    }
+    pair.pump();
+    events(&mut pair.b);
+    // What is over the window stays, and is enough to be full.
+    while let Ok(call) = pair.a.request(now, request(&large)) {
+        calls.push(call);
+    }
+    pair.pump();
+    assert_eq!(pair.a.send(now, stream, b"x".into(), &[]), Err(StreamError::Blocked));
+    assert_eq!(pair.a.flush(), Flush::Nothing);
+    assert!(pair.a.cancel(now, calls.pop().expect("some")));
+    assert_eq!(pair.a.flush(), Flush::Nothing, "nothing of it has left");
+    assert!(matches!(events(&mut pair.a)[..], [Event::Sendable(of)] if of == stream));
+    assert_eq!(pair.a.send(now, stream, b"x".into(), &[]), Ok(()));
+}
