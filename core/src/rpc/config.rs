@@ -58,6 +58,10 @@ const WINDOW_CEILING: u32 = 64 * 1024 * 1024;
 /// The largest that a window can be let grow to.
 const WINDOW_MAX_CEILING: u32 = 1024 * 1024 * 1024;
 
+/// How many times `outbound_len_max` of answers may wait before new requests are refused. From once on, large requests get no more
+/// credit; those under way (16 MiB of them by default) and answers as large as they still find room.
+pub const ANSWERS_FACTOR: usize = 4;
+
 /// Limits and timers of a connection. The first group travels in the hello and binds the peer.
 ///
 /// Values outside the stated ranges are refused by [`Config::validate`] and moved to the nearest end of the range by
