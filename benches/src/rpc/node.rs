@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chinwag::core::rpc;
 use chinwag::{
     Client, Config, Context, Handler, Message, Method, Methods, Node, Raw, Runtime, Service, Status, View,
 };
