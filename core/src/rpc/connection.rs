@@ -32,8 +32,8 @@ use super::transmit::Transmit;
 use crate::clock::SharedHlc;
 use crate::time::{Instant, Now};
 
-/// Bytes queued from which on waiting for a larger batch gains nothing.
-const FLUSH_LEN: usize = 64 * 1024;
+/// Bytes queued from which on waiting for a larger batch gains nothing: what the peer reads at once by default.
+const FLUSH_LEN: usize = 128 * 1024;
 
 /// Which end of the stream this is. The protocol is the same for both; the driver tells connections apart by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
