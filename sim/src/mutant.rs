@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use chinwag_core::clock::Timestamp;
 use chinwag_core::membership::{Event, Member, State, Transmit};
 
 use crate::host::Payload;
@@ -55,6 +56,28 @@ pub enum Defect {
     Oversleeps,
     /// Takes every wake-up for its timer.
     FiresEarly,
+    /// At node level: its clock goes back.
+    ClockGoesBack,
+    /// At node level: its users' requests say that they were made later than they were.
+    AsksFromTomorrow,
+    /// At node level: its answers say that they were given later than they were.
+    AnswersFromTomorrow,
+    /// At node level: answers something else than it was asked.
+    GarblesAnswers,
+    /// At node level: never answers.
+    NeverAnswers,
+    /// At node level: one of its tasks panics.
+    BreaksDown,
+    /// At node level: leaves a task behind when it is shut down.
+    LeavesTasks,
+    /// At node level: never ends being shut down.
+    StaysUp,
+    /// At node level: cannot be called any more once all is over.
+    StopsServing,
+    /// At node level: offers one service twice.
+    OffersTwice,
+    /// At node level: a service is gone that nobody removed.
+    LosesGuests,
 }
 
 /// A defect, whose, and since when.
@@ -66,6 +89,17 @@ pub struct Mutant {
     pub node: Option<u32>,
     /// Nanoseconds of true time before which it does not show.
     pub since: u64,
+}
+
+impl Mutant {
+    /// Whether `node` has `defect` now.
+    pub(crate) fn has(&self, node: u32, now: u64, defect: Defect) -> bool {
+        self.defect == defect && self.is_on(node, now)
+    }
+
+    fn is_on(&self, node: u32, now: u64) -> bool {
+        now >= self.since && self.node.is_none_or(|mutant| mutant == node)
+    }
 }
 
 /// A mutant at work.
@@ -84,11 +118,11 @@ impl Mutation {
 
     /// Whether `node` has `defect` now.
     pub(crate) fn has(&self, node: u32, now: u64, defect: Defect) -> bool {
-        self.mutant.defect == defect && self.is_on(node, now)
+        self.mutant.has(node, now, defect)
     }
 
     fn is_on(&self, node: u32, now: u64) -> bool {
-        now >= self.mutant.since && self.mutant.node.is_none_or(|mutant| mutant == node)
+        self.mutant.is_on(node, now)
     }
 
     /// What the machine takes for the payload, if it takes it.
@@ -184,6 +218,17 @@ impl Mutation {
     /// How well it thinks it is.
     pub(crate) fn awareness(&self, node: u32, now: u64, score: u8) -> u8 {
         if self.has(node, now, Defect::Despairs) { u8::MAX } else { score }
+    }
+
+    /// Where its clock stands.
+    pub(crate) fn stands(&self, node: u32, now: u64, last: Timestamp) -> Timestamp {
+        if self.has(node, now, Defect::ClockGoesBack) {
+            return Timestamp::from_raw(last.get() / 2);
+        }
+        if self.has(node, now, Defect::StampsAhead) {
+            return Timestamp::from_raw(last.get() + (10_000_000 << 12));
+        }
+        last
     }
 
     /// What it says of itself.

@@ -1,10 +1,9 @@
-//! Users' tests: the one of DESIGN §10, one of a service with a bug that is found, and the history of a register.
+//! Users' tests: the one of DESIGN §10, one of a service with a bug that is found and made small, and what fails them loudly.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use chinwag::{AddServiceError, Context, Handler, Message, Methods, Node, Service, Status, View};
-use chinwag_sim::history::{History, Register, RegisterOp};
 use chinwag_sim::{World, check, millis, secs, step};
 
 /// Hands out numbers, each once: or so it thinks.
@@ -92,7 +91,9 @@ fn a_bug_in_a_service_is_found_and_its_seed_repeats_it() {
     let failed = std::panic::catch_unwind(|| check(0..100, |world| numbers_are_drawn_once(world, false)));
     let panic = failed.expect_err("found");
     let text = panic.downcast_ref::<String>().expect("words");
-    assert!(text.contains("a number was drawn twice") && text.contains("SIM_REPLAY="), "{text}");
+    assert!(text.contains("a number was drawn twice") && text.contains(".none cargo test"), "{text}");
+    // The bug takes no fault: none that the story asked for is left.
+    assert!(!text.contains("it needs: "), "{text}");
     let page = text.lines().find_map(|line| line.trim().strip_prefix("look at it in: ")).expect("a timeline");
     assert!(std::fs::read_to_string(page).expect("it is there").contains("a number was drawn twice"));
 }
@@ -131,18 +132,63 @@ fn the_swarm_strikes_users_too() {
     assert_eq!(*struck.lock().expect("whole"), 5);
 }
 
-/// A register on node 0 that answers reads from a copy of its own on every node: linearizable only if nobody reads a copy.
+/// Numbers are kept in memory: a crash makes node 0 draw them again. What else goes wrong has no part in it.
 #[test]
-fn a_history_tells_stale_reads() {
-    check(0..3, |world| async move {
-        world.cluster(1, |_: &Node| Ok::<(), AddServiceError>(())).await;
-        let history = History::<Register>::default();
-        history.begin(RegisterOp::Write(1)).ok(None);
-        history.begin(RegisterOp::Read).ok(Some(1));
-        assert_eq!(history.check(), Ok(()));
-        history.begin(RegisterOp::Read).ok(None);
-        assert!(history.check().is_err());
+fn of_the_faults_only_those_that_a_failure_needs_are_kept() {
+    let failed = std::panic::catch_unwind(|| {
+        check(0..1, |world| async move {
+            world.at(secs(2)).lasting(secs(2)).delay(millis(20), millis(50));
+            world.at(secs(3)).lasting(millis(500)).pause(2);
+            world.at(secs(4)).lasting(millis(500)).crash(0);
+            world.at(secs(9)).lasting(secs(1)).block_io(1);
+            numbers_are_drawn_once(world, true).await;
+        });
     });
+    let panic = failed.expect_err("found");
+    let text = panic.downcast_ref::<String>().expect("words");
+    let needed: Vec<&str> = text.lines().filter(|line| line.contains("it needs: ")).collect();
+    assert!(needed.len() == 1 && needed[0].contains("crash"), "{text}");
+    assert!(text.contains("SIM_REPLAY=0.2 "), "{text}");
+}
+
+/// What a check of one seed says that fails.
+fn failure<S: Future<Output = ()>>(story: impl Fn(World) -> S + Sync) -> String {
+    let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(7..8, story)));
+    failed.expect_err("it fails").downcast_ref::<String>().expect("words").clone()
+}
+
+fn assert_no_reactor(text: &str) {
+    for words in ["seed 7 fails: ", "there is no reactor running", "SIM_REPLAY=7", " cargo test"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+#[test]
+fn a_stray_sleep_of_tokio_fails_loudly() {
+    assert_no_reactor(&failure(|world| async move {
+        world.cluster(2, |_: &Node| Ok::<(), AddServiceError>(())).await;
+        tokio::time::sleep(millis(1)).await;
+    }));
+    let in_a_task = failure(|world| async move {
+        let nodes = world.cluster(2, |_: &Node| Ok::<(), AddServiceError>(())).await;
+        nodes[1].spawn(async { tokio::time::sleep(millis(1)).await });
+        world.run_for(secs(1)).await;
+    });
+    assert_no_reactor(&in_a_task);
+}
+
+#[test]
+fn a_stray_socket_of_tokio_fails_loudly() {
+    assert_no_reactor(&failure(|world| async move {
+        world.cluster(2, |_: &Node| Ok::<(), AddServiceError>(())).await;
+        drop(tokio::net::UdpSocket::bind("127.0.0.1:0").await);
+    }));
+    let in_a_task = failure(|world| async move {
+        let nodes = world.cluster(2, |_: &Node| Ok::<(), AddServiceError>(())).await;
+        nodes[0].spawn(async { drop(tokio::net::TcpListener::bind("127.0.0.1:0").await) });
+        world.run_for(secs(1)).await;
+    });
+    assert_no_reactor(&in_a_task);
 }
 
 #[test]

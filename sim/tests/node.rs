@@ -78,6 +78,24 @@ fn a_crash_ends_the_calls_to_it_and_the_node_is_called_again_when_it_is_back() {
     assert!(outcome.calls.is_some_and(|calls| calls.peer_gone + calls.never_ran > 0), "{:?}", outcome.calls);
 }
 
+/// Kept: a handler that took all chunks of a call whose caller sends none waited for ever (found by the swarm, and by no fault).
+#[test]
+fn kept_a_direction_without_chunks_ends_at_once() {
+    for token in ["n1.lan.5.2.60000.none", "n1.lan.5.5.60000.none"] {
+        let (scenario, _) = parse_token(token).expect("well-formed");
+        let outcome = run(&scenario);
+        assert_eq!(outcome.failure, None, "{token}");
+        assert!(outcome.calls.is_some_and(|calls| calls.streams > 100 && calls.chunks > 1_000), "{token}");
+    }
+}
+
+/// Kept: a call of a node to itself was under way when the node shut down, and its status said that no handler had run (found by the swarm).
+#[test]
+fn kept_a_local_call_that_a_shutdown_ends_may_have_run() {
+    let (scenario, _) = parse_token("n1.lan.5.195.60000.all").expect("well-formed");
+    assert_eq!(run(&scenario).failure, None);
+}
+
 /// Kept: a request that was still queued when its deadline passed was called never sent, left all the same, and ran (§5.5.3, found by
 /// the swarm).
 #[test]

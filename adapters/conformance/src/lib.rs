@@ -6,7 +6,7 @@
 //!      Host: a running runtime              block_on, runtime, addr
 //!        |
 //!   timers  tasks  udp  tcp  names          the contract of `chinwag::runtime`, case by case
-//!   membership  calls  clients  streams  services  life       the same stories of nodes, on that runtime
+//!   membership  calls  clients  streams  services  leaving  life   the same stories of nodes, on that runtime
 //! ```
 //!
 //! The author of a runtime writes this, and nothing else:
@@ -39,6 +39,7 @@ pub mod calls;
 pub mod clients;
 pub mod counted;
 mod flows;
+pub mod leaving;
 pub mod life;
 pub mod membership;
 pub mod names;
@@ -224,6 +225,11 @@ macro_rules! suite {
                 what_is_missing_and_what_is_otherwise_are_told_apart
                 mistakes_in_a_service_are_refused
                 versions_live_side_by_side
+            }
+            leaving {
+                a_leave_lets_calls_in_flight_finish
+                a_leave_drains_on_streams_alone
+                a_leave_waits_no_longer_than_its_drain_time
             }
             life {
                 shutdown_frees_the_port

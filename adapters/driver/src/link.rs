@@ -66,8 +66,10 @@ struct State {
     line: Line,
     /// The last time a call or gossip went over it, either way.
     used_at: Instant,
-    /// The peer left in good order: pending calls end once what is queued has been written.
+    /// The peer left before it has said hello: go away once what is queued has been written.
     has_peer_left: bool,
+    /// Bytes that the machine gave out are not written yet.
+    has_unwritten: bool,
     /// Gossip was queued after everything queued had last been written.
     is_gossip_unflushed: bool,
 }
@@ -144,6 +146,7 @@ impl Link {
             line: Line::default(),
             used_at: now.mono,
             has_peer_left: false,
+            has_unwritten: false,
             is_gossip_unflushed: false,
         };
         let link = Arc::new(Self {
@@ -238,10 +241,41 @@ impl Link {
         self.retire();
     }
 
-    /// The peer left in good order: the same, after what is queued (the acknowledgement of the leave, say) is written.
-    pub(crate) fn peer_left(&self) {
-        lock(&self.state).has_peer_left = true;
+    /// The peer left in good order: no new calls; those in flight have until the peer closes, or the drain's time is over
+    /// (docs/protocol.md §5.9). What is queued, the acknowledgement of the leave, say, goes first.
+    pub(crate) fn peer_left(&self, now: Now) {
+        {
+            let mut state = lock(&self.state);
+            // Before the peer's hello, going away would drop the gossip that waits for it.
+            if state.machine.peer().is_some() {
+                state.machine.go_away(now);
+            } else {
+                state.has_peer_left = true;
+            }
+        }
         self.retire();
+    }
+
+    /// This node leaves: no new calls either way, those in flight finish (docs/protocol.md §5.9). One that is still being dialled
+    /// stays as it is: what leaves over it is a handler's call, or gossip, and what comes is refused by the node.
+    pub(crate) fn drain(&self, now: Now) {
+        {
+            let mut state = lock(&self.state);
+            if state.machine.peer().is_none() {
+                return;
+            }
+            state.machine.go_away(now);
+        }
+        self.retire();
+    }
+
+    /// Whether a call is open either way, or something of one may not have been written.
+    pub(crate) fn is_busy(&self) -> bool {
+        let state = lock(&self.state);
+        let is_open = state.machine.peer().is_some();
+        state.machine.calls_open() + state.machine.inbound_open() > 0
+            || state.has_unwritten
+            || (is_open && state.machine.queued_len() > 0)
     }
 
     /// Answers a call of the peer. The caller may be gone by now: that changes nothing.

@@ -211,7 +211,7 @@ impl Links {
         }
     }
 
-    /// Membership says that `peer` is gone: its pending calls end.
+    /// Membership says that `peer` is gone: its pending calls end, at once unless it left in good order.
     pub(crate) fn peer_gone(&self, peer: &Member, gone: Gone, now: Now) {
         let Member { id: peer, epoch, addr, .. } = *peer;
         let mut table = lock(&self.table);
@@ -225,7 +225,7 @@ impl Links {
         let connected = table.of_peer.range((peer, 0)..=(peer, u64::MAX)).map(|(_, link)| link);
         let dialed = table.by_peer.get(&peer).filter(|link| link.peer().is_none());
         for link in connected.chain(dialed).filter(is_affected) {
-            if gone == Gone::Left { link.peer_left() } else { link.peer_gone(now) }
+            if gone == Gone::Left { link.peer_left(now) } else { link.peer_gone(now) }
         }
         if table.by_peer.get(&peer).is_some_and(|link| !link.is_usable()) {
             table.by_peer.remove(&peer);
@@ -246,6 +246,20 @@ impl Links {
         }
         drop(table);
         orphans.iter().for_each(|running| running.cancel());
+    }
+
+    /// The node leaves: every connection goes away, and closes once it has drained.
+    pub(crate) fn drain(&self, now: Now) {
+        self.links().iter().for_each(|link| link.drain(now));
+    }
+
+    /// Whether a call is in flight over any connection, either way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.links().iter().any(|link| link.is_busy())
+    }
+
+    fn links(&self) -> Vec<Arc<Link>> {
+        lock(&self.table).all.values().cloned().collect()
     }
 
     /// The node ends: wakes every connection's task, and takes no more.

@@ -115,7 +115,8 @@ impl Future for LocalTask {
             return Poll::Ready(());
         }
         let answered = if this.call.shared.is_closed() {
-            Status::new(Code::Unavailable, "this node has shut down").into()
+            // Not `Unavailable`, which says that no handler has run: this one may have begun.
+            Status::new(Code::Cancelled, "this node has shut down").into()
         } else if let Poll::Ready(answered) = Pin::new(answer).poll(cx) {
             answered
         } else if this.alarm.poll(cx, this.deadline).is_ready() {

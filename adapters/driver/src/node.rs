@@ -272,18 +272,29 @@ impl Node {
 
     // ---- the end ----
 
-    /// Leaves the cluster in good order: ready once enough of the others have acknowledged it, or its time ran out. They
-    /// report the node as left, not as dead. It still answers afterwards; [`Node::shutdown`] ends it.
+    /// Leaves the cluster in good order. The others are told at once, and report the node as left, not as dead. From then on it
+    /// refuses new calls of theirs as [`Unavailable`](crate::Code::Unavailable), never run, so that balanced clients go elsewhere; calls in flight, both
+    /// ways, and their streams go on, and handlers may still call others.
+    ///
+    /// Ready once enough of the others have acknowledged it, or its time ran out, and no call is in flight over a connection, or
+    /// [`drain_timeout`](chinwag_core::rpc::Config::drain_timeout) (30 s unless [`Builder::rpc`] says otherwise) has passed since it began: what is still open
+    /// then ends as [`ConnectionLost`](crate::Code::ConnectionLost). Who does not want to wait drops the future, or calls [`Node::shutdown`], which ends the
+    /// node in any case. Calls of the node to itself and one-way messages are not waited for.
+    ///
+    /// A second call is the same leave.
     ///
     /// # Errors
     /// [`LeaveError`] when the node ends first.
     pub async fn leave(&self) -> Result<LeaveReport, LeaveError> {
         let shared = self.shared();
-        if !shared.is_closed() {
-            lock(&shared.machine).leave(shared.runtime.now());
-            shared.bell.ring();
-        }
-        poll_fn(|cx| shared.poll_left(cx)).await.ok_or(LeaveError)
+        let until = shared.leave();
+        let mut alarm = Alarm::new(&*shared.runtime);
+        poll_fn(|cx| {
+            let is_time_up = alarm.poll(cx, Some(until)).is_ready();
+            shared.poll_left(cx, is_time_up)
+        })
+        .await
+        .ok_or(LeaveError)
     }
 
     /// Ends the node, and waits until its sockets are closed. The others find out by themselves, unless it has left. Calls

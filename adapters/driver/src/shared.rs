@@ -12,6 +12,7 @@ use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::{Destination, Membership, StreamPeer};
 use chinwag_core::rpc;
 use chinwag_core::select::NodeSelector;
+use chinwag_core::time::Instant;
 
 use crate::interceptor::{Chain, Interceptor};
 use crate::limits::{INBOX_FAILURES_MAX, INBOX_FRAMES_MAX};
@@ -65,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) links: Links,
     pub(crate) counters: Counters,
     leave: Mutex<LeaveState>,
+    /// It has begun to leave: it takes no new calls.
+    is_leaving: AtomicBool,
     is_closed: AtomicBool,
     life: Mutex<Life>,
     handle: OnceLock<Weak<Handle>>,
@@ -81,6 +84,9 @@ pub(crate) struct Inbox {
 
 #[derive(Default)]
 struct LeaveState {
+    /// When calls in flight are waited for no longer.
+    drain_until: Option<Instant>,
+    has_drained: bool,
     report: Option<LeaveReport>,
     wakers: Wakers,
 }
@@ -135,6 +141,7 @@ impl Shared {
             links: Links::new(parts.seed, parts.connections_max),
             counters: Counters::default(),
             leave: Mutex::default(),
+            is_leaving: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             life: Mutex::default(),
             handle: OnceLock::new(),
@@ -230,6 +237,30 @@ impl Shared {
         wakers.into_iter().for_each(Waker::wake);
     }
 
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::SeqCst)
+    }
+
+    /// Says goodbye to members and over every connection, once; gives when calls in flight are waited for no longer.
+    pub(crate) fn leave(&self) -> Instant {
+        let now = self.runtime.now();
+        let until = *lock(&self.leave).drain_until.get_or_insert(now.mono + self.rpc.drain_timeout);
+        if !self.is_closed() && !self.is_leaving.swap(true, Ordering::SeqCst) {
+            lock(&self.machine).leave(now);
+            self.bell.ring();
+            self.links.drain(now);
+        }
+        until
+    }
+
+    /// A connection has come to rest: if the node leaves, whoever waits for that looks again.
+    pub(crate) fn notice_drain(&self) {
+        if self.is_leaving() {
+            let wakers = lock(&self.leave).wakers.take();
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+
     pub(crate) fn leave_completed(&self, report: LeaveReport) {
         let wakers = {
             let mut leave = lock(&self.leave);
@@ -239,14 +270,17 @@ impl Shared {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Ready with the leave's report, or with `None` when the node has ended without one.
-    pub(crate) fn poll_left(&self, cx: &mut Context<'_>) -> Poll<Option<LeaveReport>> {
+    /// Ready with the leave's report once no call is in flight or `is_time_up`, or with `None` when the node has ended before that.
+    pub(crate) fn poll_left(&self, cx: &mut Context<'_>, is_time_up: bool) -> Poll<Option<LeaveReport>> {
+        // First, so that what changes while the connections are looked at is not missed.
+        lock(&self.leave).wakers.add(cx.waker());
+        let is_quiet = is_time_up || !self.links.is_busy();
         let mut leave = lock(&self.leave);
-        if leave.report.is_some() || self.is_closed() {
+        leave.has_drained |= is_quiet && !self.is_closed();
+        if leave.has_drained && leave.report.is_some() {
             return Poll::Ready(leave.report);
         }
-        leave.wakers.add(cx.waker());
-        Poll::Pending
+        if self.is_closed() { Poll::Ready(None) } else { Poll::Pending }
     }
 
     /// Ready once the node is closed and every socket of it too.

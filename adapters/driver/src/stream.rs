@@ -62,7 +62,7 @@ impl End {
 /// What the other end sends, in order. Taking a chunk is what lets the other end send more: whoever does not take slows the
 /// sender down, and nobody else.
 ///
-/// It ends when the other end has finished. When the call ended before that with a failure, it ends with that, once. Dropping it lets the rest be
+/// It ends when the other end has finished; of [`Never`](crate::Never), at once. When the call ended before that with a failure, it ends with that, once. Dropping it lets the rest be
 /// dropped as it comes.
 pub struct Incoming<B> {
     end: End,
@@ -96,6 +96,10 @@ impl<B: Body> Incoming<B> {
     }
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Chunk<B>, Status>>> {
+        // Nobody finishes a direction that has no chunks: who takes them all would wait for the end of the call, and that for it.
+        if !B::IS_CHUNK {
+            return Poll::Ready(None);
+        }
         let arrival = match self.end.incoming().poll_take(cx) {
             Poll::Ready(Some(Ok(arrival))) => arrival,
             Poll::Ready(Some(Err(status))) => return Poll::Ready(Some(Err(status))),

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chinwag::core::rpc;
 use chinwag::{
     Client, Config, Context, Handler, Message, Method, Methods, Node, Raw, Runtime, Service, Status, View,
 };
@@ -43,10 +42,8 @@ impl Nodes {
 async fn start(runtime: &Arc<dyn Runtime>, id: u64, seeds: &[String]) -> Node {
     // On a machine that measures, nobody is to be found dead for being late.
     let config = Config { suspicion_mult: 1_000, ..Config::lan() };
-    // 64 callers of 1 MiB on one connection are more than is queued by default.
-    let rpc = rpc::Config { outbound_len_max: 128 << 20, ..rpc::Config::default() };
     let builder = Node::builder(id, (Ipv4Addr::LOCALHOST, 0).into()).cluster("bench").config(config);
-    builder.rpc(rpc).seeds(seeds).start_on(runtime.clone()).await.expect("free ports")
+    builder.seeds(seeds).start_on(runtime.clone()).await.expect("free ports")
 }
 
 /// Answers with what it is sent.

@@ -32,8 +32,8 @@ use super::transmit::Transmit;
 use crate::clock::SharedHlc;
 use crate::time::{Instant, Now};
 
-/// Bytes queued from which on waiting for a larger batch gains nothing.
-const FLUSH_LEN: usize = 64 * 1024;
+/// Bytes queued from which on waiting for a larger batch gains nothing: what the peer reads at once by default.
+const FLUSH_LEN: usize = 128 * 1024;
 
 /// Which end of the stream this is. The protocol is the same for both; the driver tells connections apart by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,7 +202,7 @@ impl Connection {
     /// After [`Event::Closed`] there is nothing more, except for a hello that the peer may need to name a mismatch. Bytes
     /// given out earlier are still to be written before the stream is closed.
     pub fn poll_transmit(&mut self, now: Now, out: &mut Transmit) -> usize {
-        if self.inflows.is_due {
+        if self.is_grant_due() {
             self.grant(now);
         }
         if self.flows.is_ready() {
@@ -244,7 +244,7 @@ impl Connection {
     pub fn flush(&self) -> Flush {
         let open = self.calls.open_count() + self.inbound.open_count();
         let (ready, len) = (self.flows.ready_count(), self.outbox.len());
-        if self.inflows.is_due {
+        if self.is_grant_due() {
             Flush::Now
         } else if len == 0 && !self.flows.is_ready() {
             Flush::Nothing

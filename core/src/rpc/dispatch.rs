@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::asked::Asked;
-use super::config::{COPY_LEN_MAX, GOSSIP_LEN_MAX, OWED_LEN_MAX, SKIP_LEN_MAX};
+use super::config::{ANSWERS_FACTOR, COPY_LEN_MAX, GOSSIP_LEN_MAX, OWED_LEN_MAX, SKIP_LEN_MAX};
 use super::connection::{Connection, Phase};
 use super::credit::{Overdrawn, cost};
 use super::ending::Answer;
@@ -239,7 +239,7 @@ impl Connection {
             Some((Code::Unavailable, "this node is going away"))
         } else if !self.inbound.has_room(call) {
             Some((Code::Overloaded, "more calls than this node accepts at once"))
-        } else if self.has_answers_full() {
+        } else if self.answers_len() >= self.config.outbound_len_max.saturating_mul(ANSWERS_FACTOR) {
             Some((Code::Overloaded, "answers wait to be read"))
         } else if self.has_events_full() {
             Some((Code::Overloaded, "events wait to be handled"))

@@ -58,9 +58,9 @@ impl Connection {
         self.queued_len() >= self.config.outbound_len_max
     }
 
-    /// Answers and chunks to the peer's calls that wait.
-    pub(super) fn has_answers_full(&self) -> bool {
-        self.outbox.len() + self.flows.answers_len() >= self.config.outbound_len_max
+    /// Bytes of answers and chunks to the peer's calls that wait.
+    pub(super) fn answers_len(&self) -> usize {
+        self.outbox.len() + self.flows.answers_len()
     }
 
     /// What a request must be to be taken (§5.7.1, §5.7.4).

@@ -274,6 +274,13 @@ impl Connection {
         }
     }
 
+    /// Whether there is something for [`Connection::grant`] to look at: also what it passed over while answers waited.
+    pub(super) fn is_grant_due(&self) -> bool {
+        self.inflows.is_due
+            || (self.inflows.requests.is_shared_grant_due()
+                && self.answers_len() < self.config.outbound_len_max)
+    }
+
     /// Sends the grants that are due, one a window at most (§5.12.7).
     pub(super) fn grant(&mut self, now: Now) {
         self.inflows.is_due = false;
@@ -285,7 +292,11 @@ impl Connection {
             let header = FrameHeader { flags, ..FrameHeader::new(Kind::Credit, call) };
             self.outbox.plain(header, &total.to_le_bytes());
         }
+        let are_answers_waiting = self.answers_len() >= self.config.outbound_len_max;
         for window in Window::ALL {
+            if window == Window::Requests && are_answers_waiting {
+                continue;
+            }
             if self.inflows.of(window).is_shared_grant_due() {
                 let total = self.inflows.of(window).grant();
                 let header = FrameHeader { code: window as u16, ..FrameHeader::new(Kind::Credit, 0) };

@@ -124,6 +124,7 @@ impl<'a> Telling<'a> {
             boot,
             story_lines: ask.story_lines,
             traces: ask.traces,
+            mutant: None,
             absent: Vec::new(),
         };
         let cluster = Cluster::new(setup, Plan::default(), Box::new(Seeded::new(ask.seed)));

@@ -19,6 +19,7 @@ use crate::choices::{Choices, Odds, Site};
 use crate::clock::nanos;
 use crate::fault::{Fault, Plan, Timed};
 use crate::host::{addr, first_addr};
+use crate::mutant::{Mutant, Mutation};
 use crate::trace::Story;
 use crate::trace::record::{Trace, What as Told};
 use crate::world::Tally;
@@ -43,6 +44,7 @@ pub(crate) struct Setup {
     pub(crate) boot: Boot,
     pub(crate) story_lines: usize,
     pub(crate) traces: bool,
+    pub(crate) mutant: Option<Mutant>,
     /// Machines that stay empty.
     pub(crate) absent: Vec<u32>,
 }
@@ -88,6 +90,7 @@ pub(crate) struct Cluster {
     pub(crate) engine: Engine,
     pub(crate) setup: Setup,
     pub(crate) ledger: Ledger,
+    mutation: Option<Mutation>,
     pub(crate) plan: Plan,
     sites: Vec<Operated>,
     post: Arc<Mutex<Post>>,
@@ -114,6 +117,7 @@ impl Cluster {
         let mut cluster = Self {
             engine,
             ledger: Ledger::default(),
+            mutation: setup.mutant.map(Mutation::new),
             sites: (0..nodes).map(|_| Operated::default()).collect(),
             post: Arc::default(),
             views: Views::new(nodes, plan.forges()),

@@ -32,15 +32,31 @@ pub struct Calls {
     pub peer_gone: u64,
     /// Failed because there is no such service now.
     pub unknown: u64,
+    /// Chunks that were taken, at either end.
+    pub chunks: u64,
+    /// Directions of streams that were taken to their end.
+    pub streams: u64,
 }
 
 impl Calls {
     /// As JSON.
     pub fn report(&self) -> Value {
-        let Self { begun, answered, never_ran, may_have_run, had_run, abandoned, peer_gone, unknown } = *self;
+        let Self {
+            begun,
+            answered,
+            never_ran,
+            may_have_run,
+            had_run,
+            abandoned,
+            peer_gone,
+            unknown,
+            chunks,
+            streams,
+        } = *self;
         json!({
             "begun": begun, "answered": answered, "never_ran": never_ran, "may_have_run": may_have_run,
             "had_run": had_run, "abandoned": abandoned, "peer_gone": peer_gone, "unknown_service": unknown,
+            "chunks": chunks, "streams": streams,
         })
     }
 }
@@ -180,7 +196,10 @@ impl Books {
             Ending::MayHaveRun | Ending::Abandoned => entry.runs <= 1,
         };
         ensure(is_right, "rpc_never_ran", || {
-            format!("call {id} of node {} ends as {ending:?}, having run {} times", entry.from, entry.runs)
+            let Entry { from, to, runs, status, .. } = entry;
+            format!(
+                "call {id} of node {from} to {to} ends as {ending:?}, having run {runs} times: {status:?}"
+            )
         })
     }
 }
@@ -231,6 +250,46 @@ impl Drop for Ticket {
             let checked = books.end(self.id, Ending::Abandoned);
             books.note(checked);
         }
+    }
+}
+
+/// The chunks of one direction of a call, as they are taken: in order, each once, none left out.
+pub(super) struct Pieces {
+    ledger: Ledger,
+    of: u64,
+    /// So many are sent, if nothing comes between.
+    count: u32,
+    taken: u32,
+}
+
+impl Pieces {
+    pub(super) fn new(ledger: &Ledger, of: u64, count: u32) -> Self {
+        Self { ledger: ledger.clone(), of, count, taken: 0 }
+    }
+
+    pub(super) const fn taken(&self) -> u32 {
+        self.taken
+    }
+
+    /// The next one says this of itself.
+    pub(super) fn takes(&mut self, of: u64, number: u32, is_whole: bool) {
+        let is_next = of == self.of && number == self.taken && number < self.count;
+        self.ledger.note(ensure(is_next && is_whole, "rpc_chunks", || {
+            format!(
+                "chunk {} of {} of call {} is {number} of call {of}, whole: {is_whole}",
+                self.taken, self.count, self.of
+            )
+        }));
+        self.taken += 1;
+        lock(&self.ledger.books).calls.chunks += 1;
+    }
+
+    /// There are no more, and nothing failed.
+    pub(super) fn are_all(&self) {
+        self.ledger.note(ensure(self.taken == self.count, "rpc_chunks", || {
+            format!("call {} ends well after {} of {} chunks", self.of, self.taken, self.count)
+        }));
+        lock(&self.ledger.books).calls.streams += u64::from(self.count > 0);
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   run         one run under the standard workload
-//!   workload, ledger    what users do, and the books of all calls
+//!   workload, streams, ledger   what users do, calls with chunks, and the books of all calls
 //!   cluster     processes, the plan, the oracles that watch
 //!   engine      runs tasks and events, one at a time, on one thread
 //!   tasks       who was woken, and who runs next
@@ -21,6 +21,7 @@ mod ledger;
 mod run;
 mod runtime;
 mod state;
+mod streams;
 mod tasks;
 mod tcp;
 mod told;

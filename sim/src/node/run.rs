@@ -12,6 +12,7 @@ use crate::checker::deaths::{converges_within, seconds};
 use crate::checker::{Check, Violation, ensure};
 use crate::choices::{Choices, Seeded};
 use crate::clock::nanos;
+use crate::mutant::Defect;
 use crate::run::{Failure, Outcome, Scenario, plan_of};
 use crate::trace::record::What as Told;
 
@@ -91,6 +92,7 @@ impl Run {
             boot: Arc::new(|_, _| Ok(())),
             story_lines: scenario.story_lines,
             traces: scenario.traces,
+            mutant: scenario.mutant,
             absent: scenario.absent.clone(),
         };
         let mut cluster = Cluster::new(setup, plan, choices);
@@ -153,8 +155,14 @@ impl Run {
         let well = self.cluster.well();
         self.cluster.ledger.is_quiet(&well)?;
         let nodes: Vec<_> = well.iter().filter_map(|&host| self.cluster.node(host).cloned()).collect();
+        let (mutant, now) = (self.cluster.setup.mutant, self.cluster.engine.now());
+        let stays =
+            mutant.is_some_and(|mutant| well.iter().any(|&host| mutant.has(host, now, Defect::StaysUp)));
         self.cluster.shutdown();
         let story = async move {
+            if stays {
+                std::future::pending::<()>().await;
+            }
             for node in nodes {
                 node.shutdown().await;
             }
@@ -191,7 +199,14 @@ impl Run {
 fn user(cluster: &Cluster, is_over: &Arc<AtomicBool>, host: u32) -> User {
     let ledger: Ledger = cluster.ledger.clone();
     let world = cluster.engine.inner().clone();
-    User { world, ledger, host, hosts: cluster.hosts(), is_over: is_over.clone() }
+    User {
+        world,
+        ledger,
+        host,
+        hosts: cluster.hosts(),
+        mutant: cluster.setup.mutant,
+        is_over: is_over.clone(),
+    }
 }
 
 /// No more faults, and no help: all views must become the truth, and stay so.

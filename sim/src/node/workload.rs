@@ -5,22 +5,30 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chinwag::core::clock::DRIFT_MAX_DEFAULT;
-use chinwag::{Client, Context, Handler, Message, Methods, Node, Service, Status, Timestamp, View};
+use chinwag::{
+    Client, Context, Handler, Message, Methods, Node, Runtime as _, Service, Status, Timestamp, View,
+};
 
 use super::engine::Inner;
 use super::ledger::{Ledger, Ticket};
+use super::runtime::Virtual;
+use super::streams::{Chat, Download, Upload, unless_after};
 use crate::checker::views::id;
 use crate::checker::{Check, ensure};
 use crate::choices::{Odds, Site};
+use crate::mutant::{Defect, Mutant};
 
 /// Calls of one node that are open at once at most; more would only wait for each other.
 const OPEN_MAX: usize = 24;
 /// The longest wait between two calls of a node.
 const GAP_MAX_MS: u32 = 400;
 /// How long a call that a user is in no hurry with may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// A user who is in a hurry gives a call this long.
-const HURRY: Duration = Duration::from_millis(30);
+pub(super) const HURRY: Duration = Duration::from_millis(30);
+
+/// In stamps, by how much a node with a defect is ahead: far enough to be seen, near enough to be believed.
+const TOMORROW: u64 = 100_000 << 12;
 
 /// How a request is to be handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,15 +72,15 @@ impl Message for Ask {
 }
 
 /// The service that is always there.
-pub(super) struct Work(Here);
+pub(super) struct Work(pub(super) Here);
 
 /// The one that comes and goes.
 pub(super) struct Guest(Here);
 
 /// What a service knows of where it is.
 #[derive(Clone)]
-struct Here {
-    user: User,
+pub(super) struct Here {
+    pub(super) user: User,
     /// Cleared before the service is removed.
     is_offered: Arc<AtomicBool>,
 }
@@ -80,7 +88,7 @@ struct Here {
 impl Service for Work {
     const NAME: &'static str = "work";
     fn methods(methods: &mut Methods<Self>) {
-        methods.add::<Ask>();
+        methods.add::<Ask>().add_stream::<Upload>().add_stream::<Download>().add_stream::<Chat>();
     }
 }
 
@@ -104,16 +112,22 @@ impl Handler<Ask> for Guest {
 }
 
 impl Here {
+    pub(super) fn is_offered(&self) -> bool {
+        self.is_offered.load(Ordering::SeqCst)
+    }
+
     async fn handle(&self, cx: &Context, ask: &View<Ask>) -> Result<Answer, Status> {
         let User { ledger, host, .. } = &self.user;
-        let is_offered = self.is_offered.load(Ordering::SeqCst);
-        let _running = ledger.runs(ask.id.to_native(), *host, is_offered);
+        let _running = ledger.runs(ask.id.to_native(), *host, self.is_offered());
         let Some(node) = cx.node() else { return Err(Status::new(chinwag::Code::Internal, "no node")) };
         let asked = Timestamp::from_raw(ask.stamp.to_native());
         ledger.note(ensure(asked < cx.stamp(), "hlc_causality", || {
             format!("a call that was made after {asked} carries {}", cx.stamp())
         }));
-        ledger.note(is_after(&node, cx.stamp(), "a call"));
+        ledger.note(is_after(&node, cx.stamp(), "a call", Duration::ZERO));
+        if self.user.has(Defect::NeverAnswers) {
+            std::future::pending::<()>().await;
+        }
         match Manner::ALL[usize::from(ask.manner) % Manner::ALL.len()] {
             Manner::AtOnce => {}
             Manner::Later => node.sleep(Duration::from_millis(ask.id.to_native() % 50)).await,
@@ -125,16 +139,19 @@ impl Here {
             }
             Manner::Hangs => std::future::pending::<()>().await,
         }
-        let stamp = node.clock().now().get();
-        Ok(Answer { id: ask.id.to_native(), stamp, pad: ask.pad.as_slice().to_vec() })
+        let late = if self.user.has(Defect::AnswersFromTomorrow) { TOMORROW } else { 0 };
+        let stamp = node.clock().now().get() + late;
+        let more = usize::from(self.user.has(Defect::GarblesAnswers));
+        let pad = [ask.pad.as_slice(), &[0][..more]].concat();
+        Ok(Answer { id: ask.id.to_native(), stamp, pad })
     }
 }
 
-/// A stamp that `node` gives now is later than `heard`, unless that was too far ahead to be believed.
-fn is_after(node: &Node, heard: Timestamp, what: &str) -> Check {
+/// A stamp that `node` gives now is later than `heard`, unless that was too far ahead to be believed when it came, at most so long `ago`.
+pub(super) fn is_after(node: &Node, heard: Timestamp, what: &str, ago: Duration) -> Check {
     let wall = node.now().wall;
     let now = node.clock().now();
-    let is_far = heard.micros() > (wall + DRIFT_MAX_DEFAULT).as_micros();
+    let is_far = heard.micros() > (wall + DRIFT_MAX_DEFAULT.saturating_sub(ago)).as_micros();
     ensure(heard < now || is_far, "hlc_causality", || {
         format!("node {} heard {heard} in {what} and stamps {now}", node.id())
     })
@@ -147,6 +164,7 @@ pub(super) struct User {
     pub(super) ledger: Ledger,
     pub(super) host: u32,
     pub(super) hosts: u32,
+    pub(super) mutant: Option<Mutant>,
     /// Set when users are to begin nothing more.
     pub(super) is_over: Arc<AtomicBool>,
 }
@@ -156,6 +174,7 @@ impl User {
     pub(super) fn boot(&self, node: &Node) -> Result<(), String> {
         let always = Here { user: self.clone(), is_offered: Arc::new(AtomicBool::new(true)) };
         node.add_service(Work(always)).map_err(|error| error.to_string())?;
+        self.breaks(node)?;
         let (user, on) = (self.clone(), node.clone());
         node.spawn(async move { user.calls(on).await });
         let (user, on) = (self.clone(), node.clone());
@@ -163,11 +182,34 @@ impl User {
         Ok(())
     }
 
-    fn choose(&self, what: u32, odds: Odds) -> u32 {
+    /// Whether its node has this defect, put in on purpose, now.
+    fn has(&self, defect: Defect) -> bool {
+        self.mutant.is_some_and(|mutant| mutant.has(self.host, self.world.state().now, defect))
+    }
+
+    /// What a defective node does as it starts.
+    fn breaks(&self, node: &Node) -> Result<(), String> {
+        if self.has(Defect::OffersTwice) {
+            let again = Here { user: self.clone(), is_offered: Arc::new(AtomicBool::new(true)) };
+            node.add_service(Work(again)).map_err(|error| error.to_string())?;
+        }
+        if self.has(Defect::LeavesTasks) {
+            let process = self.world.state().machine(self.host).process;
+            let runtime = Virtual::new(self.world.clone(), self.host, process);
+            runtime.spawn(Box::pin(std::future::pending()));
+        }
+        if self.has(Defect::BreaksDown) {
+            // Not `panic!`, which would write of it.
+            node.spawn(async { std::panic::resume_unwind(Box::new("broken on purpose")) });
+        }
+        Ok(())
+    }
+
+    pub(super) fn choose(&self, what: u32, odds: Odds) -> u32 {
         self.world.state().choose(Site::Call, self.host, what, odds)
     }
 
-    fn pauses_so_far(&self) -> u32 {
+    pub(super) fn pauses_so_far(&self) -> u32 {
         self.world.state().machine(self.host).pauses_begun
     }
 
@@ -183,6 +225,11 @@ impl User {
             }
             // The next node is asked, if nothing else is chosen; itself too, if that is.
             let to = (self.host + 1 + self.choose(1, Odds::up_to(self.hosts - 1))) % self.hosts;
+            let shape = self.choose(9, Odds { per_million: 200_000, most: 3 });
+            if shape > 0 {
+                self.streams(&node, to, shape, &open);
+                continue;
+            }
             let manner = Manner::ALL[self.choose(2, Odds { per_million: 400_000, most: 3 }) as usize];
             let len = match self.choose(3, Odds { per_million: 200_000, most: 20 }) {
                 size @ 1..=19 => 1 << size,
@@ -197,6 +244,9 @@ impl User {
                 3 => self.gives_up(&node, to, manner, len, &open),
                 _ => self.ask::<Work>(&node, to, manner, len, patience, &open),
             }
+        }
+        if self.has(Defect::StopsServing) {
+            node.remove_service::<Work>();
         }
     }
 
@@ -225,15 +275,9 @@ impl User {
         node.spawn(async move {
             let _held = held;
             let client = on.client::<Work>(id(to));
-            let mut call = std::pin::pin!(user.call(&on, &client, to, manner, len, PATIENCE));
-            let mut timer = std::pin::pin!(on.sleep(wait));
-            std::future::poll_fn(|cx| {
-                if timer.as_mut().poll(cx).is_ready() || call.as_mut().poll(cx).is_ready() {
-                    return std::task::Poll::Ready(());
-                }
-                std::task::Poll::Pending
-            })
-            .await;
+            // Its status is in the books.
+            let call = async { drop(user.call(&on, &client, to, manner, len, PATIENCE).await) };
+            unless_after(&on, wait, call).await;
         });
     }
 
@@ -248,7 +292,13 @@ impl User {
 
     fn question(&self, node: &Node, ticket: &Ticket, manner: Manner, len: usize) -> Ask {
         let byte = u8::try_from(ticket.id % 251).unwrap_or(0);
-        Ask { id: ticket.id, stamp: node.clock().now().get(), manner: manner as u8, pad: vec![byte; len] }
+        let early = if self.has(Defect::AsksFromTomorrow) { TOMORROW } else { 0 };
+        Ask {
+            id: ticket.id,
+            stamp: node.clock().now().get() + early,
+            manner: manner as u8,
+            pad: vec![byte; len],
+        }
     }
 
     /// One call, in the books.
@@ -268,7 +318,7 @@ impl User {
         ticket.is_in_time(node.now().mono, deadline, self.pauses_so_far() != pauses);
         if let Ok(answer) = &result {
             let heard = Timestamp::from_raw(answer.stamp.to_native());
-            self.ledger.note(is_after(node, heard, "an answer"));
+            self.ledger.note(is_after(node, heard, "an answer", Duration::ZERO));
             let is_ours = answer.id.to_native() == ticket.id && answer.pad.as_slice() == ask.pad;
             self.ledger.note(ensure(is_ours, "rpc_answer", || {
                 format!("call {} is answered with {} and {} bytes", ticket.id, answer.id, answer.pad.len())
@@ -293,6 +343,9 @@ impl User {
             .await;
             // From here on no call may reach it: the two are one step of this task.
             is_offered.store(false, Ordering::SeqCst);
+            if self.has(Defect::LosesGuests) {
+                node.remove_service::<Guest>();
+            }
             let was_there = node.remove_service::<Guest>();
             if node.members().local().state == chinwag::State::Left {
                 // The process is on its way out, and its services with it.

@@ -174,6 +174,10 @@ impl Callees {
             let why = "too many cancelled handlers have not ended";
             return self.reply(id, None, Status::never_ran(Code::Overloaded, why).into());
         }
+        if self.shared.is_leaving() {
+            self.link.release(held);
+            return self.reply(id, None, Status::never_ran(Code::Unavailable, "this node is leaving").into());
+        }
         let found = self.known.find(&self.shared.registry, method_id, call);
         let endpoint = match found.and_then(|endpoint| shaped(endpoint, shape)) {
             Ok(endpoint) => endpoint,

@@ -50,6 +50,8 @@ pub(crate) struct LinkTask {
     /// Where the other end is.
     remote: Option<std::net::SocketAddr>,
     ended: Option<CloseReason>,
+    /// How long the last bytes of a drained connection may take.
+    linger_until: Option<Instant>,
     has_finished: bool,
     _alive: Alive,
 }
@@ -95,6 +97,7 @@ impl LinkTask {
             events: VecDeque::new(),
             wakers: Vec::new(),
             ended: None,
+            linger_until: None,
             has_finished: false,
             _alive: Alive::new(shared),
         };
@@ -133,6 +136,9 @@ impl LinkTask {
 
     fn read(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
         let Io::Open(stream) = &mut self.io else { return false };
+        if self.ended.is_some() {
+            return false;
+        }
         match stream.poll_read(cx, self.receiver.buffer()) {
             Poll::Pending => false,
             Poll::Ready(Ok(len)) if len > 0 => {
@@ -209,6 +215,7 @@ impl LinkTask {
         let Io::Open(stream) = &mut self.io else { return false };
         if self.out.is_empty() {
             let mut state = lock(&self.link.state);
+            state.has_unwritten = false;
             match state.machine.flush() {
                 // What waits for the peer's hello is queued, and not to be written yet.
                 Flush::Nothing if state.machine.queued_len() > 0 => return false,
@@ -217,7 +224,7 @@ impl LinkTask {
                     state.is_gossip_unflushed = false;
                     if state.has_peer_left {
                         state.has_peer_left = false;
-                        state.machine.handle_peer_gone(now);
+                        state.machine.go_away(now);
                         return true;
                     }
                     return false;
@@ -234,6 +241,7 @@ impl LinkTask {
             if state.machine.poll_transmit(now, &mut self.out) == 0 {
                 return false;
             }
+            state.has_unwritten = true;
             let next = state.line.tell_first();
             drop(state);
             next.into_iter().for_each(Waker::wake);
@@ -290,10 +298,18 @@ impl LinkTask {
             Io::Waiting(until) => Some(*until),
             _ => None,
         };
-        [state.machine.poll_timeout(), self.link.idle_at(state), state.line.next_deadline(), dial_at]
+        let of_line = state.line.next_deadline();
+        [state.machine.poll_timeout(), self.link.idle_at(state), of_line, dial_at, self.linger_until]
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// Whether the stream has yet to take the last answers of a connection that has drained: the machine is done once they have left it.
+    fn is_lingering(&mut self, now: Now) -> bool {
+        let is_unwritten = matches!(self.ended, Some(CloseReason::Drained)) && !self.out.is_empty();
+        let until = *self.linger_until.get_or_insert(now.mono + self.shared.rpc.keepalive_timeout);
+        is_unwritten && matches!(self.io, Io::Open(_)) && now.mono < until
     }
 
     /// What can still be written without waiting: a go-away when the node ends, the reason of a refusal when the peer does not fit.
@@ -330,6 +346,7 @@ impl LinkTask {
                 self.ended = Some(reason);
             }
             state.line.disperse(&mut self.wakers);
+            state.has_unwritten = false;
             state.is_gossip_unflushed
         };
         self.shared.links.remove(&self.shared, &self.link, now);
@@ -343,6 +360,7 @@ impl LinkTask {
         {
             self.shared.post_foreigner(from, theirs.to_string());
         }
+        self.shared.notice_drain();
         self.report();
     }
 
@@ -392,7 +410,7 @@ impl Future for LinkTask {
             has_progressed |= this.read(cx, now);
             has_progressed |= this.take_events(now);
             let has_handled = has_progressed;
-            if this.ended.is_some() {
+            if this.ended.is_some() && !this.is_lingering(now) {
                 this.farewell(cx, now);
                 this.finish();
                 return Poll::Ready(());
@@ -401,6 +419,9 @@ impl Future for LinkTask {
             has_progressed |= this.tick(cx, now);
             if !has_progressed {
                 this.come_round(cx);
+                if this.shared.is_leaving() && !this.link.is_busy() {
+                    this.shared.notice_drain();
+                }
                 return Poll::Pending;
             }
             // Handlers may have taken their time; a write does not.

@@ -8,10 +8,10 @@ use chinwag_conformance::tools::Tally;
 use chinwag_tokio::chinwag::Node;
 use chinwag_tokio::core::rpc;
 use chinwag_tokio::core::time::Instant;
-use chinwag_tokio::{Code, Event};
+use chinwag_tokio::{Code, Event, Status};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::common::{Never, Number, Work, on_threads, pair, start};
+use crate::common::{Blob, Never, Number, Work, on_threads, pair, start};
 
 /// Far more than a connection takes at once: they wait for their turns, and each gets its own answer.
 #[test]
@@ -157,4 +157,26 @@ async fn died(changes: &mut chinwag_tokio::Watch, node: &Node) -> Instant {
             return node.now().mono;
         }
     }
+}
+
+/// Far more than is queued at once, both ways: they wait, and none is refused.
+#[test]
+fn many_large_calls_at_once_wait_for_room() {
+    on_threads(async {
+        let (one, _two, _) = pair(rpc::Config::default()).await;
+        let client = one.client::<Work>(2).timeout(PATIENCE);
+        let calls = (0..64).map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                for _ in 0..4 {
+                    let reply = client.call_raw::<Blob>(vec![7; 1 << 20]).await?;
+                    assert_eq!(reply.len(), 1 << 20);
+                }
+                Ok::<_, Status>(())
+            })
+        });
+        for call in calls.collect::<Vec<_>>() {
+            assert_eq!(call.await.expect("no panic"), Ok(()));
+        }
+    });
 }

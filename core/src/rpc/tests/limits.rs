@@ -3,6 +3,7 @@
 use super::*;
 use crate::rpc::config::{GOSSIP_LEN_MAX, OWED_LEN_MAX, SKIP_LEN_MAX};
 use crate::rpc::frame::NO_TIMEOUT;
+use crate::rpc::stream::Window;
 
 fn tight() -> Config {
     Config { message_len_max: 10_000, headers_len_max: 256, ..Config::default() }
@@ -170,6 +171,28 @@ fn s5_7_4_responses_are_always_taken_and_then_new_requests_refused() {
     answers.retain(|(header, ..)| header.kind == Kind::Response);
     assert_eq!(answers.len(), 4);
     assert_eq!((answers[0].0.call, answers[0].0.code), (9, Code::Overloaded.get()), "§5.10.5: small first");
+}
+
+#[test]
+fn s5_7_4_large_requests_get_no_credit_while_answers_wait() {
+    let mut connection = beside_a_hand_written_peer(Config {
+        outbound_len_max: 64 * 1024,
+        request_window: 64 * 1024,
+        transmit_len_max: 4 * 1024,
+        ..Config::default()
+    });
+    deliver(&mut connection, start(), &raw_request(1, NO_TIMEOUT, &[7; 60_000]), usize::MAX);
+    for id in inbound_ids(&events(&mut connection)) {
+        connection.respond(start(), id, Ok(vec![0; 100_000].into())).expect("always taken");
+    }
+    deliver(&mut connection, start(), &raw_request(2, NO_TIMEOUT, b"x"), usize::MAX);
+    assert_eq!(inbound_ids(&events(&mut connection)).len(), 1, "a small one is taken all the same");
+    let sent = parse(&drain(&mut connection, start()));
+    let grant = sent
+        .iter()
+        .position(|(header, ..)| header.kind == Kind::Credit && header.code == Window::Requests as u16);
+    let answer = sent.iter().position(|(header, ..)| header.kind == Kind::Fragment);
+    assert!(grant > answer && answer.is_some(), "granted once less waits: {grant:?}, {answer:?}");
 }
 
 #[test]

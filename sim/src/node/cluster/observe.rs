@@ -8,6 +8,8 @@ use super::{Cluster, Process};
 use crate::checker::deaths::Truth;
 use crate::checker::views::{Word, rank};
 use crate::checker::{Check, Violation, ensure};
+use crate::fault::Fault;
+use crate::mutant::Defect;
 use crate::node::tasks::lock;
 use crate::trace::record::What as Told;
 
@@ -22,10 +24,25 @@ impl Cluster {
             return Err(Violation { oracle: "panic", detail: format!("a task of node {host}: {words}") });
         }
         self.take_post()?;
+        self.deafen();
         let Some(mut process) = self.sites[host as usize].process.take() else { return Ok(()) };
         let looked = self.look(host, &mut process);
         self.sites[host as usize].process = Some(process);
         looked
+    }
+
+    /// A mutant that takes nothing in is cut off behind the oracles' back, for good: the driver's own way in is not to be altered.
+    fn deafen(&mut self) {
+        let now = self.engine.now();
+        let deaf = self.setup.mutant.filter(|mutant| mutant.defect == Defect::Deaf && now >= mutant.since);
+        let Some(node) = deaf.and_then(|mutant| mutant.node) else { return };
+        if self.setup.mutant.take().is_some() {
+            self.shun((0..self.hosts()).filter(|&other| other != node).collect(), node);
+        }
+    }
+
+    fn shun(&self, from: Vec<u32>, to: u32) {
+        self.engine.begin_fault(usize::MAX, &Fault::Cut { from, to: vec![to], one_way: true });
     }
 
     /// Takes in who has started and who has left.
@@ -80,7 +97,11 @@ impl Cluster {
         let has_changed = view.version() != process.version;
         if has_changed {
             process.version = view.version();
-            let local = view.local();
+            let mut altered = view.local().clone();
+            if let Some(mutation) = &self.mutation {
+                mutation.local(host, self.engine.now(), &mut altered);
+            }
+            let local = &altered;
             self.deaths.epoch(host, local.epoch.get());
             let has_left = process.has_left && local.state == State::Left;
             let word = Word { has_left, refutations: process.node.stats().membership.refutations };
@@ -88,7 +109,11 @@ impl Cluster {
             self.views.local(host, local, has_left)?;
         }
         while let Some(event) = process.watch.try_next() {
-            self.hear(host, process, &event)?;
+            let now = self.engine.now();
+            match self.mutation.as_mut().and_then(|mutation| mutation.event(host, now, &event)) {
+                Some(others) => others.iter().try_for_each(|other| self.hear(host, process, other))?,
+                None => self.hear(host, process, &event)?,
+            }
         }
         if has_changed {
             self.views.snapshot(host, view.members(), view.members().len())?;
@@ -99,7 +124,8 @@ impl Cluster {
     /// The clock never runs back, stays near the wall clock it could have heard of, and is written down where it asks to be.
     fn look_at_clock(&mut self, host: u32, process: &mut Process) -> Check {
         let clock = process.node.clock();
-        let last = clock.last();
+        let (now, last) = (self.engine.now(), clock.last());
+        let last = self.mutation.as_ref().map_or(last, |mutation| mutation.stands(host, now, last));
         let before = std::mem::replace(&mut process.last_stamp, last);
         // A clock that was kept begins past its last stamp with the first that it gives.
         ensure(before <= last || last == chinwag::Timestamp::default(), "hlc_rises", || {
@@ -125,6 +151,14 @@ impl Cluster {
             let (epoch, incarnation, state) = rank(member);
             let claim = mix(epoch << 2 | state as u64) ^ u64::from(incarnation) ^ mix(member.id.get());
             self.engine.with(|world| world.hash.add(world.now, 8 << 32 | u64::from(host), claim));
+        }
+        if let (Event::Died(member), Some(mutation)) = (event, &self.mutation) {
+            let subject = self.views.index(member.id);
+            if let Some(subject) =
+                subject.filter(|_| mutation.has(host, self.engine.now(), Defect::NeverForgives))
+            {
+                self.shun(vec![subject], host);
+            }
         }
         self.views.event(host, event)?;
         let Some((member, subject)) =

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chinwag::core::time::Instant;
 use chinwag::{Code, Status};
 
-use super::Ledger;
+use super::{Ledger, Pieces};
 
 fn caught(story: impl FnOnce(&Ledger)) -> Option<&'static str> {
     let ledger = Ledger::default();
@@ -29,6 +29,11 @@ fn sound_calls_pass() {
         drop(dropped);
         drop(ledger.runs(id, 0, true));
         ledger.begin(2, 0).leaves();
+        let mut pieces = Pieces::new(ledger, 5, 2);
+        (0..2).for_each(|number| pieces.takes(5, number, true));
+        pieces.are_all();
+        // One that ended early, and was not told to be whole.
+        Pieces::new(ledger, 6, 2).takes(6, 0, true);
     });
     assert_eq!(found, None);
 }
@@ -80,4 +85,29 @@ fn what_is_unsound_is_caught() {
         std::mem::forget(ledger.runs(call.id, 1, true));
     });
     assert_eq!(leaked, Some("rpc_handlers"));
+}
+
+#[test]
+fn chunks_that_are_not_those_that_were_sent_are_caught() {
+    let stories: [&[(u64, u32, bool)]; 6] = [
+        &[(5, 0, true), (5, 0, true)],
+        &[(5, 1, true), (5, 0, true)],
+        &[(5, 0, true), (5, 2, true)],
+        &[(6, 0, true)],
+        &[(5, 0, false)],
+        &[(5, 0, true), (5, 1, true), (5, 2, true), (5, 3, true)],
+    ];
+    for story in stories {
+        let found = caught(|ledger| {
+            let mut pieces = Pieces::new(ledger, 5, 3);
+            story.iter().for_each(|&(of, number, is_whole)| pieces.takes(of, number, is_whole));
+        });
+        assert_eq!(found, Some("rpc_chunks"), "{story:?}");
+    }
+    let short = caught(|ledger| {
+        let mut pieces = Pieces::new(ledger, 5, 3);
+        pieces.takes(5, 0, true);
+        pieces.are_all();
+    });
+    assert_eq!(short, Some("rpc_chunks"), "the end of the stream is taken for the whole");
 }

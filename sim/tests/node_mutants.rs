@@ -1,0 +1,111 @@
+//! Nodes with a defect, in clusters at node level, and the oracle that catches each. `docs/simulation.md` has the table; a test compares.
+
+use std::time::Duration;
+
+use chinwag_sim::fault::{Fault, Plan};
+use chinwag_sim::mutant::{Defect, Mutant};
+use chinwag_sim::run::{Faults, Level, Scenario, run};
+
+const SECOND: u64 = 1_000_000_000;
+const DOC: &str = include_str!("../../docs/simulation.md");
+
+/// In words, the defect, whose from when (none: all from the start), and the oracle that catches it.
+type Case = (&'static str, Defect, Option<u64>, &'static str);
+
+const CASES: [Case; 23] = [
+    ("hears nothing, and no fault excuses it", Defect::Deaf, Some(3), "accuracy"),
+    ("never again hears whom it has buried", Defect::NeverForgives, None, "convergence"),
+    ("tells a change under the incarnation before", Defect::ForgetsIncarnations, None, "incarnation_lattice"),
+    ("tells an incarnation that is not begun", Defect::InventsIncarnations, None, "no_forged_incarnation"),
+    ("tells other metadata than the owner's", Defect::AltersDetails, Some(0), "owners_word"),
+    ("tells that a dead member is back", Defect::Revives, None, "no_resurrection"),
+    ("tells new details as a new member", Defect::MistakesUpdates, None, "event_order"),
+    ("does not tell of deaths", Defect::OmitsDeaths, None, "events_fold"),
+    ("gives a broadcast out twice", Defect::RepeatsBroadcasts, Some(0), "broadcast_once"),
+    ("holds itself suspect", Defect::DoubtsItself, Some(0), "self_is_alive"),
+    ("raises its incarnation for nothing", Defect::RaisesItself, Some(5), "own_life"),
+    ("has a clock that goes back", Defect::ClockGoesBack, Some(5), "hlc_rises"),
+    ("has a clock ten seconds ahead", Defect::StampsAhead, Some(5), "hlc_bound"),
+    ("asks under a stamp of later", Defect::AsksFromTomorrow, Some(0), "hlc_causality"),
+    ("answers under a stamp of later", Defect::AnswersFromTomorrow, Some(0), "hlc_causality"),
+    ("answers with a byte more than it was asked", Defect::GarblesAnswers, Some(0), "rpc_answer"),
+    ("never answers, all of them", Defect::NeverAnswers, None, "vacuity"),
+    ("cannot be called once all is over", Defect::StopsServing, Some(0), "rpc_heals"),
+    ("loses a service that nobody removed", Defect::LosesGuests, Some(0), "services"),
+    ("offers a service twice", Defect::OffersTwice, Some(0), "start"),
+    ("has a task that panics", Defect::BreaksDown, Some(0), "panic"),
+    ("does not end when it is shut down", Defect::StaysUp, Some(0), "shutdown"),
+    ("leaves a task when it is shut down", Defect::LeavesTasks, Some(0), "leaks"),
+];
+
+/// Four nodes, of which one is cut off for a while, one sets metadata, and one broadcasts: something for every defect to show in, and nothing that
+/// a sound node does not bear.
+fn scenario(mutant: Option<Mutant>) -> Scenario {
+    let secs = Duration::from_secs;
+    let cut = Fault::Cut { from: vec![3], to: vec![0, 1, 2], one_way: false };
+    let mut plan = Plan::default().with(secs(4), secs(10), Fault::Metadata(2)).with(
+        secs(5),
+        secs(10),
+        Fault::Broadcast(0),
+    );
+    // Without it, nothing excuses that the living are doubted.
+    if mutant.is_none_or(|mutant| mutant.defect != Defect::Deaf) {
+        plan = plan.with(secs(6), secs(18), cut);
+    }
+    Scenario {
+        level: Level::Node,
+        nodes: 4,
+        seed: 4,
+        span: 20 * SECOND,
+        faults: Faults::These(plan),
+        mutant,
+        ..Scenario::default()
+    }
+}
+
+#[test]
+fn without_a_defect_nothing_is_caught() {
+    let outcome = run(&scenario(None));
+    assert_eq!(outcome.failure, None);
+    for told in ["joined", "suspected", "recovered", "died", "updated"] {
+        let at = chinwag_sim::world::TOLD.iter().position(|name| *name == told).expect("a known name");
+        assert!(outcome.tally.told[at] > 0, "{told} is reached, so that a defect in it can show");
+    }
+    assert!(outcome.tally.broadcasts > 0);
+}
+
+#[test]
+fn every_defect_is_caught_by_the_oracle_that_the_table_names() {
+    let mut wrong = Vec::new();
+    for (words, defect, from, oracle) in CASES {
+        let mutant = Mutant { defect, node: from.map(|_| 1), since: from.unwrap_or(0) * SECOND };
+        let outcome = run(&scenario(Some(mutant)));
+        let caught = outcome.failure.as_ref().map_or("nothing", |failure| failure.violation.oracle);
+        if caught != oracle {
+            wrong.push(format!("{words}, expected {oracle}: {:?}", outcome.failure));
+        }
+        let row = format!("| {words} | `{oracle}` |");
+        assert!(DOC.contains(&row), "docs/simulation.md lacks: {row}");
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Those of the table of the node level that are not rules of the books of calls, which are broken one by one in `sim/src/node/ledger/tests.rs`.
+#[test]
+fn every_oracle_of_the_node_level_has_a_mutant() {
+    let section = DOC.split("### At node level").nth(1).expect("the section");
+    let listed = section.lines().skip_while(|line| !line.starts_with("| oracle |")).skip(2);
+    let named: Vec<&str> = listed
+        .take_while(|line| line.starts_with('|'))
+        .flat_map(|line| {
+            line.split('|').nth(1).into_iter().flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        })
+        .collect();
+    assert!(named.len() >= 12, "{named:?}");
+    let of_books = include_str!("../src/node/ledger/tests.rs");
+    for oracle in named {
+        let is_broken =
+            CASES.iter().any(|case| case.3 == oracle) || of_books.contains(&format!("\"{oracle}\""));
+        assert!(is_broken, "no mutant for {oracle}");
+    }
+}
