@@ -16,6 +16,7 @@ use super::workload::{HURRY, Here, PATIENCE, User, Work, is_after};
 use crate::checker::ensure;
 use crate::checker::views::id;
 use crate::choices::Odds;
+use crate::mutant::Defect;
 
 /// Chunks of a direction at most. With the longest of them they are more than the window of a stream ever is, so that its sender waits.
 const CHUNKS_MAX: u32 = 40;
@@ -232,6 +233,9 @@ impl Here {
         ledger.note(ensure(made < cx.stamp(), "hlc_causality", || {
             format!("a stream that was opened after {made} carries {}", cx.stamp())
         }));
+        if self.user.has(Defect::NeverAnswers) {
+            std::future::pending::<()>().await;
+        }
         let mut pieces = Pieces::new(ledger, talk.id, talk.into);
         let takes = take_all(&node, &mut incoming, &talk, talk.enough, &mut pieces);
         let ((), taken) = both(send_all(&mut outgoing, &talk, talk.out), takes).await;

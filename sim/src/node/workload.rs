@@ -183,7 +183,7 @@ impl User {
     }
 
     /// Whether its node has this defect, put in on purpose, now.
-    fn has(&self, defect: Defect) -> bool {
+    pub(super) fn has(&self, defect: Defect) -> bool {
         self.mutant.is_some_and(|mutant| mutant.has(self.host, self.world.state().now, defect))
     }
 
