@@ -185,11 +185,11 @@ macro_rules! suite {
             calls {
                 many_calls_at_once_from_both_sides_all_end_well
                 large_messages_arrive_whole
+                a_deadline_that_has_passed_runs_nothing
                 a_handler_calls_its_caller_back
                 a_panicking_handler_fails_its_call_alone
                 dropping_a_call_drops_its_handler
                 a_deadline_ends_the_call_and_its_handler
-                a_deadline_that_has_passed_runs_nothing
                 one_way_messages_are_handled
                 nobody_there_is_known_at_once
                 pending_calls_end_when_the_peer_does

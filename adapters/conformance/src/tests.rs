@@ -15,6 +15,7 @@ fn every_case_is_in_the_suite() {
         ("streams", include_str!("streams.rs")),
         ("services", include_str!("services.rs")),
         ("life", include_str!("life.rs")),
+        ("leaving", include_str!("leaving.rs")),
     ];
     let suite = include_str!("lib.rs");
     for (part, source) in parts {
