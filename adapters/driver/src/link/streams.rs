@@ -101,6 +101,13 @@ impl Ports {
     pub(super) fn end_theirs(&mut self, wakers: &mut Vec<Waker>) {
         let lost = Status::new(Code::ConnectionLost, "the connection ended");
         self.theirs.drain(..).flatten().for_each(|(_, port)| port.end(Some(&lost), wakers));
+        self.displaced.retain(|of, port| {
+            let is_theirs = matches!(of, StreamRef::Inbound(_));
+            if is_theirs {
+                port.end(Some(&lost), wakers);
+            }
+            !is_theirs
+        });
     }
 
     /// A chunk, to whom it belongs; or what it holds, if to nobody.
@@ -171,11 +178,15 @@ impl RemoteEnd {
             let mut state = lock(&self.link.state);
             let now = self.shared.runtime.now();
             let sent = state.machine.send(now, self.stream, Body::Owned(body.clone()), attachments);
-            match sent {
-                Ok(()) => state.used_at = now.mono,
+            // The machine ends a call before it is asked how: that is told, and wakes, with the call's event.
+            let is_untold = matches!(sent, Err(StreamError::Ended)) && state.ports.get(self.stream).is_some();
+            if is_untold || matches!(sent, Err(StreamError::Blocked)) {
                 // Under the lock: what says that there is room comes after this.
-                Err(StreamError::Blocked) => *lock(&self.port.writer) = Some(cx.waker().clone()),
-                Err(_) => {}
+                *lock(&self.port.writer) = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            if sent.is_ok() {
+                state.used_at = now.mono;
             }
             sent
         };
@@ -184,10 +195,9 @@ impl RemoteEnd {
                 self.link.bell.ring();
                 Ok(())
             }
-            Err(StreamError::Blocked) => return Poll::Pending,
             Err(StreamError::TooLarge) => Err(too_large()),
             Err(StreamError::Ended) => Err(lock(&self.port.failure).clone().unwrap_or_else(over)),
-            Err(StreamError::Finished) => Err(over()),
+            Err(StreamError::Finished | StreamError::Blocked) => Err(over()),
         })
     }
 
