@@ -49,7 +49,7 @@ async fn it_and_agents_find_each_other_and_find_each_other_dead() {
 }
 
 #[tokio::test]
-async fn it_is_a_seed_too_and_sees_who_leaves() {
+async fn it_is_a_seed_too_and_sees_who_leaves_and_leaves() {
     let mut custom = start(1, &[]).await;
     let seed = [custom.addr().to_owned()];
     let mut cluster = Cluster::empty();
@@ -65,4 +65,12 @@ async fn it_is_a_seed_too_and_sees_who_leaves() {
     ask(&mut cluster[1], "leave").await;
     within("the leave is reported", custom.reports("left", 3, epoch)).await;
     assert!(!custom.has_reported("died", 3));
+
+    // It leaves in good order as well: its stdin ends, the others know, and then it ends.
+    custom.hang_up();
+    for agent in [0, 2] {
+        within("the leave is reported", cluster[agent].reports("left", 1, custom.epoch())).await;
+        assert!(!cluster[agent].has_reported("died", 1));
+    }
+    assert!(within("it ends by itself", custom.ends()).await.success());
 }
