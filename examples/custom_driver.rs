@@ -111,9 +111,7 @@ impl Driver {
         if let Ok((tcp, _)) = self.listener.accept() {
             self.open(now, tcp, None);
         }
-        for stream in &mut self.streams {
-            stream.take_in(now, &mut self.membership);
-        }
+        self.streams.iter_mut().for_each(|stream| stream.take_in(now, &mut self.membership));
         if self.membership.poll_lookup() {
             // Afresh at every try: a name may mean another address by now.
             let found = seeds.iter().filter_map(|seed| seed.to_socket_addrs().ok()).flatten();

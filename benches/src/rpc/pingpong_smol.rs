@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chinwag::Runtime;
 use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -20,6 +21,8 @@ impl Setup for PingPongSmol {
     async fn start(runtime: Arc<dyn Runtime>, _: usize) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let addr = listener.local_addr().expect("bound");
+        // As every program has that waits for time somewhere: with one timer or many, async-io takes its tree of them apart in each round.
+        runtime.spawn(Box::pin(async { _ = smol::Timer::after(Duration::from_secs(3_600)).await }));
         let spawner = runtime.clone();
         runtime.spawn(Box::pin(async move {
             while let Ok((stream, _)) = listener.accept().await {
