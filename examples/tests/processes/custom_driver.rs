@@ -4,14 +4,21 @@ use std::time::Duration;
 
 use chinwag_examples::process::{Agent, Program};
 use serde_json::Value;
+use tokio::time::timeout;
 
-use crate::common::{ANY_PORT, Cluster, ask, fold, within};
+use crate::common::{ANY_PORT, Cluster, PATIENCE, ask, fold, within};
 
 async fn start(id: u64, seeds: &[&str]) -> Agent {
     let program = Program::at(env!("CARGO_BIN_EXE_chinwag-custom-driver"));
     let id_text = id.to_string();
     let args = [&[&*id_text, ANY_PORT], seeds].concat();
-    within("it listens", Agent::start_like(&program, id, &args)).await
+    // The port that it gets for TCP may be another's for UDP: then it ends, and the next is another one.
+    for _ in 0..5 {
+        if let Ok(agent) = timeout(PATIENCE, Agent::start_like(&program, id, &args)).await.expect("in time") {
+            return agent;
+        }
+    }
+    panic!("it does not listen");
 }
 
 /// Waits until the member that cannot be asked has all of `others` in view, by its events.

@@ -1,5 +1,6 @@
 //! What happens to clusters whose network is not a perfect one.
 
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -39,6 +40,17 @@ async fn what_this_machine_allows() {
         cluster.converges().await;
         println!("hosts in network namespaces: this machine allows them, {:?}", network.wire.counts());
     }
+}
+
+/// A machine that has neither `ip` nor `nsenter` is one that does not.
+#[test]
+fn where_a_machine_does_not_allow_them_a_line_says_so() {
+    let this = std::env::current_exe().expect("a test is a program");
+    let args = ["--exact", "hosts::stories::what_this_machine_allows", "--nocapture"];
+    let output = Command::new(this).args(args).env("PATH", "/nowhere").output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let is_said = said.lines().any(|line| line.starts_with("skipped: hosts in network namespaces: `"));
+    assert!(output.status.success() && is_said, "{said}");
 }
 
 #[tokio::test]
