@@ -107,7 +107,9 @@ impl Soak {
         let is_at_rest = || self.first.members().members().is_empty() && self.first.stats().connections == 0;
         while !is_at_rest() {
             if self.first.now().mono.since(began) > REST_MAX {
-                return Err(io::Error::other(format!("node 1 is not at rest after {REST_MAX:?}")));
+                let (members, connections) = (self.first.members(), self.first.stats().connections);
+                let left = format!("{connections} connections and {:?}", members.members());
+                return Err(io::Error::other(format!("node 1 is not at rest after {REST_MAX:?}: {left}")));
             }
             self.first.sleep(Duration::from_millis(20)).await;
         }
