@@ -30,8 +30,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a node lives, from and to, and how long its place is empty at most.
 const LIFE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
 const PAUSE_MAX: Duration = Duration::from_millis(500);
-/// How long node 1 may take to be at rest when the others have left. Those that vanished are probed one by one, on a machine so busy that awareness is at its
-/// worst each 4.5 s after the other, and the last of them is suspected for another 12 s.
+/// How long node 1 may take to be at rest when the others have left. Those that vanished are probed one by one, on a machine so busy that
+/// awareness is at its worst each 4.5 s after the other, and the last of them is suspected for another 12 s.
 const REST_MAX: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
