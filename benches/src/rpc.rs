@@ -8,7 +8,7 @@
 //!   plan, report     rounds of all of them in turns; medians, ratios, aims
 //! ```
 //!
-//! Clients and servers share the process and, where it has two, the runtime's two threads: what is compared is the work of a
+//! Clients and servers share the process and the runtime's threads, two but where a contender says otherwise: what is compared is the work of a
 //! call on both sides, in the same minute on the same machine.
 
 mod aims;
@@ -19,6 +19,7 @@ mod node;
 #[cfg(feature = "peers")]
 mod peers;
 mod pingpong;
+mod pingpong_smol;
 mod plan;
 mod report;
 

@@ -4,26 +4,32 @@
 //! [`AsyncIo`], hands it everything but [`Runtime::spawn`](chinwag::Runtime::spawn), and is done; a runtime of your own whose tasks may be woken from any
 //! thread can be built on it the same way.
 
+mod gate;
+
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_io::Async;
 use chinwag::core::time::{Instant, Now, WallTime};
-use chinwag::runtime::{Listener, Stream, Timer, UdpSocket};
+use chinwag::runtime::{Listener, Stream, Timer, UdpSocket, WallClock};
+
+use gate::Gate;
 
 /// Everything of a [`Runtime`](chinwag::Runtime) but its tasks, method for method.
 #[allow(
     clippy::disallowed_types,
     reason = "this is where time comes from; `expect` does not reach what is derived"
 )]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct AsyncIo {
     origin: std::time::Instant,
+    wall: Arc<WallClock>,
 }
 
 impl Default for AsyncIo {
@@ -36,14 +42,14 @@ impl AsyncIo {
     /// Its monotonic time begins now.
     #[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is where time comes from")]
     pub fn new() -> Self {
-        Self { origin: std::time::Instant::now() }
+        Self { origin: std::time::Instant::now(), wall: Arc::default() }
     }
 
     /// See [`Runtime::now`](chinwag::Runtime::now).
-    #[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is where time comes from")]
     pub fn now(&self) -> Now {
-        let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Now { mono: Instant::ZERO + self.origin.elapsed(), wall: WallTime::UNIX_EPOCH + wall }
+        let mono = Instant::ZERO + self.origin.elapsed();
+        let ask = || WallTime::UNIX_EPOCH + std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+        Now { mono, wall: self.wall.at(mono, ask) }
     }
 
     /// See [`Runtime::seed`](chinwag::Runtime::seed).
@@ -57,7 +63,11 @@ impl AsyncIo {
 
     /// See [`Runtime::timer`](chinwag::Runtime::timer).
     pub fn timer(&self) -> Box<dyn Timer> {
-        Box::new(Alarm { io: *self, deadline: Instant::FAR_FUTURE, timer: async_io::Timer::never() })
+        Box::new(Alarm {
+            origin: self.origin,
+            deadline: Instant::FAR_FUTURE,
+            timer: async_io::Timer::never(),
+        })
     }
 
     /// See [`Runtime::bind_udp`](chinwag::Runtime::bind_udp).
@@ -65,7 +75,7 @@ impl AsyncIo {
     /// # Errors
     /// The system's.
     pub fn bind_udp(&self, addr: SocketAddr) -> io::Result<Box<dyn UdpSocket>> {
-        Ok(Box::new(Udp(Async::<std::net::UdpSocket>::bind(addr)?)))
+        Ok(Box::new(Udp(Socket::new(Async::<std::net::UdpSocket>::bind(addr)?))))
     }
 
     /// See [`Runtime::listen`](chinwag::Runtime::listen).
@@ -73,7 +83,7 @@ impl AsyncIo {
     /// # Errors
     /// The system's.
     pub fn listen(&self, addr: SocketAddr) -> io::Result<Box<dyn Listener>> {
-        Ok(Box::new(Tcp(Async::<std::net::TcpListener>::bind(addr)?)))
+        Ok(Box::new(Tcp(Socket::new(Async::<std::net::TcpListener>::bind(addr)?))))
     }
 
     /// See [`Runtime::connect`](chinwag::Runtime::connect).
@@ -83,7 +93,7 @@ impl AsyncIo {
     pub async fn connect(addr: SocketAddr) -> io::Result<Box<dyn Stream>> {
         let stream = Async::<std::net::TcpStream>::connect(addr).await?;
         stream.get_ref().set_nodelay(true)?;
-        Ok(Box::new(TcpStream(stream)))
+        Ok(Box::new(TcpStream(Socket::new(stream))))
     }
 
     /// See [`Runtime::lookup`](chinwag::Runtime::lookup). The system's resolver blocks, so it runs on a thread for that.
@@ -96,8 +106,9 @@ impl AsyncIo {
 }
 
 /// async-io's timer forgets its time when it fires, so the deadline is kept beside it.
+#[expect(clippy::disallowed_types, reason = "this is where time comes from")]
 struct Alarm {
-    io: AsyncIo,
+    origin: std::time::Instant,
     deadline: Instant,
     timer: async_io::Timer,
 }
@@ -110,21 +121,50 @@ impl Timer for Alarm {
             return;
         }
         // Past the end of the system's clock is never.
-        match self.io.origin.checked_add(Duration::from_nanos(deadline.as_nanos())) {
+        match self.origin.checked_add(Duration::from_nanos(deadline.as_nanos())) {
             Some(at) => self.timer.set_at(at),
             None => self.timer.clear(),
         }
     }
 
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.deadline != Instant::FAR_FUTURE && self.deadline <= self.io.now().mono {
+        if self.deadline != Instant::FAR_FUTURE && self.deadline <= Instant::ZERO + self.origin.elapsed() {
             return Poll::Ready(());
         }
         Pin::new(&mut self.timer).poll(cx).map(drop)
     }
 }
 
-struct Udp(Async<std::net::UdpSocket>);
+/// A socket, and whether reading and writing it are worth a try.
+struct Socket<T> {
+    io: Async<T>,
+    incoming: Gate,
+    outgoing: Gate,
+}
+
+impl<T> Socket<T> {
+    fn new(io: Async<T>) -> Self {
+        Self { io, incoming: Gate::new(), outgoing: Gate::new() }
+    }
+
+    fn poll_in<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut attempt: impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        self.incoming.poll(cx, || attempt(self.io.get_ref()), |cx| self.io.poll_readable(cx))
+    }
+
+    fn poll_out<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut attempt: impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        self.outgoing.poll(cx, || attempt(self.io.get_ref()), |cx| self.io.poll_writable(cx))
+    }
+}
+
+struct Udp(Socket<std::net::UdpSocket>);
 
 impl UdpSocket for Udp {
     fn poll_recv_from(
@@ -132,7 +172,7 @@ impl UdpSocket for Udp {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<(usize, SocketAddr)>> {
-        poll_until(cx, || self.0.get_ref().recv_from(buf), |cx| self.0.poll_readable(cx))
+        self.0.poll_in(cx, |udp| udp.recv_from(buf))
     }
 
     fn poll_send_to(
@@ -141,61 +181,48 @@ impl UdpSocket for Udp {
         datagram: &[u8],
         to: SocketAddr,
     ) -> Poll<io::Result<()>> {
-        let send = || self.0.get_ref().send_to(datagram, to);
-        poll_until(cx, send, |cx| self.0.poll_writable(cx)).map_ok(|_sent| ())
+        self.0.poll_out(cx, |udp| udp.send_to(datagram, to)).map_ok(|_sent| ())
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.get_ref().local_addr()
+        self.0.io.get_ref().local_addr()
     }
 }
 
-struct Tcp(Async<std::net::TcpListener>);
+struct Tcp(Socket<std::net::TcpListener>);
 
 impl Listener for Tcp {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Box<dyn Stream>>> {
-        let (stream, _from) =
-            ready!(poll_until(cx, || self.0.get_ref().accept(), |cx| self.0.poll_readable(cx)))?;
+        let (stream, _from) = ready!(self.0.poll_in(cx, std::net::TcpListener::accept))?;
         stream.set_nodelay(true)?;
-        Poll::Ready(Ok(Box::new(TcpStream(Async::new(stream)?))))
+        Poll::Ready(Ok(Box::new(TcpStream(Socket::new(Async::new(stream)?)))))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.get_ref().local_addr()
+        self.0.io.get_ref().local_addr()
     }
 }
 
-struct TcpStream(Async<std::net::TcpStream>);
+struct TcpStream(Socket<std::net::TcpStream>);
 
 impl Stream for TcpStream {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        poll_until(cx, || self.0.get_ref().read(buf), |cx| self.0.poll_readable(cx))
+        let len = ready!(self.0.poll_in(cx, |mut tcp| tcp.read(buf)))?;
+        if len < buf.len() {
+            self.0.incoming.drained();
+        }
+        Poll::Ready(Ok(len))
     }
 
     fn poll_write_vectored(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        poll_until(cx, || self.0.get_ref().write_vectored(bufs), |cx| self.0.poll_writable(cx))
+        self.0.poll_out(cx, |mut tcp| tcp.write_vectored(bufs))
     }
 
     fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.0.get_ref().shutdown(Shutdown::Write))
+        Poll::Ready(self.0.io.get_ref().shutdown(Shutdown::Write))
     }
 
     fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.0.get_ref().peer_addr()
-    }
-}
-
-/// Tries, and waits for readiness only if the try would block: most tries do not.
-fn poll_until<T>(
-    cx: &mut Context<'_>,
-    mut attempt: impl FnMut() -> io::Result<T>,
-    mut poll_ready: impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>>,
-) -> Poll<io::Result<T>> {
-    loop {
-        match attempt() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(poll_ready(cx))?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            done => return Poll::Ready(done),
-        }
+        self.0.io.get_ref().peer_addr()
     }
 }

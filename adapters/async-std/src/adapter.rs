@@ -10,7 +10,7 @@ use chinwag::runtime::{Ambient, BoxFuture, Listener, Runtime, Stream, Timer, Udp
 use chinwag_async_io::AsyncIo;
 
 /// chinwag's [`Runtime`] on async-std, of which there is one in a process.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct AsyncStd {
     io: AsyncIo,
 }

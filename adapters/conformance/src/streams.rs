@@ -203,7 +203,9 @@ pub async fn a_slow_reader_slows_its_sender_alone(host: &dyn Host) {
 
 /// On both sides, whatever either is doing.
 pub async fn a_deadline_ends_a_stream(host: &dyn Host) {
-    let (_nodes, clients) = clients(host).await;
+    let (nodes, clients) = clients(host).await;
+    // So that no deadline is spent on dialling.
+    assert_eq!(echo(&nodes[0].0, 2).await, Ok((1, 2)));
     for (client, flows) in &clients {
         let hurried = client.clone().timeout(Duration::from_millis(100));
         let count = Count { to: 1, chunk_len: 8, then: Then::Hang };

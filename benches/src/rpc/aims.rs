@@ -90,7 +90,7 @@ fn typed(size: usize) -> Vec<(Metric, Limit)> {
 
 /// No adapter is far behind the best of them.
 fn adapters(report: &Report) -> Vec<Verdict> {
-    let adapters = [Kind::Typed, Kind::Smol, Kind::AsyncStd];
+    let adapters = [Kind::Typed, Kind::Smol, Kind::Smol2, Kind::AsyncStd];
     let mut verdicts = Vec::new();
     for size in report.sizes() {
         for metric in [Metric::P50, Metric::OneCalls] {

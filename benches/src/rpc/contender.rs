@@ -14,6 +14,7 @@ use super::node::{RawBytes, Typed, TypedVec};
 #[cfg(feature = "peers")]
 use super::peers;
 use super::pingpong::PingPong;
+use super::pingpong_smol::PingPongSmol;
 use super::{CONNECTIONS, in_flight};
 
 /// Servers and connections to them.
@@ -38,6 +39,10 @@ pub(crate) trait Caller: Clone + Send + 'static {
 pub enum Kind {
     /// One connection, one call at a time, no ids and no tasks: what loopback costs.
     PingPong,
+    /// The same with smol's own sockets, on its global executor with its one thread: what async-io costs.
+    PingPongSmol,
+    /// The same on an executor with two threads.
+    PingPongSmol2,
     /// The floor: see `floor.rs`.
     Floor,
     /// The floor with small bodies copied behind their headers.
@@ -48,8 +53,10 @@ pub enum Kind {
     Typed,
     /// Typed messages on tokio, with a `Vec<u8>` field: owned by the handler, so copied out of the view and in again.
     TypedVec,
-    /// [`Kind::Typed`] on smol.
+    /// [`Kind::Typed`] on smol as it comes: its global executor with one thread.
     Smol,
+    /// [`Kind::Typed`] on an executor of smol's with two threads.
+    Smol2,
     /// [`Kind::Typed`] on async-std.
     AsyncStd,
     /// datacake-rpc: rkyv over HTTP/2.
@@ -67,12 +74,15 @@ impl Kind {
     /// All that this build has, in the order of the tables.
     pub const EVERY: &[Self] = &[
         Self::PingPong,
+        Self::PingPongSmol,
+        Self::PingPongSmol2,
         Self::Floor,
         Self::FloorCopy,
         Self::Raw,
         Self::Typed,
         Self::TypedVec,
         Self::Smol,
+        Self::Smol2,
         Self::AsyncStd,
         #[cfg(feature = "peers")]
         Self::Datacake,
@@ -86,12 +96,15 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::PingPong => "pingpong",
+            Self::PingPongSmol => "pingpong-smol",
+            Self::PingPongSmol2 => "pingpong-smol-2",
             Self::Floor => "floor",
             Self::FloorCopy => "floor-copy",
             Self::Raw => "raw",
             Self::Typed => "typed",
             Self::TypedVec => "typed-vec",
             Self::Smol => "smol",
+            Self::Smol2 => "smol-2",
             Self::AsyncStd => "async-std",
             #[cfg(feature = "peers")]
             Self::Datacake => "datacake",
@@ -109,19 +122,22 @@ impl Kind {
 
     /// Whether it takes more than one call at a time.
     pub fn is_multiplexed(self) -> bool {
-        self != Self::PingPong
+        !matches!(self, Self::PingPong | Self::PingPongSmol | Self::PingPongSmol2)
     }
 
-    /// Starts it, on two threads of its own.
+    /// Starts it, on two threads of its own if it does not say otherwise.
     pub fn start(self) -> Box<dyn Contender> {
         match self {
             Self::PingPong => on_tokio::<PingPong>(),
+            Self::PingPongSmol => on_smol::<PingPongSmol>(),
+            Self::PingPongSmol2 => on_two_of_smol::<PingPongSmol>(),
             Self::Floor => on_tokio::<Floor>(),
             Self::FloorCopy => on_tokio::<FloorCopy>(),
             Self::Raw => on_tokio::<RawBytes>(),
             Self::Typed => on_tokio::<Typed>(),
             Self::TypedVec => on_tokio::<TypedVec>(),
             Self::Smol => on_smol::<Typed>(),
+            Self::Smol2 => on_two_of_smol::<Typed>(),
             Self::AsyncStd => on::<Typed>(Arc::new(chinwag_async_std::AsyncStd::new()), Box::new(())),
             #[cfg(feature = "peers")]
             Self::Datacake => on_tokio::<peers::Datacake>(),
@@ -191,8 +207,12 @@ fn on_tokio<S: Setup>() -> Box<dyn Contender> {
     on::<S>(Arc::new(Tokio::new(host.handle().clone())), Box::new(host))
 }
 
-#[expect(clippy::disallowed_methods, reason = "an executor of smol has the threads that it is given")]
 fn on_smol<S: Setup>() -> Box<dyn Contender> {
+    on::<S>(Arc::new(chinwag_smol::Smol::new()), Box::new(()))
+}
+
+#[expect(clippy::disallowed_methods, reason = "an executor of smol has the threads that it is given")]
+fn on_two_of_smol<S: Setup>() -> Box<dyn Contender> {
     let executor = Arc::new(smol::Executor::new());
     for _ in 0..2 {
         let executor = executor.clone();

@@ -71,6 +71,40 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Its name in logs and traces, in small letters.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Joined(_) => "joined",
+            Self::Suspected(_) => "suspected",
+            Self::Recovered(_) => "recovered",
+            Self::Died(_) => "died",
+            Self::Left(_) => "left",
+            Self::Updated(_) => "updated",
+            Self::Conflict { .. } => "conflict",
+            Self::Isolated => "isolated",
+            Self::ForeignCluster { .. } => "foreign",
+            Self::Lost(_) => "lost",
+            Self::Broadcast { .. } => "broadcast",
+            Self::Message { .. } => "message",
+            Self::LeaveCompleted { .. } => "leave_completed",
+        }
+    }
+
+    /// The member after the change, if it is a change of the view: the six that are to be folded.
+    pub const fn member(&self) -> Option<&Member> {
+        match self {
+            Self::Joined(member)
+            | Self::Suspected(member)
+            | Self::Recovered(member)
+            | Self::Died(member)
+            | Self::Left(member)
+            | Self::Updated(member) => Some(member),
+            _ => None,
+        }
+    }
+}
+
 /// The view at one version: the local node, and every other live member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {

@@ -74,6 +74,7 @@ pub use timers::TimeoutReason;
 use crate::clock::SharedHlc;
 use crate::id::{Epoch, Fence, Incarnation, NodeId};
 use crate::rng::Rng;
+use crate::rpc::{self, Connection, Hello, PeerHello, Receiver, Side};
 use crate::time::{Instant, Now};
 use crate::wire::{VERSION_MAX, VERSION_MIN};
 use member::Rank;
@@ -101,6 +102,12 @@ pub struct StreamPeer {
     pub epoch: Epoch,
     /// The address that the peer's hello advertises.
     pub addr: SocketAddr,
+}
+
+impl From<&PeerHello> for StreamPeer {
+    fn from(hello: &PeerHello) -> Self {
+        Self { id: hello.id, epoch: hello.epoch, addr: hello.addr }
+    }
 }
 
 /// The membership machine of one node. See the [module](self) for the loop that drives it.
@@ -224,6 +231,15 @@ impl Membership {
     /// The local node as it presents itself; its epoch moves if the cluster knows a later one.
     pub fn local(&self) -> Member {
         self.table.local().member()
+    }
+
+    /// The machine of a stream that this node dials or takes now, and its receiver: with this node's hello, and on its clock. To be made
+    /// when the stream is there: the node's run is another one once it has learned of a later run of its id.
+    pub fn connection(&self, side: Side, config: Arc<rpc::Config>, now: Now) -> (Connection, Receiver) {
+        let local = self.local();
+        let cluster = self.config.cluster.clone();
+        let hello = Hello { cluster, id: local.id, epoch: local.epoch, addr: local.addr };
+        Connection::new(side, config, hello, self.clock.clone(), now)
     }
 
     /// Rises with every change of the view or of the local node.

@@ -64,27 +64,22 @@ pub(super) async fn report(mut watch: Watch, output: Arc<Output>) {
         output.event("joined", member_event(member)).await;
     }
     while let Some(event) = watch.next().await {
-        let (name, fields) = match event {
-            Event::Joined(member) => ("joined", member_event(&member)),
-            Event::Suspected(member) => ("suspected", member_event(&member)),
-            Event::Recovered(member) => ("recovered", member_event(&member)),
-            Event::Died(member) => ("died", member_event(&member)),
-            Event::Left(member) => ("left", member_event(&member)),
-            Event::Updated(member) => ("updated", member_event(&member)),
-            Event::Conflict { id, addr } => ("conflict", json!({ "id": id.get(), "addr": addr.to_string() })),
-            Event::Isolated => ("isolated", json!({})),
+        let name = event.name();
+        let fields = match event {
+            Event::Conflict { id, addr } => json!({ "id": id.get(), "addr": addr.to_string() }),
+            Event::Isolated => json!({}),
             Event::ForeignCluster { from, cluster } => {
-                ("foreign", json!({ "addr": from.to_string(), "cluster": cluster.as_deref() }))
+                json!({ "addr": from.to_string(), "cluster": cluster.as_deref() })
             }
-            Event::Lost(count) => ("lost", json!({ "count": count })),
-            Event::Broadcast { from, payload } => {
-                ("broadcast", json!({ "from": from.get(), "text": String::from_utf8_lossy(&payload) }))
+            Event::Lost(count) => json!({ "count": count }),
+            Event::Broadcast { from, payload } | Event::Message { from, payload } => {
+                json!({ "from": from.get(), "text": String::from_utf8_lossy(&payload) })
             }
-            Event::Message { from, payload } => {
-                ("message", json!({ "from": from.get(), "text": String::from_utf8_lossy(&payload) }))
-            }
-            // `leave` is answered when it is done.
-            _ => continue,
+            // What is left is of a member, but for the end of a leave: `leave` is answered when it is done.
+            event => match event.member() {
+                Some(member) => member_event(member),
+                None => continue,
+            },
         };
         output.event(name, fields).await;
     }

@@ -4,14 +4,21 @@ use std::time::Duration;
 
 use chinwag_examples::process::{Agent, Program};
 use serde_json::Value;
+use tokio::time::timeout;
 
-use crate::common::{ANY_PORT, Cluster, ask, fold, within};
+use crate::common::{ANY_PORT, Cluster, PATIENCE, ask, fold, within};
 
 async fn start(id: u64, seeds: &[&str]) -> Agent {
     let program = Program::at(env!("CARGO_BIN_EXE_chinwag-custom-driver"));
     let id_text = id.to_string();
     let args = [&[&*id_text, ANY_PORT], seeds].concat();
-    within("it listens", Agent::start_like(&program, id, &args)).await
+    // The port that it gets for TCP may be another's for UDP: then it ends, and the next is another one.
+    for _ in 0..5 {
+        if let Ok(agent) = timeout(PATIENCE, Agent::start_like(&program, id, &args)).await.expect("in time") {
+            return agent;
+        }
+    }
+    panic!("it does not listen");
 }
 
 /// Waits until the member that cannot be asked has all of `others` in view, by its events.
@@ -49,7 +56,7 @@ async fn it_and_agents_find_each_other_and_find_each_other_dead() {
 }
 
 #[tokio::test]
-async fn it_is_a_seed_too_and_sees_who_leaves() {
+async fn it_is_a_seed_too_and_sees_who_leaves_and_leaves() {
     let mut custom = start(1, &[]).await;
     let seed = [custom.addr().to_owned()];
     let mut cluster = Cluster::empty();
@@ -65,4 +72,12 @@ async fn it_is_a_seed_too_and_sees_who_leaves() {
     ask(&mut cluster[1], "leave").await;
     within("the leave is reported", custom.reports("left", 3, epoch)).await;
     assert!(!custom.has_reported("died", 3));
+
+    // It leaves in good order as well: its stdin ends, the others know, and then it ends.
+    custom.hang_up();
+    for agent in [0, 2] {
+        within("the leave is reported", cluster[agent].reports("left", 1, custom.epoch())).await;
+        assert!(!cluster[agent].has_reported("died", 1));
+    }
+    assert!(within("it ends by itself", custom.ends()).await.success());
 }

@@ -98,12 +98,13 @@ fn cpu_time() -> Duration {
 }
 
 /// All of them end within 100 ms of the death's report, each once, and as what they are. That is 100 ms of this process's own time, so
-/// that a busy machine fails nobody; by the clock it may be ten times that, so that nobody waits for a timer either.
+/// that a busy machine fails nobody; by the clock it is before the first timer that could end them, so that nobody waits for one.
 #[test]
 fn ten_thousand_calls_end_at_once_when_their_peer_is_declared_dead() {
     const CALLS: usize = 10_000;
     on_threads(async {
         let rpc = rpc::Config { in_flight_max: 16_384, ..rpc::Config::default() };
+        let first_timer = rpc.keepalive_calls;
         let one = start(1, &[], rpc.clone()).await;
         let work = Work::default();
         let peer = freezable({
@@ -143,7 +144,7 @@ fn ten_thousand_calls_end_at_once_when_their_peer_is_declared_dead() {
         }
         let took = last.since(died_at);
         assert!(cpu < Duration::from_millis(100), "the last call ended {cpu:?} of CPU time after the death");
-        assert!(took < Duration::from_secs(1), "the last call ended {took:?} after the death");
+        assert!(took < first_timer, "the last call ended {took:?} after the death");
         assert_eq!((ended.count(), work.runs_of_all()), (CALLS, CALLS), "each once");
         frozen.shutdown_background();
     });

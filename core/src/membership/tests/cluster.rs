@@ -154,3 +154,23 @@ fn nodes_started_in_any_order_converge() {
         assert!(net.run_until(secs(10), Net::is_converged), "seed {seed}");
     }
 }
+
+#[test]
+fn connections_of_two_nodes_say_who_they_are() {
+    use crate::membership::StreamPeer;
+    use crate::rpc::{Side, Transmit};
+    let net = Net::converged(9, Config::local(), 2);
+    let now = net.clock();
+    let connection = |host: usize, side| net.hosts[host].machine.connection(side, Default::default(), now);
+    let ((mut one, _), (mut two, mut receiver)) =
+        (connection(0, Side::Dialer), connection(1, Side::Acceptor));
+    let mut out = Transmit::new();
+    assert!(one.poll_transmit(now, &mut out) > 0);
+    for bytes in out.slices() {
+        receiver.buffer()[..bytes.len()].copy_from_slice(bytes);
+        two.handle_received(now, &mut receiver, bytes.len());
+    }
+    let local = net.hosts[0].machine.local();
+    let expected = StreamPeer { id: local.id, epoch: local.epoch, addr: local.addr };
+    assert_eq!(two.peer().map(StreamPeer::from), Some(expected));
+}

@@ -331,18 +331,11 @@ impl Net {
 
     fn fold(&mut self, host: usize, event: &Event) {
         let folded = &mut self.hosts[host].folded;
+        let Some(member) = event.member() else { return };
         match event {
-            Event::Joined(member)
-            | Event::Suspected(member)
-            | Event::Recovered(member)
-            | Event::Updated(member) => {
-                folded.insert(member.id, member.clone());
-            }
-            Event::Died(member) | Event::Left(member) => {
-                folded.remove(&member.id);
-            }
-            _ => {}
-        }
+            Event::Died(_) | Event::Left(_) => folded.remove(&member.id),
+            _ => folded.insert(member.id, member.clone()),
+        };
     }
 
     /// E2: events fold to exactly the snapshot. V6: the digest is what it should be.
@@ -370,13 +363,9 @@ impl Net {
     /// What `observer` was told of `subject`, by name.
     pub(crate) fn told(&self, observer: usize, subject: usize) -> Vec<&'static str> {
         let about = |event: &Event| match event {
-            Event::Joined(member) => Some(("joined", member.id)),
-            Event::Suspected(member) => Some(("suspected", member.id)),
-            Event::Recovered(member) => Some(("recovered", member.id)),
-            Event::Died(member) => Some(("died", member.id)),
-            Event::Left(member) => Some(("left", member.id)),
-            Event::Conflict { id, .. } => Some(("conflict", *id)),
-            _ => None,
+            Event::Updated(_) => None,
+            Event::Conflict { id, .. } => Some((event.name(), *id)),
+            event => event.member().map(|member| (event.name(), member.id)),
         };
         let events = self.hosts[observer].events.iter().filter_map(|(_, event)| about(event));
         events.filter(|&(_, who)| who == id(subject)).map(|(name, _)| name).collect()
