@@ -206,7 +206,8 @@ impl Stream {
                         membership.handle_stream(now, peer, &payload);
                     }
                 }
-                rpc::Event::Request { id, service, .. } => {
+                rpc::Event::Request { id, method_id, .. } => {
+                    let service = self.machine.method(method_id).map_or("", |method| method.service);
                     let unknown = Status::new(Code::UnknownService, format!("no service {service:?}"));
                     // The caller may have given up: then there is nobody to tell.
                     _ = self.machine.respond(now, id, Err(unknown));

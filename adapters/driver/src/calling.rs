@@ -10,7 +10,7 @@ use bytes::Bytes;
 use chinwag_core::id::NodeId;
 use chinwag_core::membership::Destination;
 use chinwag_core::rpc::config::{ATTACHMENTS_MAX, COPY_LEN_MAX};
-use chinwag_core::rpc::{Body, Code, Fingerprint, Headers, Request, RequestError, Shape, Status};
+use chinwag_core::rpc::{Body, Code, Fingerprint, Headers, MethodName, Request, RequestError, Shape, Status};
 use chinwag_core::time::{Instant, Now};
 use tracing::Instrument;
 
@@ -21,7 +21,7 @@ use crate::limits::CALL_ATTEMPTS_MAX;
 use crate::link::{Call, Ended, Link, Port};
 use crate::links::NoLink;
 use crate::meter::{Measured, Meter, ServiceMeters};
-use crate::registry::{Answer, Answered, Named, shaped};
+use crate::registry::{Answer, Answered, shaped};
 use crate::runtime::Alarm;
 use crate::shared::Shared;
 use crate::stats::Role;
@@ -108,7 +108,6 @@ impl Target {
     /// Calls, and counts it.
     pub(crate) async fn send(&self, outgoing: Outgoing) -> Result<Arrived, Status> {
         let shared = &*self.shared;
-        shared.counters.calls_out.add(1);
         let begun = shared.runtime.now();
         let deadline = self.deadline(begun.mono);
         let meter = self.meter(&outgoing);
@@ -410,7 +409,7 @@ impl Target {
             return Err(Status::unsent(Code::DeadlineExceeded, why));
         }
         let &Outgoing { service, method, fingerprint, .. } = outgoing;
-        let endpoint = shaped(shared.registry.find(Named { service, method, fingerprint })?, shape)?;
+        let endpoint = shaped(shared.registry.find(MethodName { service, method, fingerprint })?, shape)?;
         let meter = endpoint.meter().clone();
         meter.received(outgoing.len());
         let caller = Caller { id: shared.id, epoch: shared.epoch(), addr: shared.addr };

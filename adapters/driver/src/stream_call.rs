@@ -173,7 +173,6 @@ impl Drop for Pending {
 /// Opens a call of `M` on `target`.
 pub(crate) async fn open<M: Streaming>(target: &Target, mut parcel: Parcel) -> Result<StreamCall<M>, Status> {
     let shared = &target.shared;
-    shared.counters.calls_out.add(1);
     let begun = shared.runtime.now();
     let mut deadline = target.deadline(begun.mono);
     let meter = target.meter(&parcel).clone();

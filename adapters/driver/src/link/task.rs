@@ -18,7 +18,7 @@ use chinwag_core::time::{Instant, Now};
 
 use super::callees::Callees;
 use super::{Link, State};
-use crate::limits::TURNS_MAX;
+use crate::limits::{TURNS_MAX, WAKE_GROUP_MIN, WAKE_GROUPS};
 use crate::links::Verdict;
 use crate::runtime::{Alarm, BoxFuture, Stream};
 use crate::shared::{Alive, Shared};
@@ -42,6 +42,8 @@ pub(crate) struct LinkTask {
     turn: Turn,
     /// Callers that were woken in this poll.
     woken: usize,
+    /// The number of the last batch of answers, among those of all the node's connections.
+    batch: u64,
     alarm: Alarm,
     events: VecDeque<Event>,
     wakers: Vec<Waker>,
@@ -93,6 +95,7 @@ impl LinkTask {
             out: Transmit::new(),
             turn: Turn::Idle,
             woken: 0,
+            batch: u64::MAX,
             alarm: Alarm::new(&*shared.runtime),
             events: VecDeque::new(),
             wakers: Vec::new(),
@@ -168,8 +171,7 @@ impl LinkTask {
             }
         }
         let has_any = !self.events.is_empty() || !self.wakers.is_empty();
-        self.woken += self.wakers.len();
-        self.wakers.drain(..).for_each(Waker::wake);
+        self.wake_group();
         self.callees.begin_batch();
         let mut events = std::mem::take(&mut self.events);
         // In place: an event is large, and most of it is not wanted.
@@ -262,10 +264,26 @@ impl LinkTask {
         }
     }
 
+    /// Wakes some of those who wait to be woken. If all whose answers came together called again together, in one write, the two ends of
+    /// the connection would take turns to work, and idle threads be woken for each: so the peer begins with the calls of the first
+    /// while the next are woken. Where other connections have had answers since, there is work meanwhile, and all are woken.
+    fn wake_group(&mut self) {
+        let mut group = self.wakers.len();
+        if group > WAKE_GROUP_MIN {
+            let batch = self.shared.links.count_batch();
+            if std::mem::replace(&mut self.batch, batch).wrapping_add(1) == batch {
+                group = group.div_ceil(WAKE_GROUPS).max(WAKE_GROUP_MIN);
+            }
+        }
+        self.woken += group;
+        self.wakers.drain(..group).for_each(Waker::wake);
+    }
+
     /// Callers that were woken together call again together, as often as not. So the task comes round after them by itself, rather
     /// than be woken by the first of them and find one call: runtimes poll what was woken last next.
     fn come_round(&mut self, cx: &Context<'_>) {
-        if std::mem::take(&mut self.woken) > 1 && self.turn == Turn::Idle {
+        let is_due = std::mem::take(&mut self.woken) > 1 && self.turn == Turn::Idle;
+        if is_due || !self.wakers.is_empty() {
             self.turn = Turn::Asked;
             self.link.bell.mute();
             cx.waker().wake_by_ref();
@@ -417,7 +435,7 @@ impl Future for LinkTask {
             }
             has_progressed |= this.write(cx, now);
             has_progressed |= this.tick(cx, now);
-            if !has_progressed {
+            if !has_progressed || !this.wakers.is_empty() {
                 this.come_round(cx);
                 if this.shared.is_leaving() && !this.link.is_busy() {
                     this.shared.notice_drain();
