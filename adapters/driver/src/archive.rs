@@ -5,7 +5,7 @@
 //!   long:  the scratch buffer itself, given away; the next one is one that came back
 //! ```
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::sync::Mutex;
 
 use bytes::{Bytes, BytesMut};
@@ -35,7 +35,7 @@ struct Scratch {
 }
 
 thread_local! {
-    static SCRATCH: Cell<Scratch> = Cell::default();
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 /// Buffers of long messages that have been sent. Fresh pages cost several times what writing a message into old ones does.
@@ -79,29 +79,32 @@ impl Drop for Lent {
 
 /// `payload` as bytes.
 pub(crate) fn encode<T: Payload>(payload: &T) -> Result<Bytes, Error> {
-    // Taken out rather than borrowed: serializing calls the user's code, which may come here again.
-    let mut scratch = SCRATCH.take();
-    let mut buffer = std::mem::take(&mut scratch.archive);
-    if buffer.capacity() < scratch.hint {
-        buffer = lock(&SENT).take().unwrap_or_default();
-        buffer.reserve(scratch.hint);
-    }
-    buffer.clear();
-    let encoded = rkyv::api::high::to_bytes_in::<_, Error>(payload, buffer).map(|buffer| {
-        if buffer.len() <= COPY_LEN_MAX {
-            let bytes = scratch.copy(&buffer);
-            scratch.archive = buffer;
-            bytes
-        } else {
-            scratch.hint = buffer.len().min(HINT_MAX);
-            Bytes::from_owner(Lent(buffer))
-        }
-    });
-    SCRATCH.set(scratch);
-    encoded
+    SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
+        Ok(mut scratch) => scratch.encode(payload),
+        // Serializing calls the user's code, which has come here again.
+        Err(_) => Scratch::default().encode(payload),
+    })
 }
 
 impl Scratch {
+    fn encode<T: Payload>(&mut self, payload: &T) -> Result<Bytes, Error> {
+        let mut buffer = std::mem::take(&mut self.archive);
+        if buffer.capacity() < self.hint {
+            buffer = lock(&SENT).take().unwrap_or_default();
+            buffer.reserve(self.hint);
+        }
+        buffer.clear();
+        let buffer = rkyv::api::high::to_bytes_in::<_, Error>(payload, buffer)?;
+        Ok(if buffer.len() <= COPY_LEN_MAX {
+            let bytes = self.copy(&buffer);
+            self.archive = buffer;
+            bytes
+        } else {
+            self.hint = buffer.len().min(HINT_MAX);
+            Bytes::from_owner(Lent(buffer))
+        })
+    }
+
     fn copy(&mut self, bytes: &[u8]) -> Bytes {
         if self.chunk.capacity() < bytes.len() && !self.chunk.try_reclaim(CHUNK_LEN) {
             self.chunk = BytesMut::with_capacity(CHUNK_LEN);

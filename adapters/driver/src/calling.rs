@@ -21,7 +21,7 @@ use crate::limits::CALL_ATTEMPTS_MAX;
 use crate::link::{Call, Ended, Link, Port};
 use crate::links::NoLink;
 use crate::meter::{Measured, Meter, ServiceMeters};
-use crate::registry::{Answer, Answered, shaped};
+use crate::registry::{Answer, shaped};
 use crate::runtime::Alarm;
 use crate::shared::Shared;
 use crate::stats::Role;
@@ -121,8 +121,8 @@ impl Target {
         };
         measured.end(answered.error(), at);
         meter.received(answered.len());
-        let Answered { headers, attachments, result } = answered;
-        result.map(|body| Arrived { headers, body, attachments })
+        let (headers, attachments, body) = answered.into_parts()?;
+        Ok(Arrived { headers, body, attachments })
     }
 
     /// [`Target::transfer`] inside of interceptors and a span.
@@ -218,14 +218,13 @@ impl Target {
             let link = self.link(now)?;
             let mut turn = None;
             loop {
-                // Whoever opens a stream does not wait for its answer at once.
-                let waker = if port.is_none() {
-                    Some(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await)
-                } else {
-                    None
-                };
-                let request = Request { shape, ..self.request(now, outgoing, deadline) };
-                match link.begin(now, request, turn.is_some(), port, waker) {
+                let begun = poll_fn(|cx| {
+                    // Whoever opens a stream does not wait for its answer at once.
+                    let waker = port.is_none().then_some(cx.waker());
+                    let request = Request { shape, ..self.request(now, outgoing, deadline) };
+                    Poll::Ready(link.begin(now, request, turn.is_some(), port, waker))
+                });
+                match begun.await {
                     // Dropping the turn has the next in line see whether there is room for it too.
                     Ok(begun) => return Ok(Call::new(link, begun)),
                     Err(RequestError::Overloaded | RequestError::Full) => {
@@ -234,6 +233,11 @@ impl Target {
                             None => turn.insert(link.queue_up(deadline)?),
                         };
                         if !turn.comes().await? {
+                            if port.is_some()
+                                && let Some(status) = link.unmade()
+                            {
+                                return Err(status);
+                            }
                             break;
                         }
                     }

@@ -43,6 +43,15 @@ impl Answered {
         self.result.as_ref().map_or(0, Bytes::len) + self.attachments.iter().map(Bytes::len).sum::<usize>()
     }
 
+    /// Its parts, where a failure has its headers with it.
+    pub(crate) fn into_parts(self) -> Result<(Headers, Vec<Bytes>, Bytes), Status> {
+        let Self { headers, attachments, result } = self;
+        match result {
+            Ok(body) => Ok((headers, attachments, body)),
+            Err(status) => Err(status.with_headers(headers)),
+        }
+    }
+
     pub(crate) fn error(&self) -> Option<Code> {
         self.result.as_ref().err().map(|status| status.code)
     }

@@ -104,8 +104,8 @@ impl<M: Streaming> CallReader<M> {
     pub async fn reply(self) -> Result<Reply<M>, Status> {
         let Self { incoming, mut answer, .. } = self;
         drop(incoming);
-        let Answered { headers, attachments, result } = answer.end().await;
-        Ok(Reply { headers, attachments, body: receive::<M>(result?)? })
+        let (headers, attachments, body) = answer.end().await.into_parts()?;
+        Ok(Reply { headers, attachments, body: receive::<M>(body)? })
     }
 }
 

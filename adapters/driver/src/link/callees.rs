@@ -13,6 +13,7 @@ use chinwag_core::rpc::{Code, Event, Held, InboundId, Shape, Status};
 use chinwag_core::time::Now;
 
 use super::handlers::{Begun, Dying, HandlerTask, Running};
+use super::lent::lend;
 use super::{Link, RemoteEnd};
 use crate::context::{Caller, Given};
 use crate::handling;
@@ -142,8 +143,8 @@ impl Callees {
         // A call, or what a one-way message holds.
         id: Result<(InboundId, Shape), Held>,
         method_id: u16,
-        given: Given,
-        body: Bytes,
+        mut given: Given,
+        mut body: Bytes,
     ) {
         let Some(peer) = self.link.peer() else { return };
         let caller = Caller { id: peer.id, epoch: peer.epoch, addr: peer.addr };
@@ -176,6 +177,9 @@ impl Callees {
             meter.one_way();
         }
         let end = id.filter(|_| shape.is_streaming());
+        if let Some(id) = end {
+            lend(&self.link, id, &mut body, &mut given.attachments);
+        }
         let end = end.and_then(|id| RemoteEnd::of_inbound(&self.shared, &self.link, id)).map(End::Remote);
         let mut answer = handling::begin(&self.shared, endpoint, caller, given, body, end);
         // A handler that waits is polled again as soon as it is a task, and registers that task's waker then: this

@@ -162,6 +162,9 @@ impl LinkTask {
     fn take_events(&mut self, now: Now) -> bool {
         {
             let mut state = lock(&self.link.state);
+            for id in lock(&self.link.let_go).drain(..) {
+                state.machine.release_request(now, id);
+            }
             state.take_events(now, &mut self.events, &mut self.wakers);
             if !self.events.is_empty() || !self.wakers.is_empty() {
                 state.used_at = now.mono;
