@@ -223,6 +223,11 @@ impl Connection {
         }
     }
 
+    /// Whether an event waits to be taken: what was written may have made one.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// The next event, oldest first.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()

@@ -75,6 +75,17 @@ enum Turn {
     Done,
 }
 
+/// What there is to write now.
+enum Fill {
+    Nothing,
+    Some,
+    /// Something else is to be done first.
+    Left,
+}
+
+/// A write after which reading has its turn.
+const WRITE_LEN_MUCH: usize = 16 * 1024;
+
 impl LinkTask {
     pub(crate) fn spawn(shared: &Arc<Shared>, link: Arc<Link>, receiver: Receiver, origin: Origin) {
         let remote = match &origin {
@@ -137,31 +148,32 @@ impl LinkTask {
         lock(&self.link.state).machine.handle_closed(now);
     }
 
-    fn read(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
-        let Io::Open(stream) = &mut self.io else { return false };
+    /// How many bytes have come.
+    fn read(&mut self, cx: &mut Context<'_>, now: Now) -> usize {
+        let Io::Open(stream) = &mut self.io else { return 0 };
         if self.ended.is_some() {
-            return false;
+            return 0;
         }
         match stream.poll_read(cx, self.receiver.buffer()) {
-            Poll::Pending => false,
-            Poll::Ready(Ok(len)) if len > 0 => {
-                lock(&self.link.state).machine.handle_received(now, &mut self.receiver, len);
-                true
-            }
+            Poll::Pending => 0,
+            Poll::Ready(Ok(len)) if len > 0 => len,
             Poll::Ready(end) => {
                 if let Err(error) = end {
                     tracing::debug!(link = self.link.key, %error, "reading failed");
                 }
                 self.lose(now);
-                true
+                0
             }
         }
     }
 
-    /// Takes everything the machine has to say under one lock, then acts on it under none.
-    fn take_events(&mut self, now: Now) -> bool {
+    /// Gives the machine what has come and takes everything it has to say under one lock, then acts on it under none.
+    fn handle(&mut self, now: Now, received: usize) -> bool {
         {
             let mut state = lock(&self.link.state);
+            if received > 0 {
+                state.machine.handle_received(now, &mut self.receiver, received);
+            }
             for id in lock(&self.link.let_go).drain(..) {
                 state.machine.release_request(now, id);
             }
@@ -173,7 +185,7 @@ impl LinkTask {
                 state.line.disperse(&mut self.wakers);
             }
         }
-        let has_any = !self.events.is_empty() || !self.wakers.is_empty();
+        let has_any = received > 0 || !self.events.is_empty() || !self.wakers.is_empty();
         self.wake_group();
         self.callees.begin_batch();
         let mut events = std::mem::take(&mut self.events);
@@ -216,41 +228,71 @@ impl LinkTask {
         }
     }
 
+    /// Writes until nothing is left, or for one write where there is much: reading is not to wait for it. Whether there may be more.
     fn write(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
-        let Io::Open(stream) = &mut self.io else { return false };
-        if self.out.is_empty() {
+        if !matches!(self.io, Io::Open(_)) {
+            return false;
+        }
+        loop {
+            if self.out.is_empty() {
+                match self.fill(cx, now) {
+                    Fill::Nothing => return false,
+                    Fill::Left => return true,
+                    Fill::Some => {}
+                }
+            }
+            let is_much = self.out.len() >= WRITE_LEN_MUCH;
+            if !self.write_once(cx, now) {
+                return false;
+            }
+            if is_much || !self.out.is_empty() {
+                return true;
+            }
+        }
+    }
+
+    /// Takes what the machine has to write, if it is time.
+    fn fill(&mut self, cx: &Context<'_>, now: Now) -> Fill {
+        let next = {
             let mut state = lock(&self.link.state);
+            if state.machine.has_events() {
+                return Fill::Left;
+            }
             state.has_unwritten = false;
             match state.machine.flush() {
                 // What waits for the peer's hello is queued, and not to be written yet.
-                Flush::Nothing if state.machine.queued_len() > 0 => return false,
+                Flush::Nothing if state.machine.queued_len() > 0 => return Fill::Nothing,
                 Flush::Nothing => {
                     self.turn = Turn::Idle;
                     state.is_gossip_unflushed = false;
                     if state.has_peer_left {
                         state.has_peer_left = false;
                         state.machine.go_away(now);
-                        return true;
+                        return Fill::Left;
                     }
-                    return false;
+                    return Fill::Nothing;
                 }
                 Flush::AfterTurn if self.turn != Turn::Done => {
                     if self.turn == Turn::Idle {
                         self.turn = Turn::Asked;
                         cx.waker().wake_by_ref();
                     }
-                    return false;
+                    return Fill::Nothing;
                 }
                 Flush::AfterTurn | Flush::Now => self.turn = Turn::Idle,
             }
             if state.machine.poll_transmit(now, &mut self.out) == 0 {
-                return false;
+                return Fill::Nothing;
             }
             state.has_unwritten = true;
-            let next = state.line.tell_first();
-            drop(state);
-            next.into_iter().for_each(Waker::wake);
-        }
+            state.line.tell_first()
+        };
+        next.into_iter().for_each(Waker::wake);
+        Fill::Some
+    }
+
+    fn write_once(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        let Io::Open(stream) = &mut self.io else { return false };
         match write(&mut **stream, cx, &self.out) {
             Poll::Pending => false,
             Poll::Ready(Ok(len)) if len > 0 => {
@@ -428,8 +470,8 @@ impl Future for LinkTask {
                 return Poll::Ready(());
             }
             let mut has_progressed = this.establish(cx, now);
-            has_progressed |= this.read(cx, now);
-            has_progressed |= this.take_events(now);
+            let received = this.read(cx, now);
+            has_progressed |= this.handle(now, received);
             let has_handled = has_progressed;
             if this.ended.is_some() && !this.is_lingering(now) {
                 this.farewell(cx, now);
