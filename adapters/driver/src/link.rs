@@ -10,6 +10,7 @@ mod lent;
 mod streams;
 mod task;
 mod waiting;
+mod writing;
 
 use std::collections::VecDeque;
 use std::future::Future;
