@@ -390,7 +390,7 @@ impl Large {
     }
 }
 
-/// The length of a body's buffer that may have `len_max` bytes: no longer than it will need to be.
+/// The length of a body's buffer that may have `len_max` bytes and the room behind: no longer than it will need to be.
 fn len_of_buffer(target: usize, len_max: usize) -> usize {
     if target <= len_max { target + OVER_LEN } else { len_max }
 }
