@@ -76,8 +76,8 @@ pub const DATAGRAMS_PER_TURN_MAX: usize = 64;
 /// Connections accepted in one turn of the node task.
 pub const ACCEPTS_PER_TURN_MAX: usize = 16;
 
-/// Bytes of buffers in which long typed messages were encoded, and which are kept, for the whole process, to encode further ones in.
-/// Eight of a megabyte, as many as are being sent at once where connections keep up.
+/// Bytes of buffers in which long typed messages were encoded, and which are kept, for the whole process, to encode further ones in,
+/// where less than that is being sent. Eight of a megabyte, as many as are being sent at once where connections keep up.
 pub const ARCHIVES_LEN_MAX: usize = 8 * 1024 * 1024;
 
 /// Turns a task takes before it lets others run.
