@@ -130,6 +130,7 @@ pub async fn headers_go_both_ways(host: &dyn Host) {
         assert_eq!(*reply.body, *"by the call");
         let status = always.call(&Tell { fails: true }).await.expect_err("as told");
         assert_eq!((status.code, &*status.message), (Code::AppError, "as told"));
+        assert_eq!(status.headers().get("answered"), Some(&b"by the client"[..]), "a failure has them too");
     }
 }
 

@@ -6,7 +6,7 @@
 //!      Host: a running runtime              block_on, runtime, addr
 //!        |
 //!   timers  tasks  udp  tcp  names          the contract of `chinwag::runtime`, case by case
-//!   membership  calls  clients  streams  services  leaving  life   the same stories of nodes, on that runtime
+//!   membership  calls  clients  streams  room  services  leaving  life   the same stories of nodes, on that runtime
 //! ```
 //!
 //! The author of a runtime writes this, and nothing else:
@@ -44,6 +44,7 @@ pub mod life;
 pub mod membership;
 pub mod names;
 pub mod probe;
+pub mod room;
 pub mod services;
 pub mod streams;
 pub mod tasks;
@@ -218,6 +219,10 @@ macro_rules! suite {
                 what_no_handler_takes_is_given_back
                 both_directions_go_on_in_tasks_of_their_own
                 streams_and_calls_share_a_connection
+            }
+            room {
+                streams_wait_for_room_before_there_is_a_connection
+                a_request_that_was_let_go_leaves_its_room_to_others
             }
             services {
                 a_removed_service_answers_calls_in_flight_and_refuses_new_ones

@@ -5,8 +5,9 @@
 //!   long:  the scratch buffer itself, given away; the next one is one that came back
 //! ```
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use chinwag_core::rpc::config::COPY_LEN_MAX;
@@ -35,11 +36,14 @@ struct Scratch {
 }
 
 thread_local! {
-    static SCRATCH: Cell<Scratch> = Cell::default();
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 /// Buffers of long messages that have been sent. Fresh pages cost several times what writing a message into old ones does.
 static SENT: Mutex<Pool> = Mutex::new(Pool { buffers: Vec::new(), len: 0 });
+
+/// Bytes of the buffers of long messages that are being sent.
+static LENT_LEN: AtomicUsize = AtomicUsize::new(0);
 
 struct Pool {
     buffers: Vec<AlignedVec<ALIGN>>,
@@ -54,16 +58,24 @@ impl Pool {
         Some(buffer)
     }
 
-    fn give(&mut self, buffer: AlignedVec<ALIGN>) {
-        if self.len + buffer.capacity() <= ARCHIVES_LEN_MAX {
-            self.len += buffer.capacity();
-            self.buffers.push(buffer);
-        }
+    /// Keeps as much as is being sent, since as much is about to be encoded again; and a little in any case.
+    fn give(&mut self, buffer: AlignedVec<ALIGN>, lent_len: usize) {
+        let len_max = lent_len.max(ARCHIVES_LEN_MAX);
+        self.len += buffer.capacity();
+        self.buffers.push(buffer);
+        while self.len > len_max && self.take().is_some() {}
     }
 }
 
 /// A long message that is being sent.
 struct Lent(AlignedVec<ALIGN>);
+
+impl Lent {
+    fn new(buffer: AlignedVec<ALIGN>) -> Self {
+        LENT_LEN.fetch_add(buffer.capacity(), Ordering::Relaxed);
+        Self(buffer)
+    }
+}
 
 impl AsRef<[u8]> for Lent {
     fn as_ref(&self) -> &[u8] {
@@ -73,35 +85,40 @@ impl AsRef<[u8]> for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        lock(&SENT).give(std::mem::take(&mut self.0));
+        let buffer = std::mem::take(&mut self.0);
+        let lent_len = LENT_LEN.fetch_sub(buffer.capacity(), Ordering::Relaxed) - buffer.capacity();
+        lock(&SENT).give(buffer, lent_len);
     }
 }
 
 /// `payload` as bytes.
 pub(crate) fn encode<T: Payload>(payload: &T) -> Result<Bytes, Error> {
-    // Taken out rather than borrowed: serializing calls the user's code, which may come here again.
-    let mut scratch = SCRATCH.take();
-    let mut buffer = std::mem::take(&mut scratch.archive);
-    if buffer.capacity() < scratch.hint {
-        buffer = lock(&SENT).take().unwrap_or_default();
-        buffer.reserve(scratch.hint);
-    }
-    buffer.clear();
-    let encoded = rkyv::api::high::to_bytes_in::<_, Error>(payload, buffer).map(|buffer| {
-        if buffer.len() <= COPY_LEN_MAX {
-            let bytes = scratch.copy(&buffer);
-            scratch.archive = buffer;
-            bytes
-        } else {
-            scratch.hint = buffer.len().min(HINT_MAX);
-            Bytes::from_owner(Lent(buffer))
-        }
-    });
-    SCRATCH.set(scratch);
-    encoded
+    SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
+        Ok(mut scratch) => scratch.encode(payload),
+        // Serializing calls the user's code, which has come here again.
+        Err(_) => Scratch::default().encode(payload),
+    })
 }
 
 impl Scratch {
+    fn encode<T: Payload>(&mut self, payload: &T) -> Result<Bytes, Error> {
+        let mut buffer = std::mem::take(&mut self.archive);
+        if buffer.capacity() < self.hint {
+            buffer = lock(&SENT).take().unwrap_or_default();
+            buffer.reserve(self.hint);
+        }
+        buffer.clear();
+        let buffer = rkyv::api::high::to_bytes_in::<_, Error>(payload, buffer)?;
+        Ok(if buffer.len() <= COPY_LEN_MAX {
+            let bytes = self.copy(&buffer);
+            self.archive = buffer;
+            bytes
+        } else {
+            self.hint = buffer.len().min(HINT_MAX);
+            Bytes::from_owner(Lent::new(buffer))
+        })
+    }
+
     fn copy(&mut self, bytes: &[u8]) -> Bytes {
         if self.chunk.capacity() < bytes.len() && !self.chunk.try_reclaim(CHUNK_LEN) {
             self.chunk = BytesMut::with_capacity(CHUNK_LEN);
@@ -136,10 +153,11 @@ mod tests {
     #[test]
     fn what_is_kept_is_bounded() {
         let mut pool = Pool { buffers: Vec::new(), len: 0 };
-        for _ in 0..100 {
-            pool.give(AlignedVec::with_capacity(1 << 20));
+        for lent in (0..100).rev() {
+            pool.give(AlignedVec::with_capacity(1 << 20), lent << 20);
+            assert!(pool.len <= ARCHIVES_LEN_MAX.max(lent << 20), "what is being sent, or a little");
         }
-        assert!(pool.len <= ARCHIVES_LEN_MAX && pool.buffers.len() == ARCHIVES_LEN_MAX >> 20);
+        assert_eq!(pool.buffers.len(), ARCHIVES_LEN_MAX >> 20);
         while pool.take().is_some() {}
         assert_eq!(pool.len, 0);
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use chinwag_core::id::NodeId;
 use chinwag_core::membership::Destination;
 use chinwag_core::rpc::config::{ATTACHMENTS_MAX, COPY_LEN_MAX};
-use chinwag_core::rpc::{Body, Code, Fingerprint, Headers, Request, RequestError, Shape, Status};
+use chinwag_core::rpc::{Body, Code, Fingerprint, Headers, MethodName, Request, RequestError, Shape, Status};
 use chinwag_core::time::{Instant, Now};
 use tracing::Instrument;
 
@@ -21,7 +21,7 @@ use crate::limits::CALL_ATTEMPTS_MAX;
 use crate::link::{Call, Ended, Link, Port};
 use crate::links::NoLink;
 use crate::meter::{Measured, Meter, ServiceMeters};
-use crate::registry::{Answer, Answered, Named, shaped};
+use crate::registry::{Answer, shaped};
 use crate::runtime::Alarm;
 use crate::shared::Shared;
 use crate::stats::Role;
@@ -108,7 +108,6 @@ impl Target {
     /// Calls, and counts it.
     pub(crate) async fn send(&self, outgoing: Outgoing) -> Result<Arrived, Status> {
         let shared = &*self.shared;
-        shared.counters.calls_out.add(1);
         let begun = shared.runtime.now();
         let deadline = self.deadline(begun.mono);
         let meter = self.meter(&outgoing);
@@ -122,8 +121,8 @@ impl Target {
         };
         measured.end(answered.error(), at);
         meter.received(answered.len());
-        let Answered { headers, attachments, result } = answered;
-        result.map(|body| Arrived { headers, body, attachments })
+        let (headers, attachments, body) = answered.into_parts()?;
+        Ok(Arrived { headers, body, attachments })
     }
 
     /// [`Target::transfer`] inside of interceptors and a span.
@@ -219,14 +218,13 @@ impl Target {
             let link = self.link(now)?;
             let mut turn = None;
             loop {
-                // Whoever opens a stream does not wait for its answer at once.
-                let waker = if port.is_none() {
-                    Some(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await)
-                } else {
-                    None
-                };
-                let request = Request { shape, ..self.request(now, outgoing, deadline) };
-                match link.begin(now, request, turn.is_some(), port, waker) {
+                let begun = poll_fn(|cx| {
+                    // Whoever opens a stream does not wait for its answer at once.
+                    let waker = port.is_none().then_some(cx.waker());
+                    let request = Request { shape, ..self.request(now, outgoing, deadline) };
+                    Poll::Ready(link.begin(now, request, turn.is_some(), port, waker))
+                });
+                match begun.await {
                     // Dropping the turn has the next in line see whether there is room for it too.
                     Ok(begun) => return Ok(Call::new(link, begun)),
                     Err(RequestError::Overloaded | RequestError::Full) => {
@@ -235,6 +233,11 @@ impl Target {
                             None => turn.insert(link.queue_up(deadline)?),
                         };
                         if !turn.comes().await? {
+                            if port.is_some()
+                                && let Some(status) = link.unmade()
+                            {
+                                return Err(status);
+                            }
                             break;
                         }
                     }
@@ -410,7 +413,7 @@ impl Target {
             return Err(Status::unsent(Code::DeadlineExceeded, why));
         }
         let &Outgoing { service, method, fingerprint, .. } = outgoing;
-        let endpoint = shaped(shared.registry.find(Named { service, method, fingerprint })?, shape)?;
+        let endpoint = shaped(shared.registry.find(MethodName { service, method, fingerprint })?, shape)?;
         let meter = endpoint.meter().clone();
         meter.received(outgoing.len());
         let caller = Caller { id: shared.id, epoch: shared.epoch(), addr: shared.addr };

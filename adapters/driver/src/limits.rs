@@ -76,12 +76,18 @@ pub const DATAGRAMS_PER_TURN_MAX: usize = 64;
 /// Connections accepted in one turn of the node task.
 pub const ACCEPTS_PER_TURN_MAX: usize = 16;
 
-/// Bytes of buffers in which long typed messages were encoded, and which are kept, for the whole process, to encode further ones in.
-/// Eight of a megabyte, as many as are being sent at once where connections keep up.
+/// Bytes of buffers in which long typed messages were encoded, and which are kept, for the whole process, to encode further ones in,
+/// where less than that is being sent. Eight of a megabyte, as many as are being sent at once where connections keep up.
 pub const ARCHIVES_LEN_MAX: usize = 8 * 1024 * 1024;
 
 /// Turns a task takes before it lets others run.
 pub const TURNS_MAX: usize = 16;
+
+/// Groups in which callers are woken whose answers came together, and what a group is at least: fewer calls do not pay for a
+/// write of their own. Of 64 calls in flight, in one write or in these, the latter are 1.8 times as many a second (two cores).
+pub const WAKE_GROUPS: usize = 3;
+/// See [`WAKE_GROUPS`].
+pub const WAKE_GROUP_MIN: usize = 16;
 
 /// The wait after a failed accept. Out of descriptors, accepting fails at once, and for as long as that lasts.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -6,9 +6,11 @@
 mod callees;
 mod calls;
 mod handlers;
+mod lent;
 mod streams;
 mod task;
 mod waiting;
+mod writing;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -55,6 +57,10 @@ pub(crate) struct Link {
     peer: OnceLock<PeerHello>,
     /// Cleared once no new call may be put on it: replaced by another link, going away, or over.
     is_usable: AtomicBool,
+    /// Membership declared the peer dead or restarted.
+    is_peer_gone: AtomicBool,
+    /// Streaming calls of the peer whose handlers have let go of the request.
+    let_go: Mutex<Vec<InboundId>>,
     state: Mutex<State>,
 }
 
@@ -102,6 +108,8 @@ impl State {
                         self.machine.release(now, held);
                     }
                 }
+                // How many calls the peer takes is known: streams waited for that.
+                Event::Connected(_) => has_room = true,
                 Event::Finished(stream) => self.ports.finished(*stream, wakers),
                 Event::Sendable(stream) => self.ports.sendable(*stream, wakers),
                 Event::Request { id, shape, .. } if shape.is_streaming() => self.open_inbound(*id),
@@ -156,6 +164,8 @@ impl Link {
             runtime: shared.runtime.clone(),
             peer: OnceLock::new(),
             is_usable: AtomicBool::new(true),
+            is_peer_gone: AtomicBool::new(false),
+            let_go: Mutex::default(),
             state: Mutex::new(state),
         });
         (link, receiver)
@@ -195,12 +205,16 @@ impl Link {
         request: Request<'_>,
         is_its_turn: bool,
         port: Option<&Arc<Port>>,
-        waker: Option<Waker>,
+        waker: Option<&Waker>,
     ) -> Result<Begun, RequestError> {
         let has_waker = waker.is_some();
         let (id, entry) = {
             let mut state = lock(&self.state);
             if !is_its_turn && !state.line.is_empty() {
+                return Err(RequestError::Overloaded);
+            }
+            // How many calls the peer takes at once is not known yet, and a stream that was too many cannot be begun again.
+            if port.is_some() && state.machine.peer().is_none() && !state.machine.is_closed() {
                 return Err(RequestError::Overloaded);
             }
             let call = state.machine.request(now, request)?;
@@ -237,6 +251,7 @@ impl Link {
 
     /// Membership declared the peer dead or restarted: pending calls end at once.
     pub(crate) fn peer_gone(&self, now: Now) {
+        self.is_peer_gone.store(true, Ordering::SeqCst);
         lock(&self.state).machine.handle_peer_gone(now);
         self.retire();
     }
@@ -287,6 +302,22 @@ impl Link {
             state.respond(now, id, answered, &mut wakers);
         }
         wakers.into_iter().for_each(Waker::wake);
+        self.bell.ring();
+    }
+
+    /// Why a stream was not begun on it, if it has ended before the peer's hello.
+    pub(crate) fn unmade(&self) -> Option<Status> {
+        if self.peer().is_some() || !lock(&self.state).machine.is_closed() {
+            return None;
+        }
+        let is_gone = self.is_peer_gone.load(Ordering::SeqCst);
+        let code = if is_gone { Code::PeerGone } else { Code::ConnectionLost };
+        Some(Status::unsent(code, "the connection ended before it was made"))
+    }
+
+    /// A handler has let go of the bytes of a streaming call's request. Locks no state: bytes may be dropped where that is locked.
+    fn let_go(&self, id: InboundId) {
+        lock(&self.let_go).push(id);
         self.bell.ring();
     }
 

@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use chinwag_core::id::NodeId;
 use chinwag_core::membership::{Destination, Member};
 use chinwag_core::rng::Rng;
@@ -23,7 +25,13 @@ use crate::sync::lock;
 
 pub(crate) struct Links {
     table: Mutex<Table>,
+    /// What the table has by peer, to be read by every call without a lock.
+    routes: ArcSwap<Routes>,
+    /// Batches of answers that have come, over whichever connection.
+    batches: AtomicU64,
 }
+
+type Routes = BTreeMap<NodeId, Arc<Link>>;
 
 /// Ordered maps throughout: what is iterated shows in the order of what happens.
 struct Table {
@@ -32,7 +40,7 @@ struct Table {
     /// How many of them there may be.
     connections_max: usize,
     /// The one to use for a peer: connected, or dialled for it.
-    by_peer: BTreeMap<NodeId, Arc<Link>>,
+    by_peer: Routes,
     /// The one that was dialled to an address, for those who know no id.
     by_addr: BTreeMap<SocketAddr, Arc<Link>>,
     /// All that are connected to a peer.
@@ -91,7 +99,7 @@ impl Links {
             rng: Rng::new(seed),
             is_closed: false,
         };
-        Self { table: Mutex::new(table) }
+        Self { table: Mutex::new(table), routes: ArcSwap::default(), batches: AtomicU64::new(0) }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -100,7 +108,17 @@ impl Links {
 
     /// The link to `peer` that is there already.
     pub(crate) fn find(&self, peer: NodeId) -> Option<Arc<Link>> {
-        lock(&self.table).by_peer.get(&peer).filter(|link| link.is_usable()).cloned()
+        self.routes.load().get(&peer).filter(|link| link.is_usable()).cloned()
+    }
+
+    /// A batch of answers has come: its number.
+    pub(crate) fn count_batch(&self) -> u64 {
+        self.batches.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What the table has by peer has changed.
+    fn publish(&self, table: &Table) {
+        self.routes.store(Arc::new(table.by_peer.clone()));
     }
 
     /// The link to `to`, dialled if need be.
@@ -125,6 +143,7 @@ impl Links {
             let (link, receiver) = table.add(shared, now, Some(to))?;
             if let Some(id) = to.id {
                 table.by_peer.insert(id, link.clone());
+                self.publish(&table);
             }
             table.by_addr.insert(to.addr, link.clone());
             let not_before = table.backoffs.get(&to.addr).map_or(now.mono, |backoff| backoff.until);
@@ -171,11 +190,13 @@ impl Links {
         let rival = table.by_peer.get(&peer.id).filter(|rival| rival.key != link.key).cloned();
         let Some(rival) = rival.filter(|rival| rival.is_usable()) else {
             table.by_peer.insert(peer.id, link.clone());
+            self.publish(&table);
             return Verdict::Keep;
         };
         let (winner, loser) =
             if supersedes(link, &rival, shared.id) { (link.clone(), rival) } else { (rival, link.clone()) };
         table.by_peer.insert(peer.id, winner.clone());
+        self.publish(&table);
         if loser.peer_epoch() < winner.peer_epoch() && loser.peer_epoch().is_some() {
             loser.peer_gone(now);
         } else {
@@ -207,6 +228,7 @@ impl Links {
                     Some(link) => table.by_peer.insert(peer, link),
                     None => table.by_peer.remove(&peer),
                 };
+                self.publish(&table);
             }
         }
     }
@@ -229,6 +251,7 @@ impl Links {
         }
         if table.by_peer.get(&peer).is_some_and(|link| !link.is_usable()) {
             table.by_peer.remove(&peer);
+            self.publish(&table);
         }
     }
 

@@ -11,7 +11,7 @@ use std::task::Poll;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use chinwag_core::rpc::{Code, Fingerprint, Headers, Shape, Status};
+use chinwag_core::rpc::{Code, Fingerprint, Headers, MethodName, Shape, Status};
 
 use crate::context::Context;
 use crate::message::{Body, Method, Streaming};
@@ -41,6 +41,15 @@ impl Answered {
     /// Bytes of the bodies, those beside the answer included.
     pub(crate) fn len(&self) -> usize {
         self.result.as_ref().map_or(0, Bytes::len) + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    /// Its parts, where a failure has its headers with it.
+    pub(crate) fn into_parts(self) -> Result<(Headers, Vec<Bytes>, Bytes), Status> {
+        let Self { headers, attachments, result } = self;
+        match result {
+            Ok(body) => Ok((headers, attachments, body)),
+            Err(status) => Err(status.with_headers(headers)),
+        }
     }
 
     pub(crate) fn error(&self) -> Option<Code> {
@@ -188,14 +197,6 @@ pub(crate) fn shaped(endpoint: Arc<dyn Endpoint>, shape: Shape) -> Result<Arc<dy
     Err(Status::new(Code::SchemaMismatch, format!("{service}.{method} does not stream that way")))
 }
 
-/// What a call names.
-#[derive(Clone, Copy)]
-pub(crate) struct Named<'a> {
-    pub(crate) service: &'a str,
-    pub(crate) method: &'a str,
-    pub(crate) fingerprint: Fingerprint,
-}
-
 type Services = BTreeMap<&'static str, BTreeMap<&'static str, Arc<dyn Endpoint>>>;
 
 /// The services of a node: an immutable table behind one atomic, so that looking one up takes no lock.
@@ -247,7 +248,7 @@ impl Registry {
     }
 
     /// The method that `call` names, or the status that says why there is none.
-    pub(crate) fn find(&self, call: Named<'_>) -> Result<Arc<dyn Endpoint>, Status> {
+    pub(crate) fn find(&self, call: MethodName<'_>) -> Result<Arc<dyn Endpoint>, Status> {
         let services = self.services.load();
         let Some(methods) = services.get(call.service) else {
             return Err(Status::new(Code::UnknownService, format!("no service {:?}", call.service)));
@@ -295,19 +296,19 @@ impl Known {
         }
     }
 
-    /// The method with this number, which is the one that `call` names.
+    /// The method with this number, if it has been looked up.
+    pub(crate) fn get(&self, id: u16) -> Option<Arc<dyn Endpoint>> {
+        self.methods.get(usize::from(id))?.as_ref()?.0.upgrade()
+    }
+
+    /// Looks up the method with this number, which is the one that `call` names.
     pub(crate) fn find(
         &mut self,
         registry: &Registry,
         id: u16,
-        call: Named<'_>,
+        call: MethodName<'_>,
     ) -> Result<Arc<dyn Endpoint>, Status> {
         let place = usize::from(id);
-        if let Some(Some((endpoint, _))) = self.methods.get(place)
-            && let Some(endpoint) = endpoint.upgrade()
-        {
-            return Ok(endpoint);
-        }
         let endpoint = registry.find(call)?;
         if self.methods.len() <= place {
             self.methods.resize(place + 1, None);

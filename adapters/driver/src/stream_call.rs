@@ -104,8 +104,8 @@ impl<M: Streaming> CallReader<M> {
     pub async fn reply(self) -> Result<Reply<M>, Status> {
         let Self { incoming, mut answer, .. } = self;
         drop(incoming);
-        let Answered { headers, attachments, result } = answer.end().await;
-        Ok(Reply { headers, attachments, body: receive::<M>(result?)? })
+        let (headers, attachments, body) = answer.end().await.into_parts()?;
+        Ok(Reply { headers, attachments, body: receive::<M>(body)? })
     }
 }
 
@@ -173,7 +173,6 @@ impl Drop for Pending {
 /// Opens a call of `M` on `target`.
 pub(crate) async fn open<M: Streaming>(target: &Target, mut parcel: Parcel) -> Result<StreamCall<M>, Status> {
     let shared = &target.shared;
-    shared.counters.calls_out.add(1);
     let begun = shared.runtime.now();
     let mut deadline = target.deadline(begun.mono);
     let meter = target.meter(&parcel).clone();

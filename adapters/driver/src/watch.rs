@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::ops::Deref;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, Waker};
 
@@ -41,6 +42,8 @@ pub(crate) struct Board {
     current: ArcSwap<Snapshot>,
     /// Behind `current` until somebody selects: suspicions change the view and nobody may be selecting.
     topology: ArcSwap<Topology>,
+    /// Somebody has selected. Until then there is nobody to count outstanding calls for.
+    has_selected: AtomicBool,
     /// Held while the topology is brought up to date, so that each follows the one before.
     topology_writer: Mutex<()>,
     /// `None` once the node has ended: no more events.
@@ -58,6 +61,7 @@ impl Board {
                 local.data_center(),
                 others,
             )),
+            has_selected: AtomicBool::new(false),
             topology_writer: Mutex::new(()),
             current: ArcSwap::from_pointee(snapshot),
             watches: Mutex::new(Some(Vec::new())),
@@ -70,6 +74,10 @@ impl Board {
 
     /// The topology of the current view. Two atomic loads, unless the view has changed since the last time.
     pub(crate) fn topology(&self) -> arc_swap::Guard<Arc<Topology>> {
+        // Read first, so that the word stays shared between the cores.
+        if !self.has_selected.load(Ordering::Relaxed) {
+            self.has_selected.store(true, Ordering::Relaxed);
+        }
         let topology = self.topology.load();
         if topology.version() == self.current.load().version() {
             return topology;
@@ -87,6 +95,9 @@ impl Board {
 
     /// Counts a call to `peer` as outstanding until the result is dropped.
     pub(crate) fn outstanding(&self, peer: NodeId) -> Option<Outstanding> {
+        if !self.has_selected.load(Ordering::Relaxed) {
+            return None;
+        }
         self.topology.load().load(peer).map(|load| load.begin())
     }
 

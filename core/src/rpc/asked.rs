@@ -11,7 +11,6 @@ use super::event::Event;
 use super::frame::FrameHeader;
 use super::headers::Headers;
 use super::inbound::Ends;
-use super::methods::Method;
 use super::stream::{Held, Shape, StreamRef};
 use crate::clock::Timestamp;
 use crate::time::{Instant, Now};
@@ -38,11 +37,10 @@ impl Connection {
         attachments: Vec<Bytes>,
     ) {
         let Asked { stamp, timeout, since, held, shape } = asked;
-        let Some(Method { service, method, fingerprint }) =
-            self.methods.get(usize::from(header.method)).cloned()
-        else {
-            return debug_assert!(false, "methods are looked for before a request is waited for");
-        };
+        debug_assert!(
+            usize::from(header.method) < self.methods.len(),
+            "methods are looked for before a request is waited for"
+        );
         let deadline = timeout.map(|micros| since + Duration::from_micros(micros));
         let ends =
             Ends { has_deadline: deadline.is_some(), is_streaming: shape.is_streaming(), held: held.cost };
@@ -57,9 +55,6 @@ impl Connection {
         self.events.push_back(Event::Request {
             id,
             method_id: header.method,
-            service,
-            method,
-            fingerprint,
             headers,
             deadline,
             stamp,

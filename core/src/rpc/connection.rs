@@ -19,7 +19,7 @@ use super::frame::{FrameHeader, Kind};
 use super::headers::Headers;
 use super::hello::{Hello, PeerHello};
 use super::inbound::Inbound;
-use super::methods::{Method, Named};
+use super::methods::{Method, MethodName, Named};
 use super::receive::Receiver;
 use super::send::Outbox;
 use super::sending::{Carried, WAITING_OVERHEAD, Waiting, are_fitting, exceeds, micros};
@@ -221,6 +221,11 @@ impl Connection {
         if events.is_empty() {
             core::mem::swap(&mut self.events, events);
         }
+    }
+
+    /// Whether an event waits to be taken: what was written may have made one.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// The next event, oldest first.
@@ -436,6 +441,12 @@ impl Connection {
             Phase::Open(peer) => Some(peer),
             _ => None,
         }
+    }
+
+    /// The method that the peer calls by this number.
+    pub fn method(&self, method_id: u16) -> Option<MethodName<'_>> {
+        let Method { service, method, fingerprint } = self.methods.get(usize::from(method_id))?;
+        Some(MethodName { service, method, fingerprint: *fingerprint })
     }
 
     /// Calls made here that are open.

@@ -278,31 +278,14 @@ impl Connection {
         self.observe(now, extension.stamp);
         let deadline = extension.timeout.map(|micros| since + Duration::from_micros(micros));
         let is_late = deadline.is_some_and(|at| at <= now.mono);
-        let method = self.methods.get(usize::from(header.method)).cloned();
         let (body, attachments) = split(body, &extension.parts).ok_or(BAD_PARTS)?;
-        match method {
-            Some(Method { service, method, fingerprint })
-                if !is_late && self.went_away.is_none() && !self.has_events_full() =>
-            {
-                let Extension { stamp, headers, .. } = extension;
-                self.events.push_back(Event::OneWay {
-                    method_id: header.method,
-                    service,
-                    method,
-                    fingerprint,
-                    headers,
-                    deadline,
-                    stamp,
-                    body,
-                    attachments,
-                    held,
-                });
-            }
-            _ => {
-                self.stats.one_way_dropped += 1;
-                self.release(now, held);
-            }
+        if is_late || self.went_away.is_some() || self.has_events_full() {
+            self.stats.one_way_dropped += 1;
+            self.release(now, held);
+            return Ok(());
         }
+        let (method_id, Extension { stamp, headers, .. }) = (header.method, extension);
+        self.events.push_back(Event::OneWay { method_id, headers, deadline, stamp, body, attachments, held });
         Ok(())
     }
 

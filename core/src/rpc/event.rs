@@ -1,7 +1,6 @@
 //! What a connection tells its driver, and what it is told to do: [`Event`], [`Request`], ids and errors.
 
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
@@ -113,15 +112,9 @@ pub enum Event {
     Request {
         /// To answer with.
         id: InboundId,
-        /// The peer's number for the method on this connection: from 0, dense, always of the same names and layout. What a driver
-        /// has looked up for it can be kept in a plain table.
+        /// The peer's number for the method on this connection: from 0, dense, always of the same names and layout, which
+        /// [`Connection::method`](super::Connection::method) tells. What a driver has looked up for it can be kept in a plain table.
         method_id: u16,
-        /// The service.
-        service: Arc<str>,
-        /// The method.
-        method: Arc<str>,
-        /// The layout the caller compiled with.
-        fingerprint: Fingerprint,
         /// Metadata.
         headers: Headers,
         /// When the caller stops waiting.
@@ -139,12 +132,6 @@ pub enum Event {
     OneWay {
         /// As in [`Event::Request`].
         method_id: u16,
-        /// The service.
-        service: Arc<str>,
-        /// The method.
-        method: Arc<str>,
-        /// The layout the sender compiled with.
-        fingerprint: Fingerprint,
         /// Metadata.
         headers: Headers,
         /// When it stops to matter.

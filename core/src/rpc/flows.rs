@@ -261,6 +261,7 @@ impl Flows {
         outbox: &mut Outbox,
         len_max: usize,
     ) -> Option<Turn> {
+        let whole_len_max = self.whole_len_max();
         let (mut left, mut turn, mut has_sent) = (len_max, Turn { began: None }, false);
         loop {
             let has_lane = self.has_lane();
@@ -277,7 +278,7 @@ impl Flows {
                 break;
             };
             let len = message.content.len();
-            let (is_long, need) = (len > self.turn_len, padded(len) + FrameHeader::LEN);
+            let (is_long, need) = (len > whole_len_max, padded(len) + FrameHeader::LEN);
             if has_sent && (is_long || need > left) {
                 self.ring.push_back(key);
                 break;
@@ -303,6 +304,11 @@ impl Flows {
             (left, has_sent) = (left.saturating_sub(if is_long { 0 } else { need }), true);
         }
         has_sent.then_some(turn)
+    }
+
+    /// What travels in one frame: also what would leave less than a quarter of a fragment for the last.
+    fn whole_len_max(&self) -> usize {
+        self.turn_len + self.turn_len / 4
     }
 
     /// Begins the first message of a flow: all of it, unless it is long.

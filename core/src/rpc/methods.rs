@@ -1,6 +1,6 @@
 //! Method names once per connection and direction (`docs/protocol.md` §5.2.5): no string travels on a hot call.
 
-use alloc::sync::Arc;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use hashbrown::HashTable;
@@ -13,8 +13,8 @@ use crate::id::{fnv1a, fnv1a_from};
 /// A method as both ends know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Method {
-    pub(super) service: Arc<str>,
-    pub(super) method: Arc<str>,
+    pub(super) service: Box<str>,
+    pub(super) method: Box<str>,
     pub(super) fingerprint: Fingerprint,
 }
 
@@ -39,10 +39,21 @@ impl Method {
         let mut name = || {
             let len = read::u8(&mut rest)?;
             let name = core::str::from_utf8(read::take(&mut rest, usize::from(len))?).ok()?;
-            (!name.is_empty()).then(|| Arc::<str>::from(name))
+            (!name.is_empty()).then(|| Box::<str>::from(name))
         };
         Some(Self { service: name()?, method: name()?, fingerprint })
     }
+}
+
+/// A method that the peer has named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MethodName<'a> {
+    /// The service.
+    pub service: &'a str,
+    /// The method.
+    pub method: &'a str,
+    /// The layout the peer compiled with.
+    pub fingerprint: Fingerprint,
 }
 
 /// Whether names may travel.

@@ -61,6 +61,7 @@ pub use event::{
 };
 pub use headers::{Headers, HeadersError};
 pub use hello::{Hello, MAGIC, PeerHello, STREAM_VERSION_MAX, STREAM_VERSION_MIN, archive_format};
+pub use methods::MethodName;
 pub use receive::Receiver;
 pub use stats::Stats;
 pub use status::{Code, Status};

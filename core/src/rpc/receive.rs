@@ -32,6 +32,9 @@ const GROWTH: usize = 4;
 /// What is read into the slab after a large frame: the next one's header, and little of its body. A batch of small frames that comes
 /// instead costs one read more.
 const AFTER_LARGE_LEN: usize = 4 * 1_024;
+/// Room behind a large body: what is read there goes back to the slab. A read that does not fill what it is given tells runtimes that
+/// nothing more is there; one that does has them ask the system again.
+const OVER_LEN: usize = 64;
 /// What a large body's buffer begins with.
 const LARGE_FIRST_LEN: usize = 64 * 1024;
 
@@ -55,7 +58,7 @@ pub(super) struct Large {
     pub(super) header: FrameHeader,
     extension: Extension,
     since: Instant,
-    /// Its length is what is initialised so far; `filled` of it have arrived.
+    /// Its length is what is initialised so far; `filled` of it have arrived, maybe with a little of what comes after the body.
     pub(super) buffer: BytesMut,
     pub(super) filled: usize,
     /// Body and padding.
@@ -327,8 +330,8 @@ impl Receiver {
         self.is_after_large = true;
         let target = header.body_padded();
         let here = (self.end - self.start).min(target);
-        let first = target.min(LARGE_FIRST_LEN.max(here));
-        let mut buffer = self.pool.take(target).unwrap_or_else(|| Pool::fresh(first));
+        let first = len_of_buffer(target, LARGE_FIRST_LEN.max(here));
+        let mut buffer = self.pool.take(target + OVER_LEN).unwrap_or_else(|| Pool::fresh(first));
         buffer[..here].copy_from_slice(&self.slab[self.start..self.start + here]);
         self.start += here;
         let mut large = Large { header, extension, since: now, buffer, filled: here, target };
@@ -349,18 +352,24 @@ impl Receiver {
 
     /// The large frame, or the message in fragments, that was coming in, if it is whole.
     pub(super) fn finished(&mut self) -> Option<Frame> {
-        let whole =
-            self.large.take_if(|large| large.filled == large.target).or_else(|| self.lanes.finished())?;
-        let Large { header, extension, since, buffer, .. } = whole;
+        let large = self.large.take_if(|large| large.filled >= large.target);
+        if let Some(Large { buffer, filled, target, .. }) = &large
+            && filled > target
+        {
+            // The slab was empty when the rest of the body was read.
+            (self.start, self.end) = (0, filled - target);
+            self.slab[..self.end].copy_from_slice(&buffer[*target..*filled]);
+        }
+        let Large { header, extension, since, buffer, .. } = large.or_else(|| self.lanes.finished())?;
         let body = self.pool.share(buffer, header.body_len as usize);
         Some(Frame { header, extension, body, since })
     }
 }
 
 impl Large {
-    /// Where the next bytes go, `len_max` of them: empty only when it is whole.
+    /// Where the next bytes go, `len_max` of them at most. Of a body in one frame, a little more than is missing.
     pub(super) fn room(&mut self, len_max: usize) -> &mut [u8] {
-        let end = self.target.min(self.buffer.len()).min(self.filled.saturating_add(len_max));
+        let end = (self.target + OVER_LEN).min(self.buffer.len()).min(self.filled.saturating_add(len_max));
         &mut self.buffer[self.filled..end]
     }
 
@@ -373,12 +382,17 @@ impl Large {
     /// A larger buffer when this one is full: at most [`GROWTH`] times what has arrived.
     fn grow(&mut self, pool: &mut Pool) {
         if self.filled == self.buffer.len() && self.filled < self.target {
-            let len = self.target.min(self.filled * GROWTH);
+            let len = len_of_buffer(self.target, self.filled * GROWTH);
             let mut buffer = pool.take(len).unwrap_or_else(|| Pool::fresh(len));
             buffer[..self.filled].copy_from_slice(&self.buffer);
             self.buffer = buffer;
         }
     }
+}
+
+/// The length of a body's buffer that may have `len_max` bytes and the room behind: no longer than it will need to be.
+fn len_of_buffer(target: usize, len_max: usize) -> usize {
+    if target <= len_max { target + OVER_LEN } else { len_max }
 }
 
 impl fmt::Debug for Receiver {

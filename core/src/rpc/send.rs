@@ -63,18 +63,15 @@ impl Outbox {
         let extension_len = Extension::len_with(headers);
         header.body_len = u32::try_from(body.len()).expect("bodies are checked against limits below 4 GiB");
         header.extension_len = u16::try_from(extension_len).expect("header blocks have at most 32 KiB");
-        let (header, stamp) = (header.encode(), stamp.get().to_le_bytes());
-        let timeout = timeout.unwrap_or(NO_TIMEOUT).to_le_bytes();
+        let timeout = timeout.unwrap_or(NO_TIMEOUT);
         if headers.is_empty() && body.is_small() {
             // Nearly all of them.
-            let mut head = [0; HEAD_LEN];
-            head[..16].copy_from_slice(&header);
-            head[16..24].copy_from_slice(&stamp);
-            head[24..].copy_from_slice(&timeout);
-            self.queue.frame(&head, &body);
+            let [front, back] = header.words();
+            self.queue.frame([front, back, stamp.get(), timeout], &body);
             self.is_resting = false;
             return self.count(HEAD_LEN + padded(body.len()));
         }
+        let (header, stamp, timeout) = (header.encode(), stamp.get().to_le_bytes(), timeout.to_le_bytes());
         if headers.is_empty() {
             self.queue.encode(&[&header, &stamp, &timeout]);
         } else {

@@ -4,6 +4,7 @@ use alloc::string::String;
 use core::fmt;
 
 use super::config::STATUS_MESSAGE_LEN_MAX;
+use super::headers::Headers;
 
 /// What went wrong, as a kind that programs branch on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,23 +99,40 @@ pub struct Status {
     /// For humans; at most 1 KiB travels.
     pub message: String,
     reach: Reach,
+    headers: Headers,
 }
 
 impl Status {
     /// The status a handler or a dispatcher answers with. [`Status::may_have_run`] follows from the code.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         let reach = if code.says_never_ran() { Reach::NeverRan } else { Reach::MayHaveRun };
-        Self { code, message: message.into(), reach }
+        Self::reaching(reach, code, message.into())
     }
 
     /// A status for a request that no handler has seen or will see: safe to send again.
     pub fn never_ran(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), reach: Reach::NeverRan }
+        Self::reaching(Reach::NeverRan, code, message.into())
     }
 
     /// A status for a request of which no byte left this node.
     pub fn unsent(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), reach: Reach::NeverSent }
+        Self::reaching(Reach::NeverSent, code, message.into())
+    }
+
+    const fn reaching(reach: Reach, code: Code, message: String) -> Self {
+        Self { code, message, reach, headers: Headers::new() }
+    }
+
+    /// The same with the metadata that came beside it.
+    #[must_use]
+    pub fn with_headers(self, headers: Headers) -> Self {
+        Self { headers, ..self }
+    }
+
+    /// The metadata that came beside a failed answer. To be read by the caller: a handler that answers with a status sends what was
+    /// set on its context, not these.
+    pub const fn headers(&self) -> &Headers {
+        &self.headers
     }
 
     /// Whether no byte of the request left this node.
@@ -135,11 +153,8 @@ impl Status {
     /// A status from the wire (§5.5). An unreadable message is repaired, not refused: the code is what counts.
     pub(super) fn decode(code: u16, never_ran: bool, message: &[u8]) -> Self {
         let message = message.get(..STATUS_MESSAGE_LEN_MAX).unwrap_or(message);
-        Self {
-            code: Code::from_raw(code),
-            message: String::from_utf8_lossy(message).into_owned(),
-            reach: if never_ran { Reach::NeverRan } else { Reach::MayHaveRun },
-        }
+        let reach = if never_ran { Reach::NeverRan } else { Reach::MayHaveRun };
+        Self::reaching(reach, Code::from_raw(code), String::from_utf8_lossy(message).into_owned())
     }
 }
 

@@ -123,12 +123,14 @@ impl Transmit {
         self.len += len;
     }
 
-    /// Adds a frame, its head a multiple of 16 bytes, and zeros up to a multiple of 16.
-    pub(super) fn frame(&mut self, head: &[u8; 32], body: &[u8]) {
+    /// Adds a frame, whose head is these words, and zeros up to a multiple of 16.
+    pub(super) fn frame(&mut self, head: [u64; 4], body: &[u8]) {
         let padding = super::frame::padded(body.len()) - body.len();
-        let len = head.len() + body.len() + padding;
+        let len = size_of_val(&head) + body.len() + padding;
         self.encoded.reserve(len);
-        self.encoded.extend_from_slice(head);
+        for word in head {
+            self.encoded.extend_from_slice(&word.to_le_bytes());
+        }
         self.encoded.extend_from_slice(body);
         self.encoded.extend_from_slice(&[0; 16][..padding]);
         self.len += len;

@@ -13,11 +13,12 @@ use chinwag_core::rpc::{Code, Event, Held, InboundId, Shape, Status};
 use chinwag_core::time::Now;
 
 use super::handlers::{Begun, Dying, HandlerTask, Running};
+use super::lent::lend;
 use super::{Link, RemoteEnd};
 use crate::context::{Caller, Given};
 use crate::handling;
 use crate::limits::ONE_WAYS_MAX;
-use crate::registry::{Answered, Known, Named, shaped};
+use crate::registry::{Answered, Endpoint, Known, shaped};
 use crate::shared::Shared;
 use crate::stream::End;
 use crate::sync::lock;
@@ -28,6 +29,8 @@ pub(super) struct Callees {
     /// Methods of this node that the peer has named.
     known: Known,
     replies: Vec<Reply>,
+    /// Of the batch, and not yet among the node's.
+    calls_in: u64,
     /// Handlers that wait, by the slot of their call.
     running: Vec<Option<(InboundId, Arc<Running>)>>,
     /// Cancelled handlers whose tasks may not have come round to drop them.
@@ -52,6 +55,7 @@ impl Callees {
             link,
             known,
             replies,
+            calls_in: 0,
             running: Vec::new(),
             dying: Dying::default(),
             one_ways: Vec::new(),
@@ -65,20 +69,7 @@ impl Callees {
     /// A request or a one-way message, whose contents are taken.
     pub(super) fn handle(&mut self, now: Now, event: &mut Event) {
         match event {
-            Event::Request {
-                id,
-                method_id,
-                service,
-                method,
-                fingerprint,
-                headers,
-                deadline,
-                stamp,
-                body,
-                attachments,
-                shape,
-            } => {
-                let call = Named { service, method, fingerprint: *fingerprint };
+            Event::Request { id, method_id, headers, deadline, stamp, body, attachments, shape } => {
                 let given = Given {
                     deadline: *deadline,
                     headers: take(headers),
@@ -87,21 +78,9 @@ impl Callees {
                     is_one_way: false,
                     trace: None,
                 };
-                self.dispatch(now, Ok((*id, *shape)), (*method_id, call), given, take(body));
+                self.dispatch(now, Ok((*id, *shape)), *method_id, given, take(body));
             }
-            Event::OneWay {
-                method_id,
-                service,
-                method,
-                fingerprint,
-                headers,
-                deadline,
-                stamp,
-                body,
-                attachments,
-                held,
-            } => {
-                let call = Named { service, method, fingerprint: *fingerprint };
+            Event::OneWay { method_id, headers, deadline, stamp, body, attachments, held } => {
                 let given = Given {
                     deadline: *deadline,
                     headers: take(headers),
@@ -111,7 +90,7 @@ impl Callees {
                     trace: None,
                 };
                 let held = std::mem::replace(held, Held::NOTHING);
-                self.dispatch(now, Err(held), (*method_id, call), given, take(body));
+                self.dispatch(now, Err(held), *method_id, given, take(body));
             }
             _ => {}
         }
@@ -129,6 +108,9 @@ impl Callees {
 
     /// The answers of a batch are timed by one look at the clock.
     pub(super) fn end_batch(&mut self, now: Now) {
+        if self.calls_in > 0 {
+            self.shared.counters.calls_in.add(take(&mut self.calls_in));
+        }
         if self.replies.is_empty() {
             return;
         }
@@ -160,12 +142,13 @@ impl Callees {
         now: Now,
         // A call, or what a one-way message holds.
         id: Result<(InboundId, Shape), Held>,
-        (method_id, call): (u16, Named<'_>),
-        given: Given,
-        body: Bytes,
+        method_id: u16,
+        mut given: Given,
+        mut body: Bytes,
     ) {
         let Some(peer) = self.link.peer() else { return };
-        self.shared.counters.calls_in.add(1);
+        let caller = Caller { id: peer.id, epoch: peer.epoch, addr: peer.addr };
+        self.calls_in += 1;
         let (id, shape, held) = match id {
             Ok((id, shape)) => (Some(id), shape, Held::NOTHING),
             Err(held) => (None, Shape::UNARY, held),
@@ -178,7 +161,7 @@ impl Callees {
             self.link.release(held);
             return self.reply(id, None, Status::never_ran(Code::Unavailable, "this node is leaving").into());
         }
-        let found = self.known.find(&self.shared.registry, method_id, call);
+        let found = self.known.get(method_id).map_or_else(|| self.look_up(method_id), Ok);
         let endpoint = match found.and_then(|endpoint| shaped(endpoint, shape)) {
             Ok(endpoint) => endpoint,
             Err(status) => {
@@ -193,8 +176,10 @@ impl Callees {
         } else {
             meter.one_way();
         }
-        let caller = Caller { id: peer.id, epoch: peer.epoch, addr: peer.addr };
         let end = id.filter(|_| shape.is_streaming());
+        if let Some(id) = end {
+            lend(&self.link, id, &mut body, &mut given.attachments);
+        }
         let end = end.and_then(|id| RemoteEnd::of_inbound(&self.shared, &self.link, id)).map(End::Remote);
         let mut answer = handling::begin(&self.shared, endpoint, caller, given, body, end);
         // A handler that waits is polled again as soon as it is a task, and registers that task's waker then: this
@@ -209,6 +194,15 @@ impl Callees {
                 self.keep_running(Begun { answer, id, meter, at: now.mono, held });
             }
         }
+    }
+
+    /// A method whose number is new, or that was not there the last time.
+    fn look_up(&mut self, method_id: u16) -> Result<Arc<dyn Endpoint>, Status> {
+        let state = lock(&self.link.state);
+        let Some(call) = state.machine.method(method_id) else {
+            return Err(Status::new(Code::UnknownMethod, "a method that was not named"));
+        };
+        self.known.find(&self.shared.registry, method_id, call)
     }
 
     fn reply(&mut self, id: Option<InboundId>, method_id: Option<u16>, answered: Answered) {

@@ -34,12 +34,12 @@ impl Entry {
 }
 
 impl Calls {
-    pub(super) fn begin(&mut self, call: CallId, waker: Option<Waker>) -> u32 {
+    pub(super) fn begin(&mut self, call: CallId, waker: Option<&Waker>) -> u32 {
         let entry = self.free.pop().unwrap_or_else(|| {
             self.entries.push(Entry::Free);
             u32::try_from(self.entries.len() - 1).expect("far fewer waiters than 2^32 fit in memory")
         });
-        self.entries[entry as usize] = Entry::Waiting { call, waker };
+        self.entries[entry as usize] = Entry::Waiting { call, waker: waker.cloned() };
         if self.by_slot.len() <= call.slot() {
             self.by_slot.resize(call.slot() + 1, u32::MAX);
         }

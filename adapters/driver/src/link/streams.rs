@@ -76,6 +76,10 @@ impl Ports {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.ours.is_empty() && self.theirs.is_empty() && self.displaced.is_empty()
+    }
+
     fn remove(&mut self, of: StreamRef) -> Option<Arc<Port>> {
         let (table, slot) = self.place(of);
         let latest = table.get_mut(slot).and_then(|latest| latest.take_if(|(known, _)| *known == of));
@@ -90,6 +94,10 @@ impl Ports {
         status: Option<&Status>,
         wakers: &mut Vec<Waker>,
     ) -> Vec<Held> {
+        // Most connections have unary calls alone.
+        if self.is_empty() {
+            return Vec::new();
+        }
         let Some(port) = self.remove(of) else { return Vec::new() };
         port.end(status, wakers);
         // The caller's own end may be about to be made; its drop gives back what is left.

@@ -6,19 +6,20 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::io::IoSlice;
+use std::mem::take;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use chinwag_core::membership::StreamPeer;
-use chinwag_core::rpc::{CloseReason, Event, Flush, PeerHello, Receiver, SLICES_MAX, Transmit};
+use chinwag_core::rpc::{CloseReason, Event, PeerHello, Receiver, Transmit};
 use chinwag_core::time::{Instant, Now};
 
 use super::callees::Callees;
+use super::writing::write;
 use super::{Link, State};
-use crate::limits::TURNS_MAX;
+use crate::limits::{TURNS_MAX, WAKE_GROUP_MIN, WAKE_GROUPS};
 use crate::links::Verdict;
 use crate::runtime::{Alarm, BoxFuture, Stream};
 use crate::shared::{Alive, Shared};
@@ -33,15 +34,19 @@ pub(crate) enum Origin {
 }
 
 pub(crate) struct LinkTask {
-    io: Io,
-    link: Arc<Link>,
+    pub(super) io: Io,
+    pub(super) link: Arc<Link>,
     shared: Arc<Shared>,
     receiver: Receiver,
     /// What the machine gave out and is not written yet.
-    out: Transmit,
-    turn: Turn,
+    pub(super) out: Transmit,
+    pub(super) turn: Turn,
+    /// The machine may have something to say.
+    pub(super) is_due: bool,
     /// Callers that were woken in this poll.
     woken: usize,
+    /// The number of the last batch of answers, among those of all the node's connections.
+    batch: u64,
     alarm: Alarm,
     events: VecDeque<Event>,
     wakers: Vec<Waker>,
@@ -56,7 +61,7 @@ pub(crate) struct LinkTask {
     _alive: Alive,
 }
 
-enum Io {
+pub(super) enum Io {
     /// Until the peer's last failure is long enough ago.
     Waiting(Instant),
     Dialing(BoxFuture<std::io::Result<Box<dyn Stream>>>),
@@ -65,7 +70,7 @@ enum Io {
 
 /// Where a write stands that lets the run queue turn once, so that callers who are about to add to it can.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Turn {
+pub(super) enum Turn {
     Idle,
     /// The task has woken itself.
     Asked,
@@ -92,7 +97,9 @@ impl LinkTask {
             receiver,
             out: Transmit::new(),
             turn: Turn::Idle,
+            is_due: true,
             woken: 0,
+            batch: u64::MAX,
             alarm: Alarm::new(&*shared.runtime),
             events: VecDeque::new(),
             wakers: Vec::new(),
@@ -129,36 +136,44 @@ impl LinkTask {
         }
     }
 
-    fn lose(&mut self, now: Now) {
+    pub(super) fn lose(&mut self, now: Now) {
+        self.is_due = true;
         self.io = Io::Waiting(Instant::FAR_FUTURE);
         lock(&self.link.state).machine.handle_closed(now);
     }
 
-    fn read(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
-        let Io::Open(stream) = &mut self.io else { return false };
+    /// How many bytes have come.
+    fn read(&mut self, cx: &mut Context<'_>, now: Now) -> usize {
+        let Io::Open(stream) = &mut self.io else { return 0 };
         if self.ended.is_some() {
-            return false;
+            return 0;
         }
         match stream.poll_read(cx, self.receiver.buffer()) {
-            Poll::Pending => false,
-            Poll::Ready(Ok(len)) if len > 0 => {
-                lock(&self.link.state).machine.handle_received(now, &mut self.receiver, len);
-                true
-            }
+            Poll::Pending => 0,
+            Poll::Ready(Ok(len)) if len > 0 => len,
             Poll::Ready(end) => {
                 if let Err(error) = end {
                     tracing::debug!(link = self.link.key, %error, "reading failed");
                 }
                 self.lose(now);
-                true
+                0
             }
         }
     }
 
-    /// Takes everything the machine has to say under one lock, then acts on it under none.
-    fn take_events(&mut self, now: Now) -> bool {
+    /// Gives the machine what has come and takes everything it has to say under one lock, then acts on it under none.
+    fn handle(&mut self, now: Now, received: usize) -> bool {
+        if !take(&mut self.is_due) && received == 0 {
+            return false;
+        }
         {
             let mut state = lock(&self.link.state);
+            if received > 0 {
+                state.machine.handle_received(now, &mut self.receiver, received);
+            }
+            for id in lock(&self.link.let_go).drain(..) {
+                state.machine.release_request(now, id);
+            }
             state.take_events(now, &mut self.events, &mut self.wakers);
             if !self.events.is_empty() || !self.wakers.is_empty() {
                 state.used_at = now.mono;
@@ -167,11 +182,10 @@ impl LinkTask {
                 state.line.disperse(&mut self.wakers);
             }
         }
-        let has_any = !self.events.is_empty() || !self.wakers.is_empty();
-        self.woken += self.wakers.len();
-        self.wakers.drain(..).for_each(Waker::wake);
+        let has_any = received > 0 || !self.events.is_empty() || !self.wakers.is_empty();
+        self.wake_group();
         self.callees.begin_batch();
-        let mut events = std::mem::take(&mut self.events);
+        let mut events = take(&mut self.events);
         // In place: an event is large, and most of it is not wanted.
         for event in &mut events {
             self.handle_event(now, event);
@@ -192,7 +206,7 @@ impl LinkTask {
             Event::Gossip(frame) => {
                 if let Some(peer) = self.link.peer() {
                     let peer = StreamPeer { id: peer.id, epoch: peer.epoch, addr: peer.addr };
-                    self.shared.post_gossip(peer, std::mem::take(frame));
+                    self.shared.post_gossip(peer, take(frame));
                 }
             }
             // The machine goes away too, by itself.
@@ -211,61 +225,26 @@ impl LinkTask {
         }
     }
 
-    fn write(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
-        let Io::Open(stream) = &mut self.io else { return false };
-        if self.out.is_empty() {
-            let mut state = lock(&self.link.state);
-            state.has_unwritten = false;
-            match state.machine.flush() {
-                // What waits for the peer's hello is queued, and not to be written yet.
-                Flush::Nothing if state.machine.queued_len() > 0 => return false,
-                Flush::Nothing => {
-                    self.turn = Turn::Idle;
-                    state.is_gossip_unflushed = false;
-                    if state.has_peer_left {
-                        state.has_peer_left = false;
-                        state.machine.go_away(now);
-                        return true;
-                    }
-                    return false;
-                }
-                Flush::AfterTurn if self.turn != Turn::Done => {
-                    if self.turn == Turn::Idle {
-                        self.turn = Turn::Asked;
-                        cx.waker().wake_by_ref();
-                    }
-                    return false;
-                }
-                Flush::AfterTurn | Flush::Now => self.turn = Turn::Idle,
-            }
-            if state.machine.poll_transmit(now, &mut self.out) == 0 {
-                return false;
-            }
-            state.has_unwritten = true;
-            let next = state.line.tell_first();
-            drop(state);
-            next.into_iter().for_each(Waker::wake);
-        }
-        match write(&mut **stream, cx, &self.out) {
-            Poll::Pending => false,
-            Poll::Ready(Ok(len)) if len > 0 => {
-                self.out.advance(len);
-                true
-            }
-            Poll::Ready(end) => {
-                if let Err(error) = end {
-                    tracing::debug!(link = self.link.key, %error, "writing failed");
-                }
-                self.lose(now);
-                true
+    /// Wakes some of those who wait to be woken. If all whose answers came together called again together, in one write, the two ends of
+    /// the connection would take turns to work, and idle threads be woken for each: so the peer begins with the calls of the first
+    /// while the next are woken. Where other connections have had answers since, there is work meanwhile, and all are woken.
+    fn wake_group(&mut self) {
+        let mut group = self.wakers.len();
+        if group > WAKE_GROUP_MIN {
+            let batch = self.shared.links.count_batch();
+            if std::mem::replace(&mut self.batch, batch).wrapping_add(1) == batch {
+                group = group.div_ceil(WAKE_GROUPS).max(WAKE_GROUP_MIN);
             }
         }
+        self.woken += group;
+        self.wakers.drain(..group).for_each(Waker::wake);
     }
 
     /// Callers that were woken together call again together, as often as not. So the task comes round after them by itself, rather
     /// than be woken by the first of them and find one call: runtimes poll what was woken last next.
     fn come_round(&mut self, cx: &Context<'_>) {
-        if std::mem::take(&mut self.woken) > 1 && self.turn == Turn::Idle {
+        let is_due = take(&mut self.woken) > 1 && self.turn == Turn::Idle;
+        if is_due || !self.wakers.is_empty() {
             self.turn = Turn::Asked;
             self.link.bell.mute();
             cx.waker().wake_by_ref();
@@ -281,6 +260,7 @@ impl LinkTask {
         if self.alarm.poll_at(cx, now.mono, deadline).is_pending() {
             return false;
         }
+        self.is_due = true;
         let mut state = lock(&self.link.state);
         state.machine.handle_timeout(now);
         state.line.expire(now.mono, &mut self.wakers);
@@ -378,17 +358,6 @@ impl LinkTask {
     }
 }
 
-/// Writes what the stream takes of `out`, in one go.
-fn write(stream: &mut dyn Stream, cx: &mut Context<'_>, out: &Transmit) -> Poll<std::io::Result<usize>> {
-    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-    let mut count = 0;
-    for (slice, bytes) in slices.iter_mut().zip(out.slices()) {
-        *slice = IoSlice::new(bytes);
-        count += 1;
-    }
-    stream.poll_write_vectored(cx, &slices[..count])
-}
-
 impl Future for LinkTask {
     type Output = ();
 
@@ -398,7 +367,7 @@ impl Future for LinkTask {
         if this.turn == Turn::Asked {
             this.turn = Turn::Done;
         }
-        this.woken = 0;
+        (this.woken, this.is_due) = (0, true);
         let mut now = this.shared.runtime.now();
         for _ in 0..TURNS_MAX {
             if this.shared.is_closed() {
@@ -407,8 +376,8 @@ impl Future for LinkTask {
                 return Poll::Ready(());
             }
             let mut has_progressed = this.establish(cx, now);
-            has_progressed |= this.read(cx, now);
-            has_progressed |= this.take_events(now);
+            let received = this.read(cx, now);
+            has_progressed |= this.handle(now, received);
             let has_handled = has_progressed;
             if this.ended.is_some() && !this.is_lingering(now) {
                 this.farewell(cx, now);
@@ -416,8 +385,8 @@ impl Future for LinkTask {
                 return Poll::Ready(());
             }
             has_progressed |= this.write(cx, now);
-            has_progressed |= this.tick(cx, now);
-            if !has_progressed {
+            let is_over = !has_progressed || !this.wakers.is_empty();
+            if is_over && !this.tick(cx, now) {
                 this.come_round(cx);
                 if this.shared.is_leaving() && !this.link.is_busy() {
                     this.shared.notice_drain();
@@ -429,6 +398,8 @@ impl Future for LinkTask {
                 now = this.shared.runtime.now();
             }
         }
+        // However much there is to do, time is looked at.
+        this.tick(cx, now);
         cx.waker().wake_by_ref();
         Poll::Pending
     }

@@ -72,3 +72,36 @@ fn a_large_body_lands_in_a_buffer_that_one_before_it_had() {
     }
     assert!(places[1..].windows(2).all(|two| two[0] == two[1]), "{places:?}");
 }
+
+/// What comes behind a large body is read with it, and is what comes next.
+#[test]
+fn a_read_of_a_large_body_that_goes_over_loses_nothing() {
+    for over in [0, 1, 31, 32, OVER_LEN] {
+        let mut receiver = open();
+        let header =
+            FrameHeader { body_len: 100_000, extension_len: 16, ..FrameHeader::new(Kind::Request, 1) };
+        put(&mut receiver, &header.encode());
+        put(&mut receiver, &[0; 16]);
+        assert!(receiver.take(header, Instant::ZERO).expect("an extension").is_none());
+        let mut bytes = vec![5; header.body_padded()];
+        bytes.extend((0..over).map(|at| u8::try_from(at).expect("few")));
+        let mut rest = &bytes[..];
+        let mut reads = 0;
+        while !rest.is_empty() {
+            let room = receiver.buffer();
+            let len = room.len().min(rest.len());
+            assert!(
+                rest.len() > room.len() || room.len() - rest.len() <= OVER_LEN,
+                "a little more than is missing"
+            );
+            room[..len].copy_from_slice(&rest[..len]);
+            receiver.filled(len);
+            rest = &rest[len..];
+            reads += 1;
+        }
+        assert!(reads <= 2, "one more for the buffer to grow");
+        let frame = receiver.finished().expect("whole");
+        assert!(frame.body.len() == 100_000 && frame.body.iter().all(|&byte| byte == 5));
+        assert_eq!(receiver.waiting(), &bytes[header.body_padded()..]);
+    }
+}

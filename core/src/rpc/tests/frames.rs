@@ -164,7 +164,8 @@ fn s5_2_5_methods_are_named_once_and_in_order() {
     let got: Vec<_> = events(&mut pair.b)
         .into_iter()
         .map(|event| match event {
-            Event::OneWay { service, method, fingerprint, .. } => {
+            Event::OneWay { method_id, .. } => {
+                let MethodName { service, method, fingerprint } = pair.b.method(method_id).expect("named");
                 format!("{service}.{method}.{}", fingerprint.get())
             }
             other => panic!("{other:?}"),
