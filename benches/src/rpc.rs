@@ -6,6 +6,7 @@
 //!   Contender        a setup that runs, type forgotten                    contender
 //!   measure          latency, throughput, CPU of one contender for a while
 //!   plan, report     rounds of all of them in turns; medians, ratios, aims
+//!   tables           what of it is shown on the page of benchmarks
 //! ```
 //!
 //! Clients and servers share the process and, where it has two, the runtime's two threads: what is compared is the work of a
@@ -21,6 +22,7 @@ mod peers;
 mod pingpong;
 mod plan;
 mod report;
+mod tables;
 
 pub use contender::{Contender, Kind};
 pub use measure::{Throughput, peak_memory};
