@@ -32,6 +32,8 @@ pub use self::kinship::Kinship;
 
 /// Nanoseconds.
 pub const SECOND: u64 = 1_000_000_000;
+/// Everybody is given the first so many nodes for seeds.
+const SEEDS: u32 = 3;
 /// Nodes start so long after one another.
 const START_EVERY: u64 = SECOND / 1_000;
 
@@ -42,8 +44,8 @@ pub trait Machine: Sized {
     /// A timer that says what it is for; a machine that tells its next deadline has none.
     type Alarm;
 
-    /// A node of a cluster that will have `nodes`, which is to join through `via`: somebody who has started before, or itself.
-    fn start(node: u32, nodes: u32, via: u32, net: &mut Net<Self>) -> Self;
+    /// A node of a cluster that will have `nodes`, which is to join through [`seeds`].
+    fn start(node: u32, nodes: u32, net: &mut Net<Self>) -> Self;
 
     /// A parcel comes.
     fn receive(&mut self, from: u32, parcel: Self::Parcel, net: &mut Net<Self>);
@@ -207,10 +209,7 @@ impl<M: Machine> Cluster<M> {
         let node = match what {
             What::Start(node) => {
                 self.net.node = node;
-                // Whom it joins through has been there for a while, as if through seeds.
-                let via = mix(u64::from(node)) % u64::from(node.max(1));
-                let via = u32::try_from(via).expect("below another of 32 bits");
-                self.machines.push(M::start(node, self.nodes, via, &mut self.net));
+                self.machines.push(M::start(node, self.nodes, &mut self.net));
                 node
             }
             What::Arrive { to, from, parcel } => {
@@ -263,6 +262,11 @@ impl<M: Machine> Virtual for Cluster<M> {
     fn sent(&self) -> Sent {
         self.net.sent
     }
+}
+
+/// Where the seeds of a node are: those of the first nodes that have started before it.
+fn seeds(node: u32) -> Vec<SocketAddr> {
+    (0..SEEDS.min(node)).map(addr).collect()
 }
 
 /// Where a node is.

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chinwag_benches::table::Role;
-use chinwag_benches::turns::Entrant;
+use chinwag_benches::turns::{Entrant, cpu_time};
 use datacake_crdt::HLCTimestamp;
 use datacake_node::Clock;
 use tokio::runtime::Builder;
@@ -37,14 +37,14 @@ pub(crate) fn uhlc_observe<'a>(is_new: bool) -> Entrant<'a> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let (mut time, step) =
             if is_new { (NTP64::from(since + AHEAD), 16) } else { (NTP64::from(since - AHEAD), 0) };
-        let begun = Instant::now();
+        let begun = cpu_time();
         for _ in 0..count {
             time += step;
             clock
                 .update_with_timestamp(black_box(&Timestamp::new(time, other)))
                 .expect("it is not far ahead");
         }
-        begun.elapsed()
+        cpu_time() - begun
     })
 }
 
@@ -79,14 +79,14 @@ pub(crate) fn datacake_observe<'a>(is_new: bool) -> Entrant<'a> {
         let (time, step) = if is_new { (now + AHEAD, 1 << 8) } else { (now - AHEAD, 0) };
         let mut raw = HLCTimestamp::new(time, 0, 2).as_u64().max(if is_new { clock.as_u64() } else { 0 });
         raw = raw & !0xff | 2;
-        let begun = Instant::now();
+        let begun = cpu_time();
         for _ in 0..count {
             raw += step;
             while black_box(clock.recv(black_box(&HLCTimestamp::from_u64(raw)))).is_err() {
                 raw += step;
             }
         }
-        begun.elapsed()
+        cpu_time() - begun
     })
 }
 

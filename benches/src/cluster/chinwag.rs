@@ -1,6 +1,7 @@
 //! The machine of `chinwag-core`, with its settings for a local network.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use chinwag_core::clock::{DRIFT_MAX_DEFAULT, SharedHlc};
@@ -8,7 +9,7 @@ use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::{Config, Local, Membership, Metadata, Plane, StreamPeer};
 use chinwag_core::time::{Instant, Now, WallTime};
 
-use super::{Machine, Net, addr};
+use super::{Machine, Net, addr, seeds};
 
 /// A day in 2026.
 const TODAY: u64 = 1_790_000_000_000_000_000;
@@ -17,7 +18,7 @@ const EPOCH: Epoch = Epoch::new(1_700_000_000_000);
 /// One node.
 pub struct Chinwag {
     machine: Membership,
-    via: u32,
+    seeds: Vec<SocketAddr>,
 }
 
 /// A payload, and how it travels.
@@ -44,7 +45,7 @@ impl Chinwag {
         }
         while self.machine.poll_event().is_some() {}
         if self.machine.poll_lookup() {
-            self.machine.handle_seeds(now, &[addr(self.via)]);
+            self.machine.handle_seeds(now, &self.seeds);
             self.settle(net);
         }
     }
@@ -54,14 +55,14 @@ impl Machine for Chinwag {
     type Parcel = Parcel;
     type Alarm = Infallible;
 
-    fn start(node: u32, _: u32, via: u32, net: &mut Net<Self>) -> Self {
+    fn start(node: u32, _: u32, net: &mut Net<Self>) -> Self {
         let local = Local { id: id(node), epoch: EPOCH, addr: addr(node), metadata: Metadata::new() };
         let clock = Arc::new(SharedHlc::new(DRIFT_MAX_DEFAULT));
         let seed = u64::from(node) + 1;
         let machine =
             Membership::new(Config::lan(), local, clock, seed, at(net.now())).expect("a preset is valid");
-        let mut started = Self { machine, via };
-        started.machine.handle_seeds(at(net.now()), &[addr(via)]);
+        let mut started = Self { machine, seeds: seeds(node) };
+        started.machine.handle_seeds(at(net.now()), &started.seeds);
         started.settle(net);
         started
     }

@@ -8,7 +8,7 @@ use foca::{Config, NoCustomBroadcast, Notification, PostcardCodec, Runtime, Time
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use super::{Machine, Net, addr};
+use super::{Machine, Net, addr, seeds};
 
 /// One node.
 pub struct Foca {
@@ -33,12 +33,12 @@ impl Machine for Foca {
     type Parcel = Vec<u8>;
     type Alarm = Timer<SocketAddr>;
 
-    fn start(node: u32, nodes: u32, via: u32, net: &mut Net<Self>) -> Self {
+    fn start(node: u32, nodes: u32, net: &mut Net<Self>) -> Self {
         let size = NonZeroU32::new(nodes).expect("some");
         let rng = SmallRng::seed_from_u64(u64::from(node));
         let mut machine = foca::Foca::new(addr(node), Config::new_lan(size), rng, PostcardCodec);
-        if via != node {
-            machine.announce(addr(via), net).expect("an announcement fits");
+        for seed in seeds(node) {
+            machine.announce(seed, &mut *net).expect("an announcement fits");
         }
         Self { machine }
     }

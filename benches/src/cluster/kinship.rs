@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use kinship_core::{Command, Config, Identity, Instant, Node, Security, StreamEvent, StreamId, Transmit};
 
-use super::{Machine, Net, addr, node_at};
+use super::{Machine, Net, addr, node_at, seeds};
 
 /// The length before every frame.
 const PREFIX_LEN: usize = 4;
@@ -68,13 +68,13 @@ impl Machine for Kinship {
     type Parcel = Parcel;
     type Alarm = Infallible;
 
-    fn start(node: u32, _: u32, via: u32, net: &mut Net<Self>) -> Self {
+    fn start(node: u32, _: u32, net: &mut Net<Self>) -> Self {
         let local = Identity::new(format!("node-{node:05}"), addr(node)).expect("a short name").with_epoch(1);
         let (now, seed) = (at(net.now()), u64::from(node));
         let config = Config::lan(Security::InsecurePlaintext);
         let mut machine = Node::new(config, local, now, seed, &[7; 32]).expect("a preset is valid");
-        if via != node {
-            machine.command(now, Command::Join { seeds: vec![addr(via)] });
+        if node > 0 {
+            machine.command(now, Command::Join { seeds: seeds(node) });
         }
         let mut started = Self { machine, node, connections: BTreeMap::new(), opened: 0 };
         started.settle(net);
