@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use chinwag_benches::cluster::{self, Cluster, SECOND, Sent, Virtual};
 use chinwag_benches::membership::{Machine, Make, UPDATES};
-use chinwag_benches::table::{Better, Role, Table, Tables};
+use chinwag_benches::table::{Better, Role, Table, Tables, figure};
 use chinwag_benches::turns::{Entrant, Pace, cpu_time, measure, prepared};
 use clap::Parser;
 
@@ -62,6 +62,11 @@ and deltas, and only its own tasks can handle them.";
 const NEW: &str = "The same, but every update raises a member's incarnation, as a refutation does: the record changes, and the news is queued \
 to be passed on.";
 
+/// A column of a table.
+fn group(count: u64, of: &str) -> String {
+    format!("{} {of}", figure(count as f64))
+}
+
 /// Nanoseconds an update.
 fn update(id: &str, title: &str, about: &str, members: &[u64], pace: Pace, is_new: bool) -> Table {
     let mut table = Table::new(id, title, "ns an update", Better::Lower).about(about).base("chinwag");
@@ -70,7 +75,7 @@ fn update(id: &str, title: &str, about: &str, members: &[u64], pace: Pace, is_ne
             let machine = make.start(members);
             if is_new { new(*make, machine, members) } else { known(*make, machine, members) }
         });
-        measure(&mut table, &format!("{members} members"), entrants.collect(), pace, UPDATES as f64);
+        measure(&mut table, &group(members, "members"), entrants.collect(), pace, UPDATES as f64);
     }
     table
 }
@@ -112,7 +117,7 @@ fn ping(members: &[u64], pace: Pace) -> Table {
                 black_box(machine.answer(black_box(&ping)));
             })
         });
-        measure(&mut table, &format!("{members} members"), entrants.collect(), pace, 1.0);
+        measure(&mut table, &group(members, "members"), entrants.collect(), pace, 1.0);
     }
     table
 }
@@ -131,7 +136,7 @@ fn heap(members: &[u64]) -> Table {
             let bytes = String::from_utf8_lossy(&output.stdout).trim().parse();
             let bytes =
                 bytes.unwrap_or_else(|_| panic!("{child}: {}", String::from_utf8_lossy(&output.stderr)));
-            table.add(make.role(), make.name(), &format!("{members} members"), vec![bytes]);
+            table.add(make.role(), make.name(), &group(members, "members"), vec![bytes]);
         }
     }
     table
@@ -230,7 +235,7 @@ fn clusters(sizes: &[u32], rounds: usize) -> Vec<Table> {
     bytes.about.push_str(settled);
     datagrams.about.push_str(settled);
     for &nodes in sizes {
-        let group = format!("{nodes} nodes");
+        let group = group(u64::from(nodes), "nodes");
         let joined = join(&mut tables, nodes, if nodes < 1_000 { rounds.min(3) } else { 1 });
         let mut entrants = Vec::new();
         for (kind, mut cluster) in joined {
@@ -258,7 +263,7 @@ struct Joins {
 
 /// Lets clusters of each kind join, in turns; gives those that became whole.
 fn join(tables: &mut Joins, nodes: u32, rounds: usize) -> Vec<(&'static Kind, Box<dyn Virtual>)> {
-    let group = format!("{nodes} nodes");
+    let group = group(u64::from(nodes), "nodes");
     let mut cpu = vec![Vec::new(); KINDS.len()];
     let mut last = Vec::new();
     for _ in 0..rounds {

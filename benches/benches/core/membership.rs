@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::hint::black_box;
 
 use chinwag_benches::machines::membership::{Builder, Fresh, Node, SEED, UPDATES, addr, updates};
+use chinwag_benches::table::figure;
 use chinwag_core::membership::Config;
 use criterion::{BatchSize, BenchmarkGroup, BenchmarkId, Criterion, measurement};
 
@@ -60,7 +61,7 @@ fn nothing_new(group: &mut Group<'_>, summary: &mut Summary, size: u64) {
         UPDATES,
         Some(80.0),
     );
-    summary.shown(Shown::Membership, "an update, nothing new", &format!("{size} members"));
+    summary.shown(Shown::Membership, "an update, nothing new", &format!("{} members", figure(size as f64)));
 }
 
 /// Updates that each change a record, and the events of it.
@@ -85,7 +86,7 @@ fn all_new(group: &mut Group<'_>, summary: &mut Summary, size: u64) {
         UPDATES,
         Some(80.0),
     );
-    summary.shown(Shown::Membership, "an update, all new", &format!("{size} members"));
+    summary.shown(Shown::Membership, "an update, all new", &format!("{} members", figure(size as f64)));
 }
 
 /// A datagram filled with rumours.
@@ -108,7 +109,7 @@ fn full_datagram(group: &mut Group<'_>, summary: &mut Summary, size: u64) {
         1,
         None,
     );
-    summary.shown(Shown::Membership, "a full datagram, built", &format!("{size} members"));
+    summary.shown(Shown::Membership, "a full datagram, built", &format!("{} members", figure(size as f64)));
 }
 
 /// A second in which nothing happens.
@@ -130,5 +131,5 @@ fn idle_second(group: &mut Group<'_>, summary: &mut Summary, size: u64) {
         1,
         Some(2_000.0),
     );
-    summary.shown(Shown::Membership, "an idle node-second", &format!("{size} members"));
+    summary.shown(Shown::Membership, "an idle node-second", &format!("{} members", figure(size as f64)));
 }

@@ -21,7 +21,7 @@ benches/run --quick    a few minutes, shorter measurements
 
 const LEGEND: &str = "
 Contenders of one table take turns in rounds. A number is the median of its rounds; the number in brackets is the ratio to the row in bold, the median of the rounds' \
-ratios; a dash was not measured. Plots show medians, with the lowest and the highest round as a line. Below each table is said which project is ahead of chinwag in \
+ratios; a dash was not measured. Plots show medians, with a line from the first to the ninth decile of the rounds. Below each table is said which project is ahead of chinwag in \
 which column, however little. Instructions are the figures to compare across runs; nanoseconds say what they are on this machine.
 ";
 

@@ -10,7 +10,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 const WIDTH: u32 = 960;
-const HEIGHT: u32 = 420;
+const HEIGHT: u32 = 440;
 const FONT: &str = "sans-serif";
 const INK: RGBColor = RGBColor(0x24, 0x29, 0x2f);
 const FAINT: RGBColor = RGBColor(0xd8, 0xde, 0xe4);
@@ -126,10 +126,15 @@ impl Scale {
     }
 }
 
-/// From all numbers, rounds included; none without numbers.
+/// From all that is drawn; none without numbers.
 fn scale(table: &Table) -> Option<Scale> {
-    let all = || table.contenders.iter().flat_map(|contender| contender.rounds.iter().flatten().copied());
-    let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(0.0, f64::max));
+    let (mut low, mut high) = (f64::INFINITY, 0.0_f64);
+    for rounds in table.contenders.iter().flat_map(|contender| &contender.rounds) {
+        if !rounds.is_empty() {
+            let (least, most) = deciles(rounds);
+            (low, high) = (low.min(least), high.max(most));
+        }
+    }
     if !(high > 0.0 && low.is_finite()) {
         return None;
     }
@@ -146,7 +151,7 @@ fn bars(area: &DrawingArea<SVGBackend<'_>, Shift>, table: &Table, colors: &[RGBC
     let Some(scale) = scale(table) else { return Ok(()) };
     let groups = table.groups.len();
     let mut builder = ChartBuilder::on(area);
-    builder.margin(8).margin_right(16).x_label_area_size(30).y_label_area_size(76);
+    builder.margin(8).margin_right(16).x_label_area_size(50).y_label_area_size(76);
     let mut chart = builder.build_cartesian_2d(0.0..groups as f64, scale.low..scale.high)?;
     chart
         .configure_mesh()
@@ -171,7 +176,7 @@ fn bars(area: &DrawingArea<SVGBackend<'_>, Shift>, table: &Table, colors: &[RGBC
             let top = scale.place(median);
             chart.draw_series([Rectangle::new([(left, scale.low), (right, top)], color.filled())])?;
             let rounds = &table.contenders[row].rounds[group];
-            let (least, most) = (low(rounds), high(rounds));
+            let (least, most) = deciles(rounds);
             if rounds.len() > 1 {
                 let line = vec![(middle, scale.place(least)), (middle, scale.place(most))];
                 chart.draw_series([PathElement::new(line, INK.stroke_width(1))])?;
@@ -184,25 +189,47 @@ fn bars(area: &DrawingArea<SVGBackend<'_>, Shift>, table: &Table, colors: &[RGBC
             }
         }
     }
-    let below = area.get_pixel_range().1.len();
-    let style = (FONT, 14).into_font().color(&INK).pos(Pos::new(HPos::Center, VPos::Top));
     let plot = chart.plotting_area().get_pixel_range();
     let origin = area.get_base_pixel();
+    let (left, right) = (f64::from(plot.0.start - origin.0), f64::from(plot.0.end - origin.0));
+    labels(area, table, plot.1.end - origin.1 + 6, (left, right))
+}
+
+/// The groups' names below the bars, in as many lines as they need.
+fn labels(
+    area: &DrawingArea<SVGBackend<'_>, Shift>,
+    table: &Table,
+    top: i32,
+    (left, right): (f64, f64),
+) -> Result<()> {
+    let slot = (right - left) / table.groups.len() as f64;
+    let letters = slot / (13.0 * LETTER);
+    let style = (FONT, 13).into_font().color(&INK).pos(Pos::new(HPos::Center, VPos::Top));
     for (at, group) in table.groups.iter().enumerate() {
-        let x = f64::from(plot.0.start - origin.0)
-            + (at as f64 + 0.5) / groups as f64 * f64::from(plot.0.end - plot.0.start);
-        let y = i32::try_from(below).unwrap_or_default() - 30;
-        area.draw(&Text::new(group.clone(), (pixels(x), y), style.clone()))?;
+        let x = left + (at as f64 + 0.5) * slot;
+        let mut lines = vec![String::new()];
+        for word in group.split(' ') {
+            let line = lines.last_mut().expect("it begins with one");
+            if !line.is_empty() && (line.len() + word.len()) as f64 >= letters {
+                lines.push(word.into());
+            } else {
+                line.push_str(if line.is_empty() { "" } else { " " });
+                line.push_str(word);
+            }
+        }
+        for (line, y) in lines.into_iter().zip((top..).step_by(15)) {
+            area.draw(&Text::new(line, (pixels(x), y), style.clone()))?;
+        }
     }
     Ok(())
 }
 
-fn low(rounds: &[f64]) -> f64 {
-    rounds.iter().copied().fold(f64::INFINITY, f64::min)
-}
-
-fn high(rounds: &[f64]) -> f64 {
-    rounds.iter().copied().fold(0.0, f64::max)
+/// What a tenth of the rounds is below, and what a tenth is above. Not of none.
+fn deciles(rounds: &[f64]) -> (f64, f64) {
+    let mut sorted = rounds.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len() - 1;
+    (sorted[last / 10], sorted[last - last / 10])
 }
 
 /// A number beside the axis: short.
