@@ -64,7 +64,8 @@ to be passed on.";
 
 /// A column of a table.
 fn group(count: u64, of: &str) -> String {
-    format!("{} {of}", figure(count as f64))
+    let count = if count < 1_000 { count.to_string() } else { figure(count as f64) };
+    format!("{count} {of}")
 }
 
 /// Nanoseconds an update.
