@@ -1,4 +1,5 @@
-//! `cargo bench -p chinwag-benches --bench core`: what the machines of core cost, a module to a group.
+//! `cargo bench -p chinwag-benches --bench core [-- --json FILE]`: what the machines of core cost, a module to a group. Criterion's own arguments
+//! apply.
 
 #[path = "core/membership.rs"]
 mod membership;
@@ -7,7 +8,26 @@ mod rpc;
 #[path = "core/summary.rs"]
 mod summary;
 
-fn main() {
+use std::env;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+/// Where the figures are written, for the process that measures: criterion takes no arguments but its own.
+const JSON: &str = "CHINWAG_BENCH_JSON";
+
+fn main() -> ExitCode {
+    let mut args: Vec<String> = env::args().skip(1).collect();
+    if let Some(at) = args.iter().position(|arg| arg == "--json") {
+        let named: Vec<String> = args.drain(at..args.len().min(at + 2)).collect();
+        let program = env::current_exe().expect("a program that runs");
+        let file = named.get(1).expect("--json FILE");
+        let status = Command::new(program).args(args).env(JSON, file).status();
+        return if status.is_ok_and(|status| status.success()) {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        };
+    }
     let (mut summary, mut criterion) = summary::Summary::with_criterion();
     clock::benches(&mut criterion, &mut summary);
     select::benches(&mut criterion, &mut summary);
@@ -15,6 +35,10 @@ fn main() {
     rpc::benches(&mut criterion, &mut summary);
     criterion.final_summary();
     summary.print();
+    if let Some(file) = env::var_os(JSON) {
+        summary.tables().write(Path::new(&file)).expect("a file that can be written");
+    }
+    ExitCode::SUCCESS
 }
 
 /// Nanoseconds per stamp with given time, beside the floor: a bare atomic addition.
@@ -79,7 +103,7 @@ mod select {
     };
     use criterion::Criterion;
 
-    use crate::summary::Summary;
+    use crate::summary::{Shown, Summary};
 
     const DATA_CENTERS: [&str; 10] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
 
@@ -108,6 +132,7 @@ mod select {
             let id = format!("{name} {level:?}");
             let aim = aim.filter(|_| name == "Spread");
             summary.measured_plain(&format!("ns per selection, {id}"), "select", &id, aim);
+            summary.shown(Shown::Select, name, &format!("{level:?}"));
         };
         for level in Consistency::EVERY {
             run("Spread", &Spread, level);

@@ -6,6 +6,7 @@
 //!   Contender        a setup that runs, type forgotten                    contender
 //!   measure          latency, throughput, CPU of one contender for a while
 //!   plan, report     rounds of all of them in turns; medians, ratios, aims
+//!   tables           what of it is shown on the page of benchmarks
 //! ```
 //!
 //! Clients and servers share the process and the runtime's threads, two but where a contender says otherwise: what is compared is the work of a
@@ -22,6 +23,7 @@ mod pingpong;
 mod pingpong_smol;
 mod plan;
 mod report;
+mod tables;
 
 pub use contender::{Contender, Kind};
 pub use measure::{Throughput, peak_memory};

@@ -3,12 +3,20 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use chinwag_benches::table::{Better, Role, Table, Tables};
 use criterion::Criterion;
 use peak_alloc::PeakAlloc;
 
 /// Counts the bytes that are allocated.
 #[global_allocator]
 pub(crate) static ALLOCATED: PeakAlloc = PeakAlloc;
+
+const MEMBERSHIP: &str = "One machine that knows so many members; everybody else is played to it. What the hot paths cost must not follow the size: no path scans the \
+members. An idle node-second is all timers, probes, answers and exchanges of a second in which nothing changes. Measured by criterion; samples do not take turns.";
+
+const RPC: &str = "A frame on its way out of a connection's machine, on its way in, and a whole call with both machines, for each call of a batch; no sockets.";
+
+const SELECT: &str = "One selection from 1,000 members in ten data centres, into picks that are used again.";
 
 enum Value {
     Known(f64),
@@ -19,10 +27,20 @@ enum Value {
     },
 }
 
+/// Which table of the page of benchmarks a figure is shown in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    Membership,
+    Rpc,
+    Select,
+}
+
 /// What is to be told at the end.
 pub(crate) struct Summary {
     folder: PathBuf,
     rows: Vec<(String, Value, Option<f64>)>,
+    /// Those of `rows` that are shown on the page: in which table, row and column.
+    shown: Vec<(usize, Shown, String, String)>,
 }
 
 impl Summary {
@@ -35,7 +53,7 @@ impl Summary {
         let criterion = criterion.without_plots().output_directory(&folder).configure_from_args();
         // What an earlier run has measured must not pass for this one's.
         forget(&folder);
-        (Self { folder, rows: Vec::new() }, criterion)
+        (Self { folder, rows: Vec::new(), shown: Vec::new() }, criterion)
     }
 
     /// A figure that is known.
@@ -65,6 +83,32 @@ impl Summary {
     fn measured_in(&mut self, what: &str, folder: &Path, by: u64, aim: Option<f64>) {
         let samples = folder.join("new/sample.json");
         self.rows.push((what.into(), Value::Measured { samples, by: by as f64 }, aim));
+    }
+
+    /// The last figure is shown on the page, in this row and column.
+    pub(crate) fn shown(&mut self, table: Shown, row: &str, column: &str) {
+        self.shown.push((self.rows.len() - 1, table, row.into(), column.into()));
+    }
+
+    /// What is shown on the page, each with all its samples.
+    pub(crate) fn tables(&self) -> Tables {
+        let table = |which: Shown, id: &str, title: &str, about: &str| {
+            let mut table = Table::new(id, title, "ns", Better::Lower).about(about);
+            for (at, shown, row, column) in &self.shown {
+                let Value::Measured { samples, by } = &self.rows[*at].1 else { continue };
+                if let Some(times) = per_iteration(samples).filter(|_| *shown == which) {
+                    table.add(Role::Chinwag, row, column, times.iter().map(|time| time / by).collect());
+                }
+            }
+            table
+        };
+        Tables {
+            tables: vec![
+                table(Shown::Membership, "core-membership", "Membership", MEMBERSHIP),
+                table(Shown::Rpc, "core-rpc", "Connections", RPC),
+                table(Shown::Select, "core-select", "Selection", SELECT),
+            ],
+        }
     }
 
     /// Prints every figure that this run has: the fastest sample, which a busy machine disturbs least, and the median.

@@ -78,7 +78,7 @@ impl Report {
         }
     }
 
-    fn values(&self, kind: Kind, metric: Metric, size: usize) -> Option<&[f64]> {
+    pub(super) fn values(&self, kind: Kind, metric: Metric, size: usize) -> Option<&[f64]> {
         let cell =
             self.cells.iter().find(|cell| (cell.kind, cell.metric, cell.size) == (kind, metric, size))?;
         Some(&cell.values)
@@ -110,7 +110,7 @@ impl Report {
         (verdicts.len(), verdicts.iter().filter(|verdict| !verdict.holds).count())
     }
 
-    /// Everything: each cell with its values, round by round, and each aim.
+    /// Everything: each cell with its values, round by round, each aim, and the tables of the page of benchmarks.
     pub fn json(&self) -> Value {
         let cells = self.cells.iter().map(|cell| {
             json!({
@@ -129,6 +129,7 @@ impl Report {
             "rounds": self.rounds,
             "cells": cells.collect::<Vec<_>>(),
             "aims": aims.collect::<Vec<_>>(),
+            "tables": super::tables::of(self),
         })
     }
 
@@ -257,6 +258,7 @@ fn figure(value: f64) -> String {
     }
 }
 
+/// A size as people say it.
 pub(super) fn bytes(size: usize) -> String {
     match size {
         0..1_024 => format!("{size} B"),
