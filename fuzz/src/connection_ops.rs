@@ -39,7 +39,12 @@ pub fn run(data: &[u8]) {
         let first = first.or((whole.len() != split.len()).then(|| whole.len().min(split.len())));
         if let Some(at) = first {
             let of = |lines: &[String]| lines.get(at).cloned().unwrap_or_default();
-            panic!("§5.2: {side} heard whole:\n  {}\nand split:\n  {}", of(&whole), of(&split));
+            let before = whole[..at].join("\n  ");
+            panic!(
+                "§5.2: {side}, after\n  {before}\nheard whole:\n  {}\nand split:\n  {}",
+                of(&whole),
+                of(&split)
+            );
         }
     }
 }

@@ -1,11 +1,55 @@
-//! What chinwag's fuzz targets do with their bytes.
+//! What chinwag's fuzz targets do with their bytes: each a library function, so that stable `cargo test -p chinwag-fuzz` replays what is
+//! kept, seeds and past crashes, without a fuzzer.
+//!
+//! ```text
+//!   datagram            anything on both planes of a node; a twin that is spared what fails a check
+//!   membership_ops      claims, verbs, timers, against a model written from the protocol's text
+//!   connection_bytes    a peer that may say anything, to one connection
+//!   connection_ops      two connections, with the stream split anywhere and not split
+//!   schedule            a fuzzer's bytes as everything that the simulator leaves to chance
+//!   view                any bytes as an archive
+//!   hlc                 both clocks against one in wide integers
+//!   wire_roundtrip      any bytes as a payload, against a second codec
+//!
+//!   input               numbers out of bytes       packet, forge, stream     payloads and frames by hand
+//! ```
+//!
+//! `docs/fuzzing.md` says how to run them, and how to fuzz a service of one's own.
+
 pub mod connection_bytes;
 pub mod connection_ops;
+pub mod coverage;
 pub mod datagram;
 pub mod forge;
 pub mod hlc;
 pub mod input;
 pub mod packet;
+pub mod schedule;
 pub mod stream;
 pub mod view;
 pub mod wire_roundtrip;
+
+use peak_alloc::PeakAlloc;
+
+/// The allocator of every program here: it counts, for [`connection_bytes`].
+#[global_allocator]
+static ALLOCATED: PeakAlloc = PeakAlloc;
+
+/// A target's name and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: [Target; 7] = [
+    ("connection_bytes", |data| connection_bytes::run(data, allocated)),
+    ("connection_ops", connection_ops::run),
+    ("datagram", datagram::run),
+    ("hlc", hlc::run),
+    ("schedule", |data| _ = schedule::run(data)),
+    ("view", view::run),
+    ("wire_roundtrip", wire_roundtrip::run),
+];
+
+/// Bytes that this process has allocated at present, on all its threads.
+pub fn allocated() -> usize {
+    ALLOCATED.current_usage()
+}

@@ -1,5 +1,7 @@
 //! What reading the machine against its rules has shown, each a story that went wrong once.
 
+use alloc::vec::Vec;
+
 use bytes::Bytes;
 
 use super::net::{Net, addr, id, secs};
