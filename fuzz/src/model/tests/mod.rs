@@ -4,8 +4,10 @@ mod identity;
 mod lattice;
 mod order;
 mod own;
+mod seed;
 mod suspicion;
 mod tombstones;
+mod walk;
 mod words;
 
 use std::net::SocketAddr;

@@ -97,6 +97,19 @@ fn new_accusers_of_the_same_suspicion_are_news() {
 }
 
 #[test]
+fn at_most_eight_accusers_are_kept() {
+    let mut model = model();
+    introduce(&mut model, 0);
+    for (accusers, outcome, count) in
+        [(20..25, Outcome::Changed, 5), (24..30, Outcome::Changed, 8), (30..31, Outcome::Nothing, 8)]
+    {
+        let claim = Claim { accusers: accusers.collect(), ..bare(HER_EPOCH, 0, State::Suspect) };
+        assert_eq!(model.hear(0, &claim, told()), outcome);
+        assert_eq!(model.records()[&HER].suspicion.as_ref().map(|it| it.accusers.len()), Some(count));
+    }
+}
+
+#[test]
 fn accusers_may_have_to_be_members() {
     let accused = Claim { accusers: vec![20, ME], ..bare(HER_EPOCH, 0, State::Suspect) };
     for (must_be, expected) in [(false, vec![ME, 20]), (true, vec![ME])] {

@@ -204,3 +204,72 @@ fn whoever_slept_gives_as_much_more_time() {
     model.pass(seconds(30.0), seconds(29.0));
     assert_eq!(her(&model), Some((HER_EPOCH, 3, State::Suspect)));
 }
+
+#[test]
+fn a_strangers_suspicion_may_count_it_or_not() {
+    // 99 are live before she is known and 100 after: log10 99 = 1.995635...
+    let mut model = model();
+    crowd(&mut model, 98);
+    assert_eq!(model.hear(0, &full(HER_EPOCH, 3, State::Suspect), told()), Outcome::Changed);
+    let deadline = model.records()[&HER].suspicion.as_ref().expect("suspect").deadline;
+    let tolerance = Config::lan().tolerance;
+    assert_eq!(deadline.latest, seconds(48.0) + tolerance);
+    assert!((deadline.earliest - seconds(47.895_244_7)).abs() <= 2 * tolerance, "{deadline:?}");
+}
+
+#[test]
+fn a_suspicion_does_not_outlast_its_first_deadline_because_members_join() {
+    let mut model = ten();
+    model.hear(0, &accused_by(3, &[100]), told());
+    for id in 200..290 {
+        model.hear(0, &Claim { id, ..full(HER_EPOCH, 0, State::Alive) }, told());
+    }
+    assert_eq!(model.live(), 100);
+    assert_deadline(&model, 24.0);
+    // A confirmation counts with ten members or with a hundred: 14 s or 28 s, and not later than it was.
+    model.hear(0, &accused_by(3, &[101]), told());
+    let deadline = model.records()[&HER].suspicion.as_ref().expect("suspect").deadline;
+    let tolerance = Config::lan().tolerance;
+    assert_eq!((deadline.earliest, deadline.latest), (seconds(14.0) - tolerance, seconds(24.0) + tolerance));
+}
+
+#[test]
+fn whether_a_told_death_ends_it_is_open_around_the_minimum_and_after_sleep() {
+    // (how long the node slept, when the claim comes, whether that is open)
+    let table =
+        [(0.0, 3.99, false), (0.0, 4.0, true), (10.0, 13.9, true), (10.0, 14.1, false), (10.0, 3.9, false)];
+    for (slept, at, is_open) in table {
+        let mut model = ten();
+        model.hear(0, &accused_by(3, &[100]), told());
+        model.pass(0, seconds(slept));
+        let outcome = model.hear(seconds(at), &dead(3), told());
+        let is_ripe = at > 14.0;
+        assert_eq!(model.open().get(&HER).is_some(), is_open, "{slept} {at}");
+        assert_eq!(outcome, if is_ripe { Outcome::Changed } else { Outcome::Shortened }, "{slept} {at}");
+        assert_eq!(
+            model.records()[&HER].state,
+            if is_ripe { State::Dead } else { State::Suspect },
+            "{slept} {at}"
+        );
+        if is_open {
+            let mut alive = model.clone();
+            model.settle(seconds(at), HER, true);
+            assert_eq!(her(&model), Some((HER_EPOCH, 3, State::Dead)));
+            alive.settle(seconds(at), HER, false);
+            assert_eq!(her(&alive), Some((HER_EPOCH, 3, State::Suspect)));
+            assert_deadline(&alive, 4.0 + slept);
+        }
+    }
+}
+
+#[test]
+fn a_doubt_that_has_run_out_may_end_by_its_repetition() {
+    let mut model = ten();
+    model.hear(0, &dead(3), told());
+    assert_eq!(model.hear(seconds(4.0), &dead(3), told()), Outcome::Nothing);
+    assert_eq!(model.open().get(&HER), Some(&Choice::Dies));
+    // What is not settled did not happen.
+    assert_eq!(model.hear(seconds(4.0), &accused_by(2, &[100]), told()), Outcome::Nothing);
+    assert!(model.open().is_empty());
+    assert_eq!(her(&model), Some((HER_EPOCH, 3, State::Suspect)));
+}

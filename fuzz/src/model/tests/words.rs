@@ -1,4 +1,4 @@
-//! §1.2, §2.5: which claims are claims.
+//! §1.2, §2.5: which claims are claims. §4.12: the preset.
 
 use super::*;
 use crate::model::{EPOCH_MAX, Why, metadata};
@@ -18,6 +18,11 @@ fn a_malformed_claim_is_none() {
         ("alive without details", bare(HER_EPOCH, 3, State::Alive), true),
         ("suspect without details", bare(HER_EPOCH, 3, State::Suspect), false),
         ("alive with details of before", with(&|details| details.incarnation = 2), true),
+        (
+            "dead with details of later",
+            Claim { state: State::Dead, ..with(&|details| details.incarnation = 4) },
+            true,
+        ),
         ("details of later", with(&|details| details.incarnation = 4), true),
         (
             "dead with details of before",
@@ -60,4 +65,19 @@ fn metadata_is_rising_pairs_of_text() {
         assert_eq!(model().hear(0, &claim, told()), expected, "{name}");
     }
     assert_eq!(metadata::pairs(&metadata::bytes(&[("k", "v")])), Some(vec![("k".into(), "v".into())]));
+}
+
+#[test]
+fn the_preset_is_that_of_the_text() {
+    let text = include_str!("../../../../docs/protocol.md");
+    let lan = |field: &str| {
+        let start = format!("| {field} |");
+        let row = text.lines().find(|line| line.starts_with(&start)).expect("§4.12 has the field");
+        row.split('|').nth(3).expect("§4.12 has a lan column").trim().to_owned()
+    };
+    let config = Config::lan();
+    assert_eq!(lan("suspicion_mult"), config.suspicion_mult.to_string());
+    assert_eq!(lan("suspicion_max_mult"), config.suspicion_max_mult.to_string());
+    assert_eq!(lan("probe_interval"), format!("{}s", config.probe_interval / SECOND));
+    assert_eq!(lan("probe_timeout_max"), format!("{}ms", config.probe_timeout_max / 1_000_000));
 }
