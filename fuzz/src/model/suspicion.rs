@@ -60,12 +60,11 @@ impl Suspicion {
         self.reckon(config);
     }
 
-    /// The number of live members is another. Whether a running suspicion notices is open, so only `earliest` follows.
+    /// The number of live members is another. Whether a running suspicion notices is open: `earliest` follows the fewest there
+    /// have been, `latest` the most, but neither is ever later than it was.
     pub(super) fn members_are(&mut self, config: &Config, members: usize) {
         self.members = (self.members.0.min(members), self.members.1.max(members));
-        let latest = self.deadline.latest;
         self.reckon(config);
-        self.deadline.latest = latest;
     }
 
     /// §4.4.1: as much more time as the node slept.
