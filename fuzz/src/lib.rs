@@ -23,6 +23,7 @@ pub mod datagram;
 pub mod forge;
 pub mod hlc;
 pub mod input;
+pub mod model;
 pub mod packet;
 pub mod schedule;
 pub mod stream;
