@@ -23,6 +23,7 @@ pub mod datagram;
 pub mod forge;
 pub mod hlc;
 pub mod input;
+pub mod membership_ops;
 pub mod model;
 pub mod packet;
 pub mod schedule;
@@ -40,11 +41,12 @@ static ALLOCATED: PeakAlloc = PeakAlloc;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("connection_bytes", |data| connection_bytes::run(data, allocated)),
     ("connection_ops", connection_ops::run),
     ("datagram", datagram::run),
     ("hlc", hlc::run),
+    ("membership_ops", |data| _ = membership_ops::run(data)),
     ("schedule", |data| _ = schedule::run(data)),
     ("view", view::run),
     ("wire_roundtrip", wire_roundtrip::run),

@@ -86,25 +86,18 @@ impl Claim {
 
 /// How a claim came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// Id and epoch in the header of the payload (§2.3).
-    pub sender: (u64, u64),
-    /// In which kind of message.
-    pub plane: Plane,
+pub enum Origin {
+    /// In an Update message of a datagram or a gossip frame, whoever sent it.
+    Gossip,
+    /// After a `SyncChunk` or a `SyncBusy`: a death in it is always doubted (§4.5.1).
+    Transfer,
+    /// The member's own word on a stream of its own, asking for the table, or what it has answered a ping about (§4.9).
+    FirstHand,
 }
 
 impl Origin {
-    /// §4.9: a run that speaks of itself. Everything else is second-hand.
-    pub(super) fn is_first_hand(self, claim: &Claim) -> bool {
-        self.sender == (claim.id, claim.epoch)
+    /// §4.9.4.
+    pub(super) fn is_second_hand(self) -> bool {
+        self != Origin::FirstHand
     }
-}
-
-/// What a claim is part of. They differ in one rule: a death in a table transfer is always doubted (§4.5.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plane {
-    /// An Update message in a datagram or a gossip frame.
-    Gossip,
-    /// An update that follows a `SyncChunk` or a `SyncBusy`.
-    Transfer,
 }

@@ -25,8 +25,6 @@ pub struct Config {
     pub tombstones_max: usize,
     /// How far from the formula of §4.5 a deadline may lie: the text does not say how it is rounded.
     pub tolerance: Nanos,
-    /// Whether an accuser counts only if it is in the receiver's table. §4.5 calls a confirmation "a distinct member".
-    pub accusers_must_be_members: bool,
 }
 
 impl Config {
@@ -44,7 +42,6 @@ impl Config {
             tombstone_lifetime: 86_400 * SECOND,
             tombstones_max: 1_024,
             tolerance: 1_000_000,
-            accusers_must_be_members: false,
         }
     }
 }

@@ -6,14 +6,13 @@
 //! second of an age), the model gives bounds: [`Window`], and [`Model::open`] for an outcome that may or may not have come.
 //!
 //! ```
-//! use chinwag_fuzz::model::{Claim, Config, Details, Model, Origin, Outcome, Own, Plane, State};
+//! use chinwag_fuzz::model::{Claim, Config, Details, Model, Origin, Outcome, Own, State};
 //!
 //! let address = |port| std::net::SocketAddr::from(([10, 0, 0, 1], port));
 //! let mut model = Model::new(Config::lan(), Own::new(1, 1_000, address(1)));
 //! let details = Details { incarnation: 0, address: address(2), versions: (1, 1), metadata: Vec::new() };
 //! let claim = Claim { id: 2, epoch: 7, incarnation: 0, state: State::Alive, accusers: vec![], age: None, details: Some(details) };
-//! let origin = Origin { sender: (2, 7), plane: Plane::Gossip };
-//! assert_eq!(model.hear(0, &claim, origin), Outcome::Changed);
+//! assert_eq!(model.hear(0, &claim, Origin::Gossip), Outcome::Changed);
 //! assert_eq!(model.live(), 2);
 //! ```
 //!
@@ -33,7 +32,7 @@ mod time;
 
 use std::collections::BTreeMap;
 
-pub use claim::{Claim, Details, EPOCH_MAX, Origin, Plane, State};
+pub use claim::{Claim, Details, EPOCH_MAX, Origin, State};
 pub use config::Config;
 pub use own::Own;
 pub use record::{Record, Window};
@@ -81,8 +80,8 @@ pub enum Why {
     TooOld,
     /// §2.5: metadata that is not pairs of UTF-8 with rising, unique keys that are not empty.
     Metadata,
-    /// §4.9: a later run speaks for itself from another address while the earlier one lives.
-    Incumbent,
+    /// §4.9.4: that a member that may be forgotten is suspect.
+    Forgotten,
     /// §4.9: a claim at the end of all epochs cannot be refuted.
     EndOfEpochs,
 }
@@ -122,9 +121,9 @@ pub struct Model {
     /// §4.9.4: the latest epoch of all tombstones forgotten so far.
     watermark: Option<u64>,
     /// §4.9.4: claims that wait for a sign of life of their subject.
-    unvouched: BTreeMap<u64, Claim>,
+    unvouched: BTreeMap<(u64, u64), Claim>,
     /// §4.9.1: what a claimant said, while the incumbent is asked.
-    claimants: BTreeMap<u64, Claim>,
+    claimants: BTreeMap<(u64, u64), Claim>,
     open: BTreeMap<u64, Choice>,
 }
 
@@ -148,15 +147,11 @@ impl Model {
         if claim.malformed() {
             return Outcome::Malformed;
         }
-        if claim.details.as_ref().is_some_and(|details| metadata::pairs(&details.metadata).is_none()) {
-            return Outcome::Refused(Why::Metadata);
-        }
         let outcome = if claim.id == self.own.id {
             self.own.hear(claim)
         } else {
             self.hear_of_other(now, claim, origin)
         };
-        self.population_changed();
         self.keep_tombstones_max();
         outcome
     }
@@ -164,40 +159,32 @@ impl Model {
     /// The claim about itself of a node that asks for the table (§4.9.1).
     pub fn asks(&mut self, now: Nanos, claim: &Claim) -> Outcome {
         self.open.clear();
-        let readable = !claim.malformed()
-            && claim.details.as_ref().is_some_and(|details| metadata::pairs(&details.metadata).is_some());
-        let held_elsewhere = self.records.get(&claim.id).is_some_and(|record| {
-            record.state.is_live()
-                && record.epoch != claim.epoch
-                && claim.details.as_ref().is_some_and(|details| details.address != record.details.address)
+        let is_held_elsewhere = self.records.get(&claim.id).is_some_and(|record| {
+            let is_elsewhere = |said: &Details| said.address != record.details.address;
+            record.state.is_live() && claim.details.as_ref().is_some_and(is_elsewhere)
         });
-        if readable && held_elsewhere {
-            self.claimants.insert(claim.id, claim.clone());
+        if !claim.malformed() && is_held_elsewhere {
+            self.claimants.entry((claim.id, claim.epoch)).or_insert_with(|| claim.clone());
             return Outcome::Waits;
         }
-        self.hear(now, claim, Origin { sender: (claim.id, claim.epoch), plane: Plane::Gossip })
+        self.hear(now, claim, Origin::FirstHand)
     }
 
-    /// The incumbent of `id` has answered its ping (not `admitted`) or has been silent (§4.9.1).
-    pub fn admit(&mut self, now: Nanos, id: u64, admitted: bool) -> Outcome {
+    /// The incumbent of the id of this run has answered its ping (not `is_admitted`) or has been silent (§4.9.1).
+    pub fn admit(&mut self, now: Nanos, run: (u64, u64), is_admitted: bool) -> Outcome {
         self.open.clear();
-        match self.claimants.remove(&id) {
+        match self.claimants.remove(&run) {
             None => Outcome::Nothing,
-            Some(_) if !admitted => Outcome::Conflict,
-            // The way of a claim that comes second-hand: nothing stands in the way of a later epoch.
-            Some(claim) => {
-                self.hear(now, &claim, Origin { sender: (self.own.id, self.own.epoch), plane: Plane::Gossip })
-            }
+            Some(_) if !is_admitted => Outcome::Conflict,
+            Some(claim) => self.hear(now, &claim, Origin::FirstHand),
         }
     }
 
-    /// A member whose tombstone may have been forgotten has answered a ping, or the check has ended without (§4.9.4).
-    pub fn vouch(&mut self, now: Nanos, id: u64, answered: bool) -> Outcome {
+    /// A run whose tombstone may have been forgotten has answered a ping, or the check has ended without (§4.9.4).
+    pub fn vouch(&mut self, now: Nanos, run: (u64, u64), has_answered: bool) -> Outcome {
         self.open.clear();
-        match self.unvouched.remove(&id) {
-            Some(claim) if answered => {
-                self.hear(now, &claim, Origin { sender: (claim.id, claim.epoch), plane: Plane::Gossip })
-            }
+        match self.unvouched.remove(&run) {
+            Some(claim) if has_answered => self.hear(now, &claim, Origin::FirstHand),
             _ => Outcome::Nothing,
         }
     }
@@ -206,7 +193,6 @@ impl Model {
     pub fn leave(&mut self) {
         self.open.clear();
         self.own.state = State::Left;
-        self.population_changed();
     }
 
     /// §1.3. New metadata, if it is well-formed, is said under the next incarnation.
@@ -236,8 +222,8 @@ impl Model {
         self.watermark
     }
 
-    /// Members that wait for a sign of life (§4.9.4), and members with a claimant who waits (§4.9.1).
-    pub fn waiting(&self) -> (Vec<u64>, Vec<u64>) {
+    /// Runs that wait for a sign of life (§4.9.4), and claimants who wait for the incumbent's (§4.9.1).
+    pub fn waiting(&self) -> (Vec<(u64, u64)>, Vec<(u64, u64)>) {
         (self.unvouched.keys().copied().collect(), self.claimants.keys().copied().collect())
     }
 
@@ -258,7 +244,6 @@ impl Model {
             Some(Choice::Forgotten) => self.forget(id),
             None => {}
         }
-        self.population_changed();
         self.keep_tombstones_max();
     }
 }

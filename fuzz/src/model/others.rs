@@ -1,10 +1,8 @@
 //! What a claim about another member changes (§4.2, §4.5.1, §4.9).
 
-use std::collections::BTreeSet;
-
-use super::claim::ACCUSERS_MAX;
 use super::{
-    Choice, Claim, Model, Nanos, Origin, Outcome, Plane, Record, SECOND, State, Suspicion, Why, Window,
+    Choice, Claim, Model, Nanos, Origin, Outcome, Record, SECOND, State, Suspicion, Why, Window,
+    metadata,
 };
 
 impl Model {
@@ -17,8 +15,8 @@ impl Model {
             return Outcome::Nothing;
         }
         match record.state {
-            State::Alive => self.suspect(now, id, BTreeSet::from([self.own.id]), [self.live(); 2]),
-            State::Suspect => return self.confirm(id, &BTreeSet::from([self.own.id])),
+            State::Alive => self.suspect(now, id, &[self.own.id]),
+            State::Suspect => return self.confirm(id, &[self.own.id]),
             State::Dead | State::Left => return Outcome::Nothing,
         }
         Outcome::Changed
@@ -52,39 +50,47 @@ impl Model {
             if Nanos::from(age) * SECOND >= self.config.tombstone_lifetime {
                 return Outcome::Refused(Why::TooOld);
             }
-        } else if !origin.is_first_hand(claim)
-            && self.watermark.is_some_and(|watermark| claim.epoch <= watermark)
-        {
-            // §4.9.4 (D8). The greatest of what is heard meanwhile waits.
-            let kept = self.unvouched.entry(claim.id).or_insert_with(|| claim.clone());
-            if (claim.epoch, claim.rank()) > (kept.epoch, kept.rank()) {
-                *kept = claim.clone();
+        } else if origin.is_second_hand() && self.watermark.is_some_and(|watermark| claim.epoch <= watermark) {
+            // §4.9.4 (D8): that it is suspect is not taken, and of claims that it is alive the first of a run waits.
+            if claim.state == State::Suspect {
+                return Outcome::Refused(Why::Forgotten);
             }
+            self.unvouched.entry((claim.id, claim.epoch)).or_insert_with(|| claim.clone());
             return Outcome::Waits;
         }
-        self.unvouched.remove(&claim.id);
+        if !has_sound_metadata(claim) {
+            return Outcome::Refused(Why::Metadata);
+        }
         self.take(now, claim, None);
         Outcome::Changed
     }
 
-    /// §4.2: a later epoch is taken only with details. §4.9: at once when it comes second-hand, when the earlier run is dead
-    /// or left, or when it is at the same address.
+    /// §4.2: a later epoch is taken only with details. §4.9: at once, whoever tells of it, wherever it is.
     fn hear_of_later_run(&mut self, now: Nanos, claim: &Claim, origin: Origin, record: &Record) -> Outcome {
-        let Some(details) = &claim.details else { return Outcome::Refused(Why::NoDetails) };
-        let is_elsewhere = details.address != record.details.address;
-        if origin.is_first_hand(claim) && record.state.is_live() && is_elsewhere {
-            return Outcome::Refused(Why::Incumbent);
+        if claim.details.is_none() {
+            return Outcome::Refused(Why::NoDetails);
+        }
+        if !has_sound_metadata(claim) {
+            return Outcome::Refused(Why::Metadata);
         }
         self.hear_of_greater(now, claim, origin, record)
     }
 
     fn hear_of_same_run(&mut self, now: Nanos, claim: &Claim, origin: Origin, record: &Record) -> Outcome {
-        // §4.9.2: a run keeps its address. The whole claim is refused.
-        if claim.details.as_ref().is_some_and(|details| details.address != record.details.address) {
-            return Outcome::Conflict;
+        let is_greater = claim.rank() > (record.incarnation, record.state);
+        let later = claim.details.as_ref().filter(|said| said.incarnation > record.details.incarnation);
+        // §4.2: only a claim that is greater or brings later details is looked at that closely; refused, it is refused whole.
+        if is_greater || later.is_some() {
+            // §4.9.2: a run keeps its address.
+            if claim.details.as_ref().is_some_and(|details| details.address != record.details.address) {
+                return Outcome::Conflict;
+            }
+            if !has_sound_metadata(claim) {
+                return Outcome::Refused(Why::Metadata);
+            }
         }
         // §4.2: the greater one holds.
-        if claim.rank() > (record.incarnation, record.state) {
+        if is_greater {
             return self.hear_of_greater(now, claim, origin, record);
         }
         // §4.2: "two things it may bring".
@@ -102,7 +108,7 @@ impl Model {
     fn hear_of_greater(&mut self, now: Nanos, claim: &Claim, origin: Origin, record: &Record) -> Outcome {
         let is_told_death = claim.state == State::Dead && record.state.is_live();
         // §4.5.1: "with `told_deaths_doubted` off, a gossiped death counts at once; one in a table transfer is doubted still".
-        let is_doubted = self.config.told_deaths_doubted || origin.plane == Plane::Transfer;
+        let is_doubted = self.config.told_deaths_doubted || origin == Origin::Transfer;
         if is_told_death && is_doubted {
             return self.hear_of_death(now, claim, record);
         }
@@ -145,7 +151,6 @@ impl Model {
 
     /// Makes the record what the claim says. `old` is what it was.
     fn take(&mut self, now: Nanos, claim: &Claim, old: Option<&Record>) {
-        let live_before = self.live();
         let same_run = old.filter(|old| old.epoch == claim.epoch);
         let details = match same_run {
             Some(old) => old.details.clone(),
@@ -163,54 +168,55 @@ impl Model {
         };
         record.take_details(claim.details.as_ref());
         if !claim.state.is_live() {
-            // §4.1: a tombstone's age travels with it. Without one it begins now, or goes on from the tombstone before it.
-            let before = old.and_then(|old| old.died);
-            record.died = Some(match (claim.age, before) {
-                (Some(age), _) => Window::ago(now, age),
-                (None, Some(before)) => Window { earliest: before.earliest, latest: now },
-                (None, None) => Window::at(now),
-            });
+            // §4.1: an age dates the record; without one a new state is of now, and the same state is as old as it was.
+            let before = old.filter(|old| old.state == claim.state).and_then(|old| old.died);
+            record.died = Some(claim.age.map_or(before.unwrap_or(Window::at(now)), |age| Window::ago(now, age)));
         }
         self.records.insert(claim.id, record);
         if claim.state == State::Suspect {
-            let members = [live_before, self.live()];
             let accusers = self.accusers_of(claim);
-            self.suspect(now, claim.id, accusers, members);
+            self.suspect(now, claim.id, &accusers);
         }
     }
 
     /// §4.5 (D5): a suspicion of this life begins, with a timer of its own.
-    fn suspect(&mut self, now: Nanos, id: u64, accusers: BTreeSet<u64>, members: [usize; 2]) {
+    fn suspect(&mut self, now: Nanos, id: u64, accusers: &[u64]) {
+        let Some(record) = self.records.get_mut(&id) else { return };
+        record.state = State::Suspect;
+        // The node itself counts also when it has left.
+        let members = 1 + self.records.values().filter(|record| record.state.is_live()).count();
         let suspicion = Suspicion::begin(&self.config, now, accusers, members);
         if let Some(record) = self.records.get_mut(&id) {
-            record.state = State::Suspect;
             record.suspicion = Some(suspicion);
         }
     }
 
-    /// §4.5: confirmations of the suspicion there is. What passes the wire's limit of accusers is not kept.
-    fn confirm(&mut self, id: u64, accusers: &BTreeSet<u64>) -> Outcome {
+    /// §4.5: confirmations of the suspicion there is.
+    fn confirm(&mut self, id: u64, accusers: &[u64]) -> Outcome {
         let config = self.config.clone();
         let Some(suspicion) = self.records.get_mut(&id).and_then(|record| record.suspicion.as_mut()) else {
             return Outcome::Nothing;
         };
         let mut outcome = Outcome::Nothing;
         for &accuser in accusers {
-            if suspicion.accusers.len() < ACCUSERS_MAX && suspicion.confirm(&config, accuser) {
+            if suspicion.confirm(&config, accuser) {
                 outcome = Outcome::Changed;
             }
         }
         outcome
     }
 
-    /// §4.5: "a distinct member, not the subject".
-    fn accusers_of(&self, claim: &Claim) -> BTreeSet<u64> {
-        let is_member = |accuser: &u64| *accuser == self.own.id || self.records.contains_key(accuser);
-        let accusers = claim.accusers.iter().copied().filter(|accuser| *accuser != claim.id);
-        accusers.filter(|accuser| !self.config.accusers_must_be_members || is_member(accuser)).collect()
+    /// §4.5: "a distinct id, not the subject's", in the order of the claim.
+    fn accusers_of(&self, claim: &Claim) -> Vec<u64> {
+        claim.accusers.iter().copied().filter(|accuser| *accuser != claim.id).collect()
     }
 
     fn take_details(&mut self, claim: &Claim) -> bool {
         self.records.get_mut(&claim.id).is_some_and(|record| record.take_details(claim.details.as_ref()))
     }
+}
+
+/// §2.5: metadata that is not is refused when its claim is applied.
+fn has_sound_metadata(claim: &Claim) -> bool {
+    claim.details.as_ref().is_none_or(|details| metadata::pairs(&details.metadata).is_some())
 }

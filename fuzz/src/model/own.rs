@@ -45,10 +45,10 @@ impl Own {
         if self.state == State::Left {
             return Outcome::Nothing;
         }
-        // §4.9.3: its own id at another address, under an epoch not before its own. It does not refute.
+        // §4.9.3: its own id lives at another address. It does not refute; an earlier run there is its own past.
         let is_elsewhere = claim.details.as_ref().is_some_and(|details| details.address != self.address);
-        if is_elsewhere && claim.epoch >= self.epoch {
-            return Outcome::Conflict;
+        if is_elsewhere && claim.state.is_live() {
+            return if claim.epoch >= self.epoch { Outcome::Conflict } else { Outcome::Nothing };
         }
         match claim.epoch.cmp(&self.epoch) {
             // §4.2: a later epoch of itself, at its own address or without one. Its clock ran back.

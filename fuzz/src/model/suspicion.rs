@@ -7,9 +7,9 @@ use super::{Config, Nanos, Window};
 /// A suspicion of one life of one member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspicion {
-    /// Whose probes failed, as far as is known here.
+    /// Whose probes failed, as far as is kept here: the first K + 1.
     pub accusers: BTreeSet<u64>,
-    /// When this node began to suspect.
+    /// When this node began to suspect, later by as much as it slept since (§4.4.1).
     pub begun: Nanos,
     /// When the member is dead if nothing is heard of it.
     pub deadline: Window,
@@ -17,37 +17,32 @@ pub struct Suspicion {
     pub is_doubt: bool,
     /// It has the minimum length, whoever else accuses: it began without accusers, or a told death shortened it.
     is_shortest: bool,
-    /// How long the node was asleep meanwhile (§4.4.1).
-    slept: Nanos,
-    /// The fewest and the most live members since it began: the text does not say which count the formula means.
-    members: (usize, usize),
+    /// Live members when it began, this node and the subject among them.
+    members: usize,
 }
 
 impl Suspicion {
-    /// Begins now. `members` is the number of live ones just before and just after.
-    pub(super) fn begin(
-        config: &Config,
-        now: Nanos,
-        accusers: BTreeSet<u64>,
-        members: [usize; 2],
-    ) -> Suspicion {
-        let is_doubt = accusers.is_empty();
+    /// Begins now, among so many live members.
+    pub(super) fn begin(config: &Config, now: Nanos, accusers: &[u64], members: usize) -> Suspicion {
         let mut suspicion = Suspicion {
-            accusers,
+            accusers: BTreeSet::new(),
             begun: now,
             deadline: Window { earliest: Nanos::MAX, latest: Nanos::MAX },
-            is_doubt,
-            is_shortest: is_doubt,
-            slept: 0,
-            members: (members[0].min(members[1]), members[0].max(members[1])),
+            is_doubt: accusers.is_empty(),
+            is_shortest: accusers.is_empty(),
+            members,
         };
         suspicion.reckon(config);
+        for &accuser in accusers {
+            suspicion.confirm(config, accuser);
+        }
         suspicion
     }
 
-    /// §4.5: an accuser more. `false` if it was known.
+    /// §4.5: an accuser more. `false` if it was known, or K + 1 are.
     pub(super) fn confirm(&mut self, config: &Config, accuser: u64) -> bool {
-        let is_new = self.accusers.insert(accuser);
+        let is_full = self.accusers.len() > expected(config, self.members);
+        let is_new = !is_full && self.accusers.insert(accuser);
         if is_new {
             self.reckon(config);
         }
@@ -60,43 +55,30 @@ impl Suspicion {
         self.reckon(config);
     }
 
-    /// The number of live members is another. Whether a running suspicion notices is open: `earliest` follows the fewest there
-    /// have been, `latest` the most, but neither is ever later than it was.
-    pub(super) fn members_are(&mut self, config: &Config, members: usize) {
-        self.members = (self.members.0.min(members), self.members.1.max(members));
-        self.reckon(config);
-    }
-
-    /// §4.4.1: as much more time as the node slept.
+    /// §4.4.1: as much more time as the node slept; its beginning moves, too.
     pub(super) fn sleep(&mut self, slept: Nanos) {
-        self.slept += slept;
+        self.begun += slept;
         self.deadline = self.deadline.later(slept);
     }
 
-    /// §4.5.1: whether it has lasted for at least the minimum length; `None` if that depends on what the text leaves open.
+    /// §4.5.1: whether it has lasted for at least the minimum length; `None` if that is a matter of rounding.
     pub(super) fn is_ripe(&self, config: &Config, now: Nanos) -> Option<bool> {
-        let surely = now - self.begun - self.slept;
-        let perhaps = now - self.begun;
-        if surely >= rounded(minimum(config, self.members.1)) + config.tolerance {
-            Some(true)
-        } else if perhaps < rounded(minimum(config, self.members.0)) - config.tolerance {
-            Some(false)
-        } else {
-            None
-        }
+        let (lasted, min) = (now - self.begun, rounded(minimum(config, self.members)));
+        let is_surely = lasted >= min + config.tolerance;
+        let is_perhaps = lasted >= min - config.tolerance;
+        (is_surely == is_perhaps).then_some(is_surely)
     }
 
     /// §4.5: "the timer only shortens".
     fn reckon(&mut self, config: &Config) {
         let confirmations = self.accusers.len().saturating_sub(1);
-        let length = |members| {
-            if self.is_shortest { minimum(config, members) } else { length(config, members, confirmations) }
+        let length = match self.is_shortest {
+            true => minimum(config, self.members),
+            false => length(config, self.members, confirmations),
         };
-        let start = self.begun + self.slept;
-        let earliest = start + rounded(length(self.members.0)) - config.tolerance;
-        let latest = start + rounded(length(self.members.1)) + config.tolerance;
-        self.deadline.earliest = self.deadline.earliest.min(earliest);
-        self.deadline.latest = self.deadline.latest.min(latest);
+        let end = self.begun + rounded(length);
+        self.deadline.earliest = self.deadline.earliest.min(end - config.tolerance);
+        self.deadline.latest = self.deadline.latest.min(end + config.tolerance);
     }
 }
 
@@ -106,11 +88,16 @@ pub(super) fn minimum(config: &Config, members: usize) -> f64 {
     f64::from(config.suspicion_mult) * scale * nanos_f64(config.probe_interval)
 }
 
+/// §4.5: K, how many confirmations are expected.
+fn expected(config: &Config, members: usize) -> usize {
+    config.confirmations.min(members.saturating_sub(2))
+}
+
 /// §4.5: `T = max(min, max - (max - min) * log(C + 1) / log(K + 1))`, in nanoseconds. `K = 0` gives min.
 pub(super) fn length(config: &Config, members: usize, confirmations: usize) -> f64 {
     let min = minimum(config, members);
     let max = f64::from(config.suspicion_max_mult) * min;
-    let expected = config.confirmations.min(members.saturating_sub(2));
+    let expected = expected(config, members);
     if expected == 0 {
         return min;
     }

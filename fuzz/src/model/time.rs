@@ -15,10 +15,9 @@ impl Model {
                 }
             }
         }
-        // §4.5: "when it runs out, the member is dead". A death changes the number of members, which changes bounds.
+        // §4.5: "when it runs out, the member is dead". 
         while let Some(id) = self.first_to_die(now) {
             self.die(now, id);
-            self.population_changed();
         }
         // §4.1: kept for `tombstone_lifetime`.
         while let Some(id) = self.first_to_forget(now) {
@@ -51,16 +50,6 @@ impl Model {
     pub(super) fn forget(&mut self, id: u64) {
         if let Some(record) = self.records.remove(&id) {
             self.watermark = self.watermark.max(Some(record.epoch));
-        }
-    }
-
-    /// §4.5: n is in the formula.
-    pub(super) fn population_changed(&mut self) {
-        let live = self.live();
-        for record in self.records.values_mut() {
-            if let Some(suspicion) = &mut record.suspicion {
-                suspicion.members_are(&self.config, live);
-            }
         }
     }
 
