@@ -28,6 +28,7 @@ pub mod model;
 pub mod packet;
 pub mod schedule;
 pub mod stream;
+pub mod traces;
 pub mod view;
 pub mod wire_roundtrip;
 

@@ -147,6 +147,10 @@ impl Story {
                 self.reached.turn(was, state);
             }
         }
+        // §4.11: a node whose leave is complete is silent, and lets its timers go.
+        if self.is_over {
+            return;
+        }
         beliefs::agree(&self.machine, &self.model);
         let open = self.machine.sizes().checks;
         assert_eq!(open, self.checks.len(), "§4.9: as many wait for a sign of life as the text says");

@@ -136,17 +136,18 @@ impl Membership {
     fn merge_lesser(&mut self, now: Now, slot: Slot, update: &Update<'_>, via: Via) {
         let record = self.table.get(slot);
         let known = record.rank();
-        let mut is_news = false;
-        if rank(update) == known && update.state == State::Suspect {
-            is_news = self.suspicions.confirm(slot, update.id, &update.accusers);
-        }
-        if let Some(details) = &update.details
-            && update.epoch == known.epoch
-            && details.incarnation > record.details
-            && let Some(metadata) = self.sound_details(slot, update.epoch, details)
-        {
+        let is_of_run = update.epoch == known.epoch;
+        let later = update.details.as_ref().filter(|said| is_of_run && said.incarnation > record.details);
+        let later = match later.map(|said| Some((said, self.sound_details(slot, update.epoch, said)?))) {
+            // Refused, and whole: what is wrong with the details is wrong with the accusers beside them.
+            Some(None) => return,
+            later => later.flatten(),
+        };
+        let is_accused = rank(update) == known && update.state == State::Suspect;
+        let mut is_news = is_accused && self.suspicions.confirm(slot, update.id, &update.accusers);
+        if later.is_some() {
             let Self { table, rng, .. } = self;
-            table.update(slot, rng, now.mono, |record| adopt(record, known, Some((details, metadata))));
+            table.update(slot, rng, now.mono, |record| adopt(record, known, later));
             if known.state.is_live() {
                 self.tell(Event::Updated(self.table.get(slot).member()));
             }
@@ -378,7 +379,7 @@ fn rank(update: &Update<'_>) -> Rank {
 #[inline]
 fn adopt(record: &mut Record, claim: Rank, details: Option<(&Details<'_>, Metadata)>) {
     if let Some((details, metadata)) = details
-        && (claim.epoch > record.epoch || details.incarnation >= record.details)
+        && (claim.epoch > record.epoch || details.incarnation > record.details)
     {
         record.details = details.incarnation;
         record.addr = details.addr.into();
