@@ -15,7 +15,8 @@ use chinwag_core::time::Now;
 
 use crate::input::Input;
 use crate::stream::{
-    End, FLAG_MORE, Greeting, Head, KINDS, NO_TIMEOUT, extension, frame, header, hello, intern, later, pad, start,
+    End, FLAG_MORE, Greeting, Head, KINDS, NO_TIMEOUT, extension, frame, header, hello, intern, later, pad,
+    start,
 };
 
 /// Steps of one input at most, times that a frame is repeated, and bytes of the stream in all: what fills every window several times.
@@ -272,7 +273,8 @@ impl Story {
                     self.ended += 1;
                     self.hold(held, result.unwrap_or_default(), attachments);
                 }
-                Event::OneWay { body, attachments, held, .. } | Event::Chunk { body, attachments, held, .. } => {
+                Event::OneWay { body, attachments, held, .. }
+                | Event::Chunk { body, attachments, held, .. } => {
                     self.hold(held, body, attachments);
                 }
                 Event::Closed(_) => {
@@ -330,7 +332,8 @@ fn any_extension(input: &mut Input<'_>) -> Vec<u8> {
             [&plain, &len.to_le_bytes()[..], block].concat()
         }
         2 => {
-            let parts: Vec<u8> = (0..=input.below(16)).flat_map(|_| u32::from(input.u16()).to_le_bytes()).collect();
+            let parts: Vec<u8> =
+                (0..=input.below(16)).flat_map(|_| u32::from(input.u16()).to_le_bytes()).collect();
             let count = u8::try_from(parts.len() / 4 - 1).unwrap_or(u8::MAX);
             [&plain, &[0, 0, count][..], &parts].concat()
         }

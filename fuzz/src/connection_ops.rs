@@ -34,7 +34,9 @@ const SHAPES: [Shape; 4] =
 pub fn run(data: &[u8]) {
     let whole = Story::tell(data, false);
     let split = Story::tell(data, true);
-    for (side, (whole, split)) in ["the dialler", "the acceptor"].into_iter().zip(whole.into_iter().zip(split)) {
+    for (side, (whole, split)) in
+        ["the dialler", "the acceptor"].into_iter().zip(whole.into_iter().zip(split))
+    {
         let first = whole.iter().zip(&split).position(|(a, b)| a != b);
         let first = first.or((whole.len() != split.len()).then(|| whole.len().min(split.len())));
         if let Some(at) = first {
@@ -72,7 +74,8 @@ impl Story {
         let mut input = Input::new(data);
         let splits = Rng::new(u64::from(input.u16()));
         let configs = [config(&mut input), config(&mut input)];
-        let side = |(id, config)| Side { end: End::new(id, config), ledger: Ledger::default(), pipe: Vec::new() };
+        let side =
+            |(id, config)| Side { end: End::new(id, config), ledger: Ledger::default(), pipe: Vec::new() };
         let sides = [1, 2].map(|id| side((id, configs[usize::from(id == 2)].clone())));
         let splits = is_split.then_some(splits);
         let mut story = Self { sides, now: start(), splits, bodies: 0, next: 0 };
@@ -160,7 +163,8 @@ impl Story {
 
     fn request(&mut self, at: usize, input: &mut Input<'_>) {
         let number = self.number();
-        let (shape, body, attachments) = (input.one_of(&SHAPES), self.body(input, number), attachments(input));
+        let (shape, body, attachments) =
+            (input.one_of(&SHAPES), self.body(input, number), attachments(input));
         let method = ["say", "shout"][input.below(2)];
         let deadline = (input.u8() % 4 == 1).then(|| Duration::from_millis(u64::from(input.u8())));
         let side = &mut self.sides[at];
@@ -192,7 +196,8 @@ impl Story {
         let picked = input.u8();
         let Some((id, number)) = self.sides[at].ledger.pick_inbound(picked) else { return };
         let (body, attachments) = (self.body(input, number), attachments(input));
-        let result = if input.u8() % 8 == 1 { Err(Status::new(Code::AppError, "no")) } else { Ok(body.into()) };
+        let result =
+            if input.u8() % 8 == 1 { Err(Status::new(Code::AppError, "no")) } else { Ok(body.into()) };
         let is_ok = result.is_ok();
         let side = &mut self.sides[at];
         let responded = side.end.machine.respond_with(self.now, id, &Headers::new(), &attachments, result);
@@ -327,4 +332,3 @@ fn config(input: &mut Input<'_>) -> Config {
         ..Config::default()
     }
 }
-

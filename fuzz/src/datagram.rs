@@ -11,8 +11,9 @@ use std::time::Duration;
 use chinwag_core::clock::SharedHlc;
 use chinwag_core::id::{Epoch, Fence, NodeId};
 use chinwag_core::membership::{
-    BROADCASTS_MAX, CHECKS_MAX, Config, EVENTS_MAX, EXCHANGES_MAX, Event, FOREIGN_MAX, Local, MEMBERS_MAX, Member,
-    Membership, Metadata, OUTBOX_MAX, Plane, RELAYS_MAX, STREAM_LEN_MAX, Sizes, StreamPeer, TRANSFERS_MAX, Transmit,
+    BROADCASTS_MAX, CHECKS_MAX, Config, EVENTS_MAX, EXCHANGES_MAX, Event, FOREIGN_MAX, Local, MEMBERS_MAX,
+    Member, Membership, Metadata, OUTBOX_MAX, Plane, RELAYS_MAX, STREAM_LEN_MAX, Sizes, StreamPeer,
+    TRANSFERS_MAX, Transmit,
 };
 use chinwag_core::time::{Instant, Now};
 
@@ -79,7 +80,14 @@ impl Story {
             let clock = Arc::new(SharedHlc::new(Duration::from_millis(500)));
             Membership::new(config, local, clock, seed, now).expect("a preset with fewer tombstones is sound")
         };
-        Self { node: node(), twin: node(), mono, wall: WALL_START.as_nanos(), is_lazy: false, folded: BTreeMap::new() }
+        Self {
+            node: node(),
+            twin: node(),
+            mono,
+            wall: WALL_START.as_nanos(),
+            is_lazy: false,
+            folded: BTreeMap::new(),
+        }
     }
 
     fn now(&self) -> Now {
@@ -156,7 +164,10 @@ impl Story {
         let refused = |stats: &chinwag_core::membership::Stats| {
             stats.malformed + stats.foreign_version + stats.foreign_cluster + stats.misdirected
         };
-        assert!(is_heard || refused(&after) == refused(&before) + 1, "§2.3: what is dropped is counted, once");
+        assert!(
+            is_heard || refused(&after) == refused(&before) + 1,
+            "§2.3: what is dropped is counted, once"
+        );
         let answered = self.settle();
         if let (From::Datagram(addr), true) = (from, is_stranger && !self.is_lazy) {
             let answers = answered.iter().filter(|(to, bytes)| *to == addr && is_answer(bytes));
@@ -242,7 +253,12 @@ impl Story {
                 state,
                 accusers: Vec::new(),
                 age: (state > 1).then_some(1),
-                details: Some(Details { incarnation: 0, versions: 0x11, addr: home(run.id), metadata: Vec::new() }),
+                details: Some(Details {
+                    incarnation: 0,
+                    versions: 0x11,
+                    addr: home(run.id),
+                    metadata: Vec::new(),
+                }),
             };
             let seq = u32::try_from(number).unwrap_or(u32::MAX);
             let own = Run { id: 1, epoch: self.node.local().epoch.get() };
@@ -250,13 +266,27 @@ impl Story {
                 0 | 1 => (home(head.sender.id), Message::Update(claim)),
                 2 => (home(base + number), Message::Ping { seq, target: own }),
                 3 => (home(head.sender.id), Message::PingReq { seq, target: run, budget: 500 }),
-                4 => (home(head.sender.id), Message::Broadcast { origin: run, number: seq, payload: Vec::new() }),
-                5 => (home(head.sender.id), Message::Conflict { rival: Run { id: 1, ..run }, addr: home(run.id) }),
+                4 => (
+                    home(head.sender.id),
+                    Message::Broadcast { origin: run, number: seq, payload: Vec::new() },
+                ),
+                5 => (
+                    home(head.sender.id),
+                    Message::Conflict { rival: Run { id: 1, ..run }, addr: home(run.id) },
+                ),
                 6 => (
                     home(head.sender.id),
-                    Message::SyncRequest { exchange: seq, is_joining: false, digest: vec![0; 64], own: claim },
+                    Message::SyncRequest {
+                        exchange: seq,
+                        is_joining: false,
+                        digest: vec![0; 64],
+                        own: claim,
+                    },
                 ),
-                _ => (home(base + number), Message::Broadcast { origin: head.sender, number: seq, payload: Vec::new() }),
+                _ => (
+                    home(base + number),
+                    Message::Broadcast { origin: head.sender, number: seq, payload: Vec::new() },
+                ),
             };
             self.receive(From::Datagram(from), &packet::encode(&head, &[message]));
         }
@@ -289,10 +319,14 @@ impl Story {
         let is_common = |event: &&Event| !matches!(event, Event::ForeignCluster { .. } | Event::Lost(_));
         let has_lost = own.iter().chain(&others).any(|event| matches!(event, Event::Lost(_)));
         if has_lost {
-            self.folded = self.node.snapshot().members().iter().map(|member| (member.id, member.clone())).collect();
+            self.folded =
+                self.node.snapshot().members().iter().map(|member| (member.id, member.clone())).collect();
             return;
         }
-        assert!(own.iter().filter(is_common).eq(others.iter().filter(is_common)), "§2.3: a failed check has told of more");
+        assert!(
+            own.iter().filter(is_common).eq(others.iter().filter(is_common)),
+            "§2.3: a failed check has told of more"
+        );
         for event in own {
             match event {
                 Event::Joined(member)
@@ -307,7 +341,10 @@ impl Story {
                 _ => {}
             }
         }
-        assert!(self.node.snapshot().members().iter().eq(self.folded.values()), "§4.13: events fold to the snapshot");
+        assert!(
+            self.node.snapshot().members().iter().eq(self.folded.values()),
+            "§4.13: events fold to the snapshot"
+        );
     }
 }
 
@@ -326,7 +363,10 @@ fn drain(machine: &mut Membership, now: Now) -> Vec<(Transmit, Vec<u8>)> {
             Plane::Stream => STREAM_LEN_MAX,
         };
         let packet = packet::decode(&buf).expect("§2.3: what is sent has a header");
-        assert!(buf.len() <= len_max && !packet.is_cut && packet.unknown == 0, "§2.3: what is sent can be read");
+        assert!(
+            buf.len() <= len_max && !packet.is_cut && packet.unknown == 0,
+            "§2.3: what is sent can be read"
+        );
         all.push((transmit, buf.clone()));
     }
     all

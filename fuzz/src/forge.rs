@@ -129,7 +129,9 @@ pub fn message(input: &mut Input<'_>) -> Message {
         1 => Message::PingReq { seq: input.u32(), target: run(input), budget: u32::from(input.u16()) },
         2 => Message::Ack { seq: input.u32(), subject: run(input) },
         3 => Message::Nack { seq: input.u32(), subject: run(input) },
-        4 => Message::Broadcast { origin: run(input), number: number(input), payload: input.slice().to_vec() },
+        4 => {
+            Message::Broadcast { origin: run(input), number: number(input), payload: input.slice().to_vec() }
+        }
         5 => Message::Payload(input.slice().to_vec()),
         6 => {
             let (exchange, is_joining, fill) = (number(input), input.bit(), input.u64());

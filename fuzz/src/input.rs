@@ -78,11 +78,9 @@ impl<'a> Input<'a> {
     pub fn uneven(&mut self) -> u64 {
         let bits = self.u8();
         let raw = self.u64();
-        match bits % 65 {
-            0 => 0,
-            kept if bits < 128 => raw >> (64 - u32::from(kept)),
-            kept => u64::MAX - (raw >> (64 - u32::from(kept))),
-        }
+        let kept = u32::from(bits & 127).min(64);
+        let small = raw.checked_shr(64 - kept).unwrap_or(0);
+        if bits < 128 { small } else { u64::MAX - small }
     }
 }
 
@@ -121,7 +119,7 @@ mod tests {
     fn uneven_numbers_reach_both_ends() {
         let of = |bytes: &[u8]| Input::new(bytes).uneven();
         assert_eq!(of(&[3, 255, 255, 255, 255, 255, 255, 255, 255]), 7);
-        assert_eq!(of(&[130]), u64::MAX);
-        assert_eq!(of(&[64, 1]), 1);
+        assert_eq!([of(&[0, 255]), of(&[128, 255]), of(&[130])], [0, u64::MAX, u64::MAX]);
+        assert_eq!([of(&[64, 1]), of(&[127, 1])], [1, 1]);
     }
 }

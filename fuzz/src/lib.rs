@@ -32,6 +32,8 @@ pub mod traces;
 pub mod view;
 pub mod wire_roundtrip;
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use peak_alloc::PeakAlloc;
 
 /// The allocator of every program here: it counts, for [`connection_bytes`].
@@ -56,4 +58,15 @@ pub const TARGETS: [Target; 8] = [
 /// Bytes that this process has allocated at present, on all its threads.
 pub fn allocated() -> usize {
     ALLOCATED.current_usage()
+}
+
+/// Whether stories are told as they go, for whoever reads a failing one: `replay` sets it.
+pub static IS_TOLD: AtomicBool = AtomicBool::new(false);
+
+/// Says one line of a story, if stories are told.
+#[expect(clippy::print_stderr, reason = "only where somebody has asked for it")]
+fn tell(line: impl FnOnce() -> String) {
+    if IS_TOLD.load(Relaxed) {
+        eprintln!("{}", line());
+    }
 }

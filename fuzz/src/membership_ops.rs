@@ -21,6 +21,7 @@ use crate::forge::{self, CLUSTER, WALL_START, home};
 use crate::input::Input;
 use crate::model::{self, Model, Origin, Outcome, Own};
 use crate::packet::{self, Claim, Head, Message, Run};
+use crate::tell;
 use checks::{Checks, Question};
 
 /// Steps of one input at most.
@@ -91,13 +92,18 @@ impl Story {
             tombstones_max: 16,
             ..Config::lan()
         };
-        let local =
-            Local { id: NodeId::new(OWN), epoch: Epoch::at(WALL_START), addr: home(OWN), metadata: Metadata::new() };
+        let local = Local {
+            id: NodeId::new(OWN),
+            epoch: Epoch::at(WALL_START),
+            addr: home(OWN),
+            metadata: Metadata::new(),
+        };
         let mono = Instant::from_nanos(1_000_000_000);
         let clock = Arc::new(SharedHlc::new(Duration::from_millis(500)));
         let model = Model::new(beliefs::config(&config), Own::new(OWN, local.epoch.get(), local.addr));
         let now = Now { mono, wall: WALL_START };
-        let machine = Membership::new(config, local, clock, seed, now).expect("every such configuration is sound");
+        let machine =
+            Membership::new(config, local, clock, seed, now).expect("every such configuration is sound");
         Self {
             machine,
             model,
@@ -175,6 +181,8 @@ impl Story {
             return;
         }
         let outcome = self.model.hear(self.nanos(), &beliefs::claim(&claim), origin);
+        let known = || self.model.records().get(&claim.about.id);
+        tell(|| format!("{} {origin:?} {claim:?}\n  {outcome:?} {:?}", self.mono.as_nanos(), known()));
         self.settle(&claim, outcome, Question::Claimant);
     }
 
@@ -219,13 +227,19 @@ impl Story {
         }
         let head = Head { sender: claim.about, ..self.head(input) };
         let at = claim.details.as_ref().map_or(home(claim.about.id), |details| details.addr);
-        let request = Message::SyncRequest { exchange: 1, is_joining: input.bit(), digest: vec![0; 64], own: claim.clone() };
+        let request = Message::SyncRequest {
+            exchange: 1,
+            is_joining: input.bit(),
+            digest: vec![0; 64],
+            own: claim.clone(),
+        };
         if !self.receive(&head, at, true, &[request]) {
             return;
         }
         let said = beliefs::claim(&claim);
         let is_heard = claim.about.id != OWN && !said.malformed() && !self.machine.has_left();
         let outcome = if is_heard { self.model.asks(self.nanos(), &said) } else { Outcome::Nothing };
+        tell(|| format!("{} asks {claim:?}\n  {outcome:?}", self.mono.as_nanos()));
         self.settle(&claim, outcome, Question::Incumbent);
     }
 
@@ -239,10 +253,11 @@ impl Story {
             return;
         }
         if let Some((run, question)) = self.checks.answered(ping.seq, ping.target) {
-            match question {
+            let outcome = match question {
                 Question::Claimant => self.model.vouch(self.nanos(), run, true),
                 Question::Incumbent => self.model.admit(self.nanos(), run, false),
             };
+            tell(|| format!("{} {question:?} {run:?} answers\n  {outcome:?}", self.mono.as_nanos()));
         }
         self.drain();
         self.look_up();
@@ -268,7 +283,8 @@ impl Story {
                 };
                 let ping = sent.iter().find(|ping| ping.target == asked);
                 let ping = ping.unwrap_or_else(|| panic!("§4.9: {asked:?} is asked for a sign of life"));
-                let wait = self.machine.config().probe_timeout_max * (u32::from(self.machine.awareness()) + 1);
+                let wait =
+                    self.machine.config().probe_timeout_max * (u32::from(self.machine.awareness()) + 1);
                 self.checks.begin(ping.seq, asked, run, question, self.mono + wait);
             }
         }
@@ -327,6 +343,15 @@ impl Story {
         let (before, now) = (self.machine.stats(), self.now());
         self.machine.handle_timeout(now);
         let (after, sent) = (self.machine.stats(), self.drain());
+        let rounds = || (after.probes - before.probes, after.probes_failed - before.probes_failed);
+        let probed = self.probed;
+        tell(|| {
+            format!(
+                "{} time, overdue {overdue:?}, rounds {:?}, of {probed:?}",
+                self.mono.as_nanos(),
+                rounds()
+            )
+        });
         if after.pauses > before.pauses {
             self.checks.sleep(overdue);
             self.probed = None;
@@ -400,4 +425,3 @@ fn kind_of(message: &Message) -> u8 {
         Message::Conflict { .. } => 12,
     }
 }
-

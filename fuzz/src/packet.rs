@@ -135,11 +135,7 @@ fn message(kind: u8, body: &mut Bytes<'_>) -> Option<Message> {
         3 => Message::Ack { seq: body.u32()?, subject: body.run()? },
         4 => Message::Nack { seq: body.u32()?, subject: body.run()? },
         5 => Message::Update(claim(body)?),
-        6 => Message::Broadcast {
-            origin: body.run()?,
-            number: body.u32()?,
-            payload: body.slice()?.to_vec(),
-        },
+        6 => Message::Broadcast { origin: body.run()?, number: body.u32()?, payload: body.slice()?.to_vec() },
         7 => Message::Payload(body.slice()?.to_vec()),
         8 => {
             let (exchange, flags) = (body.u32()?, body.int(1)?);

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use chinwag_core::clock::SharedHlc;
 use chinwag_core::id::{Epoch, Fence, NodeId};
-use chinwag_core::rpc::{Config, Connection, Event, Hello, Receiver, SLICES_MAX, Side, Transmit, archive_format};
+use chinwag_core::rpc::{
+    Config, Connection, Event, Hello, Receiver, SLICES_MAX, Side, Transmit, archive_format,
+};
 use chinwag_core::time::{Instant, Now};
 
 use crate::forge::{CLUSTER, WALL_START, home};
@@ -29,7 +31,8 @@ impl End {
     pub fn new(id: u64, config: Config) -> Self {
         let side = if id == 1 { Side::Dialer } else { Side::Acceptor };
         let clock = Arc::new(SharedHlc::new(Duration::from_millis(500)));
-        let hello = Hello { cluster: CLUSTER.into(), id: NodeId::new(id), epoch: Epoch::new(7), addr: home(id) };
+        let hello =
+            Hello { cluster: CLUSTER.into(), id: NodeId::new(id), epoch: Epoch::new(7), addr: home(id) };
         let (machine, receiver) = Connection::new(side, Arc::new(config), hello, clock, start());
         Self { machine, receiver }
     }
@@ -55,7 +58,10 @@ impl End {
         while !transmit.is_empty() {
             let from = out.len();
             transmit.slices().for_each(|slice| out.extend_from_slice(slice));
-            assert!(out.len() > from && transmit.slices().count() <= SLICES_MAX, "some slices, and not too many");
+            assert!(
+                out.len() > from && transmit.slices().count() <= SLICES_MAX,
+                "some slices, and not too many"
+            );
             transmit.advance(out.len() - from);
         }
         assert_eq!(out.len() - before, added, "all of it is in the slices");
@@ -73,7 +79,9 @@ impl End {
     pub fn event(&mut self) -> Option<Event> {
         let event = self.machine.poll_event()?;
         let body = match &event {
-            Event::Request { body, .. } | Event::OneWay { body, .. } | Event::Chunk { body, .. } => Some(body),
+            Event::Request { body, .. } | Event::OneWay { body, .. } | Event::Chunk { body, .. } => {
+                Some(body)
+            }
             Event::Gossip(body) | Event::Response { result: Ok(body), .. } => Some(body),
             _ => None,
         };
@@ -86,7 +94,11 @@ impl End {
     pub fn tell_time(&mut self, now: Now) {
         self.machine.handle_timeout(now);
         let due = self.machine.poll_timeout();
-        assert!(due.is_none_or(|due| due > now.mono), "§5.8: what was due at {due:?} is done at {:?}", now.mono);
+        assert!(
+            due.is_none_or(|due| due > now.mono),
+            "§5.8: what was due at {due:?} is done at {:?}",
+            now.mono
+        );
     }
 }
 

@@ -75,7 +75,10 @@ pub fn membership() -> Vec<Carried> {
 
 fn clock(at: u64) -> Now {
     let since = Duration::from_millis(at);
-    Now { mono: Instant::from_nanos(1_000_000_000) + since, wall: WallTime::from_nanos(WALL_START.as_nanos()) + since }
+    Now {
+        mono: Instant::from_nanos(1_000_000_000) + since,
+        wall: WallTime::from_nanos(WALL_START.as_nanos()) + since,
+    }
 }
 
 fn node(id: u64, now: Now) -> Membership {

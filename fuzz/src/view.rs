@@ -88,9 +88,10 @@ impl Walk for ArchivedRich {
                 left.to_native() ^ right.as_ref().map_or(0, |right| sum(right.as_bytes()))
             }
         };
-        let map = self.map.iter().fold(0u64, |all, (key, values)| {
-            all.wrapping_mul(31) ^ sum(key.as_bytes()) ^ numbers(values)
-        });
+        let map = self
+            .map
+            .iter()
+            .fold(0u64, |all, (key, values)| all.wrapping_mul(31) ^ sum(key.as_bytes()) ^ numbers(values));
         let maybe = self.maybe.as_ref().map_or(0, |maybe| u64::from(maybe.to_native()));
         let pair = u64::from(self.pair.0.to_native()) ^ u64::from(self.pair.1);
         let fixed = self.fixed.iter().fold(0, |all, float| all ^ u64::from(float.to_native().to_bits()));

@@ -50,9 +50,17 @@ fn truncations(canonical: &[u8], whole: &Reread) {
     let step = 1 + canonical.len() / 64;
     for len in (0..canonical.len()).step_by(step) {
         let part = reread(&canonical[..len]);
-        assert_eq!(part.is_some(), len >= packet::HEADER_LEN, "§2.3: a header has {} bytes", packet::HEADER_LEN);
+        assert_eq!(
+            part.is_some(),
+            len >= packet::HEADER_LEN,
+            "§2.3: a header has {} bytes",
+            packet::HEADER_LEN
+        );
         if let Some(part) = part {
-            assert!(part.messages <= whole.messages && canonical.starts_with(&part.bytes), "§2.3: a prefix is a prefix");
+            assert!(
+                part.messages <= whole.messages && canonical.starts_with(&part.bytes),
+                "§2.3: a prefix is a prefix"
+            );
         }
     }
 }

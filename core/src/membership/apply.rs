@@ -144,21 +144,29 @@ impl Membership {
             later => later.flatten(),
         };
         let is_accused = rank(update) == known && update.state == State::Suspect;
-        let mut is_news = is_accused && self.suspicions.confirm(slot, update.id, &update.accusers);
-        if later.is_some() {
-            let Self { table, rng, .. } = self;
-            table.update(slot, rng, now.mono, |record| adopt(record, known, later));
-            if known.state.is_live() {
-                self.tell(Event::Updated(self.table.get(slot).member()));
-            }
-            is_news = true;
-        }
-        if is_news {
+        let is_confirmed = is_accused && self.suspicions.confirm(slot, update.id, &update.accusers);
+        if self.learn(now, slot, later) || is_confirmed {
             self.stats.updates_applied += 1;
             self.spread_via(now, slot, via);
         } else {
             self.stats.updates_stale += 1;
         }
+    }
+
+    /// What a member has said of itself in a later incarnation than was known holds, whatever becomes of the claim that brings it (§4.2).
+    /// Answers whether there was any such.
+    fn learn(&mut self, now: Now, slot: Slot, details: Option<(&Details<'_>, Metadata)>) -> bool {
+        let record = self.table.get(slot);
+        let known = record.rank();
+        if details.as_ref().is_none_or(|(said, _)| said.incarnation <= record.details) {
+            return false;
+        }
+        let Self { table, rng, .. } = self;
+        table.update(slot, rng, now.mono, |record| adopt(record, known, details));
+        if known.state.is_live() {
+            self.tell(Event::Updated(self.table.get(slot).member()));
+        }
+        true
     }
 
     /// The metadata of `details`, unless they are broken or put a known run at another address: a run keeps its
@@ -183,7 +191,12 @@ impl Membership {
     fn doubt(&mut self, now: Now, slot: Slot, claim: Rank, details: Option<(&Details<'_>, Metadata)>) {
         let is_running = self.suspicions.get(slot).is_some_and(|running| running.life == claim.life());
         if is_running {
-            self.stats.updates_stale += 1;
+            if self.learn(now, slot, details) {
+                self.stats.updates_applied += 1;
+                self.spread(now, slot);
+            } else {
+                self.stats.updates_stale += 1;
+            }
             if self.suspicions.shorten(slot) {
                 self.warn(slot);
             }

@@ -124,7 +124,8 @@ impl Ledger {
     /// A stream of an open call, whether or not its shape lets this side send.
     pub(super) fn pick_stream(&self, nth: u8) -> Option<StreamRef> {
         let calls = self.open.keys().map(|&id| StreamRef::Call(id));
-        let all: Vec<StreamRef> = calls.chain(self.inbound.keys().map(|&id| StreamRef::Inbound(id))).collect();
+        let all: Vec<StreamRef> =
+            calls.chain(self.inbound.keys().map(|&id| StreamRef::Inbound(id))).collect();
         all.get(usize::from(nth) % all.len().max(1)).copied()
     }
 
@@ -155,14 +156,21 @@ impl Ledger {
             }
             Event::Cancelled(id) => {
                 self.note(format!("heard cancelled {id:?}"));
-                assert!(self.inbound.remove(&id).is_some(), "§5.4.8: a call that was answered is not cancelled");
+                assert!(
+                    self.inbound.remove(&id).is_some(),
+                    "§5.4.8: a call that was answered is not cancelled"
+                );
             }
             Event::Response { call, result, held, attachments, headers } => {
                 let beside = (headers.encoded_len(), attachments.len());
                 let heard = self.heard.get(&StreamRef::Call(call)).copied().unwrap_or_default();
                 let call = self.open.remove(&call).unwrap_or_else(|| panic!("§5.4.2: {call:?} ends once"));
-                let told = result.as_ref().map(Bytes::len).map_err(|status| (status.code, status.may_have_run()));
-                self.note(format!("heard response {} {told:?} {beside:?} after {}", call.number, heard.chunks));
+                let told =
+                    result.as_ref().map(Bytes::len).map_err(|status| (status.code, status.may_have_run()));
+                self.note(format!(
+                    "heard response {} {told:?} {beside:?} after {}",
+                    call.number, heard.chunks
+                ));
                 if let Ok(body) = &result {
                     assert_eq!(number_of(body), call.number, "§5.4: an answer is to its own question");
                     self.complete.insert(call.number, heard.chunks);

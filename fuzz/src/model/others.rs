@@ -1,8 +1,7 @@
 //! What a claim about another member changes (§4.2, §4.5.1, §4.9).
 
 use super::{
-    Choice, Claim, Model, Nanos, Origin, Outcome, Record, SECOND, State, Suspicion, Why, Window,
-    metadata,
+    Choice, Claim, Model, Nanos, Origin, Outcome, Record, SECOND, State, Suspicion, Why, Window, metadata,
 };
 
 impl Model {
@@ -50,7 +49,8 @@ impl Model {
             if Nanos::from(age) * SECOND >= self.config.tombstone_lifetime {
                 return Outcome::Refused(Why::TooOld);
             }
-        } else if origin.is_second_hand() && self.watermark.is_some_and(|watermark| claim.epoch <= watermark) {
+        } else if origin.is_second_hand() && self.watermark.is_some_and(|watermark| claim.epoch <= watermark)
+        {
             // §4.9.4 (D8): that it is suspect is not taken, and of claims that it is alive the first of a run waits.
             if claim.state == State::Suspect {
                 return Outcome::Refused(Why::Forgotten);
@@ -170,7 +170,8 @@ impl Model {
         if !claim.state.is_live() {
             // §4.1: an age dates the record; without one a new state is of now, and the same state is as old as it was.
             let before = old.filter(|old| old.state == claim.state).and_then(|old| old.died);
-            record.died = Some(claim.age.map_or(before.unwrap_or(Window::at(now)), |age| Window::ago(now, age)));
+            record.died =
+                Some(claim.age.map_or(before.unwrap_or(Window::at(now)), |age| Window::ago(now, age)));
         }
         self.records.insert(claim.id, record);
         if claim.state == State::Suspect {

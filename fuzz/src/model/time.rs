@@ -15,7 +15,7 @@ impl Model {
                 }
             }
         }
-        // §4.5: "when it runs out, the member is dead". 
+        // §4.5: "when it runs out, the member is dead".
         while let Some(id) = self.first_to_die(now) {
             self.die(now, id);
         }

@@ -127,7 +127,8 @@ fn a_stranger_gets_one_answer_to_a_payload() {
     let forge = Forge::of(&net, 1);
     let own = net.hosts[0].machine.local();
     let target = Run { id: own.id, epoch: own.epoch };
-    let pings = |count: u32| forge.payload(|bytes| (0..count).for_each(|seq| encode::ping(bytes, seq, target)));
+    let pings =
+        |count: u32| forge.payload(|bytes| (0..count).for_each(|seq| encode::ping(bytes, seq, target)));
     let nobody = Run { id: id(9), epoch: own.epoch };
     let relays = forge.payload(|bytes| (0..50).for_each(|seq| encode::ping_req(bytes, seq, nobody, 500)));
     for (from, bytes, answers) in [(addr(7), pings(50), 1), (addr(7), relays, 1), (addr(1), pings(50), 50)] {

@@ -170,10 +170,15 @@ fn s5_9_1_no_request_comes_after_a_go_away() {
         for (_, result) in refused {
             match result {
                 Ok(body) => assert!(!peer_begins && body == "done"),
-                Err(status) => assert!(peer_begins && status.code == Code::Unavailable && !status.may_have_run()),
+                Err(status) => {
+                    assert!(peer_begins && status.code == Code::Unavailable && !status.may_have_run())
+                }
             }
         }
-        let kinds: Vec<Kind> = parse(&pair.sent_by_a[hello(1).encode(&Config::default()).len()..]).iter().map(|(header, ..)| header.kind).collect();
+        let kinds: Vec<Kind> = parse(&pair.sent_by_a[hello(1).encode(&Config::default()).len()..])
+            .iter()
+            .map(|(header, ..)| header.kind)
+            .collect();
         let away = kinds.iter().position(|&kind| kind == Kind::GoAway).expect("it goes away");
         assert!(kinds[away..].iter().all(|kind| !matches!(kind, Kind::Request | Kind::OneWay)), "{kinds:?}");
     }

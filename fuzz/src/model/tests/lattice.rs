@@ -2,15 +2,14 @@
 
 use super::seed::Seed;
 use super::*;
+use crate::model::Record;
 
-/// What is believed of her: all but timers and the age of a tombstone.
-type Belief = Option<(u64, u32, State, Details, Vec<u64>)>;
+/// What is believed of her: all but timers, the age of a tombstone, and which accusers are kept, the first to come.
+type Belief = Option<(u64, u32, State, Details)>;
 
 fn belief(model: &Model) -> Belief {
-    model.records().get(&HER).map(|record| {
-        let accusers = record.suspicion.iter().flat_map(|suspicion| suspicion.accusers.iter().copied());
-        (record.epoch, record.incarnation, record.state, record.details.clone(), accusers.collect())
-    })
+    let of = |record: &Record| (record.epoch, record.incarnation, record.state, record.details.clone());
+    model.records().get(&HER).map(of)
 }
 
 fn permutations(claims: &[Claim]) -> Vec<Vec<Claim>> {
@@ -35,7 +34,7 @@ fn beliefs(from: &Model, claims: &[Claim]) -> Vec<Belief> {
     for order in permutations(claims) {
         let mut model = from.clone();
         for claim in order.iter().chain(&order) {
-            model.hear(0, claim, told());
+            model.hear(0, claim, Origin::Gossip);
         }
         let believed = belief(&model);
         if !beliefs.contains(&believed) {
@@ -92,7 +91,7 @@ fn where_the_order_matters() {
         let mut model = believing();
         introduce(&mut model, 0);
         for claim in claims {
-            model.hear(0, claim, told());
+            model.hear(0, claim, Origin::Gossip);
         }
         her(&model)
     };

@@ -12,7 +12,7 @@ mod words;
 
 use std::net::SocketAddr;
 
-use super::{Claim, Config, Details, Model, Nanos, Origin, Outcome, Own, Plane, SECOND, State};
+use super::{Claim, Config, Details, Model, Nanos, Origin, Outcome, Own, SECOND, State};
 
 const ME: u64 = 1;
 const MY_EPOCH: u64 = 1_000;
@@ -52,28 +52,16 @@ fn bare(epoch: u64, incarnation: u32, state: State) -> Claim {
     Claim { id: HER, epoch, incarnation, state, accusers, age: None, details: None }
 }
 
-fn told() -> Origin {
-    Origin { sender: OTHER, plane: Plane::Gossip }
-}
-
-fn told_by(claim: &Claim) -> Origin {
-    Origin { sender: (claim.id, claim.epoch), plane: Plane::Gossip }
-}
-
-fn in_transfer() -> Origin {
-    Origin { sender: OTHER, plane: Plane::Transfer }
-}
-
 /// Lets her be known as alive in `incarnation`.
 fn introduce(model: &mut Model, incarnation: u32) {
-    assert_eq!(model.hear(0, &full(HER_EPOCH, incarnation, State::Alive), told()), Outcome::Changed);
+    assert_eq!(model.hear(0, &full(HER_EPOCH, incarnation, State::Alive), Origin::Gossip), Outcome::Changed);
 }
 
 /// Lets `count` others be known, with ids from 100.
 fn crowd(model: &mut Model, count: u64) {
     for id in 100..100 + count {
         let claim = Claim { id, ..full(HER_EPOCH, 0, State::Alive) };
-        assert_eq!(model.hear(0, &claim, told()), Outcome::Changed);
+        assert_eq!(model.hear(0, &claim, Origin::Gossip), Outcome::Changed);
     }
 }
 

@@ -32,10 +32,10 @@ fn what_is_not_less_is_moved_past() {
     for (incarnation, state, outcome, expected) in table {
         let mut model = me(MY_EPOCH, INCARNATION);
         let claim = of_me(MY_EPOCH, incarnation, state);
-        assert_eq!(model.hear(0, &claim, told()), outcome, "{claim:?}");
+        assert_eq!(model.hear(0, &claim, Origin::Gossip), outcome, "{claim:?}");
         assert_eq!((model.own().epoch, model.own().incarnation), (MY_EPOCH, expected), "{claim:?}");
         // Once moved past it, the same claim is of an earlier life.
-        assert_eq!(model.hear(0, &claim, told()), Outcome::Answered, "{claim:?}");
+        assert_eq!(model.hear(0, &claim, Origin::Gossip), Outcome::Answered, "{claim:?}");
         assert!(model.records().is_empty());
     }
 }
@@ -47,7 +47,7 @@ fn ones_own_record_heard_back_is_no_accusation() {
     {
         let mut model = me(MY_EPOCH, INCARNATION);
         let claim = of_me_at(1, of_me(MY_EPOCH, incarnation, State::Alive));
-        assert_eq!(model.hear(0, &claim, told()), outcome);
+        assert_eq!(model.hear(0, &claim, Origin::Gossip), outcome);
         assert_eq!(model.own().incarnation, expected);
     }
 }
@@ -55,7 +55,7 @@ fn ones_own_record_heard_back_is_no_accusation() {
 #[test]
 fn past_the_end_of_incarnations_is_the_next_epoch() {
     let mut model = me(MY_EPOCH, INCARNATION);
-    assert_eq!(model.hear(0, &of_me(MY_EPOCH, u32::MAX, State::Suspect), told()), Outcome::MovedOn);
+    assert_eq!(model.hear(0, &of_me(MY_EPOCH, u32::MAX, State::Suspect), Origin::Gossip), Outcome::MovedOn);
     assert_eq!((model.own().epoch, model.own().incarnation), (MY_EPOCH + 1, 0));
 }
 
@@ -65,7 +65,7 @@ fn a_later_epoch_of_oneself_is_moved_past() {
         let claims = [of_me(MY_EPOCH + 7, 3, state), of_me_at(1, of_me(MY_EPOCH + 7, 3, state))];
         for claim in claims.into_iter().filter(|claim| !claim.malformed()) {
             let mut model = me(MY_EPOCH, INCARNATION);
-            assert_eq!(model.hear(0, &claim, told()), Outcome::MovedOn, "{claim:?}");
+            assert_eq!(model.hear(0, &claim, Origin::Gossip), Outcome::MovedOn, "{claim:?}");
             assert_eq!((model.own().epoch, model.own().incarnation), (MY_EPOCH + 8, 0), "{claim:?}");
         }
     }
@@ -73,14 +73,19 @@ fn a_later_epoch_of_oneself_is_moved_past() {
 
 #[test]
 fn a_rival_elsewhere_is_a_conflict_and_not_refuted() {
-    for (epoch, outcome) in
-        [(MY_EPOCH - 1, Outcome::Answered), (MY_EPOCH, Outcome::Conflict), (MY_EPOCH + 1, Outcome::Conflict)]
-    {
+    for (epoch, alive, dead) in [
+        (MY_EPOCH - 1, Outcome::Nothing, Outcome::Answered),
+        (MY_EPOCH, Outcome::Conflict, Outcome::Refuted),
+        (MY_EPOCH + 1, Outcome::Conflict, Outcome::MovedOn),
+    ] {
         let mut model = me(MY_EPOCH, INCARNATION);
         let before = model.own().clone();
         let claim = of_me_at(66, of_me(epoch, 9, State::Suspect));
-        assert_eq!(model.hear(0, &claim, told()), outcome, "{epoch}");
+        assert_eq!(model.hear(0, &claim, Origin::Gossip), alive, "{epoch}");
         assert_eq!(model.own(), &before);
+        // One that died is no rival.
+        let claim = of_me_at(66, of_me(epoch, 9, State::Dead));
+        assert_eq!(model.hear(0, &claim, Origin::Gossip), dead, "{epoch}");
     }
 }
 
@@ -89,7 +94,7 @@ fn the_end_of_all_epochs_is_left_standing() {
     for (epoch, incarnation) in [(MY_EPOCH, 0), (EPOCH_MAX, INCARNATION)] {
         let mut model = me(epoch, incarnation);
         let claim = of_me(EPOCH_MAX, u32::MAX, State::Suspect);
-        assert_eq!(model.hear(0, &claim, told()), Outcome::Refused(Why::EndOfEpochs));
+        assert_eq!(model.hear(0, &claim, Origin::Gossip), Outcome::Refused(Why::EndOfEpochs));
         assert_eq!((model.own().epoch, model.own().incarnation), (epoch, incarnation));
     }
 }
@@ -102,7 +107,7 @@ fn who_has_left_refutes_nothing() {
     for claim in
         [of_me(MY_EPOCH, 5, State::Dead), of_me(MY_EPOCH + 1, 0, State::Suspect), of_me(1, 0, State::Dead)]
     {
-        assert_eq!(model.hear(0, &claim, told()), Outcome::Nothing);
+        assert_eq!(model.hear(0, &claim, Origin::Gossip), Outcome::Nothing);
     }
     assert!(!model.set_metadata(Vec::new()));
     assert_eq!(model.own(), &before);

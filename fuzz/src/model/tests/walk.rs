@@ -43,9 +43,9 @@ fn step(seed: &mut Seed, model: &mut Model, now: &mut Nanos) {
         0..=10 => {
             let claim = claim(seed, about);
             let origin = match seed.below(3) {
-                0 => told(),
-                1 => told_by(&claim),
-                _ => in_transfer(),
+                0 => Origin::Gossip,
+                1 => Origin::FirstHand,
+                _ => Origin::Transfer,
             };
             model.hear(*now, &claim, origin);
         }
@@ -54,10 +54,12 @@ fn step(seed: &mut Seed, model: &mut Model, now: &mut Nanos) {
             model.asks(*now, &claim);
         }
         12 => {
-            model.admit(*now, about, seed.below(2) == 0);
+            let waits = model.waiting().1.first().copied();
+            model.admit(*now, waits.unwrap_or_default(), seed.below(2) == 0);
         }
         13 => {
-            model.vouch(*now, about, seed.below(2) == 0);
+            let waits = model.waiting().0.first().copied();
+            model.vouch(*now, waits.unwrap_or_default(), seed.below(2) == 0);
         }
         14 | 15 => {
             let (epoch, incarnation) = known.map_or((0, 0), |record| (record.epoch, record.incarnation));

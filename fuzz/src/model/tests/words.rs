@@ -37,7 +37,7 @@ fn a_malformed_claim_is_none() {
     ];
     for (name, claim, expected) in table {
         assert_eq!(claim.malformed(), expected, "{name}");
-        let outcome = model().hear(0, &claim, told());
+        let outcome = model().hear(0, &claim, Origin::Gossip);
         assert_eq!(outcome == Outcome::Malformed, expected, "{name}: {outcome:?}");
     }
 }
@@ -62,7 +62,7 @@ fn metadata_is_rising_pairs_of_text() {
         let mut claim = full(HER_EPOCH, 0, State::Alive);
         claim.details.as_mut().expect("full").metadata = bytes;
         let expected = if is_metadata { Outcome::Changed } else { Outcome::Refused(Why::Metadata) };
-        assert_eq!(model().hear(0, &claim, told()), expected, "{name}");
+        assert_eq!(model().hear(0, &claim, Origin::Gossip), expected, "{name}");
     }
     assert_eq!(metadata::pairs(&metadata::bytes(&[("k", "v")])), Some(vec![("k".into(), "v".into())]));
 }
