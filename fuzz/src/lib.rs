@@ -14,7 +14,7 @@
 //!   input               numbers out of bytes       packet, forge, stream     payloads and frames by hand
 //! ```
 //!
-//! `docs/fuzzing.md` says how to run them, and how to fuzz a service of one's own.
+#![doc = include_str!("../../docs/fuzzing.md")]
 
 pub mod connection_bytes;
 pub mod connection_ops;

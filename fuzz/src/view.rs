@@ -19,7 +19,7 @@ const FLIPS_MAX: usize = 16;
 
 /// Numbers, strings, lists, enums, boxes and maps, nested.
 #[derive(rkyv::Archive, rkyv::Serialize)]
-pub struct Rich {
+struct Rich {
     id: u64,
     wide: u128,
     name: String,
@@ -33,14 +33,14 @@ pub struct Rich {
 
 /// A row of [`Rich`].
 #[derive(rkyv::Archive, rkyv::Serialize)]
-pub struct Row {
+struct Row {
     key: String,
     values: Vec<u16>,
 }
 
 /// One of several shapes.
 #[derive(rkyv::Archive, rkyv::Serialize)]
-pub enum Kind {
+enum Kind {
     /// Nothing.
     Empty,
     /// Something out of line.
@@ -58,7 +58,7 @@ pub enum Kind {
 #[derive(rkyv::Archive, rkyv::Serialize)]
 #[rkyv(serialize_bounds(__S: rkyv::ser::Writer + rkyv::ser::Allocator, __S::Error: rkyv::rancor::Source))]
 #[rkyv(bytecheck(bounds(__C: rkyv::validation::ArchiveContext, __C::Error: rkyv::rancor::Source)))]
-pub struct Tree {
+struct Tree {
     label: u32,
     #[rkyv(omit_bounds)]
     children: Vec<Tree>,
@@ -68,7 +68,7 @@ pub struct Tree {
 #[derive(rkyv::Archive, rkyv::Serialize)]
 #[rkyv(serialize_bounds(__S: rkyv::ser::Writer + rkyv::ser::Allocator, __S::Error: rkyv::rancor::Source))]
 #[rkyv(bytecheck(bounds(__C: rkyv::validation::ArchiveContext, __C::Error: rkyv::rancor::Source)))]
-pub struct Chain {
+struct Chain {
     #[rkyv(omit_bounds)]
     next: Option<Box<Chain>>,
 }
