@@ -121,7 +121,7 @@ impl Story {
             before,
             asked: 0,
         };
-        if input.u8() % 8 > 0 {
+        if !input.u8().is_multiple_of(8) {
             story.say(hello(&Greeting::default()));
             story.say(intern(0, "echo", "say"));
         }

@@ -189,7 +189,7 @@ impl Story {
     fn is_stranger(&self, from: From, bytes: &[u8]) -> bool {
         let From::Datagram(addr) = from else { return false };
         let sender = packet::head(bytes).map(|head| NodeId::new(head.sender.id));
-        !sender.and_then(|sender| self.node.get(sender)).is_some_and(|known| known.addr == addr)
+        sender.and_then(|sender| self.node.get(sender)).is_none_or(|known| known.addr != addr)
     }
 
     fn pass(&mut self, time: Duration) {

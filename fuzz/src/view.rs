@@ -95,8 +95,7 @@ impl Walk for ArchivedRich {
         let maybe = self.maybe.as_ref().map_or(0, |maybe| u64::from(maybe.to_native()));
         let pair = u64::from(self.pair.0.to_native()) ^ u64::from(self.pair.1);
         let fixed = self.fixed.iter().fold(0, |all, float| all ^ u64::from(float.to_native().to_bits()));
-        let wide = self.wide.to_native();
-        let wide = (wide as u64) ^ ((wide >> 64) as u64);
+        let wide = sum(&self.wide.to_native().to_le_bytes());
         let all = rows.fold(sum(self.name.as_bytes()) ^ self.id.to_native(), u64::wrapping_add);
         (all ^ kind ^ map ^ maybe ^ pair ^ fixed ^ wide, 2)
     }

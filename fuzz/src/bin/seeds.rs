@@ -20,14 +20,14 @@ const STREAM_LEN: usize = 3_000;
 fn main() -> Result<(), Box<dyn Error>> {
     let dir = PathBuf::from(std::env::args().nth(1).ok_or("seeds DIR")?);
     let said = traces::membership();
-    write(&dir, "wire_roundtrip", payloads(&said))?;
-    write(&dir, "datagram", stories(&said))?;
-    write(&dir, "connection_bytes", streams())?;
-    write(&dir, "view", views())?;
+    write(&dir, "wire_roundtrip", &payloads(&said))?;
+    write(&dir, "datagram", &stories(&said))?;
+    write(&dir, "connection_bytes", &streams())?;
+    write(&dir, "view", &views())?;
     Ok(())
 }
 
-fn write(dir: &Path, target: &str, seeds: Vec<Vec<u8>>) -> std::io::Result<()> {
+fn write(dir: &Path, target: &str, seeds: &[Vec<u8>]) -> std::io::Result<()> {
     let dir = dir.join(target);
     fs::create_dir_all(&dir)?;
     for (number, seed) in seeds.iter().enumerate() {

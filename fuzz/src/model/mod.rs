@@ -41,6 +41,9 @@ pub use suspicion::Suspicion;
 /// Nanoseconds of the monotonic clock. Wide and signed: a death that is told of with its age may lie before the clock's zero.
 pub type Nanos = i128;
 
+/// An id and an epoch.
+pub type Run = (u64, u64);
+
 /// One second.
 pub const SECOND: Nanos = 1_000_000_000;
 
@@ -121,9 +124,9 @@ pub struct Model {
     /// §4.9.4: the latest epoch of all tombstones forgotten so far.
     watermark: Option<u64>,
     /// §4.9.4: claims that wait for a sign of life of their subject.
-    unvouched: BTreeMap<(u64, u64), Claim>,
+    unvouched: BTreeMap<Run, Claim>,
     /// §4.9.1: what a claimant said, while the incumbent is asked.
-    claimants: BTreeMap<(u64, u64), Claim>,
+    claimants: BTreeMap<Run, Claim>,
     open: BTreeMap<u64, Choice>,
 }
 
@@ -171,7 +174,7 @@ impl Model {
     }
 
     /// The incumbent of the id of this run has answered its ping (not `is_admitted`) or has been silent (§4.9.1).
-    pub fn admit(&mut self, now: Nanos, run: (u64, u64), is_admitted: bool) -> Outcome {
+    pub fn admit(&mut self, now: Nanos, run: Run, is_admitted: bool) -> Outcome {
         self.open.clear();
         match self.claimants.remove(&run) {
             None => Outcome::Nothing,
@@ -181,7 +184,7 @@ impl Model {
     }
 
     /// A run whose tombstone may have been forgotten has answered a ping, or the check has ended without (§4.9.4).
-    pub fn vouch(&mut self, now: Nanos, run: (u64, u64), has_answered: bool) -> Outcome {
+    pub fn vouch(&mut self, now: Nanos, run: Run, has_answered: bool) -> Outcome {
         self.open.clear();
         match self.unvouched.remove(&run) {
             Some(claim) if has_answered => self.hear(now, &claim, Origin::FirstHand),
@@ -223,7 +226,7 @@ impl Model {
     }
 
     /// Runs that wait for a sign of life (§4.9.4), and claimants who wait for the incumbent's (§4.9.1).
-    pub fn waiting(&self) -> (Vec<(u64, u64)>, Vec<(u64, u64)>) {
+    pub fn waiting(&self) -> (Vec<Run>, Vec<Run>) {
         (self.unvouched.keys().copied().collect(), self.claimants.keys().copied().collect())
     }
 

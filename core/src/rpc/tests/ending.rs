@@ -171,7 +171,7 @@ fn s5_9_1_no_request_comes_after_a_go_away() {
             match result {
                 Ok(body) => assert!(!peer_begins && body == "done"),
                 Err(status) => {
-                    assert!(peer_begins && status.code == Code::Unavailable && !status.may_have_run())
+                    assert!(peer_begins && status.code == Code::Unavailable && !status.may_have_run());
                 }
             }
         }
