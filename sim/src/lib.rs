@@ -38,4 +38,4 @@ pub mod swarm;
 pub mod trace;
 pub mod world;
 
-pub use check::{World, check, millis, secs, step, step_back};
+pub use check::{World, check, check_bytes, millis, secs, step, step_back};

@@ -87,6 +87,16 @@ impl Checks {
         self.due
     }
 
+    /// Questions that are open.
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Conflicts that were reported.
+    pub(crate) fn reported_len(&self) -> usize {
+        self.reported.len()
+    }
+
     fn refresh(&mut self) {
         self.due = self.open.iter().map(|check| check.ends).min();
     }

@@ -136,28 +136,37 @@ impl Membership {
     fn merge_lesser(&mut self, now: Now, slot: Slot, update: &Update<'_>, via: Via) {
         let record = self.table.get(slot);
         let known = record.rank();
-        let mut is_news = false;
-        if rank(update) == known && update.state == State::Suspect {
-            is_news = self.suspicions.confirm(slot, update.id, &update.accusers);
-        }
-        if let Some(details) = &update.details
-            && update.epoch == known.epoch
-            && details.incarnation > record.details
-            && let Some(metadata) = self.sound_details(slot, update.epoch, details)
-        {
-            let Self { table, rng, .. } = self;
-            table.update(slot, rng, now.mono, |record| adopt(record, known, Some((details, metadata))));
-            if known.state.is_live() {
-                self.tell(Event::Updated(self.table.get(slot).member()));
-            }
-            is_news = true;
-        }
-        if is_news {
+        let is_of_run = update.epoch == known.epoch;
+        let later = update.details.as_ref().filter(|said| is_of_run && said.incarnation > record.details);
+        let later = match later.map(|said| Some((said, self.sound_details(slot, update.epoch, said)?))) {
+            // Refused, and whole: what is wrong with the details is wrong with the accusers beside them.
+            Some(None) => return,
+            later => later.flatten(),
+        };
+        let is_accused = rank(update) == known && update.state == State::Suspect;
+        let is_confirmed = is_accused && self.suspicions.confirm(slot, update.id, &update.accusers);
+        if self.learn(now, slot, later) || is_confirmed {
             self.stats.updates_applied += 1;
             self.spread_via(now, slot, via);
         } else {
             self.stats.updates_stale += 1;
         }
+    }
+
+    /// What a member has said of itself in a later incarnation than was known holds, whatever becomes of the claim that brings it (§4.2).
+    /// Answers whether there was any such.
+    fn learn(&mut self, now: Now, slot: Slot, details: Option<(&Details<'_>, Metadata)>) -> bool {
+        let record = self.table.get(slot);
+        let known = record.rank();
+        if details.as_ref().is_none_or(|(said, _)| said.incarnation <= record.details) {
+            return false;
+        }
+        let Self { table, rng, .. } = self;
+        table.update(slot, rng, now.mono, |record| adopt(record, known, details));
+        if known.state.is_live() {
+            self.tell(Event::Updated(self.table.get(slot).member()));
+        }
+        true
     }
 
     /// The metadata of `details`, unless they are broken or put a known run at another address: a run keeps its
@@ -182,7 +191,12 @@ impl Membership {
     fn doubt(&mut self, now: Now, slot: Slot, claim: Rank, details: Option<(&Details<'_>, Metadata)>) {
         let is_running = self.suspicions.get(slot).is_some_and(|running| running.life == claim.life());
         if is_running {
-            self.stats.updates_stale += 1;
+            if self.learn(now, slot, details) {
+                self.stats.updates_applied += 1;
+                self.spread(now, slot);
+            } else {
+                self.stats.updates_stale += 1;
+            }
             if self.suspicions.shorten(slot) {
                 self.warn(slot);
             }
@@ -378,7 +392,7 @@ fn rank(update: &Update<'_>) -> Rank {
 #[inline]
 fn adopt(record: &mut Record, claim: Rank, details: Option<(&Details<'_>, Metadata)>) {
     if let Some((details, metadata)) = details
-        && (claim.epoch > record.epoch || details.incarnation >= record.details)
+        && (claim.epoch > record.epoch || details.incarnation > record.details)
     {
         record.details = details.incarnation;
         record.addr = details.addr.into();

@@ -110,6 +110,11 @@ pub(crate) struct Broadcasts {
 }
 
 impl Broadcasts {
+    /// Origins whose numbers are remembered.
+    pub(crate) fn origins_len(&self) -> usize {
+        self.windows.len()
+    }
+
     pub(crate) fn forget(&mut self, origin: NodeId) {
         self.windows.remove(&origin);
     }

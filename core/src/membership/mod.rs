@@ -48,6 +48,7 @@ mod relay;
 mod ring;
 mod rumors;
 mod since;
+mod sizes;
 mod stats;
 mod suspicion;
 mod sync;
@@ -68,6 +69,7 @@ pub use event::{Event, Snapshot};
 pub use member::{Member, State};
 pub use metadata::{DATA_CENTER_KEY, METADATA_LEN_MAX, Metadata, MetadataError};
 pub use outbox::{Destination, Plane, Transmit};
+pub use sizes::Sizes;
 pub use stats::Stats;
 pub use timers::TimeoutReason;
 

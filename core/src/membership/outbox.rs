@@ -117,6 +117,11 @@ impl Outbox {
         self.intents.pop_front()
     }
 
+    /// Messages and events that wait.
+    pub(crate) fn lens(&self) -> (usize, usize) {
+        (self.intents.len(), self.events.len())
+    }
+
     /// The last message queued, if it goes to `addr`.
     pub(crate) fn last_to(&mut self, addr: SocketAddr) -> Option<&mut Intent> {
         self.intents.back_mut().filter(|intent| intent.to.addr == addr)

@@ -82,7 +82,7 @@ impl Membership {
     fn read_messages(&mut self, now: Now, speaker: &Speaker, reader: &mut Reader<'_>) {
         let mut via = Via::Gossip;
         let lives = self.table.local().rank().life();
-        let mut is_accused = false;
+        let (mut is_accused, mut is_answered) = (false, false);
         loop {
             if let Some(update) = datagram::next_update(reader) {
                 is_accused |= update.id == self.local_id() && update.state != State::Alive;
@@ -97,7 +97,16 @@ impl Membership {
                     via = Via::Transfer;
                     self.on_sync_busy(now, speaker, exchange);
                 }
-                Next::Message(message) => self.on_message(now, speaker, &message),
+                // §4.6: an answer is as long as its question, so a stranger gets one and not one for each that a payload holds.
+                Next::Message(Message::Ping { .. } | Message::PingReq { .. })
+                    if is_answered && !speaker.is_proven =>
+                {
+                    self.stats.misdirected += 1;
+                }
+                Next::Message(message) => {
+                    is_answered |= matches!(message, Message::Ping { .. } | Message::PingReq { .. });
+                    self.on_message(now, speaker, &message);
+                }
                 Next::UnknownKind => self.stats.unknown_kind += 1,
                 Next::Malformed => {
                     self.stats.malformed += 1;

@@ -54,7 +54,6 @@ impl Relays {
         self.refresh();
     }
 
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.running.len()
     }

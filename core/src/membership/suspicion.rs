@@ -45,6 +45,10 @@ pub(crate) struct Suspicions {
 }
 
 impl Suspicions {
+    pub(crate) fn len(&self) -> usize {
+        self.running.len()
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|&(at, _)| at)
     }

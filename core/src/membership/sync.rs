@@ -97,6 +97,16 @@ impl Sync {
         }
     }
 
+    /// Own exchanges that are open.
+    pub(crate) fn exchanges_len(&self) -> usize {
+        self.exchanges.len()
+    }
+
+    /// Tables that are being sent.
+    pub(crate) fn transfers_len(&self) -> usize {
+        self.transfers.len()
+    }
+
     /// When something happens next: an exchange begins or fails.
     pub(crate) fn due(&self) -> Option<Instant> {
         let failing = self.exchanges.iter().map(|exchange| exchange.ends).min();
@@ -401,6 +411,6 @@ impl Membership {
 
     #[cfg(test)]
     pub(crate) fn exchanges_open(&self) -> usize {
-        self.sync.exchanges.len()
+        self.sync.exchanges_len()
     }
 }

@@ -91,6 +91,8 @@ pub struct Connection {
     /// When this side went away.
     pub(super) went_away: Option<Instant>,
     pub(super) has_peer_gone_away: bool,
+    /// The go-away is to be said when no request waits any more.
+    pub(super) owes_go_away: bool,
     /// The last frame was a keepalive, and no call was open.
     pub(super) is_resting: bool,
     pub(super) stats: Stats,
@@ -145,6 +147,7 @@ impl Connection {
             pong_at: None,
             went_away: None,
             has_peer_gone_away: false,
+            owes_go_away: false,
             is_resting: false,
             stats: Stats::default(),
         };
@@ -417,7 +420,7 @@ impl Connection {
         }
         self.went_away = Some(now.mono);
         if matches!(self.phase, Phase::Open(_)) {
-            self.outbox.plain(FrameHeader::new(Kind::GoAway, 0), &[]);
+            self.say_go_away();
         } else {
             self.end_waiting(Code::Unavailable, "this node is going away");
         }

@@ -69,6 +69,9 @@ impl Connection {
     pub(super) fn drop_queued(&mut self, owner: Owner) -> Dropped {
         let dropped = self.flows.drop_call(owner);
         self.outflows.data.unreserve(dropped.reserved);
+        if self.owes_go_away {
+            self.say_go_away();
+        }
         // Nothing may be left to be written, so the next write is too late to tell those who waited for this room.
         self.unblock();
         dropped
@@ -192,11 +195,20 @@ impl Connection {
         self.went_away.map(|at| at + self.config.drain_timeout)
     }
 
+    /// Says the go-away, or owes it while requests and one-way messages wait: small frames overtake them, and none may come after it (§5.9.1).
+    pub(super) fn say_go_away(&mut self) {
+        self.owes_go_away = self.flows.has_new_calls();
+        if !self.owes_go_away {
+            self.outbox.plain(FrameHeader::new(Kind::GoAway, 0), &[]);
+        }
+    }
+
     /// The connection ends when both sides have gone away and nothing is left of either's calls (§5.9.2).
     pub(super) fn close_if_drained(&mut self) {
         let is_drained = matches!(self.phase, Phase::Open(_))
             && self.went_away.is_some()
             && self.has_peer_gone_away
+            && !self.owes_go_away
             && self.calls.open_count() == 0
             && self.inbound.open_count() == 0
             && self.queued_len() == 0;

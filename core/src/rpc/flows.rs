@@ -189,6 +189,11 @@ impl Flows {
         self.find(owner).is_some_and(|at| self.flows[at as usize].has_request())
     }
 
+    /// Whether a request or a one-way message of any call waits, or is not wholly sent.
+    pub(super) fn has_new_calls(&self) -> bool {
+        self.flows.iter().any(Flow::has_new_call)
+    }
+
     /// Whether small messages have gone on for long enough (§5.10.6).
     pub(super) fn is_overdue(&self, position: u64) -> bool {
         self.is_ready() && position - self.turned_at >= 3 * self.turn_len as u64
@@ -469,6 +474,11 @@ impl Flows {
 impl Flow {
     fn has_request(&self) -> bool {
         self.queue.front().is_some_and(|message| message.header.kind == Kind::Request)
+    }
+
+    fn has_new_call(&self) -> bool {
+        let is_one = |kind| matches!(kind, Kind::Request | Kind::OneWay);
+        self.queue.front().is_some_and(|message| is_one(message.header.kind))
     }
 }
 

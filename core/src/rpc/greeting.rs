@@ -34,7 +34,7 @@ impl Connection {
         }
         self.unblock();
         if self.went_away.is_some() {
-            self.outbox.plain(FrameHeader::new(Kind::GoAway, 0), &[]);
+            self.say_go_away();
         }
     }
 

@@ -165,6 +165,9 @@ impl Connection {
             self.calls.set_position(CallId(call), position);
             self.begin_stream(now, CallId(call));
         }
+        if self.owes_go_away {
+            self.say_go_away();
+        }
         true
     }
 

@@ -104,6 +104,18 @@ impl Digest<'_> {
     }
 }
 
+#[cfg(feature = "fuzzing")]
+impl Digest<'_> {
+    /// All of it.
+    pub(crate) fn buckets(self) -> [u64; BUCKETS] {
+        let mut buckets = [0; BUCKETS];
+        for (bucket, bytes) in buckets.iter_mut().zip(self.0.as_chunks::<8>().0) {
+            *bucket = u64::from_le_bytes(*bytes);
+        }
+        buckets
+    }
+}
+
 /// Message kinds on the wire. Numbers are never reused; an unknown one is skipped.
 mod kind {
     pub(super) const PING: u8 = 1;

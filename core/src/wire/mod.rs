@@ -4,6 +4,8 @@
 //! panics and never allocates. [`put`] has the matching writers. Everything is little-endian.
 
 pub mod datagram;
+#[cfg(feature = "fuzzing")]
+pub mod reread;
 pub mod update;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -21,6 +21,6 @@ mod seeds;
 mod story;
 mod world;
 
-pub use seeds::check;
+pub use seeds::{check, check_bytes};
 pub use story::{Failed, Told};
 pub use world::{At, Calm, ClockChange, World, millis, secs, step, step_back};

@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, Once};
 use std::time::Duration;
 
-use super::story::{Ask, Failed, Told, tell};
+use super::story::{Ask, Failed, Told, tell, tell_with};
 use super::world::World;
 use crate::case::{write_timeline, write_trace};
+use crate::choices::Bytes;
 use crate::minimise::{Parts, minimise};
 use crate::node::lock;
 use crate::trace::timeline::Heading;
@@ -54,6 +55,24 @@ where
         let small = quietly(|| make_small(&ask, &story));
         let told = quietly(|| tell(&Ask { traces: true, story_lines: LINES, ..small.clone() }, &story));
         report(&test, &small, &told);
+    }
+}
+
+/// Tells `story` once in a world in which everything that is left to chance is read from `bytes`
+/// ([`choices::Bytes`](crate::choices::Bytes)); past their end all is calm. It is the body of a fuzz target for one's own services
+/// (`docs/fuzzing.md`): a fuzzer that sees which code an input has reached finds the schedules that seeds meet by luck.
+///
+/// # Panics
+/// If an invariant does not hold, or the story panics, or waits for what does not happen.
+pub fn check_bytes<F, S>(bytes: &[u8], story: F)
+where
+    F: FnOnce(World) -> S,
+    S: Future<Output = ()>,
+{
+    let ask = Ask { story_lines: LINES, ..ask(0) };
+    let told = tell_with(&ask, Box::new(Bytes::new(bytes)), story);
+    if let Some(failed) = told.failed {
+        panic!("{failed}\n    {}", told.lines.join("\n    "));
     }
 }
 

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::world::{ClusterOrder, Look, World};
 use crate::checker::{Check, Violation};
-use crate::choices::Seeded;
+use crate::choices::{Choices, Seeded};
 use crate::clock::nanos;
 use crate::fault::{Plan, Timed};
 use crate::node::{Cluster, Setup, message};
@@ -69,8 +69,17 @@ pub struct Told {
     pub nodes: usize,
 }
 
-/// Tells `story` once.
+/// Tells `story` once, under its seed.
 pub(super) fn tell<F: Future<Output = ()>>(ask: &Ask, story: impl FnOnce(World) -> F) -> Told {
+    tell_with(ask, Box::new(Seeded::new(ask.seed)), story)
+}
+
+/// Tells `story` once, with other choices than those of its seed.
+pub(super) fn tell_with<F: Future<Output = ()>>(
+    ask: &Ask,
+    choices: Box<dyn Choices>,
+    story: impl FnOnce(World) -> F,
+) -> Told {
     let world = World::new(ask.seed);
     let begun = catch_unwind(AssertUnwindSafe(|| {
         let mut story: Pin<Box<dyn Future<Output = ()> + '_>> = Box::pin(story(world.clone()));
@@ -87,7 +96,7 @@ pub(super) fn tell<F: Future<Output = ()>>(ask: &Ask, story: impl FnOnce(World) 
         return failed_before(Violation { oracle: "test", detail: detail.into() });
     };
     let nodes = order.count;
-    let mut telling = Telling::new(ask, &world, order);
+    let mut telling = Telling::new(ask, &world, order, choices);
     let ended = telling.run_to_its_end(story.as_mut());
     let failed = ended.err().map(|violation| Failed { violation, at: telling.cluster.engine.now() });
     // Its handles of nodes go before the nodes do.
@@ -114,7 +123,7 @@ struct Telling<'a> {
 }
 
 impl<'a> Telling<'a> {
-    fn new(ask: &'a Ask, world: &'a World, order: ClusterOrder) -> Self {
+    fn new(ask: &'a Ask, world: &'a World, order: ClusterOrder, choices: Box<dyn Choices>) -> Self {
         let ClusterOrder { count, config, configure, boot } = order;
         let setup = Setup {
             nodes: count,
@@ -127,7 +136,7 @@ impl<'a> Telling<'a> {
             mutant: None,
             absent: Vec::new(),
         };
-        let cluster = Cluster::new(setup, Plan::default(), Box::new(Seeded::new(ask.seed)));
+        let cluster = Cluster::new(setup, Plan::default(), choices);
         for host in 0..cluster.hosts() {
             cluster.start_at(u64::from(host) * START_EVERY, host);
         }

@@ -1,12 +1,14 @@
 //! What reading the machine against its rules has shown, each a story that went wrong once.
 
+use alloc::vec::Vec;
+
 use bytes::Bytes;
 
 use super::net::{Net, addr, id, secs};
 use crate::id::Incarnation;
 use crate::membership::tests::forge::Forge;
 use crate::membership::{Config, MESSAGE_LEN_MAX, Plane, State};
-use crate::wire::datagram::encode;
+use crate::wire::datagram::{Run, encode};
 use crate::wire::update::{Accusers, Details, Update};
 
 /// §4.4: the probe timer of a node that was alone is old because nobody was there, not because the node slept.
@@ -115,5 +117,26 @@ fn longer_payloads_than_may_be_sent_are_refused() {
         let messages =
             messages.filter(|(_, event)| matches!(event, crate::membership::Event::Message { .. }));
         assert_eq!(messages.count(), given_out, "{len} bytes");
+    }
+}
+
+/// §4.6: what a stranger gets is no longer than what it sent, however many questions it puts into it.
+#[test]
+fn a_stranger_gets_one_answer_to_a_payload() {
+    let mut net = Net::converged(8, Config::lan(), 2);
+    let forge = Forge::of(&net, 1);
+    let own = net.hosts[0].machine.local();
+    let target = Run { id: own.id, epoch: own.epoch };
+    let pings =
+        |count: u32| forge.payload(|bytes| (0..count).for_each(|seq| encode::ping(bytes, seq, target)));
+    let nobody = Run { id: id(9), epoch: own.epoch };
+    let relays = forge.payload(|bytes| (0..50).for_each(|seq| encode::ping_req(bytes, seq, nobody, 500)));
+    for (from, bytes, answers) in [(addr(7), pings(50), 1), (addr(7), relays, 1), (addr(1), pings(50), 50)] {
+        net.tap = Some(Vec::new());
+        net.inject(0, from, &bytes);
+        let sent = net.tap.take().unwrap();
+        let len: usize = sent.iter().map(|(_, _, bytes)| bytes.len()).sum();
+        assert_eq!(sent.len(), answers);
+        assert!(from == addr(1) || len <= bytes.len(), "{len} bytes answer {}", bytes.len());
     }
 }

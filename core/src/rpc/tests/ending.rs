@@ -137,6 +137,53 @@ fn s5_9_1_going_away_lets_open_calls_finish_and_takes_no_new_ones() {
     assert!(matches!(at_b.last(), Some(Event::Closed(CloseReason::Drained))));
 }
 
+/// Small frames overtake large ones, and a go-away is small: it must not overtake what is to be read before it.
+#[test]
+fn s5_9_1_no_request_comes_after_a_go_away() {
+    for peer_begins in [true, false] {
+        let narrow = Config { request_window: 16 * 1024, request_window_max: 16 * 1024, ..Config::default() };
+        let mut pair = Pair::connected_with(Config::default(), narrow);
+        let calls = [0; 3].map(|_: u8| pair.a.request(pair.now, request(&[7; 20_000])).expect("taken"));
+        pair.a.one_way(pair.now, request(&[7; 20_000])).expect("taken");
+        if peer_begins {
+            pair.b.go_away(pair.now);
+            pair.b_to_a();
+        } else {
+            pair.a.go_away(pair.now);
+        }
+        let mut refused = Vec::new();
+        while !pair.a.is_closed() {
+            assert!(pair.a_to_b() + pair.b_to_a() > 0, "it goes on");
+            for event in events(&mut pair.b) {
+                match event {
+                    Event::Request { id, .. } => {
+                        pair.b.respond(pair.now, id, Ok(b"done".into())).expect("open");
+                    }
+                    Event::OneWay { held, .. } => pair.b.release(pair.now, held),
+                    _ => {}
+                }
+            }
+            refused.extend(responses(events(&mut pair.a)));
+        }
+        refused.extend(responses(events(&mut pair.a)));
+        assert_eq!(refused.len(), calls.len(), "{refused:?}");
+        for (_, result) in refused {
+            match result {
+                Ok(body) => assert!(!peer_begins && body == "done"),
+                Err(status) => {
+                    assert!(peer_begins && status.code == Code::Unavailable && !status.may_have_run());
+                }
+            }
+        }
+        let kinds: Vec<Kind> = parse(&pair.sent_by_a[hello(1).encode(&Config::default()).len()..])
+            .iter()
+            .map(|(header, ..)| header.kind)
+            .collect();
+        let away = kinds.iter().position(|&kind| kind == Kind::GoAway).expect("it goes away");
+        assert!(kinds[away..].iter().all(|kind| !matches!(kind, Kind::Request | Kind::OneWay)), "{kinds:?}");
+    }
+}
+
 #[test]
 fn s5_9_2_idle_sides_drain_at_once_whoever_begins() {
     for both in [false, true] {
