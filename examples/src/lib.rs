@@ -12,6 +12,7 @@
 //!                      chinwag::Node
 //!
 //!   hedged.rs -------- hedged: calls that do not wait for the slowest replica
+//!   leader_hint.rs --- leader_hint: an extension of one's own, walked through in docs/extensions.md
 //!   soak.rs ---------- soak: nodes that come and go under load in one process, and what is left of them
 //! ```
 //!
@@ -21,6 +22,7 @@
 
 pub mod agent;
 pub mod hedged;
+pub mod leader_hint;
 pub mod process;
 pub mod quickstart;
 pub mod runtime;
