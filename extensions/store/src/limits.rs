@@ -1,0 +1,20 @@
+//! The store's limits, each with its reason. What is over one is refused with an error, or counted and dropped; `docs/store.md` §6 says which.
+
+/// Bytes of a key. Keys are in memory, all of them; names and paths fit.
+pub const KEY_LEN_MAX: usize = 1_024;
+
+/// Bytes of a value. A sixteenth of the largest message (`message_len_max`), so that a batch has room for several: what is larger is a file.
+pub const VALUE_LEN_MAX: usize = 1 << 20;
+
+/// Keys of one call. What a replica holds in memory for one caller at once.
+pub const BATCH_MAX: usize = 1_024;
+
+/// Bytes of keys and values in one call or one answer: a quarter of the largest message, which leaves room for what is around them, and room for one
+/// value more than fits.
+pub const BATCH_LEN_MAX: usize = 4 << 20;
+
+/// Bytes of a keyspace's name.
+pub const KEYSPACE_LEN_MAX: usize = 255;
+
+/// Keyspaces of a store. Each exchange compares a digest for each of them, in one message.
+pub const KEYSPACES_MAX: usize = 256;
