@@ -6,6 +6,7 @@
 mod agent;
 mod cluster;
 mod common;
+mod crash;
 mod custom_driver;
 #[cfg(target_os = "linux")]
 mod hosts;

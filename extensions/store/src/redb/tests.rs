@@ -97,7 +97,8 @@ fn a_damaged_file_is_an_error_and_never_a_panic_or_another_answer() {
     let directory = directory();
     let path = directory.path().join("file");
     let storage = block_on(RedbStorage::open(&path)).expect("a new file");
-    let all: Vec<_> = (0..60_u64).map(|key| (Key::from(key), document(key + 1, &[key as u8; 700]))).collect();
+    let all: Vec<_> =
+        (0..60_u64).map(|key| (Key::from(key), document(key + 1, &key.to_le_bytes().repeat(90)))).collect();
     block_on(storage.merge("k", all.clone())).expect("merged");
     drop(storage);
     let whole = fs::read(&path).expect("read");
@@ -109,9 +110,9 @@ fn a_damaged_file_is_an_error_and_never_a_panic_or_another_answer() {
         // Half of the bits within the first pages, where the header is.
         let at = if case % 4 == 0 { at % 4_096 } else { at };
         if case % 2 == 0 {
-            bytes[at] ^= 1 << (case / 2 % 8)
+            bytes[at] ^= 1 << (case / 2 % 8);
         } else {
-            bytes.truncate(at)
+            bytes.truncate(at);
         }
         fs::write(&path, &bytes).expect("written");
         match block_on(RedbStorage::open_with(&path, CACHE)) {
