@@ -13,6 +13,7 @@
 //!
 //!   hedged.rs -------- hedged: calls that do not wait for the slowest replica
 //!   leader_hint.rs --- leader_hint: an extension of one's own, walked through in docs/extensions.md
+//!   kv.rs ------------ kv: an agent with a replicated store; kv::story: three of them, through kill -9 of one and of all
 //!   soak.rs ---------- soak: nodes that come and go under load in one process, and what is left of them
 //! ```
 //!
@@ -23,6 +24,7 @@
 pub mod agent;
 pub mod crash;
 pub mod hedged;
+pub mod kv;
 pub mod leader_hint;
 pub mod process;
 pub mod quickstart;

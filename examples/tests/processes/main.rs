@@ -10,4 +10,5 @@ mod crash;
 mod custom_driver;
 #[cfg(target_os = "linux")]
 mod hosts;
+mod kv;
 mod mixed;
