@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::{BroadcastError, Metadata, MetadataError, SendError, Snapshot};
-use chinwag_core::select::{Consistency, NodeSelector, Picks, SelectError};
+use chinwag_core::select::{Consistency, NodeSelector, Picks, SelectError, Topology};
 use chinwag_core::time::{Instant, Now};
 
 use crate::balanced::Balanced;
@@ -254,6 +254,17 @@ impl Node {
     pub fn select_by(&self, selector: &dyn NodeSelector, level: Consistency) -> Result<Picks, SelectError> {
         let mut picks = Picks::new();
         selector.select(&self.shared().board.topology(), level, &mut picks)?;
+        Ok(picks)
+    }
+
+    /// Chooses by the node's selector among the members of `topology`: those that an extension runs on, say. Whose turn it is, is kept in the topology:
+    /// make the next one with [`Topology::next`] when the view has changed.
+    ///
+    /// # Errors
+    /// [`SelectError`] when there are not enough.
+    pub fn select_on(&self, topology: &Topology, level: Consistency) -> Result<Picks, SelectError> {
+        let mut picks = Picks::new();
+        self.shared().selector.load().select(topology, level, &mut picks)?;
         Ok(picks)
     }
 

@@ -13,6 +13,9 @@ use crate::limits::KEY_LEN_MAX;
 pub struct Key(Bytes);
 
 impl Key {
+    /// No key is less.
+    pub(crate) const LEAST: Self = Self(Bytes::from_static(&[0]));
+
     /// The key of these bytes.
     ///
     /// # Errors
@@ -41,6 +44,43 @@ impl From<u64> for Key {
     fn from(number: u64) -> Self {
         Self(Bytes::copy_from_slice(&number.to_be_bytes()))
     }
+}
+
+/// What a key can be made of: a `u64`, text, bytes, or a [`Key`].
+pub trait IntoKey: sealed::Sealed {
+    /// The key.
+    ///
+    /// # Errors
+    /// [`KeyError`] if there are no bytes or too many.
+    fn into_key(self) -> Result<Key, KeyError>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! into_key {
+    ($($from:ty: $key:expr;)*) => {
+        $(
+            impl sealed::Sealed for $from {}
+            impl IntoKey for $from {
+                fn into_key(self) -> Result<Key, KeyError> {
+                    $key(self)
+                }
+            }
+        )*
+    };
+}
+
+into_key! {
+    Key: Ok;
+    &Key: |key: &Key| Ok(key.clone());
+    u64: |number| Ok(Key::from(number));
+    &str: Key::try_from;
+    &[u8]: Key::try_from;
+    String: Key::new;
+    Vec<u8>: Key::new;
+    Bytes: Key::new;
 }
 
 impl TryFrom<&[u8]> for Key {

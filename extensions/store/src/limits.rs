@@ -18,3 +18,18 @@ pub const KEYSPACE_LEN_MAX: usize = 255;
 
 /// Keyspaces of a store. Each exchange compares a digest for each of them, in one message.
 pub const KEYSPACES_MAX: usize = 256;
+
+/// Keys that wait to be sent to one replica in the background. Behind by more than this, catching up compares better than a queue remembers.
+pub const QUEUE_MAX: usize = 4_096;
+
+/// Nodes of a roster. Every one of them has every document: a cluster of a thousand full copies is far past what is sensible.
+pub const ROSTER_MAX: usize = 1_024;
+
+/// Ranges of hashes compared in one message: their answer is at most 64 times 16 sums or entries, below 32 KiB unless keys collide.
+pub const COMPARE_MAX: usize = 64;
+
+/// Ranges of hashes fetched in one message: as many entries as a few answers of [`COMPARE_MAX`] hold.
+pub const RANGES_MAX: usize = 256;
+
+/// Entries listed for one range; of a range with more, sums are given. At the depth where hashes end, keys that collide are listed all the same.
+pub const LISTED_MAX: usize = 16;
