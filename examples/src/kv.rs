@@ -26,23 +26,26 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use chinwag::Node;
-use chinwag_store::{MemoryStorage, RedbStorage, Store, StoreExtension};
+use chinwag_store::{MemoryStorage, RedbError, RedbStorage, Storage, Store, StoreExtension};
 use clap::Parser;
 use serde_json::json;
 
-use crate::agent::args::{Args as AgentArgs, parsed};
+use crate::agent::args::{Args, parsed};
 use crate::agent::output::Output;
 use crate::agent::run;
 use commands::Commands;
+
+/// Entries looked at in one step.
+const PAGE_LEN: usize = 1_024;
 
 /// One node of a replicated store, as a process.
 ///
 /// Takes commands as lines on stdin: put KEY TEXT, get KEY, delete KEY, fill COUNT, at LEVEL, contents, and those of an agent. With `--demo`, three of them tell a story.
 #[derive(Debug, Parser)]
 #[command(name = "kv")]
-struct Args {
+struct NodeArgs {
     #[command(flatten)]
-    agent: AgentArgs,
+    agent: Args,
     /// Where the documents are kept; without it, in memory
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
@@ -50,28 +53,50 @@ struct Args {
 
 /// The node with these arguments, the program's own name first. Returns when it has ended.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let Args { agent, data } = match parsed(Args::try_parse_from(args)) {
+    let NodeArgs { agent, data } = match parsed(NodeArgs::try_parse_from(args)) {
         Ok(args) => args,
         Err(exit) => return exit,
     };
     run(agent, async |node: &Node, output: &Output| {
-        let store = open(node, data).await?;
-        let stats = store.stats();
-        output.event("opened", json!({ "documents": stats.documents, "tombstones": stats.tombstones })).await;
+        let (store, held) = open(node, data).await?;
+        output.event("opened", json!({ "documents": held.documents, "tombstones": held.tombstones })).await;
         let commands = Commands::new(store)?;
         Ok(async move |line: &str| commands.answer(line).await)
     })
 }
 
-async fn open(node: &Node, data: Option<PathBuf>) -> Result<Store, String> {
-    let extension = match data {
+/// What a storage held before its node told anybody that it has a store.
+#[derive(Default)]
+struct Held {
+    documents: u64,
+    tombstones: u64,
+}
+
+async fn open(node: &Node, data: Option<PathBuf>) -> Result<(Store, Held), String> {
+    let (extension, held) = match data {
         Some(file) => {
-            let name = file.display().to_string();
-            let storage =
-                RedbStorage::open(file).await.map_err(|error| format!("cannot open {name}: {error}"))?;
-            StoreExtension::new(storage)
+            let cannot = |error: RedbError| format!("cannot open {}: {error}", file.display());
+            let storage = RedbStorage::open(&file).await.map_err(cannot)?;
+            let held = held(&storage).await.map_err(cannot)?;
+            (StoreExtension::new(storage), held)
         }
-        None => StoreExtension::new(MemoryStorage::new()),
+        None => (StoreExtension::new(MemoryStorage::new()), Held::default()),
     };
-    node.add_extension(extension).await.map_err(|error| error.to_string())
+    let store = node.add_extension(extension).await.map_err(|error| error.to_string())?;
+    Ok((store, held))
+}
+
+async fn held<S: Storage>(storage: &S) -> Result<Held, S::Error> {
+    let mut held = Held::default();
+    let mut after = None;
+    loop {
+        let page = storage.scan(commands::KEYSPACE, after.as_ref(), PAGE_LEN).await?;
+        let tombstones = page.iter().filter(|entry| entry.is_tombstone).count();
+        held.tombstones += tombstones as u64;
+        held.documents += (page.len() - tombstones) as u64;
+        match page.last() {
+            Some(last) if page.len() == PAGE_LEN => after = Some(last.key.clone()),
+            _ => return Ok(held),
+        }
+    }
 }

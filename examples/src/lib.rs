@@ -30,3 +30,8 @@ pub mod process;
 pub mod quickstart;
 pub mod runtime;
 pub mod soak;
+
+/// The code after, in the document, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/from-datacake.md")]
+struct FromDatacake;

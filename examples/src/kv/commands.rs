@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::agent::commands::{failure, level};
 
 /// All of this program's documents are in one keyspace.
-const KEYSPACE: &str = "kv";
+pub(super) const KEYSPACE: &str = "kv";
 /// Documents of one `fill` at most.
 const FILL_MAX: usize = 100_000;
 
