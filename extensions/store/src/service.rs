@@ -200,3 +200,6 @@ fn len_of(doc: &Doc) -> usize {
 fn count(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

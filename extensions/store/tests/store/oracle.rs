@@ -115,7 +115,9 @@ impl Told {
 
 fn check_key(writes: &[&Write], held: Option<&Document>, losers: &BTreeSet<NodeId>) -> Result<(), String> {
     let must_survive = |write: &&&Write| match write.outcome {
-        Outcome::Kept { version, replicas, .. } if !losers.contains(&write.machine) || replicas > losers.len() => {
+        Outcome::Kept { version, replicas, .. }
+            if !losers.contains(&write.machine) || replicas > losers.len() =>
+        {
             Some(version)
         }
         _ => None,

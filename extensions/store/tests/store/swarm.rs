@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use chinwag::{Bytes, Consistency, Node};
 use chinwag_sim::{World, check, millis, secs};
-use chinwag_store::{Keyspace, Storage};
+use chinwag_store::{Document, Keyspace, Storage};
 
-use crate::cluster::{Disk, Disks, Stores, contents, equal_within, id, quick};
+use crate::cluster::{Disk, Disks, Stores, alike_within, contents, id, quick};
 use crate::oracle::Told;
 
 const MACHINES: usize = 5;
@@ -34,8 +34,9 @@ pub(crate) struct Met {
 async fn operate(keyspace: Keyspace, node: Node, choice: [u32; 3], number: u64, told: Arc<Mutex<Told>>) {
     let [key, what, level] = choice;
     let key = u64::from(key);
-    let level = [Consistency::None, Consistency::One, Consistency::Quorum, Consistency::Quorum, Consistency::All]
-        [level as usize];
+    let level =
+        [Consistency::None, Consistency::One, Consistency::Quorum, Consistency::Quorum, Consistency::All]
+            [level as usize];
     match what {
         0..3 => {
             let value = Bytes::from(format!("{number} by {}", node.id()));
@@ -71,11 +72,13 @@ async fn users_write(world: &World, stores: &Stores, told: &Arc<Mutex<Told>>) {
     }
 }
 
-/// A run under the swarm, on storages that `open` makes of disks; the first machines that come back may do so with an empty one. Panics if something does not hold.
+/// A run under the swarm, on storages that `open` makes of disks; the first machines that come back may do so with an empty one. They are to be
+/// alike in what is `looked_at`. Panics if something does not hold.
 pub(crate) async fn users_write_and_things_go_wrong<S: Storage>(
     world: &World,
     open: fn(Disk) -> S,
     may_lose: bool,
+    looked_at: fn(&Document) -> bool,
 ) -> Met {
     let (disks, losers) = (Disks::default(), Arc::new(Mutex::new(BTreeSet::new())));
     let starts = Mutex::new(BTreeMap::new());
@@ -100,18 +103,23 @@ pub(crate) async fn users_write_and_things_go_wrong<S: Storage>(
     world.run_for(secs(40)).await;
     let up = |machine: &usize| world.node(u32::try_from(*machine).expect("few")).is_some();
     let machines: Vec<usize> = (0..MACHINES).filter(up).collect();
-    let held = equal_within(world, &disks, &machines, secs(60)).await;
+    let held = alike_within(world, &disks, &machines, secs(60), looked_at).await;
     let losers = losers.lock().expect("whole").clone();
     told.lock().expect("whole").check(&held, &losers).unwrap_or_else(|why| panic!("{why}"));
     reads_agree(&stores, &machines).await;
-    let mut met = Met { writes: told.lock().expect("whole").counts(), losses: losers.len(), ..Met::default() };
+    let mut met =
+        Met { writes: told.lock().expect("whole").counts(), losses: losers.len(), ..Met::default() };
     for stats in machines.iter().filter_map(|machine| Some(stores.at(*machine)?.stats())) {
         met.purged += stats.purged;
         met.purges_failed += stats.purges_failed;
         met.stale += stats.stale;
         met.fetched += stats.fetched;
         met.pushed += stats.pushed;
-        assert_eq!((stats.refused, stats.dropped), (0, 0), "nobody is forgotten, or talks nonsense: {stats:?}");
+        assert_eq!(
+            (stats.refused, stats.dropped),
+            (0, 0),
+            "nobody is forgotten, or talks nonsense: {stats:?}"
+        );
     }
     met
 }
@@ -140,7 +148,7 @@ fn nothing_acknowledged_is_lost_and_all_become_equal() {
         let all = &all;
         async move {
             let may_lose = world.seed() % 2 == 1;
-            let met = users_write_and_things_go_wrong(&world, |disk| disk, may_lose).await;
+            let met = users_write_and_things_go_wrong(&world, |disk| disk, may_lose, |_| true).await;
             all.lock().expect("whole").push(met);
         }
     });
