@@ -53,6 +53,10 @@ impl Exchange {
         if roster.is_cleansed() {
             return exchange.keyspaces(&roots).await;
         }
+        if theirs.absence(replica.me).generation < roster.own.generation {
+            // It was not yet asked about the last purge without this replica: another peer, or later (docs/store.md §5.6).
+            return Ok(());
+        }
         exchange.horizon = Some(roster.own.horizon);
         exchange.keyspaces(&roots).await?;
         let generation = roster.own.generation;
