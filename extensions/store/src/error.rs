@@ -25,6 +25,8 @@ pub enum LimitError {
     Keyspace(usize),
     /// There are [`KEYSPACES_MAX`] keyspaces.
     Keyspaces,
+    /// [`ROSTER_MAX`](crate::limits::ROSTER_MAX) live nodes have documents of this one already.
+    Roster,
 }
 
 impl fmt::Display for LimitError {
@@ -37,6 +39,7 @@ impl fmt::Display for LimitError {
             Self::Keyspace(len) => {
                 write!(f, "the name of a keyspace has 1 to {KEYSPACE_LEN_MAX} bytes, not {len}")
             }
+            Self::Roster => f.write_str("the roster is full of live nodes"),
             Self::Keyspaces => write!(f, "there are {KEYSPACES_MAX} keyspaces"),
         }
     }

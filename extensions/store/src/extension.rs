@@ -160,14 +160,19 @@ impl Exchanger {
     }
 
     /// Whether an exchange is due because of what happened.
-    async fn hear(&self, event: Event) -> Result<bool, Failure> {
+    async fn hear(&mut self, event: Event) -> Result<bool, Failure> {
         let comes = |member: &Member| peers::is_replica(member).then_some(member.id);
-        let (replica, spread) = (&self.shared.replica, &self.shared.spread);
+        let shared = self.shared.clone();
+        let (replica, spread) = (&shared.replica, &shared.spread);
         match &event {
             Event::Left(member) => self.note(member.id, true).await,
             Event::Joined(member) | Event::Updated(member) | Event::Recovered(member) => {
                 self.note(member.id, false).await;
-                if let Some(peer) = comes(member) {
+                // Two of the others, about, whatever their number: not all of them are to send the same to one that comes with nothing.
+                let others = replica.peers().len().max(1);
+                if let Some(peer) = comes(member)
+                    && self.rng.index(others) < 2
+                {
                     spread.ring(peer);
                     return Ok(true);
                 }

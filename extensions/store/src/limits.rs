@@ -33,3 +33,34 @@ pub const RANGES_MAX: usize = 256;
 
 /// Entries listed for one range; of a range with more, sums are given. At the depth where hashes end, keys that collide are listed all the same.
 pub const LISTED_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table of docs/store.md §6.
+    #[test]
+    fn the_documented_limits_are_these() {
+        let documented = include_str!("../../../docs/store.md");
+        let thousands = |count: usize| format!("{},{:03}", count / 1_000, count % 1_000);
+        let rows = [
+            format!("| `KEY_LEN_MAX` | {} bytes |", thousands(KEY_LEN_MAX)),
+            format!("| `VALUE_LEN_MAX` | {} MiB |", VALUE_LEN_MAX >> 20),
+            format!(
+                "| `BATCH_MAX`, `BATCH_LEN_MAX` | {} keys, {} MiB |",
+                thousands(BATCH_MAX),
+                BATCH_LEN_MAX >> 20
+            ),
+            format!(
+                "| `KEYSPACE_LEN_MAX`, `KEYSPACES_MAX` | 1 to {KEYSPACE_LEN_MAX} bytes, {KEYSPACES_MAX} |"
+            ),
+            format!("| `QUEUE_MAX` | {} keys a peer |", thousands(QUEUE_MAX)),
+            format!("| `ROSTER_MAX` | {} nodes |", thousands(ROSTER_MAX)),
+            format!("| `COMPARE_MAX`, `RANGES_MAX` | {COMPARE_MAX}, {RANGES_MAX} ranges a message |"),
+            format!("| `LISTED_MAX` | {LISTED_MAX} entries of a range |"),
+        ];
+        for row in rows {
+            assert!(documented.contains(&row), "{row}");
+        }
+    }
+}

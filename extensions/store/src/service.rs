@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use chinwag::{Code, Context, Handler, Methods, NodeId, Service, Status, Timestamp, View};
 
+use crate::any_storage::StorageError;
 use crate::document::Document;
 use crate::key::Key;
 use crate::limits::{BATCH_LEN_MAX, BATCH_MAX, COMPARE_MAX, RANGES_MAX};
 use crate::range::Range;
-use crate::replica::Replica;
+use crate::replica::{Failure, Replica};
 use crate::roster::{Absence, Roster};
 use crate::wire::{
     self, Compare, Compared, Confirm, Confirmed, Doc, Fetch, Fetched, Found, Invalid, Origin, Purge, Read,
@@ -46,8 +47,8 @@ impl StoreService {
     }
 }
 
-fn storage_failed(error: impl ToString) -> Status {
-    Status::new(Code::AppError, error.to_string())
+fn storage_failed(error: StorageError) -> Status {
+    Failure::Storage(error).into()
 }
 
 impl Handler<Replicate> for StoreService {
@@ -81,12 +82,12 @@ impl Handler<Read> for StoreService {
         // The first one that did not fit, and all after it, are not answered.
         let answered = newer.get(got.len()).map_or(count(questions.len()), |(at, _)| *at);
         older.retain(|at| *at < answered);
-        Ok(Found { origin, answered, newer: docs(got), older })
+        Ok(Found { origin, answered, newer: docs(&got), older })
     }
 }
 
 /// Those that are there: one may have been purged since the index was read.
-fn docs(got: Vec<(Key, Option<Document>)>) -> Vec<Doc> {
+fn docs(got: &[(Key, Option<Document>)]) -> Vec<Doc> {
     got.iter().filter_map(|(key, document)| Some(Doc::new(key, document.as_ref()?))).collect()
 }
 
@@ -143,7 +144,7 @@ impl StoreService {
                 let last = got.last().map(|(key, _)| key).or(after.as_ref());
                 fetched.more = Some((at, last.map(|key| key.as_bytes().to_vec())));
             }
-            let documents = docs(got);
+            let documents = docs(&got);
             len += documents.iter().map(len_of).sum::<usize>();
             fetched.documents.extend(documents);
             if fetched.more.is_some() {
@@ -200,3 +201,6 @@ fn len_of(doc: &Doc) -> usize {
 fn count(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

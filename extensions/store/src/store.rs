@@ -224,6 +224,12 @@ impl Keyspace {
         let node = replica.node().map_err(|_| WriteError::Closed)?;
         // Before anything is written: too few replicas is an error that leaves nothing behind.
         let picks = self.shared.selection.select(&node, level).map_err(WriteError::Select)?;
+        for &peer in &picks {
+            // Before the versions are chosen: whoever confirms a purge in between names all that may get these documents (docs/store.md §1.4, §5.3).
+            if !replica.meet(peer).await? {
+                return Err(LimitError::Roster.into());
+            }
+        }
         let written = replica.write(&self.name, values).await.map_err(|failure| match failure {
             Failure::Storage(error) => WriteError::Storage(error),
             Failure::Closed => WriteError::Closed,
@@ -290,10 +296,6 @@ impl Keyspace {
         documents: &[(Key, Document)],
     ) -> Result<usize, Status> {
         let replica = &self.shared.replica;
-        // Durably in the roster before it is given anything (docs/store.md §1.4).
-        if !replica.meet(client.peer()).await.map_err(Failure::Storage)? {
-            return Err(refused("the roster is full"));
-        }
         let docs = documents.iter().map(|(key, document)| Doc::new(key, document)).collect();
         let mut message = Replicate { origin, keyspace: self.name.to_string(), documents: docs };
         loop {

@@ -128,7 +128,7 @@ impl Message for Compare {
     const IDEMPOTENT: bool = true;
 }
 
-#[derive(Archive, Serialize)]
+#[derive(Clone, Archive, Serialize)]
 pub(crate) enum Compared {
     Children(Vec<u64>),
     /// Hash, stamp, node.

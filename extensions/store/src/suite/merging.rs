@@ -31,7 +31,7 @@ pub(super) async fn the_greater_version_stays(factory: &mut impl Factory) {
         let storage = factory.open(&name).await;
         merge(&storage, "k", vec![(key.clone(), stored)]).await;
         merge(&storage, "k", vec![(key.clone(), merged)]).await;
-        assert_eq!(get(&storage, "k", &[key.clone()]).await, [Some(want.clone())], "case {at}");
+        assert_eq!(get(&storage, "k", std::slice::from_ref(&key)).await, [Some(want.clone())], "case {at}");
         drop(storage);
         let storage = factory.open(&name).await;
         assert_eq!(contents(&storage, "k", 5).await, [(key.clone(), want)], "case {at}, opened again");

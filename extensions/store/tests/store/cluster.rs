@@ -151,16 +151,32 @@ pub(crate) fn contents(storage: &MemoryStorage) -> BTreeMap<(String, Key), Docum
     })
 }
 
-/// Waits until these machines hold the same, and gives it.
+/// Waits until these machines hold the same, tombstones included, and gives it.
 pub(crate) async fn equal_within(
     world: &World,
     disks: &Disks,
     machines: &[usize],
     time: Duration,
 ) -> BTreeMap<(String, Key), Document> {
+    alike_within(world, disks, machines, time, |_| true).await
+}
+
+/// Waits until these machines hold the same of what is `looked_at`, and gives it.
+pub(crate) async fn alike_within(
+    world: &World,
+    disks: &Disks,
+    machines: &[usize],
+    time: Duration,
+    looked_at: fn(&Document) -> bool,
+) -> BTreeMap<(String, Key), Document> {
     let until = world.now() + time;
+    let of = |machine: &usize| {
+        let mut held = contents(&disks.of(id(*machine)));
+        held.retain(|_, document| looked_at(document));
+        held
+    };
     loop {
-        let held: Vec<_> = machines.iter().map(|machine| contents(&disks.of(id(*machine)))).collect();
+        let held: Vec<_> = machines.iter().map(of).collect();
         if held.windows(2).all(|pair| pair[0] == pair[1]) {
             return held.into_iter().next().expect("a machine");
         }

@@ -2,5 +2,8 @@
 
 mod catch_up;
 mod cluster;
+mod mutants;
+mod oracle;
 mod stories;
 mod suite;
+mod swarm;

@@ -1,9 +1,13 @@
 //! What a store does, story by story.
 
 use crate::cluster::{Disk, Disks, Stores, contents, equal_within, id, quick};
-use chinwag::Consistency;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+use chinwag::{Bytes, Consistency};
 use chinwag_sim::{check, millis, secs};
-use chinwag_store::IsKept;
+use chinwag_store::{Document, Entry, IsKept, Key, Storage, Version};
 
 use Consistency::{All, None as Local, One, Quorum};
 
@@ -172,4 +176,96 @@ fn a_clock_that_was_set_back_loses_no_write() {
         let other = stores.at(0).expect("started").keyspace("k").expect("a name");
         assert_eq!(other.get(1, All).await.expect("read").as_deref(), Some(&b"second"[..]));
     });
+}
+
+/// A disk that fails while it is told to: before or after it has done what it was asked.
+#[derive(Clone)]
+struct Failing {
+    below: chinwag_store::MemoryStorage,
+    fails: Arc<AtomicU8>,
+}
+
+const BEFORE: u8 = 1;
+const AFTER: u8 = 2;
+
+impl Failing {
+    async fn around<T>(
+        &self,
+        work: impl Future<Output = Result<T, Infallible>>,
+    ) -> Result<T, std::io::Error> {
+        let fails = self.fails.load(Relaxed);
+        if fails == BEFORE {
+            return Err(std::io::Error::other("before"));
+        }
+        let Ok(done) = work.await;
+        if fails == AFTER { Err(std::io::Error::other("after")) } else { Ok(done) }
+    }
+}
+
+impl Storage for Failing {
+    type Error = std::io::Error;
+
+    async fn keyspaces(&self) -> Result<Vec<String>, Self::Error> {
+        self.around(self.below.keyspaces()).await
+    }
+
+    async fn scan(&self, keyspace: &str, after: Option<&Key>, max: usize) -> Result<Vec<Entry>, Self::Error> {
+        self.around(self.below.scan(keyspace, after, max)).await
+    }
+
+    async fn get(&self, keyspace: &str, keys: &[Key]) -> Result<Vec<Option<Document>>, Self::Error> {
+        self.around(self.below.get(keyspace, keys)).await
+    }
+
+    async fn merge(&self, keyspace: &str, documents: Vec<(Key, Document)>) -> Result<(), Self::Error> {
+        self.around(self.below.merge(keyspace, documents)).await
+    }
+
+    async fn purge(&self, keyspace: &str, entries: &[(Key, Version)]) -> Result<(), Self::Error> {
+        self.around(self.below.purge(keyspace, entries)).await
+    }
+
+    async fn load_mark(&self, name: &str) -> Result<Option<Bytes>, Self::Error> {
+        self.around(self.below.load_mark(name)).await
+    }
+
+    async fn save_mark(&self, name: &str, mark: Bytes) -> Result<(), Self::Error> {
+        self.around(self.below.save_mark(name, mark)).await
+    }
+}
+
+/// After an error it is not known what the disk has done: the store says so, and looks before it goes on (docs/store.md §1.3).
+#[test]
+fn a_disk_that_fails_is_believed_nothing() {
+    for fault in [BEFORE, AFTER] {
+        check(0..3, |world| async move {
+            let fails = Arc::new(AtomicU8::new(0));
+            let disks = Disks::default();
+            let (opened, told) = (disks.clone(), fails.clone());
+            let open = move |node: &chinwag::Node| Failing {
+                below: opened.of(node.id()),
+                fails: if node.id() == id(0) { told.clone() } else { Arc::default() },
+            };
+            let stores = Stores::start(&world, 3, open, quick).await;
+            let store = stores.at(0).expect("started");
+            let keyspace = store.keyspace("k").expect("a name");
+            keyspace.put(1, "first", All).await.expect("all are there");
+            fails.store(fault, Relaxed);
+            let failed = keyspace.put(1, "second", All).await.expect_err("the disk fails");
+            assert_eq!(failed.is_kept(), IsKept::Maybe, "{failed}");
+            let other = stores.at(1).expect("started").keyspace("k").expect("a name");
+            let refused = other.put(2, "x", All).await.expect_err("one has not kept it");
+            assert_eq!(refused.is_kept(), IsKept::Yes, "{refused}");
+            assert!(refused.to_string().contains("2 of 3 replicas answered"), "{refused}");
+            fails.store(0, Relaxed);
+            let third = keyspace.put(1, "third", All).await.expect("the disk is well");
+            assert!(!third.is_superseded());
+            let held = equal_within(&world, &disks, &[0, 1, 2], secs(20)).await;
+            assert_eq!(held.len(), 2);
+            assert!(held.values().any(|document| document.version == third.version));
+            assert!(store.stats().storage_errors > 0);
+            let digests: Vec<_> = (0..3).map(|at| stores.at(at).expect("started").digests()).collect();
+            assert!(digests[0] == digests[1] && digests[1] == digests[2], "{digests:?}");
+        });
+    }
 }
