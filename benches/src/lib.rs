@@ -6,6 +6,7 @@
 //!   --bench membership    machines, and clusters of them, beside other projects   benches/membership.rs, `membership`, `cluster`
 //!   --bench rpc           calls over real sockets, beside a hand-written floor    benches/rpc.rs, `rpc`
 //!   --bench sim           how fast virtual clusters run                           benches/sim.rs
+//!   --bench store         writes to three replicas, beside datacake's store      benches/store.rs, `store`
 //!   --bench instructions  instructions of single cases, counted by callgrind      benches/instructions.rs
 //!
 //!   machines              chinwag's machines, to which everybody else is played
@@ -19,5 +20,6 @@ pub mod cluster;
 pub mod machines;
 pub mod membership;
 pub mod rpc;
+pub mod store;
 pub mod table;
 pub mod turns;

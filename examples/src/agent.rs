@@ -45,10 +45,10 @@
 //!
 //! Without `--json` the same is told in words.
 
-mod args;
-mod commands;
+pub(crate) mod args;
+pub(crate) mod commands;
 mod echo;
-mod output;
+pub(crate) mod output;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -60,6 +60,7 @@ use std::time::Duration;
 use async_channel::Receiver;
 use chinwag::{Node, Runtime, StartError, Watch};
 use futures_lite::future::or;
+use serde_json::Value;
 
 use args::Args;
 use commands::Ended;
@@ -75,7 +76,16 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(args) => args,
         Err(exit) => return exit,
     };
-    match args.runtime.block_on(|runtime| run(args, runtime)) {
+    // It has no commands but its own.
+    run(args, async |_, _| Ok(async |_: &str| None))
+}
+
+/// An agent to which `begin` adds something once its node has started: it gives what answers lines that the agent itself does not know.
+pub(crate) fn run<M: AsyncFn(&str) -> Option<Value>>(
+    args: Args,
+    begin: impl AsyncFnOnce(&Node, &Output) -> Result<M, String>,
+) -> ExitCode {
+    match args.runtime.block_on(|runtime| live(args, runtime, begin)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(reason)) => failed(&reason),
         Err(error) => failed(&format!("cannot start a runtime: {error}")),
@@ -88,20 +98,25 @@ fn failed(reason: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn run(args: Args, runtime: Arc<dyn Runtime>) -> Result<(), String> {
+async fn live<M: AsyncFn(&str) -> Option<Value>>(
+    args: Args,
+    runtime: Arc<dyn Runtime>,
+    begin: impl AsyncFnOnce(&Node, &Output) -> Result<M, String>,
+) -> Result<(), String> {
     let termination = termination().map_err(|error| format!("cannot listen for signals: {error}"))?;
     let is_asked = async || _ = termination.recv().await;
     let output = Arc::new(Output::new(args.json, runtime.clone()));
     let is_tethered = args.tethered;
     let (node, watch) = start(args, runtime).await?;
     output.listening(&node).await;
+    let more = begin(&node, &output).await?;
     let are_told = spawned(&node, output::report(watch, output.clone()));
 
     let asked = async {
         is_asked().await;
         Ended::Asked
     };
-    if or(commands::serve(&node, &output, is_tethered), asked).await == Ended::Asked {
+    if or(commands::serve(&node, &output, is_tethered, more), asked).await == Ended::Asked {
         // In good order or not, this is the end.
         or(async { _ = node.leave().await }, is_asked()).await;
     }

@@ -12,16 +12,26 @@
 //!                      chinwag::Node
 //!
 //!   hedged.rs -------- hedged: calls that do not wait for the slowest replica
+//!   leader_hint.rs --- leader_hint: an extension of one's own, walked through in docs/extensions.md
+//!   kv.rs ------------ kv: an agent with a replicated store; kv::story: three of them, through kill -9 of one and of all
 //!   soak.rs ---------- soak: nodes that come and go under load in one process, and what is left of them
 //! ```
 //!
-//! `custom_driver.rs` stands alone: the core without all this.
+//! [`crash`] is a process for a test: it writes to a file until it is killed. `custom_driver.rs` stands alone: the core without all this.
 //!
 //! To see how chinwag is used, read [`agent`]: it is a whole program. What this is not: a tool for running clusters.
 
 pub mod agent;
+pub mod crash;
 pub mod hedged;
+pub mod kv;
+pub mod leader_hint;
 pub mod process;
 pub mod quickstart;
 pub mod runtime;
 pub mod soak;
+
+/// The code after, in the document, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/from-datacake.md")]
+struct FromDatacake;

@@ -69,7 +69,7 @@ pub fn main(program: io::Result<Program>, args: impl IntoIterator<Item = OsStrin
 
 /// What the story fell short of.
 #[derive(Debug)]
-pub struct Shortfall(String);
+pub struct Shortfall(pub(crate) String);
 
 impl fmt::Display for Shortfall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -286,6 +286,6 @@ impl Story<'_> {
 }
 
 /// One line on stdout. Without a reader the story is still told, for its exit code.
-fn line(text: fmt::Arguments<'_>) {
+pub(crate) fn line(text: fmt::Arguments<'_>) {
     let _ = writeln!(io::stdout(), "{text}");
 }

@@ -24,6 +24,7 @@ pub async fn shutdown_frees_the_port(host: &dyn Host) {
         "{taken}"
     );
     nodes[1].0.shutdown().await;
+    assert!(nodes[1].0.downgrade().upgrade().is_none(), "what has ended is not handed out, whoever holds it");
     let again = Node::builder(2, addr).cluster("test").config(Config::local());
     let again = again.seeds([nodes[0].0.advertised_addr().to_string()]);
     let again = again.start_on(host.runtime()).await.expect("the port is free");
@@ -46,6 +47,8 @@ pub async fn a_node_leaves_nothing_behind(host: &dyn Host) {
     let addrs: Vec<_> = nodes.iter().map(|(node, _)| node.local_addr()).collect();
     let (first, probe) = (nodes[0].0.clone(), nodes[1].1.clone());
     let (client, clock, mut watch) = (first.client::<Probe>(2), first.clock(), first.watch());
+    let weak = first.downgrade();
+    assert_eq!(weak.upgrade().map(|node| node.id()), Some(first.id()));
     nodes[0].0.client::<Probe>(3).one_way(&Hang).expect("queued");
     nodes[2].1.begun.reaches(1).await;
     let held = client.clone().without_timeout();
@@ -61,6 +64,7 @@ pub async fn a_node_leaves_nothing_behind(host: &dyn Host) {
         drop(host.runtime().listen(addr).await.expect("its port is free"));
     }
     while watch.next().await.is_some() {}
+    assert!(weak.upgrade().is_none(), "a weak handle keeps no node alive");
     let status = client.call(&Echo { text: String::new() }).await.map(drop).expect_err("no node");
     assert_eq!((status.code, status.never_sent()), (Code::Unavailable, true));
     assert!(clock.now() < clock.now(), "a clock is a clock");

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chinwag::{
-    AddServiceError, ClusterExtension, Config, Consistency, Event, Node, Planes, WaitError, Watch,
+    AddServiceError, ClusterExtension, Config, Consistency, Event, MetadataError, Node, Planes, Snapshot,
+    WaitError, Watch,
 };
 
 use crate::Host;
@@ -178,4 +179,18 @@ pub async fn an_extension_uses_the_node_like_anybody(host: &dyn Host) {
     sees(&peer, 1).await;
     assert_eq!(echo(&peer, 1).await, Ok((2, 1)));
     assert_eq!(node.add_extension(listen()).await, Err(AddServiceError::DuplicateService("probe")));
+
+    // It says so in an entry of its own, and leaves those of others alone.
+    for (key, value) in [("one", "1"), ("listen", "1"), ("listen", "2")] {
+        node.set_metadata_entry(key, value).expect("there is room");
+    }
+    let too_long = node.set_metadata_entry("listen", &"x".repeat(1_000));
+    assert!(matches!(too_long, Err(MetadataError::TooLong { .. })), "{too_long:?}");
+    node.remove_metadata_entry("one").expect("it is there");
+    let told = |view: &Snapshot| {
+        let said = &view.get(1.into())?.metadata;
+        Some((said.get("listen").map(str::to_owned), said.get("one").is_none()))
+    };
+    let wanted = Some((Some("2".to_owned()), true));
+    peer.wait_for(|view| told(view) == wanted, PATIENCE).await.expect("the other hears of it");
 }

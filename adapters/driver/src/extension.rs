@@ -5,7 +5,9 @@ use std::future::Future;
 use crate::node::Node;
 
 /// A part that is added to a running node with [`Node::add_extension`]: it adds services, watches the members, and spawns
-/// tasks, all through the public [`Node`].
+/// tasks, all through the public [`Node`]. How to write one, with its life and its tests: `docs/extensions.md`.
+///
+/// What it keeps in tasks and services is a [`WeakNode`](crate::WeakNode), clients, clocks and watches: none of them keeps the node alive.
 ///
 /// ```
 /// use chinwag::{AddServiceError, ClusterExtension, Node};

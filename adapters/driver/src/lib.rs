@@ -70,6 +70,7 @@ mod sync;
 mod trace;
 mod view;
 mod watch;
+mod weak_node;
 
 pub use bytes::Bytes;
 pub use chinwag_core as core;
@@ -103,3 +104,4 @@ pub use stream_call::{CallReader, StreamCall};
 pub use trace::{TRACEPARENT, TraceContext};
 pub use view::{Malformed, View};
 pub use watch::{Members, Watch};
+pub use weak_node::WeakNode;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::{BroadcastError, Metadata, MetadataError, SendError, Snapshot};
-use chinwag_core::select::{Consistency, NodeSelector, Picks, SelectError};
+use chinwag_core::select::{Consistency, NodeSelector, Picks, SelectError, Topology};
 use chinwag_core::time::{Instant, Now};
 
 use crate::balanced::Balanced;
@@ -26,6 +26,7 @@ use crate::shared::Shared;
 use crate::stats::{Role, Stats};
 use crate::sync::lock;
 use crate::watch::{Members, Watch};
+use crate::weak_node::WeakNode;
 
 /// A node of a cluster, and everything one does with it. Cheap to clone: every clone is the same node.
 ///
@@ -88,6 +89,11 @@ impl Node {
         self.shared().addr
     }
 
+    /// The node, for those who must not keep it alive.
+    pub fn downgrade(&self) -> WeakNode {
+        WeakNode::new(self.shared().clone())
+    }
+
     // ---- members ----
 
     /// Who is in the cluster: the latest view, without a lock.
@@ -135,6 +141,38 @@ impl Node {
     pub fn set_metadata(&self, metadata: Metadata) -> Result<(), MetadataError> {
         let now = self.now();
         lock(&self.shared().machine).set_metadata(now, metadata)?;
+        self.shared().bell.ring();
+        Ok(())
+    }
+
+    /// Sets one entry of what the node says about itself, and leaves the others as they are, whoever changes them at the same time: how an
+    /// extension says that it runs here. Name the entry after the extension, and keep it short: all entries share 512 bytes.
+    ///
+    /// # Errors
+    /// See [`MetadataError`]; nothing has changed then.
+    pub fn set_metadata_entry(&self, key: &str, value: &str) -> Result<(), MetadataError> {
+        self.edit_metadata(|metadata| metadata.with(key, value))
+    }
+
+    /// Takes one entry out of what the node says about itself, and leaves the others as they are.
+    ///
+    /// # Errors
+    /// See [`MetadataError`].
+    pub fn remove_metadata_entry(&self, key: &str) -> Result<(), MetadataError> {
+        self.edit_metadata(|metadata| Ok(metadata.without(key)))
+    }
+
+    /// `edit` runs under the machine's lock, so it is this file's own.
+    fn edit_metadata(
+        &self,
+        edit: impl FnOnce(&Metadata) -> Result<Metadata, MetadataError>,
+    ) -> Result<(), MetadataError> {
+        let now = self.now();
+        {
+            let mut machine = lock(&self.shared().machine);
+            let edited = edit(&machine.local().metadata)?;
+            machine.set_metadata(now, edited)?;
+        }
         self.shared().bell.ring();
         Ok(())
     }
@@ -216,6 +254,17 @@ impl Node {
     pub fn select_by(&self, selector: &dyn NodeSelector, level: Consistency) -> Result<Picks, SelectError> {
         let mut picks = Picks::new();
         selector.select(&self.shared().board.topology(), level, &mut picks)?;
+        Ok(picks)
+    }
+
+    /// Chooses by the node's selector among the members of `topology`: those that an extension runs on, say. Whose turn it is, is kept in the topology:
+    /// make the next one with [`Topology::next`] when the view has changed.
+    ///
+    /// # Errors
+    /// [`SelectError`] when there are not enough.
+    pub fn select_on(&self, topology: &Topology, level: Consistency) -> Result<Picks, SelectError> {
+        let mut picks = Picks::new();
+        self.shared().selector.load().select(topology, level, &mut picks)?;
         Ok(picks)
     }
 

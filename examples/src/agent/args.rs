@@ -17,7 +17,7 @@ use crate::runtime::Kind;
 /// broadcast TEXT, now, stats, leave.
 #[derive(Debug, Parser)]
 #[command(name = "agent")]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// The node's id; no other live node may have it
     #[arg(long, value_name = "N")]
     pub(super) id: u64,
@@ -71,17 +71,21 @@ impl Preset {
 }
 
 impl Args {
-    /// The arguments, or the exit that they lead to: help is printed in full, a mistake as one line on stderr.
     pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
-        Self::try_parse_from(args).map_err(|error| {
-            if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-                let _ = error.print();
-                return ExitCode::SUCCESS;
-            }
-            let _ = writeln!(io::stderr(), "{}", one_line(&error.render().to_string()));
-            ExitCode::from(2)
-        })
+        parsed(Self::try_parse_from(args))
     }
+}
+
+/// The arguments, or the exit that they lead to: help is printed in full, a mistake as one line on stderr.
+pub(crate) fn parsed<A>(args: Result<A, clap::Error>) -> Result<A, ExitCode> {
+    args.map_err(|error| {
+        if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        let _ = writeln!(io::stderr(), "{}", one_line(&error.render().to_string()));
+        ExitCode::from(2)
+    })
 }
 
 /// clap's message without the usage that follows it: its first paragraph, as one line.

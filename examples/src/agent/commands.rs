@@ -25,10 +25,21 @@ pub(super) enum Ended {
     Untethered,
 }
 
-/// Answers commands one by one until one is `leave`, or stdin ends and the agent is tied to it.
-pub(super) async fn serve(node: &Node, output: &Output, is_tethered: bool) -> Ended {
+/// Answers commands one by one until one is `leave`, or stdin ends and the agent is tied to it. `more` is asked first.
+pub(super) async fn serve(
+    node: &Node,
+    output: &Output,
+    is_tethered: bool,
+    more: impl AsyncFn(&str) -> Option<Value>,
+) -> Ended {
     let mut stdin = BufReader::new(Unblock::new(std::io::stdin()));
     while let Some(line) = next_line(&mut stdin).await {
+        if let Ok(line) = &line
+            && let Some(answer) = more(line).await
+        {
+            output.say(&answer).await;
+            continue;
+        }
         let command = line.and_then(|line| Command::parse(&line));
         let answer = match &command {
             Ok(command) => answer(node, command).await,
@@ -108,7 +119,7 @@ impl Command {
 }
 
 /// A level by its name in any case, its words apart or not.
-fn level(name: &str) -> Result<Consistency, String> {
+pub(crate) fn level(name: &str) -> Result<Consistency, String> {
     let is_named =
         |level: &Consistency| name.replace(['-', '_'], "").eq_ignore_ascii_case(&format!("{level:?}"));
     let unknown = || "levels: none, one, two, three, quorum, local-quorum, each-quorum, all".to_owned();
@@ -137,7 +148,7 @@ async fn answer(node: &Node, command: &Command) -> Value {
     }
 }
 
-fn failure(command: &str, reason: impl fmt::Display) -> Value {
+pub(crate) fn failure(command: &str, reason: impl fmt::Display) -> Value {
     json!({ "reply": command, "error": reason.to_string() })
 }
 

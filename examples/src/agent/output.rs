@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 /// Lines on stdout. A reader that stalls holds up the line that is being written and nothing else; one that is gone is
 /// written to in vain, and the node goes on.
-pub(super) struct Output {
+pub(crate) struct Output {
     is_json: bool,
     runtime: Arc<dyn Runtime>,
     started: Instant,
@@ -43,7 +43,7 @@ impl Output {
             .await;
     }
 
-    async fn event(&self, name: &str, fields: Value) {
+    pub(crate) async fn event(&self, name: &str, fields: Value) {
         let mut object = json!({ "at_ms": self.at_ms(), "event": name });
         if let (Value::Object(object), Value::Object(mut fields)) = (&mut object, fields) {
             object.append(&mut fields);

@@ -6,7 +6,9 @@
 mod agent;
 mod cluster;
 mod common;
+mod crash;
 mod custom_driver;
 #[cfg(target_os = "linux")]
 mod hosts;
+mod kv;
 mod mixed;

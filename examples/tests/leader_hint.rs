@@ -1,0 +1,108 @@
+//! The extension of `docs/extensions.md` in the simulator, and that the document shows the code that runs.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use chinwag::{Node, NodeId};
+use chinwag_examples::leader_hint::{Leader, LeaderHint};
+use chinwag_sim::{World, check, secs};
+
+/// Machine 0, whose node has the lowest id, does not run it.
+const BYSTANDER: u64 = 1;
+
+/// What the nodes say, by their ids.
+#[derive(Clone, Default)]
+struct Hints(Arc<Mutex<BTreeMap<NodeId, Leader>>>);
+
+impl Hints {
+    /// What a process does when it starts.
+    fn boot(&self) -> impl Fn(&Node) -> Result<(), Infallible> + Send + Sync + 'static {
+        let hints = self.clone();
+        move |node| {
+            if node.id() != NodeId::from(BYSTANDER) {
+                let (node, hints) = (node.clone(), hints.clone());
+                node.clone().spawn(async move {
+                    let leader = node.add_extension(LeaderHint).await.expect("there is room for the entry");
+                    hints.0.lock().expect("whole").insert(node.id(), leader);
+                });
+            }
+            Ok(())
+        }
+    }
+
+    fn of(&self, id: u64) -> Option<u64> {
+        self.0.lock().expect("whole")[&id.into()].current().map(NodeId::get)
+    }
+
+    fn of_all(&self, ids: impl IntoIterator<Item = u64>) -> Vec<Option<u64>> {
+        ids.into_iter().map(|id| self.of(id)).collect()
+    }
+}
+
+#[test]
+fn each_side_of_a_partition_has_a_leader_and_the_whole_has_one() {
+    check(0..20, |world: World| async move {
+        let hints = Hints::default();
+        world.cluster(5, hints.boot()).await;
+        world.run_for(secs(10)).await;
+        assert_eq!(hints.of_all(2..=5), [Some(2); 4], "the lowest of those that run it");
+
+        world.now_goes_wrong().partition([0, 1], [2, 3, 4]);
+        world.run_for(secs(60)).await;
+        assert_eq!(hints.of(2), Some(2), "with the bystander");
+        assert_eq!(hints.of_all(3..=5), [Some(3); 3], "the others cannot see it");
+
+        world.calm().converges_within(secs(60)).await;
+        world.run_for(secs(10)).await;
+        assert_eq!(hints.of_all(2..=5), [Some(2); 4], "healed");
+    });
+}
+
+#[test]
+fn a_leader_that_crashes_is_followed_by_the_next_and_comes_back() {
+    check(0..20, |world: World| async move {
+        let hints = Hints::default();
+        world.cluster(4, hints.boot()).await;
+        world.run_for(secs(10)).await;
+        world.now_goes_wrong().lasting(secs(60)).crash(1);
+        world.run_for(secs(50)).await;
+        assert_eq!(hints.of_all(3..=4), [Some(3); 2]);
+        world.calm().converges_within(secs(60)).await;
+        world.run_for(secs(20)).await;
+        assert_eq!(hints.of_all(2..=4), [Some(2); 3], "its next run leads");
+    });
+}
+
+#[test]
+fn it_ends_with_its_handle_and_with_a_leave() {
+    check(0..5, |world: World| async move {
+        let hints = Hints::default();
+        let nodes = world.cluster(4, hints.boot()).await;
+        world.run_for(secs(10)).await;
+        drop(hints.0.lock().expect("whole").remove(&2.into()));
+        world.run_for(secs(20)).await;
+        assert_eq!(hints.of_all(3..=4), [Some(3); 2], "node 2 lives, and runs it no more");
+        assert!(nodes[3].members().get(2.into()).is_some());
+
+        world.now_goes_wrong().leave(2);
+        world.run_for(secs(20)).await;
+        assert_eq!(hints.of_all(3..=4), [None, Some(4)], "who has left follows nobody");
+    });
+}
+
+/// Every block of Rust in the document is in the source, line by line.
+#[test]
+fn the_document_shows_the_code_that_runs() {
+    let document = include_str!("../../docs/extensions.md");
+    let source = include_str!("../src/leader_hint.rs");
+    let blocks: Vec<&str> = document
+        .split("```rust,ignore\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().expect("a split has a first part"))
+        .collect();
+    assert!(blocks.len() >= 4, "{} blocks", blocks.len());
+    for block in blocks {
+        assert!(source.contains(block), "examples/src/leader_hint.rs has no such lines:\n{block}");
+    }
+}

@@ -1,0 +1,214 @@
+//! [`StoreExtension`]: the store as it is added to a node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_channel::Receiver;
+use chinwag::core::rng::{Rng, mix};
+use chinwag::{ClusterExtension, Event, Member, Node, NodeId, Watch};
+use futures_lite::future::or;
+
+use crate::any_storage::AnyStorage;
+use crate::config::Config;
+use crate::exchange::Exchange;
+use crate::janitor::Janitor;
+use crate::peers;
+use crate::replica::{Failure, OpenError, Replica};
+use crate::service::StoreService;
+use crate::spread::Spread;
+use crate::storage::Storage;
+use crate::store::{Shared, Store};
+
+/// A replica of the store, to be added to a node: `node.add_extension(StoreExtension::new(storage)).await?` gives the [`Store`].
+pub struct StoreExtension {
+    storage: Arc<dyn AnyStorage>,
+    config: Config,
+}
+
+impl StoreExtension {
+    /// A replica that keeps its documents in `storage`, which is its alone.
+    pub fn new(storage: impl Storage) -> Self {
+        Self { storage: Arc::new(Arc::new(storage)), config: Config::default() }
+    }
+
+    /// How long a read or write waits for other replicas. Default 5 s.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.config.timeout = timeout;
+        self
+    }
+
+    /// How often the replica compares itself with another one, drawn by chance, half of that more or less. Default 10 s: when nothing differs, an exchange
+    /// is two messages of a few hundred bytes.
+    #[must_use]
+    pub fn exchange_interval(mut self, interval: Duration) -> Self {
+        self.config.exchange_interval = interval;
+        self
+    }
+
+    /// How often tombstones are purged. Default 1 min.
+    #[must_use]
+    pub fn purge_interval(mut self, interval: Duration) -> Self {
+        self.config.purge_interval = interval;
+        self
+    }
+
+    /// How old tombstones must be before they may be purged. Default 1 h: time for a new member to become known, and for whoever asks why something is
+    /// gone.
+    #[must_use]
+    pub fn purge_after(mut self, age: Duration) -> Self {
+        self.config.purge_after = age;
+        self
+    }
+
+    /// For how long a node that is away without having left holds back all purges (docs/store.md §5.5). Default a week.
+    #[must_use]
+    pub fn forget_after(mut self, time: Duration) -> Self {
+        self.config.forget_after = time;
+        self
+    }
+}
+
+impl ClusterExtension for StoreExtension {
+    type Output = Store;
+    type Error = OpenError;
+
+    async fn init(self, node: &Node) -> Result<Store, OpenError> {
+        let Self { storage, config } = self;
+        let replica = Arc::new(Replica::open(node, storage).await?);
+        let (spread, bell) = Spread::new(config.timeout);
+        let shared = Arc::new(Shared::new(replica.clone(), Arc::new(spread), config));
+        let watch = node.watch();
+        node.add_service(StoreService { replica: replica.clone() }).map_err(OpenError::Service)?;
+        if let Err(error) = node.set_metadata_entry(peers::ENTRY.0, peers::ENTRY.1) {
+            node.remove_service::<StoreService>();
+            return Err(OpenError::Metadata(error));
+        }
+        let now = node.now();
+        let seed = mix(node.id().get() ^ mix(node.epoch().get() ^ now.mono.as_nanos()));
+        node.spawn(clean(Janitor::new(replica, config), shared.clone()));
+        node.spawn(Exchanger { shared: shared.clone(), rng: Rng::new(seed), watch, bell }.run());
+        Ok(Store { shared })
+    }
+}
+
+async fn clean(mut janitor: Janitor, shared: Arc<Shared>) {
+    loop {
+        let Ok(sleep) = shared.replica.node().map(|node| node.sleep(shared.config.purge_interval)) else {
+            return;
+        };
+        sleep.await;
+        if janitor.round().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Begins exchanges: with a replica drawn by chance now and then, and soon with one that came, or that something could not be sent to.
+struct Exchanger {
+    shared: Arc<Shared>,
+    rng: Rng,
+    watch: Watch,
+    bell: Receiver<()>,
+}
+
+enum Wake {
+    Time,
+    Bell,
+    Event(Option<Event>),
+}
+
+impl Exchanger {
+    async fn run(mut self) {
+        while let Some(next) = self.wait().await {
+            let Some(peer) = next else { continue };
+            let counters = &self.shared.replica.counters;
+            match Exchange::run(&self.shared.replica, peer, self.shared.config.timeout).await {
+                Ok(()) => counters.exchanges.add(1),
+                Err(_) => counters.exchanges_failed.add(1),
+            }
+        }
+    }
+
+    /// With whom to exchange next; `Some(None)` if there is nobody. `None` once the node has ended.
+    async fn wait(&mut self) -> Option<Option<NodeId>> {
+        let interval = self.shared.config.exchange_interval;
+        let mut deadline = self.shared.replica.node().ok()?.now().mono + self.about(interval);
+        loop {
+            let sleep = self.shared.replica.node().ok()?.sleep_until(deadline);
+            let time = async {
+                sleep.await;
+                Wake::Time
+            };
+            let bell = async {
+                // The sender is in what is shared: it does not close.
+                let _ = self.bell.recv().await;
+                Wake::Bell
+            };
+            let event = async { Wake::Event(self.watch.next().await) };
+            let is_due = match or(event, or(time, bell)).await {
+                Wake::Time => return Some(self.shared.spread.next_due().or_else(|| self.draw())),
+                Wake::Bell => true,
+                Wake::Event(event) => self.hear(event?).await.ok()?,
+            };
+            if is_due {
+                // Not all at once: whoever came is new to everybody.
+                let soon = self.shared.replica.node().ok()?.now().mono + self.about(interval / SOONER);
+                deadline = deadline.min(soon);
+            }
+        }
+    }
+
+    /// Whether an exchange is due because of what happened.
+    async fn hear(&mut self, event: Event) -> Result<bool, Failure> {
+        let comes = |member: &Member| peers::is_replica(member).then_some(member.id);
+        let shared = self.shared.clone();
+        let (replica, spread) = (&shared.replica, &shared.spread);
+        match &event {
+            Event::Left(member) => self.note(member.id, true).await,
+            Event::Joined(member) | Event::Updated(member) | Event::Recovered(member) => {
+                self.note(member.id, false).await;
+                // Two of the others, about, whatever their number: not all of them are to send the same to one that comes with nothing.
+                let others = replica.peers().len().max(1);
+                if let Some(peer) = comes(member)
+                    && self.rng.index(others) < 2
+                {
+                    spread.ring(peer);
+                    return Ok(true);
+                }
+            }
+            // Somebody may have come meanwhile.
+            Event::Lost(_) => return Ok(replica.node().is_ok()),
+            _ => {}
+        }
+        Ok(false)
+    }
+
+    /// Remembers whether a node has left (docs/store.md §5.5). A failure of the storage leaves it as one that is away: it holds back purges.
+    async fn note(&self, node: NodeId, has_left: bool) {
+        let roster = self.shared.replica.roster();
+        if roster.members.get(&node).is_none_or(|standing| standing.has_left == has_left) {
+            return;
+        }
+        let noted = self.shared.replica.amend(|roster| {
+            if let Some(standing) = roster.members.get_mut(&node) {
+                standing.has_left = has_left;
+            }
+        });
+        let _counted = noted.await;
+    }
+
+    fn draw(&mut self) -> Option<NodeId> {
+        let peers = self.shared.replica.peers();
+        if peers.is_empty() { None } else { Some(peers[self.rng.index(peers.len())]) }
+    }
+
+    /// Half of `time` to one and a half.
+    fn about(&mut self, time: Duration) -> Duration {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 2);
+        Duration::from_nanos(nanos / 2 + self.rng.below_u64(nanos.max(1)))
+    }
+}
+
+/// What is due comes this much sooner than what is not.
+const SOONER: u32 = 20;

@@ -1,0 +1,43 @@
+#![doc = include_str!("../../../docs/store.md")]
+
+mod any_storage;
+mod config;
+mod document;
+mod error;
+mod exchange;
+mod extension;
+mod index;
+mod janitor;
+mod join;
+mod key;
+pub mod limits;
+mod memory;
+mod peers;
+mod range;
+#[cfg(feature = "redb")]
+mod redb;
+mod replica;
+mod roster;
+mod service;
+mod shelf;
+mod spread;
+mod stats;
+mod storage;
+mod store;
+#[cfg(feature = "suite")]
+pub mod suite;
+mod wire;
+
+#[cfg(feature = "redb")]
+pub use self::redb::{CACHE_LEN_DEFAULT, RedbError, RedbStorage};
+pub use any_storage::StorageError;
+pub use chinwag::{Bytes, Consistency};
+pub use document::{Document, Entry, Version};
+pub use error::{IsKept, LimitError, ReadError, TooFew, WriteError};
+pub use extension::StoreExtension;
+pub use key::{IntoKey, Key, KeyError};
+pub use memory::MemoryStorage;
+pub use replica::OpenError;
+pub use stats::Stats;
+pub use storage::Storage;
+pub use store::{Keyspace, Store, Written};

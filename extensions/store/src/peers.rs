@@ -1,0 +1,53 @@
+//! Who else is a replica (docs/store.md §1.1), and which of them a level selects.
+
+use std::sync::{Arc, Mutex};
+
+use chinwag::{Consistency, Member, Node, NodeId, Picks, SelectError, Topology};
+
+use crate::replica::lock;
+
+/// The entry of metadata that says that a member is a replica, and its value.
+pub(crate) const ENTRY: (&str, &str) = ("store", "1");
+
+pub(crate) fn is_replica(member: &Member) -> bool {
+    member.metadata.get(ENTRY.0).is_some()
+}
+
+/// The other live replicas, in the order of their ids.
+pub(crate) fn replicas(node: &Node) -> Vec<NodeId> {
+    let members = node.members();
+    members.members().iter().filter(|member| is_replica(member)).map(|member| member.id).collect()
+}
+
+/// Selects among replicas by the node's selector.
+#[derive(Default)]
+pub(crate) struct Selection {
+    /// Of the latest view that somebody selected from: whose turn it is goes on from view to view.
+    topology: Mutex<Option<Arc<Topology>>>,
+}
+
+impl Selection {
+    pub(crate) fn select(&self, node: &Node, level: Consistency) -> Result<Picks, SelectError> {
+        node.select_on(&self.topology(node), level)
+    }
+
+    fn topology(&self, node: &Node) -> Arc<Topology> {
+        let members = node.members();
+        let mut latest = lock(&self.topology);
+        if let Some(topology) = &*latest
+            && topology.version() == members.version()
+        {
+            return topology.clone();
+        }
+        let local = members.local();
+        let replicas = members.members().iter().filter(|member| is_replica(member));
+        let others = replicas.map(|member| (member.id, member.data_center()));
+        let (version, id, data_center) = (members.version(), local.id, local.data_center());
+        let next = Arc::new(match &*latest {
+            Some(before) => before.next(version, id, data_center, others),
+            None => Topology::new(version, id, data_center, others),
+        });
+        *latest = Some(next.clone());
+        next
+    }
+}

@@ -1,0 +1,178 @@
+//! Writers on every node, on few keys, while anything goes wrong.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use chinwag::{Bytes, Consistency, Node};
+use chinwag_sim::{World, check, millis, secs};
+use chinwag_store::{Document, Keyspace, Storage};
+
+use crate::cluster::{Disk, Disks, Stores, alike_within, contents, id, quick};
+use crate::oracle::Told;
+
+const MACHINES: usize = 5;
+const KEYS: u32 = 6;
+/// Machines that lose their storage: not a majority.
+const LOSERS_MAX: usize = 2;
+/// For how long writers write, and things go wrong.
+const TIME: u64 = 40;
+
+/// What a run has met, to see that it is no empty one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Met {
+    /// Writes that succeeded, failed and were kept, are nowhere, and nobody knows of.
+    writes: [usize; 4],
+    losses: usize,
+    purged: u64,
+    purges_failed: u64,
+    stale: u64,
+    fetched: u64,
+    pushed: u64,
+}
+
+/// One operation of a user of `keyspace`, and what it was told.
+async fn operate(keyspace: Keyspace, node: Node, choice: [u32; 3], number: u64, told: Arc<Mutex<Told>>) {
+    let [key, what, level] = choice;
+    let key = u64::from(key);
+    let level =
+        [Consistency::None, Consistency::One, Consistency::Quorum, Consistency::Quorum, Consistency::All]
+            [level as usize];
+    match what {
+        0..3 => {
+            let value = Bytes::from(format!("{number} by {}", node.id()));
+            let begun = told.lock().expect("whole").begin(key, Some(value.clone()), node.id());
+            let outcome = keyspace.put(key, value, level).await.into();
+            told.lock().expect("whole").end(begun, outcome);
+        }
+        3 => {
+            let begun = told.lock().expect("whole").begin(key, None, node.id());
+            let outcome = keyspace.delete(key, level).await.into();
+            told.lock().expect("whole").end(begun, outcome);
+        }
+        _ => {
+            if let Ok(value) = keyspace.get(key, level).await {
+                told.lock().expect("whole").read(key, value);
+            }
+        }
+    }
+}
+
+/// Every 200 ms an operation begins on each machine that runs: at the same moment, so that stamps tie.
+async fn users_write(world: &World, stores: &Stores, told: &Arc<Mutex<Told>>) {
+    for number in 0..TIME * 5 {
+        for machine in 0..MACHINES {
+            let choice = [world.choose(KEYS), world.choose(5), world.choose(5)];
+            let index = u32::try_from(machine).expect("few");
+            let (Some(node), Some(store)) = (world.node(index), stores.at(machine)) else { continue };
+            let keyspace = store.keyspace("k").expect("a name");
+            let told = told.clone();
+            node.clone().spawn(async move { operate(keyspace, node, choice, number, told).await });
+        }
+        world.run_for(millis(200)).await;
+    }
+}
+
+/// A run under the swarm, on storages that `open` makes of disks; the first machines that come back may do so with an empty one. They are to be
+/// alike in what is `looked_at`. Panics if something does not hold.
+pub(crate) async fn users_write_and_things_go_wrong<S: Storage>(
+    world: &World,
+    open: fn(Disk) -> S,
+    may_lose: bool,
+    looked_at: fn(&Document) -> bool,
+) -> Met {
+    let (disks, losers) = (Disks::default(), Arc::new(Mutex::new(BTreeSet::new())));
+    let starts = Mutex::new(BTreeMap::new());
+    let (opened, lost) = (disks.clone(), losers.clone());
+    let boot = move |node: &Node| {
+        let mut starts = starts.lock().expect("whole");
+        let count = starts.entry(node.id()).or_insert(0);
+        *count += 1;
+        let mut lost = lost.lock().expect("whole");
+        if may_lose && *count == 2 && lost.len() < LOSERS_MAX {
+            opened.lose(node.id());
+            lost.insert(node.id());
+        }
+        open(Disk::new(opened.of(node.id()), node))
+    };
+    let stores = Stores::start(world, MACHINES, boot, quick).await;
+    world.swarm(secs(TIME));
+    let told = Arc::new(Mutex::new(Told::default()));
+    users_write(world, &stores, &told).await;
+    world.calm().converges_within(secs(200)).await;
+    // What was under way comes to its end, and connections that died of the faults are found out.
+    world.run_for(secs(40)).await;
+    let up = |machine: &usize| world.node(u32::try_from(*machine).expect("few")).is_some();
+    let machines: Vec<usize> = (0..MACHINES).filter(up).collect();
+    let held = alike_within(world, &disks, &machines, secs(60), looked_at).await;
+    let losers = losers.lock().expect("whole").clone();
+    told.lock().expect("whole").check(&held, &losers).unwrap_or_else(|why| panic!("{why}"));
+    reads_agree(&stores, &machines).await;
+    let mut met =
+        Met { writes: told.lock().expect("whole").counts(), losses: losers.len(), ..Met::default() };
+    for stats in machines.iter().filter_map(|machine| Some(stores.at(*machine)?.stats())) {
+        met.purged += stats.purged;
+        met.purges_failed += stats.purges_failed;
+        met.stale += stats.stale;
+        met.fetched += stats.fetched;
+        met.pushed += stats.pushed;
+        assert_eq!(
+            (stats.refused, stats.dropped),
+            (0, 0),
+            "nobody is forgotten, or talks nonsense: {stats:?}"
+        );
+    }
+    met
+}
+
+/// After the calm, each replica alone says what all together say.
+async fn reads_agree(stores: &Stores, machines: &[usize]) {
+    for key in 0..u64::from(KEYS) {
+        let mut values = Vec::new();
+        for machine in machines {
+            let store = stores.at(*machine).expect("it runs");
+            let keyspace = store.keyspace("k").expect("a name");
+            for level in [Consistency::None, Consistency::All] {
+                let value = keyspace.get(key, level).await;
+                values.push(value.unwrap_or_else(|error| panic!("after the calm: {error}")));
+            }
+        }
+        assert!(values.windows(2).all(|pair| pair[0] == pair[1]), "{key}: {values:?}");
+    }
+}
+
+/// Runs seeds, and shows that the runs met what they are for.
+#[test]
+fn nothing_acknowledged_is_lost_and_all_become_equal() {
+    let all = Mutex::new(Vec::new());
+    check(0..36, |world| {
+        let all = &all;
+        async move {
+            let may_lose = world.seed() % 2 == 1;
+            let met = users_write_and_things_go_wrong(&world, |disk| disk, may_lose, |_| true).await;
+            all.lock().expect("whole").push(met);
+        }
+    });
+    let all = all.into_inner().expect("whole");
+    let sum = |of: fn(&Met) -> u64| all.iter().map(of).sum::<u64>();
+    let met = [
+        ("succeeded", sum(|met| met.writes[0] as u64)),
+        ("kept", sum(|met| met.writes[1] as u64)),
+        ("unknown", sum(|met| met.writes[3] as u64)),
+        ("losses", sum(|met| met.losses as u64)),
+        ("purged", sum(|met| met.purged)),
+        ("purges failed", sum(|met| met.purges_failed)),
+        ("fetched", sum(|met| met.fetched)),
+        ("pushed", sum(|met| met.pushed)),
+    ];
+    println!("{} seeds met {met:?}, stale {}", all.len(), sum(|met| met.stale));
+    // A single seed may be lucky.
+    if all.len() >= 30 {
+        assert!(met.iter().all(|(_, count)| *count > 0), "{met:?}");
+    }
+}
+
+/// The contents of a disk are looked at by the tests of mutants, too.
+#[test]
+fn an_empty_disk_is_empty() {
+    assert!(contents(&Disks::default().of(id(0))).is_empty());
+}
