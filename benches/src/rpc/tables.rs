@@ -6,21 +6,34 @@ use crate::table::{Better, Role, Table};
 
 /// In the order of the page.
 pub(super) fn of(report: &Report) -> Vec<Table> {
-    let one = format!(
-        "{HOW} {} callers on one connection, fewer with the largest payload.",
-        in_flight(SIZES[0], 1)
-    );
+    let mut tables = calls();
+    tables.extend(others());
+    for (metric, factor, table) in &mut tables {
+        for &kind in report.kinds() {
+            for &size in report.sizes() {
+                if let Some(values) = report.values(kind, *metric, size) {
+                    let values = values.iter().map(|value| value * *factor).collect();
+                    table.add(role(kind), name(kind), &bytes(size), values);
+                }
+            }
+        }
+    }
+    tables.into_iter().map(|(_, _, table)| table).collect()
+}
+
+/// A metric, what its values are multiplied by, and its table.
+type Shown = (Metric, f64, Table);
+
+/// Latency, throughput and CPU.
+fn calls() -> Vec<Shown> {
+    let one =
+        format!("{} callers on one connection, fewer with the largest payload.", in_flight(SIZES[0], 1));
     let four = format!(
         "The same on {CONNECTIONS} connections, each to a server of its own; the floor's four go to one."
     );
-    let table = |id: &str, title: &str, unit: &str, better, about: &str| {
-        Table::new(id, title, unit, better).about(about).base(name(Kind::Floor))
-    };
     let alone = "One call at a time on one connection: the median call, and the one that 99 of a hundred are faster than.";
     let first = format!("{HOW} {alone}");
-    let small =
-        "A call of 32 bytes on a connection on which four callers send 1 MiB each, one call after another.";
-    let mut tables = vec![
+    vec![
         (Metric::P50, 1.0, table("rpc-p50", "A call alone, median", "us", Better::Lower, &first)),
         (Metric::P99, 1.0, table("rpc-p99", "A call alone, 99th of 100", "us", Better::Lower, alone)),
         (
@@ -43,6 +56,14 @@ pub(super) fn of(report: &Report) -> Vec<Table> {
             1.0,
             table("rpc-four-cpu", "CPU of a call on four connections", "us, both sides", Better::Lower, CPU),
         ),
+    ]
+}
+
+/// What else a call costs, and what it costs others.
+fn others() -> Vec<Shown> {
+    let small =
+        "A call of 32 bytes on a connection on which four callers send 1 MiB each, one call after another.";
+    vec![
         (
             Metric::Allocations,
             1.0,
@@ -82,18 +103,11 @@ pub(super) fn of(report: &Report) -> Vec<Table> {
             ),
         ),
         (Metric::Memory, 1e-6, table("rpc-memory", "Peak memory", "MB", Better::Lower, MEMORY)),
-    ];
-    for (metric, factor, table) in &mut tables {
-        for &kind in report.kinds() {
-            for &size in report.sizes() {
-                if let Some(values) = report.values(kind, *metric, size) {
-                    let values = values.iter().map(|value| value * *factor).collect();
-                    table.add(role(kind), name(kind), &bytes(size), values);
-                }
-            }
-        }
-    }
-    tables.into_iter().map(|(_, _, table)| table).collect()
+    ]
+}
+
+fn table(id: &str, title: &str, unit: &str, better: Better, about: &str) -> Table {
+    Table::new(id, title, unit, better).about(about).base(name(Kind::Floor))
 }
 
 const HOW: &str = "An echo of so many bytes over loopback TCP, clients and servers in one process on the two threads of one runtime. The floor is a hand-written, \
