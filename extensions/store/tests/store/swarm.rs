@@ -90,11 +90,11 @@ pub(crate) fn swarm(world: &World) {
     world.swarm(secs(TIME));
 }
 
-/// All machines stop at once, and start again.
+/// All machines stop at once, just after the last writes, and start again with the calm.
 pub(crate) fn power_failure(world: &World) {
-    let at = world.now() + secs(TIME / 2) + millis(u64::from(world.choose(200)));
+    let at = world.now() + secs(TIME) - millis(150) + millis(u64::from(world.choose(100)));
     (0..MACHINES)
-        .for_each(|machine| world.at(at).lasting(secs(3)).crash(u32::try_from(machine).expect("few")));
+        .for_each(|machine| world.at(at).lasting(secs(1)).crash(u32::try_from(machine).expect("few")));
 }
 
 /// A run. Panics if something does not hold.
