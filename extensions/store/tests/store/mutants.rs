@@ -9,11 +9,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use chinwag::{Bytes, WeakNode};
-use chinwag_sim::{check, millis};
+use chinwag_sim::{World, check, millis};
 use chinwag_store::{Document, Entry, Key, MemoryStorage, Storage, Version};
 
 use crate::cluster::{Disk, contents};
-use crate::swarm::users_write_and_things_go_wrong;
+use crate::swarm::{Scene, power_failure, swarm, users_write_and_things_go_wrong};
 
 /// What is wrong.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -136,12 +136,13 @@ impl Storage for Mutant {
 }
 
 /// What the search says that finds it.
-fn found(open: fn(Disk) -> Mutant) -> String {
+fn found(trouble: fn(&World), open: fn(Disk) -> Mutant) -> String {
     let search = || {
         check(0..200, |world| async move {
             // Only what users see: that tombstones are gone too soon is no harm by itself.
-            let is_seen = |document: &Document| !document.is_tombstone();
-            users_write_and_things_go_wrong(&world, open, false, is_seen).await;
+            let looked_at = |document: &Document| !document.is_tombstone();
+            users_write_and_things_go_wrong(&world, Scene { trouble, open, loses_disks: false, looked_at })
+                .await;
         });
     };
     let failed = catch_unwind(AssertUnwindSafe(search)).expect_err("it is found");
@@ -150,19 +151,19 @@ fn found(open: fn(Disk) -> Mutant) -> String {
 
 #[test]
 fn ties_by_arrival_are_found() {
-    let text = found(|disk| Mutant::new(Wrong::TiesByArrival, disk));
+    let text = found(swarm, |disk| Mutant::new(Wrong::TiesByArrival, disk));
     assert!(text.contains("replicas differ") || text.contains("a write is lost"), "{text}");
 }
 
 #[test]
 fn tombstones_purged_by_age_are_found() {
-    let text = found(|disk| Mutant::new(Wrong::PurgesByAge, disk));
+    let text = found(swarm, |disk| Mutant::new(Wrong::PurgesByAge, disk));
     let says = ["replicas differ", "a delete undone", "a write is lost"];
     assert!(says.iter().any(|words| text.contains(words)), "{text}");
 }
 
 #[test]
 fn acknowledging_before_it_is_durable_is_found() {
-    let text = found(|disk| Mutant::new(Wrong::AcknowledgesFirst, disk));
+    let text = found(power_failure, |disk| Mutant::new(Wrong::AcknowledgesFirst, disk));
     assert!(text.contains("a write is lost"), "{text}");
 }

@@ -7,7 +7,7 @@ use chinwag::{Bytes, Consistency, Node};
 use chinwag_sim::{World, check, millis, secs};
 use chinwag_store::{Document, Keyspace, Storage};
 
-use crate::cluster::{Disk, Disks, Stores, alike_within, contents, id, quick};
+use crate::cluster::{Disk, Disks, Stores, alike_within, quick};
 use crate::oracle::Told;
 
 const MACHINES: usize = 5;
@@ -72,14 +72,34 @@ async fn users_write(world: &World, stores: &Stores, told: &Arc<Mutex<Told>>) {
     }
 }
 
-/// A run under the swarm, on storages that `open` makes of disks; the first machines that come back may do so with an empty one. They are to be
-/// alike in what is `looked_at`. Panics if something does not hold.
-pub(crate) async fn users_write_and_things_go_wrong<S: Storage>(
-    world: &World,
-    open: fn(Disk) -> S,
-    may_lose: bool,
-    looked_at: fn(&Document) -> bool,
-) -> Met {
+/// What a run is like.
+#[derive(Clone, Copy)]
+pub(crate) struct Scene<S> {
+    /// What goes wrong while users write.
+    pub(crate) trouble: fn(&World),
+    /// Makes a storage of a disk.
+    pub(crate) open: fn(Disk) -> S,
+    /// Whether the first machines that come back do so with an empty disk.
+    pub(crate) loses_disks: bool,
+    /// In what all are to be alike in the end.
+    pub(crate) looked_at: fn(&Document) -> bool,
+}
+
+/// Whatever the seed draws.
+pub(crate) fn swarm(world: &World) {
+    world.swarm(secs(TIME));
+}
+
+/// All machines stop at once, just after the last writes, and start again with the calm.
+pub(crate) fn power_failure(world: &World) {
+    let at = world.now() + secs(TIME) - millis(150) + millis(u64::from(world.choose(100)));
+    (0..MACHINES)
+        .for_each(|machine| world.at(at).lasting(secs(1)).crash(u32::try_from(machine).expect("few")));
+}
+
+/// A run. Panics if something does not hold.
+pub(crate) async fn users_write_and_things_go_wrong<S: Storage>(world: &World, scene: Scene<S>) -> Met {
+    let Scene { trouble, open, loses_disks, looked_at } = scene;
     let (disks, losers) = (Disks::default(), Arc::new(Mutex::new(BTreeSet::new())));
     let starts = Mutex::new(BTreeMap::new());
     let (opened, lost) = (disks.clone(), losers.clone());
@@ -88,14 +108,14 @@ pub(crate) async fn users_write_and_things_go_wrong<S: Storage>(
         let count = starts.entry(node.id()).or_insert(0);
         *count += 1;
         let mut lost = lost.lock().expect("whole");
-        if may_lose && *count == 2 && lost.len() < LOSERS_MAX {
+        if loses_disks && *count == 2 && lost.len() < LOSERS_MAX {
             opened.lose(node.id());
             lost.insert(node.id());
         }
         open(Disk::new(opened.of(node.id()), node))
     };
     let stores = Stores::start(world, MACHINES, boot, quick).await;
-    world.swarm(secs(TIME));
+    trouble(world);
     let told = Arc::new(Mutex::new(Told::default()));
     users_write(world, &stores, &told).await;
     world.calm().converges_within(secs(200)).await;
@@ -147,8 +167,9 @@ fn nothing_acknowledged_is_lost_and_all_become_equal() {
     check(0..36, |world| {
         let all = &all;
         async move {
-            let may_lose = world.seed() % 2 == 1;
-            let met = users_write_and_things_go_wrong(&world, |disk| disk, may_lose, |_| true).await;
+            let loses_disks = world.seed() % 2 == 1;
+            let scene = Scene { trouble: swarm, open: |disk| disk, loses_disks, looked_at: |_| true };
+            let met = users_write_and_things_go_wrong(&world, scene).await;
             all.lock().expect("whole").push(met);
         }
     });
@@ -171,8 +192,12 @@ fn nothing_acknowledged_is_lost_and_all_become_equal() {
     }
 }
 
-/// The contents of a disk are looked at by the tests of mutants, too.
 #[test]
-fn an_empty_disk_is_empty() {
-    assert!(contents(&Disks::default().of(id(0))).is_empty());
+fn nothing_acknowledged_is_lost_when_the_power_fails() {
+    check(0..8, |world| async move {
+        let scene =
+            Scene { trouble: power_failure, open: |disk| disk, loses_disks: false, looked_at: |_| true };
+        let met = users_write_and_things_go_wrong(&world, scene).await;
+        assert!(met.writes[0] > 500, "{met:?}");
+    });
 }
