@@ -112,9 +112,7 @@ impl Membership {
 
     fn is_present(&self, seed: &Seed) -> bool {
         let slot = seed.id.and_then(|id| self.table.find(id));
-        slot.is_some_and(|slot| {
-            self.table.get(slot).state.is_live() && self.table.addr(slot) == seed.addr
-        })
+        slot.is_some_and(|slot| self.table.get(slot).state.is_live() && self.table.addr(slot) == seed.addr)
     }
 
     /// Whoever has answered at `addr` is `id`.

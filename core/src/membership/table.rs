@@ -66,8 +66,7 @@ pub(crate) struct Record {
     pub(crate) versions: u8,
 }
 
-const _: () =
-    assert!(size_of::<Option<Record>>() <= 64, "a member's record is one line of cache");
+const _: () = assert!(size_of::<Option<Record>>() <= 64, "a member's record is one line of cache");
 
 impl Record {
     pub(crate) fn rank(&self) -> Rank {

@@ -362,7 +362,8 @@ impl Net {
             host.machine.live_count() == up - 1
                 && host.machine.table.iter().skip(1).all(|(slot, record)| {
                     record.state != crate::membership::State::Suspect
-                        && (!record.state.is_live() || self.by_addr.contains_key(&host.machine.table.addr(slot)))
+                        && (!record.state.is_live()
+                            || self.by_addr.contains_key(&host.machine.table.addr(slot)))
                 })
         })
     }
