@@ -21,6 +21,8 @@ use chinwag_sim::fault::Plan;
 use chinwag_sim::world::{Setup, World};
 
 const SECOND: u64 = 1_000_000_000;
+/// Between one node's start and the next's.
+const START_EVERY: u64 = 1_000_000;
 /// After all see all, rumours die down and exchanges grow rare for so long.
 const SETTLES_FOR: u64 = 120 * SECOND;
 
@@ -41,8 +43,10 @@ impl Chinwag {
         Self(World::new(setup(nodes, checks), Plan::default(), 1, Box::new(Seeded::new(1))))
     }
 
-    /// Runs until all see all; gives the virtual time.
-    fn converge(&mut self) -> u64 {
+    /// Runs until all have started and all see all; gives the virtual time.
+    fn converge(&mut self, nodes: usize) -> u64 {
+        // A world in which nobody has started yet disagrees about nothing.
+        self.run_for(START_EVERY * nodes as u64);
         while self.0.unconverged().is_some() {
             self.0.run_until(self.0.now() + SECOND / 10).expect("a calm network violates nothing");
         }
@@ -66,7 +70,7 @@ impl Cluster for Chinwag {
 }
 
 fn setup(nodes: usize, checks: bool) -> Setup {
-    Setup { nodes, config: Config::lan(), start_every: 1_000_000, checks, ..Setup::default() }
+    Setup { nodes, config: Config::lan(), start_every: START_EVERY, checks, ..Setup::default() }
 }
 
 struct Entrant {
@@ -105,7 +109,7 @@ fn steady(nodes: usize, is_quick: bool, table: &mut Table) {
     let worlds = [("chinwag", Role::Main, false), ("chinwag, oracles", Role::Chinwag, true)];
     for (name, role, checks) in worlds {
         let mut chinwag = Chinwag::new(nodes, checks);
-        chinwag.converge();
+        chinwag.converge(nodes);
         chinwag.run_for(SETTLES_FOR);
         entrants.push(Entrant { name, role, cluster: Box::new(chinwag), rounds: Vec::new() });
     }
@@ -154,7 +158,7 @@ fn steady(nodes: usize, is_quick: bool, table: &mut Table) {
 fn join(nodes: usize) {
     let began = Instant::now();
     let mut chinwag = Chinwag::new(nodes, false);
-    let converged = chinwag.converge();
+    let converged = chinwag.converge(nodes);
     let took = began.elapsed();
     let tally = chinwag.0.tally();
     println!(

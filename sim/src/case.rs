@@ -205,7 +205,7 @@ impl Case {
 }
 
 /// The same fault, less of it.
-fn weaker(fault: &Fault) -> Vec<Fault> {
+pub(crate) fn weaker(fault: &Fault) -> Vec<Fault> {
     let mut weaker = Vec::new();
     match fault {
         Fault::Link { from, to, quality } => {

@@ -69,11 +69,13 @@ pub enum Site {
     PowerCut,
     /// What a user does next.
     Call,
+    /// What happens next, where there is no common time: [`crate::exhaustive`].
+    Order,
 }
 
 impl Site {
     /// Every site.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Family,
         Self::Plan,
         Self::Loss,
@@ -94,6 +96,7 @@ impl Site {
         Self::Split,
         Self::PowerCut,
         Self::Call,
+        Self::Order,
     ];
 
     /// The domain it belongs to.
@@ -101,7 +104,7 @@ impl Site {
         match self {
             Self::Family | Self::Plan | Self::Call => Domain::Workload,
             Self::EarlyWake | Self::ReadFirst | Self::PowerCut => Domain::Node,
-            Self::Schedule | Self::Split => Domain::Executor,
+            Self::Schedule | Self::Split | Self::Order => Domain::Executor,
             _ => Domain::Network,
         }
     }

@@ -3,6 +3,7 @@
 //! ```text
 //!   run, explore        a scenario and its outcome; many seeds, until one fails
 //!   minimise, case      making a failing scenario small; what is left of it, as files
+//!   exhaustive          every order of two or three nodes, to a bounded depth
 //!   swarm, fault        what goes wrong: drawn from a seed, or written down
 //!   world, queue        nodes, clocks, the order of what happens
 //!   network, clock      what becomes of a payload; what a node reads
@@ -23,6 +24,7 @@ pub mod check;
 pub mod checker;
 pub mod choices;
 pub mod clock;
+pub mod exhaustive;
 pub mod explore;
 pub mod fault;
 pub mod history;
@@ -32,6 +34,7 @@ pub mod minimise;
 pub mod mutant;
 pub mod network;
 pub mod node;
+pub mod progress;
 pub mod queue;
 pub mod run;
 pub mod swarm;

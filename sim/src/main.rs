@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks to its user")]
 
-use std::io::IsTerminal as _;
+#[path = "main/exhaustive.rs"]
+mod exhaustive;
+
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,9 +15,9 @@ use chinwag_sim::case::{self, Case};
 use chinwag_sim::explore::{Search, search};
 use chinwag_sim::fault::{Fault, Plan, Quality, Timed};
 use chinwag_sim::lifeguard::{self, Grid, Slowness};
+use chinwag_sim::progress::Progress;
 use chinwag_sim::run::{Faults, Level, Outcome, Scenario, run};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 /// Runs chinwag's membership in virtual clusters: deterministic, faulty on purpose, checked at every step.
@@ -34,6 +36,8 @@ enum Command {
     Explore(ExploreArgs),
     /// One run again, from the token that a failure printed
     Replay(ReplayArgs),
+    /// Every order of deliveries, timeouts, a crash and a restart of two or three nodes, to a bounded depth
+    Exhaustive(exhaustive::ExhaustiveArgs),
     /// The published experiment with slow members: SWIM, each part of Lifeguard alone, Lifeguard, and chinwag as shipped
     Lifeguard(LifeguardArgs),
 }
@@ -225,6 +229,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run_command(&args),
         Command::Explore(args) => explore_command(&args),
         Command::Replay(args) => replay_command(&args),
+        Command::Exhaustive(args) => Ok(exhaustive::command(&args)),
         Command::Lifeguard(args) => Ok(lifeguard_command(&args)),
     };
     match result {
@@ -369,35 +374,6 @@ fn make_small(scenario: &Scenario, outcome: &Outcome, args: &ExploreArgs) -> Res
         "token": args::token(scenario, &args.preset), "tape": files.tape, "trace": files.trace, "timeline": files.timeline,
         "replay": replay,
     }))
-}
-
-/// A bar on a terminal, a line now and then elsewhere.
-struct Progress {
-    bar: Option<ProgressBar>,
-    every: u64,
-}
-
-impl Progress {
-    fn new(seeds: u64) -> Self {
-        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left");
-        let bar = style.ok().filter(|_| std::io::stderr().is_terminal());
-        let bar = bar.map(|style| ProgressBar::new(seeds).with_style(style));
-        Self { bar, every: (seeds / 10).max(500) }
-    }
-
-    fn done(&self, done: u64) {
-        match &self.bar {
-            Some(bar) => bar.set_position(done),
-            None if done.is_multiple_of(self.every) => eprintln!("{done} seeds"),
-            None => {}
-        }
-    }
-
-    fn end(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
 }
 
 fn show_search(found: &Search, wall_s: f64, unreached: &[&str], failures: &[Value], as_json: bool) {

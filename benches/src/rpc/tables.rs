@@ -112,7 +112,7 @@ fn table(id: &str, title: &str, unit: &str, better: Better, about: &str) -> Tabl
 
 const HOW: &str = "An echo of so many bytes over loopback TCP, clients and servers in one process on the two threads of one runtime. The floor is a hand-written, \
 length-prefixed, multiplexed echo on tokio; `pingpong` has one caller and no multiplexing. chinwag's rows: raw bytes; typed messages with a `Bytes` field; the same \
-with a `Vec<u8>`, which is copied; typed messages on the other runtimes. Peers carry the same typed message: datacake-rpc (rkyv over HTTP/2), tonic (gRPC), tarpc \
+with a `Vec<u8>`, which is copied; typed messages on the other runtimes: smol has one thread unless told otherwise, async-std one for each core. Peers carry the same typed message: datacake-rpc (rkyv over HTTP/2), tonic (gRPC), tarpc \
 (bincode).";
 
 const CPU: &str = "User and system time of both sides, of the process, for each call of the table above.";
@@ -124,9 +124,11 @@ const MEMORY: &str =
 
 fn role(kind: Kind) -> Role {
     match kind {
-        Kind::PingPong | Kind::Floor | Kind::FloorCopy => Role::Floor,
+        Kind::PingPong | Kind::PingPongSmol | Kind::PingPongSmol2 | Kind::Floor | Kind::FloorCopy => {
+            Role::Floor
+        }
         Kind::Typed => Role::Main,
-        Kind::Raw | Kind::TypedVec | Kind::Smol | Kind::AsyncStd => Role::Chinwag,
+        Kind::Raw | Kind::TypedVec | Kind::Smol | Kind::Smol2 | Kind::AsyncStd => Role::Chinwag,
         #[cfg(feature = "peers")]
         Kind::Datacake | Kind::Tonic | Kind::Tarpc => Role::Peer,
     }
@@ -136,12 +138,15 @@ fn role(kind: Kind) -> Role {
 fn name(kind: Kind) -> &'static str {
     match kind {
         Kind::PingPong => "pingpong",
+        Kind::PingPongSmol => "pingpong, smol",
+        Kind::PingPongSmol2 => "pingpong, smol, 2 threads",
         Kind::Floor => "floor",
         Kind::FloorCopy => "floor, copying",
         Kind::Raw => "chinwag, raw",
         Kind::Typed => "chinwag",
         Kind::TypedVec => "chinwag, Vec",
         Kind::Smol => "chinwag on smol",
+        Kind::Smol2 => "chinwag on smol, 2 threads",
         Kind::AsyncStd => "chinwag on async-std",
         #[cfg(feature = "peers")]
         Kind::Datacake => "datacake-rpc",

@@ -10,6 +10,7 @@ use core::net::SocketAddr;
 use crate::id::{Epoch, Incarnation};
 use crate::membership::apply::Via;
 use crate::membership::outbox::{Body, Destination, Intent, Plane};
+use crate::membership::table::LOCAL;
 use crate::membership::{CHECKS_MAX, Event, Membership, State};
 use crate::time::{Instant, Now};
 use crate::wire::datagram::Run;
@@ -134,7 +135,7 @@ impl Membership {
     ) -> bool {
         let Some(slot) = self.table.find(claim.run.id) else { return false };
         let record = self.table.get(slot);
-        if !record.state.is_live() || record.addr() == claim.addr {
+        if !record.state.is_live() || self.table.addr(slot) == claim.addr {
             return false;
         }
         let (asked, incumbent) = (self.run_of(slot), self.destination(slot));
@@ -198,7 +199,7 @@ impl Membership {
 
     /// Somebody says that another live node claims an id. An event and nothing more: it proves nothing.
     pub(super) fn on_conflict(&mut self, rival: Run, addr: SocketAddr) {
-        if rival.id == self.local_id() && addr != self.table.local().addr() {
+        if rival.id == self.local_id() && addr != self.table.addr(LOCAL) {
             self.report_conflict(rival, addr);
         }
     }
@@ -218,7 +219,7 @@ impl Membership {
     /// Lets a rival under the local node's own id know that it is one.
     pub(super) fn warn_rival(&mut self, epoch: Epoch, addr: SocketAddr) {
         let own = self.table.local();
-        let (id, own_epoch, own_addr) = (own.id, own.epoch, own.addr());
+        let (id, own_epoch, own_addr) = (own.id, own.epoch, self.table.addr(LOCAL));
         debug_assert!(epoch >= own_epoch, "an earlier run of this id is this node's own past");
         let body = Body::Conflict { rival: Run { id, epoch: own_epoch }, addr: own_addr };
         self.answer(Destination { addr, id: None }, Plane::Datagram, body);

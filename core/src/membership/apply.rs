@@ -8,7 +8,7 @@ use crate::membership::ring::Slot;
 use crate::membership::rumors::Rumor;
 use crate::membership::since::Since;
 use crate::membership::suspicion::Suspicion;
-use crate::membership::table::{Entry, LOCAL, NOWHERE, Record};
+use crate::membership::table::{Entry, LOCAL, NOWHERE};
 use crate::membership::{Event, Membership, Metadata, RELAYED_RUMORS_MAX, State};
 use crate::time::Now;
 use crate::wire::datagram::Run;
@@ -82,7 +82,7 @@ impl Membership {
         }
         if is_live {
             self.end_solitude(now);
-            let member = self.table.get(slot).member();
+            let member = self.table.member(slot);
             self.tell(Event::Joined(member));
             self.spread_via(now, slot, via);
         }
@@ -114,10 +114,7 @@ impl Membership {
             self.doubt(now, slot, claim, details);
             return;
         }
-        let Self { table, rng, .. } = self;
-        table.update(slot, rng, now.mono, |record| {
-            adopt(record, claim, details);
-        });
+        self.adopt(now, slot, claim, details);
         self.stats.updates_applied += 1;
         if claim.state == State::Suspect {
             self.begin_suspicion(now, slot, update);
@@ -161,10 +158,9 @@ impl Membership {
         if details.as_ref().is_none_or(|(said, _)| said.incarnation <= record.details) {
             return false;
         }
-        let Self { table, rng, .. } = self;
-        table.update(slot, rng, now.mono, |record| adopt(record, known, details));
+        self.adopt(now, slot, known, details);
         if known.state.is_live() {
-            self.tell(Event::Updated(self.table.get(slot).member()));
+            self.tell(Event::Updated(self.table.member(slot)));
         }
         true
     }
@@ -174,7 +170,7 @@ impl Membership {
     #[inline]
     fn sound_details(&mut self, slot: Slot, epoch: Epoch, details: &Details<'_>) -> Option<Metadata> {
         let record = self.table.get(slot);
-        let (id, was) = (record.id, record.addr());
+        let (id, was) = (record.id, self.table.addr(slot));
         if epoch == record.epoch && details.addr != was {
             self.stats.updates_refused += 1;
             self.report_conflict(Run { id, epoch }, details.addr);
@@ -204,10 +200,7 @@ impl Membership {
         }
         let known = self.table.get(slot).rank();
         let suspicion = Suspicion::of_told_death(claim.life(), self.cluster_size(), &self.config, now.mono);
-        let Self { table, rng, .. } = self;
-        table.update(slot, rng, now.mono, |record| {
-            adopt(record, Rank { state: State::Suspect, ..claim }, details);
-        });
+        self.adopt(now, slot, Rank { state: State::Suspect, ..claim }, details);
         self.suspicions.start(slot, suspicion);
         self.stats.updates_applied += 1;
         self.changed(now, slot, known, Via::Gossip);
@@ -261,11 +254,48 @@ impl Membership {
         self.changed(now, slot, known, Via::Gossip);
     }
 
+    /// Sets the rank, and the details if they are newer than what stands there.
+    #[inline]
+    fn adopt(&mut self, now: Now, slot: Slot, claim: Rank, details: Option<(&Details<'_>, Metadata)>) {
+        let Self { table, rng, .. } = self;
+        let (epoch, said) = (table.get(slot).epoch, table.get(slot).details);
+        let newer = details.filter(|(details, _)| claim.epoch > epoch || details.incarnation > said);
+        if let Some((details, _)) = &newer {
+            table.set_addr(slot, details.addr);
+        }
+        table.update(slot, rng, now.mono, |record| {
+            if let Some((details, metadata)) = newer {
+                record.details = details.incarnation;
+                record.versions = details.versions;
+                record.metadata = metadata;
+            }
+            record.epoch = claim.epoch;
+            record.incarnation = claim.incarnation;
+            record.state = claim.state;
+        });
+    }
+
+    /// The event of a member that stood at `known` and now stands as the table says; none while it stays out of the view.
+    fn transition(&self, known: Rank, slot: Slot) -> Option<Event> {
+        let record = self.table.get(slot);
+        let is_new = !known.state.is_live() || record.epoch > known.epoch;
+        let event = match record.state {
+            State::Alive | State::Suspect if is_new => Event::Joined,
+            State::Alive if known.state == State::Suspect => Event::Recovered,
+            State::Suspect if known.state == State::Alive => Event::Suspected,
+            State::Alive | State::Suspect => Event::Updated,
+            State::Dead | State::Left if !known.state.is_live() => return None,
+            State::Dead => Event::Died,
+            State::Left => Event::Left,
+        };
+        Some(event(self.table.member(slot)))
+    }
+
     /// Tells user and cluster what has become of `slot`, which stood at `known` before.
     fn changed(&mut self, now: Now, slot: Slot, known: Rank, via: Via) {
         let record = self.table.get(slot);
         let was_gone = !known.state.is_live();
-        if let Some(event) = transition(known, record) {
+        if let Some(event) = self.transition(known, slot) {
             let is_back = was_gone && matches!(event, Event::Joined(_));
             let id = record.id;
             self.tell(event);
@@ -313,7 +343,7 @@ impl Membership {
             return;
         }
         if let (true, Some(details)) = (claim.state.is_live(), &update.details)
-            && details.addr != self.table.local().addr()
+            && details.addr != self.table.addr(LOCAL)
         {
             // Another run of this id elsewhere. A later one is a rival; an earlier one is this node's own past.
             if claim.epoch >= own.epoch {
@@ -386,34 +416,4 @@ impl Membership {
 
 fn rank(update: &Update<'_>) -> Rank {
     Rank { epoch: update.epoch, incarnation: update.incarnation, state: update.state }
-}
-
-/// Sets the rank, and the details if they are newer than what stands there.
-#[inline]
-fn adopt(record: &mut Record, claim: Rank, details: Option<(&Details<'_>, Metadata)>) {
-    if let Some((details, metadata)) = details
-        && (claim.epoch > record.epoch || details.incarnation > record.details)
-    {
-        record.details = details.incarnation;
-        record.addr = details.addr.into();
-        record.versions = details.versions;
-        record.metadata = metadata;
-    }
-    record.epoch = claim.epoch;
-    record.incarnation = claim.incarnation;
-    record.state = claim.state;
-}
-
-/// The event of a member that stood at `known` and now stands as `record` says; none while it stays out of the view.
-fn transition(known: Rank, record: &Record) -> Option<Event> {
-    let is_new = !known.state.is_live() || record.epoch > known.epoch;
-    match record.state {
-        State::Alive | State::Suspect if is_new => Some(Event::Joined(record.member())),
-        State::Alive if known.state == State::Suspect => Some(Event::Recovered(record.member())),
-        State::Suspect if known.state == State::Alive => Some(Event::Suspected(record.member())),
-        State::Alive | State::Suspect => Some(Event::Updated(record.member())),
-        State::Dead | State::Left if !known.state.is_live() => None,
-        State::Dead => Some(Event::Died(record.member())),
-        State::Left => Some(Event::Left(record.member())),
-    }
 }

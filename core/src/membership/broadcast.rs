@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::id::{Epoch, NodeId};
 use crate::membership::outbox::{Body, Intent, Plane};
-use crate::membership::rumors::Rumor;
+use crate::membership::rumors::{Broadcast, Rumor};
 use crate::membership::{BROADCAST_LEN_MAX, BROADCASTS_MAX, Event, MESSAGE_LEN_MAX, Membership};
 use crate::time::Now;
 use crate::wire::datagram::{HEADER_LEN, MESSAGE_HEADER_LEN, Run};
@@ -154,7 +154,7 @@ impl Membership {
         let own = self.table.local();
         let origin = Run { id: own.id, epoch: own.epoch };
         let payload = Bytes::copy_from_slice(payload);
-        self.rumors.push(Rumor::Broadcast { origin, seq: self.broadcasts.sent, payload });
+        self.rumors.push(Rumor::Broadcast(Broadcast { origin, seq: self.broadcasts.sent, payload }));
         self.arm_gossip(now);
         Ok(())
     }
@@ -199,7 +199,8 @@ impl Membership {
             Verdict::New => {
                 let payload = Bytes::copy_from_slice(payload);
                 if self.rumors.broadcast_count() < BROADCASTS_MAX {
-                    self.rumors.push(Rumor::Broadcast { origin, seq, payload: payload.clone() });
+                    let payload = payload.clone();
+                    self.rumors.push(Rumor::Broadcast(Broadcast { origin, seq, payload }));
                     self.arm_gossip(now);
                 } else {
                     self.stats.broadcasts_shed += 1;

@@ -12,6 +12,7 @@ use crate::id::NodeId;
 use crate::membership::Membership;
 use crate::membership::config::{Config, SEEDS_MAX};
 use crate::membership::outbox::Destination;
+use crate::membership::table::LOCAL;
 use crate::membership::timers::jitter;
 use crate::time::{Instant, Now};
 
@@ -63,7 +64,7 @@ impl Membership {
         if self.leave.has_begun() {
             return;
         }
-        let own = self.table.local().addr();
+        let own = self.table.addr(LOCAL);
         let before = core::mem::take(&mut self.join.seeds);
         for &addr in addrs {
             let is_new = addr != own && self.join.seeds.iter().all(|seed| seed.addr != addr);
@@ -111,9 +112,7 @@ impl Membership {
 
     fn is_present(&self, seed: &Seed) -> bool {
         let slot = seed.id.and_then(|id| self.table.find(id));
-        slot.is_some_and(|slot| {
-            self.table.get(slot).state.is_live() && self.table.get(slot).addr() == seed.addr
-        })
+        slot.is_some_and(|slot| self.table.get(slot).state.is_live() && self.table.addr(slot) == seed.addr)
     }
 
     /// Whoever has answered at `addr` is `id`.

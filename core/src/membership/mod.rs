@@ -232,7 +232,7 @@ impl Membership {
 
     /// The local node as it presents itself; its epoch moves if the cluster knows a later one.
     pub fn local(&self) -> Member {
-        self.table.local().member()
+        self.table.member(LOCAL)
     }
 
     /// The machine of a stream that this node dials or takes now, and its receiver: with this node's hello, and on its clock. To be made
@@ -252,15 +252,15 @@ impl Membership {
 
     /// The view as an immutable value: the one call, with a table transfer, whose cost follows the size.
     pub fn snapshot(&self) -> Snapshot {
-        let others = self.table.iter().skip(1).filter(|record| record.state.is_live());
-        let mut members: Vec<Member> = others.map(table::Record::member).collect();
+        let others = self.table.iter().skip(1).filter(|(_, record)| record.state.is_live());
+        let mut members: Vec<Member> = others.map(|(slot, _)| self.table.member(slot)).collect();
         members.sort_unstable_by_key(|member| member.id);
         Snapshot { version: self.version(), local: self.local(), members }
     }
 
     /// What is known of `id`, dead and left members included.
     pub fn get(&self, id: NodeId) -> Option<Member> {
-        self.table.find(id).map(|slot| self.table.get(slot).member())
+        self.table.find(id).map(|slot| self.table.member(slot))
     }
 
     /// Other live members.

@@ -69,7 +69,7 @@ impl Membership {
 
     fn speaker(&self, header: &Header, reply: Destination, plane: Plane) -> Speaker {
         let slot = self.table.find(header.sender);
-        let is_at_home = slot.is_some_and(|slot| self.table.get(slot).addr() == reply.addr);
+        let is_at_home = slot.is_some_and(|slot| self.table.addr(slot) == reply.addr);
         Speaker {
             run: Run { id: header.sender, epoch: header.epoch },
             reply: Destination { addr: reply.addr, id: Some(header.sender) },
@@ -227,8 +227,7 @@ impl Membership {
     }
 
     pub(super) fn destination(&self, slot: Slot) -> Destination {
-        let record = self.table.get(slot);
-        Destination { addr: record.addr(), id: Some(record.id) }
+        Destination { addr: self.table.addr(slot), id: Some(self.table.get(slot).id) }
     }
 
     pub(super) fn run_of(&self, slot: Slot) -> Run {

@@ -48,6 +48,10 @@ impl Ring {
     /// Puts `slot` at a uniformly random position. `moved` is told where each slot now stands.
     pub(crate) fn insert(&mut self, slot: Slot, rng: &mut Rng, mut moved: impl FnMut(Slot, u32)) {
         let last = self.slots.len();
+        // By an eighth, as the records.
+        if last == self.slots.capacity() {
+            self.slots.reserve_exact(last / 8 + 16);
+        }
         self.slots.push(slot);
         moved(slot, position(last));
         // The order within each part is random already, so only the part is drawn.

@@ -2,7 +2,8 @@
 //!
 //! One entry a member, which stands for whatever the table says of it when it is sent, so the newest claim replaces
 //! older ones by construction; and one a user broadcast. Entries are kept by how often they have been sent, in
-//! linked lists over one slab: taking, promoting, replacing and removing an entry cost the same at any length.
+//! linked lists over one slab: taking, promoting, replacing and removing an entry cost the same at any length. When a
+//! large cluster starts, everybody has a rumour about everybody, so an entry is small and the slab is given up when all is told.
 
 use alloc::vec::Vec;
 
@@ -13,23 +14,45 @@ use crate::wire::datagram::Run;
 
 const NIL: u32 = u32::MAX;
 
+/// Entries whose memory is kept while nothing waits.
+const ENTRIES_KEPT: usize = 64;
+
 /// What an entry stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Rumor {
     /// The member in this slot.
     Member(Slot),
     /// A user broadcast.
-    Broadcast { origin: Run, seq: u32, payload: Bytes },
+    Broadcast(Broadcast),
+}
+
+/// A payload of the user on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Broadcast {
+    pub(crate) origin: Run,
+    pub(crate) seq: u32,
+    pub(crate) payload: Bytes,
+}
+
+/// What an entry stands for, in a word: payloads stand elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    /// Nothing: it is on the free list, which runs through `next`.
+    Free,
+    Member(Slot),
+    /// The index of a broadcast.
+    Broadcast(u32),
 }
 
 #[derive(Debug)]
 struct Entry {
-    /// `None` while the entry is on the free list.
-    rumor: Option<Rumor>,
+    what: What,
     sent_count: u32,
     previous: u32,
     next: u32,
 }
+
+const _: () = assert!(size_of::<Entry>() <= 20, "a burst of joins has an entry for every member");
 
 #[derive(Clone, Copy, Debug)]
 struct List {
@@ -38,14 +61,30 @@ struct List {
 }
 
 /// The queue, fewest-sent first, and first-in first among equals.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Rumors {
     entries: Vec<Entry>,
-    free: Vec<u32>,
+    /// The first free entry.
+    free: u32,
     /// By sent count.
     tiers: Vec<List>,
     len: usize,
+    /// At most `BROADCASTS_MAX`, so a free place is looked for from the start.
+    broadcasts: Vec<Option<Broadcast>>,
     broadcast_count: usize,
+}
+
+impl Default for Rumors {
+    fn default() -> Self {
+        Self {
+            entries: Vec::new(),
+            free: NIL,
+            tiers: Vec::new(),
+            len: 0,
+            broadcasts: Vec::new(),
+            broadcast_count: 0,
+        }
+    }
 }
 
 impl Rumors {
@@ -64,17 +103,35 @@ impl Rumors {
     /// Adds a rumour that has not been sent. The entry's number stays valid until it is removed.
     pub(crate) fn push(&mut self, rumor: Rumor) -> u32 {
         self.len += 1;
-        self.broadcast_count += usize::from(matches!(rumor, Rumor::Broadcast { .. }));
-        let entry = Entry { rumor: Some(rumor), sent_count: 0, previous: NIL, next: NIL };
-        let at = if let Some(at) = self.free.pop() {
-            self.entries[at as usize] = entry;
+        let what = match rumor {
+            Rumor::Member(slot) => What::Member(slot),
+            Rumor::Broadcast(broadcast) => What::Broadcast(self.keep(broadcast)),
+        };
+        let entry = Entry { what, sent_count: 0, previous: NIL, next: NIL };
+        let at = self.free;
+        let at = if let Some(free) = self.entries.get_mut(at as usize) {
+            self.free = core::mem::replace(free, entry).next;
             at
         } else {
+            // By an eighth, as the records that most entries are about.
+            if self.entries.len() == self.entries.capacity() {
+                self.entries.reserve_exact(self.entries.len() / 8 + 16);
+            }
             self.entries.push(entry);
             u32::try_from(self.entries.len() - 1).expect("bounded by MEMBERS_MAX + BROADCASTS_MAX")
         };
         self.append(at);
         at
+    }
+
+    fn keep(&mut self, broadcast: Broadcast) -> u32 {
+        self.broadcast_count += 1;
+        let at = self.broadcasts.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.broadcasts.push(None);
+            self.broadcasts.len() - 1
+        });
+        self.broadcasts[at] = Some(broadcast);
+        u32::try_from(at).expect("bounded by BROADCASTS_MAX")
     }
 
     /// Makes an entry as new: what it stands for has changed.
@@ -85,23 +142,49 @@ impl Rumors {
     }
 
     pub(crate) fn remove(&mut self, at: u32) {
-        self.unlink(at);
-        let rumor = self.entries[at as usize].rumor.take();
-        self.broadcast_count -= usize::from(matches!(rumor, Some(Rumor::Broadcast { .. })));
-        self.len -= 1;
-        self.free.push(at);
+        self.take(at);
     }
 
-    pub(crate) fn get(&self, at: u32) -> Option<&Rumor> {
-        self.entries[at as usize].rumor.as_ref()
+    /// Removes an entry and answers what it stood for.
+    fn take(&mut self, at: u32) -> Option<Rumor> {
+        self.unlink(at);
+        let entry = &mut self.entries[at as usize];
+        let what = core::mem::replace(&mut entry.what, What::Free);
+        entry.next = core::mem::replace(&mut self.free, at);
+        self.len -= 1;
+        if self.len == 0 && self.entries.capacity() > ENTRIES_KEPT {
+            (self.entries, self.free) = (Vec::new(), NIL);
+        }
+        match what {
+            What::Free => None,
+            What::Member(slot) => Some(Rumor::Member(slot)),
+            What::Broadcast(index) => {
+                self.broadcast_count -= 1;
+                self.broadcasts[index as usize].take().map(Rumor::Broadcast)
+            }
+        }
+    }
+
+    /// The member that an entry stands for, if it is one.
+    pub(crate) fn member(&self, at: u32) -> Option<Slot> {
+        match self.entries.get(at as usize)?.what {
+            What::Member(slot) => Some(slot),
+            What::Free | What::Broadcast(_) => None,
+        }
+    }
+
+    /// The broadcast that an entry stands for, if it is one.
+    pub(crate) fn broadcast(&self, at: u32) -> Option<&Broadcast> {
+        match self.entries.get(at as usize)?.what {
+            What::Broadcast(index) => self.broadcasts.get(index as usize)?.as_ref(),
+            What::Free | What::Member(_) => None,
+        }
     }
 
     /// Counts one transmission of an entry. Gives the rumour back when it has been sent `limit` times and is done.
     pub(crate) fn sent(&mut self, at: u32, limit: u32) -> Option<Rumor> {
         if self.entries[at as usize].sent_count + 1 >= limit {
-            let rumor = self.entries[at as usize].rumor.clone();
-            self.remove(at);
-            return rumor;
+            return self.take(at);
         }
         self.unlink(at);
         self.entries[at as usize].sent_count += 1;

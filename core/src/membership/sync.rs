@@ -223,8 +223,7 @@ impl Membership {
 
     /// Somebody with the local node's own id asks for the table.
     fn meet_rival(&mut self, now: Now, speaker: &Speaker, own: &Update<'_>, addr: SocketAddr) {
-        let local = self.table.local();
-        let (epoch, local_addr) = (local.epoch, local.addr());
+        let (epoch, local_addr) = (self.table.local().epoch, self.table.addr(LOCAL));
         if addr == local_addr {
             // The node's own past: it dialled itself, or a packet was late.
             return self.stats.misdirected += 1;

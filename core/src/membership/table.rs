@@ -6,14 +6,16 @@
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use core::net::{Ipv4Addr, SocketAddr};
+use core::num::NonZeroU16;
 
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
 
 use crate::id::{Epoch, Incarnation, NodeId};
 use crate::membership::member::{Member, Rank, State};
 use crate::membership::ring::{Ring, Slot};
 use crate::membership::since::Since;
+use crate::membership::suspicion::Hasher;
 use crate::membership::{MEMBERS_MAX, Metadata};
 use crate::rng::{Rng, mix};
 use crate::time::Instant;
@@ -24,34 +26,25 @@ pub(crate) const LOCAL: Slot = 0;
 /// No position in a list.
 pub(crate) const NOWHERE: u32 = u32::MAX;
 
-/// A socket address in 20 bytes instead of 32: IPv6 flow and scope do not travel and are not kept.
+/// An IPv4 address and port in six bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CompactAddr {
-    ip: [u8; 16],
-    port: u16,
-    is_v4: bool,
+struct ShortAddr {
+    ip: Ipv4Addr,
+    port: NonZeroU16,
 }
 
-impl From<SocketAddr> for CompactAddr {
-    fn from(addr: SocketAddr) -> Self {
-        let (ip, is_v4) = match addr.ip() {
-            IpAddr::V4(ip) => (ip.to_ipv6_mapped(), true),
-            IpAddr::V6(ip) => (ip, false),
-        };
-        Self { ip: ip.octets(), port: addr.port(), is_v4 }
+impl ShortAddr {
+    /// `addr`, if it is of this kind.
+    fn of(addr: SocketAddr) -> Option<Self> {
+        match addr {
+            SocketAddr::V4(addr) => Some(Self { ip: *addr.ip(), port: NonZeroU16::new(addr.port())? }),
+            SocketAddr::V6(_) => None,
+        }
     }
 }
 
-impl From<CompactAddr> for SocketAddr {
-    fn from(addr: CompactAddr) -> Self {
-        let ip = Ipv6Addr::from(addr.ip);
-        let [.., a, b, c, d] = addr.ip;
-        let ip = if addr.is_v4 { IpAddr::from([a, b, c, d]) } else { IpAddr::from(ip) };
-        Self::new(ip, addr.port)
-    }
-}
-
-/// What is known about one member.
+/// What is known about one member, in one line of cache. What only some members have stands beside the records: where those
+/// are that have no IPv4 address, and since when the gone are gone.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     pub(crate) id: NodeId,
@@ -59,12 +52,11 @@ pub(crate) struct Record {
     pub(crate) metadata: Metadata,
     /// The table version of the last change.
     pub(crate) changed: u64,
-    /// Since when the member is in its state.
-    pub(crate) since: Since,
-    pub(crate) addr: CompactAddr,
     pub(crate) incarnation: Incarnation,
-    /// The incarnation in which the member said what stands in `addr` and `metadata`.
+    /// The incarnation in which the member said its address and metadata.
     pub(crate) details: Incarnation,
+    /// `None`: it stands in [`Table::long_addrs`].
+    addr: Option<ShortAddr>,
     /// Position in the ring (live) or in the list of the dead.
     at: u32,
     /// Its entry in the rumour queue, or [`NOWHERE`].
@@ -74,27 +66,11 @@ pub(crate) struct Record {
     pub(crate) versions: u8,
 }
 
-const _: () =
-    assert!(size_of::<Record>() <= 96, "a record stays within the memory aim of 128 bytes a member");
+const _: () = assert!(size_of::<Option<Record>>() <= 64, "a member's record is one line of cache");
 
 impl Record {
     pub(crate) fn rank(&self) -> Rank {
         Rank { epoch: self.epoch, incarnation: self.incarnation, state: self.state }
-    }
-
-    pub(crate) fn addr(&self) -> SocketAddr {
-        self.addr.into()
-    }
-
-    pub(crate) fn member(&self) -> Member {
-        Member {
-            id: self.id,
-            epoch: self.epoch,
-            incarnation: self.incarnation,
-            state: self.state,
-            addr: self.addr(),
-            metadata: self.metadata.clone(),
-        }
     }
 
     /// What the record adds to its bucket's digest: everything two tables must agree on about a live member.
@@ -127,6 +103,10 @@ pub(crate) struct Table {
     dead: Vec<Slot>,
     /// Dead and left members, the longest gone first.
     tombstones: BTreeSet<(Since, Slot)>,
+    /// Since when each of them is gone.
+    gone: HashMap<Slot, Since, Hasher>,
+    /// Addresses that do not fit a record.
+    long_addrs: HashMap<Slot, SocketAddr, Hasher>,
     digest: [u64; BUCKETS],
     version: u64,
     /// The latest epoch among forgotten tombstones: a stale claim that somebody of such an epoch lives cannot be
@@ -143,6 +123,8 @@ impl Table {
             ring: Ring::default(),
             dead: Vec::new(),
             tombstones: BTreeSet::new(),
+            gone: HashMap::default(),
+            long_addrs: HashMap::default(),
             digest: [0; BUCKETS],
             version: 0,
             forgotten: None,
@@ -173,6 +155,43 @@ impl Table {
 
     pub(crate) fn local(&self) -> &Record {
         self.get(LOCAL)
+    }
+
+    /// Where the member in `slot` is.
+    pub(crate) fn addr(&self, slot: Slot) -> SocketAddr {
+        match self.get(slot).addr {
+            Some(ShortAddr { ip, port }) => SocketAddr::from((ip, port.get())),
+            None => *self.long_addrs.get(&slot).expect("set_addr puts an address in one place or the other"),
+        }
+    }
+
+    /// Moves the member in `slot`. No order and no digest depends on addresses; the change that brings one is an [`update`](Self::update).
+    pub(crate) fn set_addr(&mut self, slot: Slot, addr: SocketAddr) {
+        let short = ShortAddr::of(addr);
+        self.get_mut(slot).addr = short;
+        match short {
+            Some(_) => _ = self.long_addrs.remove(&slot),
+            // IPv6 flow and scope do not travel and are not kept.
+            None => _ = self.long_addrs.insert(slot, SocketAddr::new(addr.ip(), addr.port())),
+        }
+    }
+
+    /// The member in `slot` as users see it.
+    pub(crate) fn member(&self, slot: Slot) -> Member {
+        let record = self.get(slot);
+        Member {
+            id: record.id,
+            epoch: record.epoch,
+            incarnation: record.incarnation,
+            state: record.state,
+            addr: self.addr(slot),
+            metadata: record.metadata.clone(),
+        }
+    }
+
+    /// How long the member in `slot` is gone, if it is.
+    pub(crate) fn gone_since(&self, slot: Slot) -> Option<Since> {
+        self.gone.get(&slot).copied()
     }
 
     fn get_mut(&mut self, slot: Slot) -> &mut Record {
@@ -235,17 +254,18 @@ impl Table {
         self.tombstones.first().copied()
     }
 
-    /// Every record, the local one first, in slot order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Record> {
-        self.records.iter().flatten()
+    /// Every record and its slot, the local one first, in slot order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Slot, &Record)> {
+        (LOCAL..).zip(&self.records).filter_map(|(slot, record)| Some((slot, record.as_ref()?)))
     }
 
     /// Adds a member that is not in the table. The caller has checked that there is room.
     pub(crate) fn insert(&mut self, entry: Entry, rng: &mut Rng) -> Slot {
+        let since = entry.since;
         let slot = self.place(entry);
         self.version += 1;
         self.get_mut(slot).changed = self.version;
-        self.enlist(slot, rng);
+        self.enlist(slot, since, rng);
         slot
     }
 
@@ -255,10 +275,9 @@ impl Table {
             epoch: entry.rank.epoch,
             metadata: entry.metadata,
             changed: self.version,
-            since: entry.since,
-            addr: entry.addr.into(),
             incarnation: entry.rank.incarnation,
             details: entry.details,
+            addr: None,
             at: NOWHERE,
             rumor: NOWHERE,
             state: entry.rank.state,
@@ -274,6 +293,7 @@ impl Table {
         });
         let hash = mix(record.id.get());
         self.records[slot as usize] = Some(record);
+        self.set_addr(slot, entry.addr);
         let Self { index, records, .. } = self;
         index.insert_unique(hash, slot, |&slot| {
             records[slot as usize].as_ref().map_or(0, |record| mix(record.id.get()))
@@ -295,7 +315,6 @@ impl Table {
         self.delist_digest(slot);
         self.version += 1;
         let version = self.version;
-        let was_since = self.get(slot).since;
         let record = self.get_mut(slot);
         change(record);
         record.changed = version;
@@ -304,30 +323,30 @@ impl Table {
             self.add_digest(slot);
             return;
         }
-        self.get_mut(slot).since = Since::at(now);
         if before.is_live() && after.is_live() {
             self.add_digest(slot);
             return;
         }
-        self.delist(slot, before, was_since);
-        self.enlist(slot, rng);
+        self.delist(slot, before);
+        self.enlist(slot, Since::at(now), rng);
     }
 
     /// Makes a tombstone as old as `since`, which a transfer has told.
     pub(crate) fn backdate(&mut self, slot: Slot, since: Since) {
-        let record = self.get_mut(slot);
-        let was = core::mem::replace(&mut record.since, since);
-        if self.tombstones.remove(&(was, slot)) {
+        if let Some(was) = self.gone.get_mut(&slot) {
+            self.tombstones.remove(&(*was, slot));
             self.tombstones.insert((since, slot));
+            *was = since;
         }
     }
 
     /// Forgets a tombstone, and remembers how late its epoch was.
     pub(crate) fn forget(&mut self, slot: Slot) {
         let Some(record) = self.try_get(slot) else { return };
-        let (id, epoch, state, since) = (record.id, record.epoch, record.state, record.since);
+        let (id, epoch, state) = (record.id, record.epoch, record.state);
         debug_assert!(!state.is_live(), "only tombstones are forgotten");
-        self.delist(slot, state, since);
+        self.delist(slot, state);
+        self.long_addrs.remove(&slot);
         if let Ok(found) = self.index.find_entry(mix(id.get()), |&other| other == slot) {
             found.remove();
         }
@@ -336,10 +355,10 @@ impl Table {
         self.forgotten = self.forgotten.max(Some(epoch));
     }
 
-    fn enlist(&mut self, slot: Slot, rng: &mut Rng) {
-        let Self { ring, records, dead, tombstones, .. } = self;
-        let Some(record) = &records[slot as usize] else { return };
-        let (state, since) = (record.state, record.since);
+    /// Puts `slot` into the orders of its state, in which it is since `since`.
+    fn enlist(&mut self, slot: Slot, since: Since, rng: &mut Rng) {
+        let Self { ring, records, dead, .. } = self;
+        let Some(state) = records[slot as usize].as_ref().map(|record| record.state) else { return };
         match state {
             State::Alive | State::Suspect => {
                 ring.insert(slot, rng, |slot, at| set_at(records, slot, at));
@@ -347,18 +366,19 @@ impl Table {
             State::Dead => {
                 set_at(records, slot, u32::try_from(dead.len()).expect("bounded by MEMBERS_MAX"));
                 dead.push(slot);
-                tombstones.insert((since, slot));
             }
-            State::Left => {
-                tombstones.insert((since, slot));
-            }
+            State::Left => {}
+        }
+        if !state.is_live() {
+            self.tombstones.insert((since, slot));
+            self.gone.insert(slot, since);
         }
         self.add_digest(slot);
     }
 
     /// Takes `slot` out of the orders it stood in as a member in state `was`.
-    fn delist(&mut self, slot: Slot, was: State, since: Since) {
-        let Self { ring, records, dead, tombstones, .. } = self;
+    fn delist(&mut self, slot: Slot, was: State) {
+        let Self { ring, records, dead, .. } = self;
         let Some(at) = records[slot as usize].as_ref().map(|record| record.at) else { return };
         match was {
             State::Alive | State::Suspect => ring.remove(at, |slot, at| set_at(records, slot, at)),
@@ -367,13 +387,13 @@ impl Table {
                 if let Some(&moved) = dead.get(at as usize) {
                     set_at(records, moved, at);
                 }
-                tombstones.remove(&(since, slot));
             }
-            State::Left => {
-                tombstones.remove(&(since, slot));
-            }
+            State::Left => {}
         }
-        set_at(records, slot, NOWHERE);
+        if let Some(since) = self.gone.remove(&slot) {
+            self.tombstones.remove(&(since, slot));
+        }
+        set_at(&mut self.records, slot, NOWHERE);
     }
 
     #[inline]
@@ -393,7 +413,7 @@ impl Table {
     #[cfg(test)]
     pub(crate) fn digest_from_scratch(&self) -> [u64; BUCKETS] {
         let mut digest = [0; BUCKETS];
-        for record in self.iter().filter(|record| record.state.is_live()) {
+        for (_, record) in self.iter().filter(|(_, record)| record.state.is_live()) {
             digest[bucket_of(record.id)] ^= record.digest();
         }
         digest

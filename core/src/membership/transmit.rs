@@ -8,7 +8,8 @@ use crate::id::NodeId;
 use crate::membership::config::STREAM_LEN_MAX;
 use crate::membership::outbox::{Body, Intent, Plane, Transmit};
 use crate::membership::ring::Slot;
-use crate::membership::rumors::Rumor;
+use crate::membership::rumors::{Broadcast, Rumor};
+use crate::membership::since::Since;
 use crate::membership::table::{LOCAL, NOWHERE};
 use crate::membership::{Membership, State};
 use crate::time::{Instant, Now};
@@ -150,11 +151,11 @@ impl Membership {
     fn update_of(&self, slot: Slot, now: Instant, with_details: bool) -> Option<Update<'_>> {
         let record = self.table.try_get(slot)?;
         let running = self.suspicions.get(slot).filter(|_| record.state == State::Suspect);
-        let age = || u32::try_from(record.since.age(now).as_secs()).unwrap_or(u32::MAX);
+        let age = |since: Since| u32::try_from(since.age(now).as_secs()).unwrap_or(u32::MAX);
         let details = Details {
             incarnation: record.details,
             versions: record.versions,
-            addr: record.addr(),
+            addr: self.table.addr(slot),
             metadata: record.metadata.as_bytes(),
         };
         Some(Update {
@@ -163,7 +164,7 @@ impl Membership {
             incarnation: record.incarnation,
             state: record.state,
             accusers: running.map_or_else(Accusers::new, |suspicion| suspicion.accusers.clone()),
-            age: (with_details && !record.state.is_live()).then(age),
+            age: self.table.gone_since(slot).filter(|_| with_details).map(age),
             details: (with_details || record.state == State::Alive).then_some(details),
         })
     }
@@ -179,12 +180,12 @@ impl Membership {
         {
             next = self.rumors.after(at);
             let len = buf.len();
-            match self.rumors.get(at) {
-                Some(Rumor::Member(slot)) => self.write_record(*slot, now.mono, false, buf),
-                Some(Rumor::Broadcast { origin, seq, payload }) => {
-                    encode::broadcast(buf, *origin, *seq, payload);
-                }
-                None => debug_assert!(false, "entries in the lists are taken"),
+            if let Some(slot) = self.rumors.member(at) {
+                self.write_record(slot, now.mono, false, buf);
+            } else if let Some(Broadcast { origin, seq, payload }) = self.rumors.broadcast(at) {
+                encode::broadcast(buf, *origin, *seq, payload);
+            } else {
+                debug_assert!(false, "entries in the lists are taken");
             }
             if buf.len() > limit {
                 buf.truncate(len);

@@ -19,6 +19,7 @@
 
 mod seeds;
 mod story;
+mod token;
 mod world;
 
 pub use seeds::{check, check_bytes};

@@ -1,6 +1,7 @@
 //! Many seeds of one story, on several threads; and what a failing one leaves.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::future::Future;
 use std::ops::Range;
@@ -11,11 +12,14 @@ use std::sync::{Mutex, Once};
 use std::time::Duration;
 
 use super::story::{Ask, Failed, Told, tell, tell_with};
+use super::token::{Chance, Kept, Token};
 use super::world::World;
 use crate::case::{write_timeline, write_trace};
 use crate::choices::Bytes;
+use crate::fault::Timed;
 use crate::minimise::{Parts, minimise};
 use crate::node::lock;
+use crate::progress::Progress;
 use crate::trace::timeline::Heading;
 
 /// Runs that making a failing seed small takes at most: some seconds.
@@ -25,7 +29,8 @@ const TAKES_ALL: &str = "strings take all";
 const LINES: usize = 30;
 
 /// Tells `story` in a world of its own under every seed, and panics at the first seed that fails, with what failed and how to repeat it. The
-/// lowest failing seed is reported, made small: of the faults that the story asked for, those that the failure needs.
+/// lowest failing seed is reported, made small: of the faults that the story asked for, those that the failure needs, as short and weak as it needs
+/// them; and of chance, the kinds that it needs.
 ///
 /// `SIM_SEEDS`, `SIM_JOBS` and `SIM_REPLAY` in the environment have the last word.
 ///
@@ -38,9 +43,9 @@ where
 {
     let test = Test::here();
     if let Some(token) = variable("SIM_REPLAY") {
-        let (seed, kept) =
-            parse_token(&token).unwrap_or_else(|| panic!("SIM_REPLAY={token} is no token: 17 or 17.0-3"));
-        let ask = Ask { seed, kept, traces: true, story_lines: LINES };
+        let token = Token::parse(&token)
+            .unwrap_or_else(|| panic!("SIM_REPLAY={token} is no token: 17, 17.0-3 or 17.0h2-3.calm-tasks"));
+        let ask = Ask { token, traces: true, story_lines: LINES };
         let told = tell(&ask, &story);
         report(&test, &ask, &told);
         return;
@@ -84,6 +89,8 @@ where
 {
     let next = AtomicU64::new(seeds.start);
     let failing: Mutex<Option<u64>> = Mutex::new(None);
+    let progress = Progress::new(seeds.end.saturating_sub(seeds.start));
+    let done = AtomicU64::new(0);
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -91,6 +98,7 @@ where
                 return;
             }
             let told = quietly(|| tell(&ask(seed), story));
+            progress.done(done.fetch_add(1, Ordering::Relaxed) + 1);
             if told.failed.is_some() {
                 let mut failing = lock(&failing);
                 *failing = Some(failing.map_or(seed, |other| other.min(seed)));
@@ -98,15 +106,16 @@ where
         }
     };
     std::thread::scope(|scope| (0..jobs.max(1)).for_each(|_| drop(scope.spawn(work))));
+    progress.end();
     let seed = *lock(&failing);
     seed.map(ask)
 }
 
 const fn ask(seed: u64) -> Ask {
-    Ask { seed, kept: None, traces: false, story_lines: 0 }
+    Ask { token: Token::of(seed), traces: false, story_lines: 0 }
 }
 
-/// Leaves out every fault that the failure does not need.
+/// Leaves out every fault and every kind of chance that the failure does not need, and takes as little as it needs of the rest.
 fn make_small<F, S>(ask: &Ask, story: &F) -> Ask
 where
     F: Fn(World) -> S + Sync,
@@ -114,38 +123,61 @@ where
 {
     let told = tell(ask, story);
     let oracle = told.failed.as_ref().map(|failed| failed.violation.oracle);
-    let all = Ask { kept: Some(told.faults.keys().copied().collect()), ..ask.clone() };
+    let kept = Some(told.faults.keys().map(|&number| Kept::all_of(number)).collect());
+    let all = Ask { token: Token { kept, ..ask.token.clone() }, ..ask.clone() };
     let fails = |ask: &Ask| {
         let told = tell(ask, story);
-        (oracle.is_some() && told.failed.as_ref().map(|failed| failed.violation.oracle) == oracle)
-            .then_some(())
+        let fails_alike = oracle.is_some() && told.failed.map(|failed| failed.violation.oracle) == oracle;
+        fails_alike.then_some(told.faults)
     };
-    minimise(all, (), RUNS_MAX, fails).scenario
+    minimise(all, told.faults, RUNS_MAX, fails).scenario
 }
 
 impl Parts for Ask {
-    type Outcome = ();
-    const GROUPS: &'static [&'static str] = &["faults"];
+    /// The faults that are left, as they are.
+    type Outcome = BTreeMap<usize, Timed>;
+    const GROUPS: &'static [&'static str] = &["faults", "chance"];
 
-    fn count(&self, _: usize) -> usize {
-        self.kept.as_ref().map_or(0, Vec::len)
+    fn count(&self, group: usize) -> usize {
+        match group {
+            0 => self.token.kept.as_ref().map_or(0, Vec::len),
+            _ => Chance::ALL.len() - self.token.calm.len(),
+        }
     }
 
-    fn without(&self, _: usize, parts: Range<usize>) -> Option<Self> {
+    fn without(&self, group: usize, parts: Range<usize>) -> Option<Self> {
         let mut fewer = self.clone();
-        fewer.kept.as_mut()?.drain(parts);
+        if group == 0 {
+            fewer.token.kept.as_mut()?.drain(parts);
+        } else {
+            let left = Chance::ALL.into_iter().filter(|kind| !self.token.calm.contains(kind));
+            fewer.token.calm.extend(left.skip(parts.start).take(parts.len()));
+        }
         Some(fewer)
     }
 
-    fn simpler(&self, (): &()) -> Vec<Self> {
-        Vec::new()
+    fn simpler(&self, faults: &BTreeMap<usize, Timed>) -> Vec<Self> {
+        let mut simpler = Vec::new();
+        let kept = self.token.kept.as_deref().unwrap_or_default();
+        for (at, kept) in kept.iter().enumerate() {
+            // One that the failure came before is dropped, and not made less.
+            let Some(applied) = faults.get(&kept.number) else { continue };
+            for less in kept.less(applied) {
+                let mut simple = self.clone();
+                if let Some(kept) = simple.token.kept.as_mut().and_then(|kept| kept.get_mut(at)) {
+                    *kept = less;
+                }
+                simpler.push(simple);
+            }
+        }
+        simpler
     }
 }
 
 /// Says what a run came to; panics if it failed.
 fn report(test: &Test, ask: &Ask, told: &Told) {
     let Some(failed) = &told.failed else { return };
-    let mut text = format!("seed {} fails: {failed}\n", ask.seed);
+    let mut text = format!("seed {} fails: {failed}\n", ask.token.seed);
     for line in &told.lines {
         writeln!(text, "    {line}").expect(TAKES_ALL);
     }
@@ -157,6 +189,11 @@ fn report(test: &Test, ask: &Ask, told: &Told) {
             format!("{:?}", Duration::from_nanos(timed.until))
         };
         writeln!(text, "  it needs: {at:?} to {until}: {}", timed.fault).expect(TAKES_ALL);
+    }
+    let chance: Vec<&str> =
+        Chance::ALL.iter().filter(|kind| !ask.token.calm.contains(kind)).map(|kind| kind.name()).collect();
+    if !chance.is_empty() {
+        writeln!(text, "  by chance it needs: {}", chance.join(", ")).expect(TAKES_ALL);
     }
     writeln!(text, "  repeat it with: {}", test.replay(ask)).expect(TAKES_ALL);
     let left = match leave(test, ask, told, failed) {
@@ -177,11 +214,11 @@ fn resume(text: String) {
 }
 
 fn leave(test: &Test, ask: &Ask, told: &Told, failed: &Failed) -> std::io::Result<PathBuf> {
-    let folder = test.folder.join(format!("{}-{}", test.name.replace("::", "-"), ask.seed));
+    let folder = test.folder.join(format!("{}-{}", test.name.replace("::", "-"), ask.token.seed));
     std::fs::create_dir_all(&folder)?;
     write_trace(&told.trace, &folder.join("trace.jsonl"))?;
     let heading = Heading {
-        title: format!("{}: seed {}: {}", test.name, ask.seed, failed.violation.oracle),
+        title: format!("{}: seed {}: {}", test.name, ask.token.seed, failed.violation.oracle),
         nodes: (0..told.nodes).map(|node| format!("node {node}")).collect(),
         replay: Some(test.replay(ask)),
     };
@@ -210,28 +247,8 @@ impl Test {
     fn replay(&self, ask: &Ask) -> String {
         let package = self.package.as_ref().map(|package| format!(" -p {package}")).unwrap_or_default();
         let name = if self.name == "story" { String::new() } else { format!(" {}", self.name) };
-        format!("SIM_REPLAY={} cargo test{package}{name}", token(ask))
+        format!("SIM_REPLAY={} cargo test{package}{name}", ask.token.text())
     }
-}
-
-fn token(ask: &Ask) -> String {
-    match &ask.kept {
-        None => ask.seed.to_string(),
-        Some(kept) if kept.is_empty() => format!("{}.none", ask.seed),
-        Some(kept) => {
-            let numbers: Vec<String> = kept.iter().map(ToString::to_string).collect();
-            format!("{}.{}", ask.seed, numbers.join("-"))
-        }
-    }
-}
-
-fn parse_token(token: &str) -> Option<(u64, Option<Vec<usize>>)> {
-    let Some((seed, kept)) = token.split_once('.') else { return Some((token.parse().ok()?, None)) };
-    let kept = match kept {
-        "none" => Vec::new(),
-        list => list.split('-').map(|number| number.parse().ok()).collect::<Option<_>>()?,
-    };
-    Some((seed.parse().ok()?, Some(kept)))
 }
 
 fn parse_seeds(text: &str) -> Option<Range<u64>> {
@@ -274,14 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_read_as_it_was_written() {
-        for kept in [None, Some(vec![]), Some(vec![4]), Some(vec![0, 3, 17])] {
-            let ask = Ask { kept: kept.clone(), ..ask(42) };
-            assert_eq!(parse_token(&token(&ask)), Some((42, kept)));
-        }
-        for wrong in ["", "x", "1.", "1.x", "1.2-", ".3"] {
-            assert_eq!(parse_token(wrong), None, "{wrong}");
-        }
+    fn seeds_are_a_range() {
         assert_eq!(parse_seeds("3..9"), Some(3..9));
         assert_eq!(parse_seeds("3"), None);
     }

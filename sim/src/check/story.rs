@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use super::token::{Token, Without};
 use super::world::{ClusterOrder, Look, World};
 use crate::checker::{Check, Violation};
 use crate::choices::{Choices, Seeded};
@@ -24,12 +25,10 @@ const WAIT_MAX: u64 = 3_600_000_000_000;
 /// Nanoseconds between one node's start and the next's.
 const START_EVERY: u64 = 10_000_000;
 
-/// Which run of a story.
+/// Which run of a story, and what is kept of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ask {
-    pub(super) seed: u64,
-    /// Of the faults that the story asks for, those with these numbers; all of them, if `None`.
-    pub(super) kept: Option<Vec<usize>>,
+    pub(super) token: Token,
     pub(super) traces: bool,
     pub(super) story_lines: usize,
 }
@@ -71,7 +70,8 @@ pub struct Told {
 
 /// Tells `story` once, under its seed.
 pub(super) fn tell<F: Future<Output = ()>>(ask: &Ask, story: impl FnOnce(World) -> F) -> Told {
-    tell_with(ask, Box::new(Seeded::new(ask.seed)), story)
+    let choices = Without { source: Seeded::new(ask.token.seed), calm: ask.token.calm.clone() };
+    tell_with(ask, Box::new(choices), story)
 }
 
 /// Tells `story` once, with other choices than those of its seed.
@@ -80,7 +80,7 @@ pub(super) fn tell_with<F: Future<Output = ()>>(
     choices: Box<dyn Choices>,
     story: impl FnOnce(World) -> F,
 ) -> Told {
-    let world = World::new(ask.seed);
+    let world = World::new(ask.token.seed);
     let begun = catch_unwind(AssertUnwindSafe(|| {
         let mut story: Pin<Box<dyn Future<Output = ()> + '_>> = Box::pin(story(world.clone()));
         let first = story.as_mut().poll(&mut Context::from_waker(Waker::noop()));
@@ -127,7 +127,7 @@ impl<'a> Telling<'a> {
         let ClusterOrder { count, config, configure, boot } = order;
         let setup = Setup {
             nodes: count,
-            seed: ask.seed,
+            seed: ask.token.seed,
             config,
             configure,
             boot,
@@ -203,7 +203,11 @@ impl<'a> Telling<'a> {
     fn add(&mut self, timed: Timed) {
         let number = self.asked;
         self.asked += 1;
-        if self.ask.kept.as_ref().is_none_or(|kept| kept.contains(&number)) {
+        let kept = match &self.ask.token.kept {
+            None => Some(timed),
+            Some(kept) => kept.iter().find(|kept| kept.number == number).map(|kept| kept.applied(timed)),
+        };
+        if let Some(timed) = kept {
             self.faults.insert(number, timed.clone());
             self.cluster.add_fault(timed);
         }

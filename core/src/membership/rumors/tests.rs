@@ -10,7 +10,7 @@ use crate::rng::Rng;
 
 fn broadcast(seq: u32) -> Rumor {
     let origin = Run { id: NodeId::new(1), epoch: Epoch::new(2) };
-    Rumor::Broadcast { origin, seq, payload: Bytes::from(seq.to_le_bytes().to_vec()) }
+    Rumor::Broadcast(Broadcast { origin, seq, payload: Bytes::from(seq.to_le_bytes().to_vec()) })
 }
 
 /// The queue as its documentation says it: sorted by how often sent, then by when that began.
@@ -54,10 +54,15 @@ fn order(rumors: &Rumors) -> Vec<u32> {
     steps.take(rumors.entries.len() + 1).collect()
 }
 
+fn rumor_at(rumors: &Rumors, at: u32) -> Option<Rumor> {
+    let broadcast = rumors.broadcast(at).cloned().map(Rumor::Broadcast);
+    rumors.member(at).map(Rumor::Member).or(broadcast)
+}
+
 fn check(rumors: &Rumors, model: &Model) {
     assert_eq!(order(rumors), model.entries.iter().map(|entry| entry.2).collect::<Vec<_>>());
     for (_, _, at, rumor) in &model.entries {
-        assert_eq!(rumors.get(*at), Some(rumor));
+        assert_eq!(rumor_at(rumors, *at).as_ref(), Some(rumor));
     }
     let broadcasts = model.entries.iter().filter(|entry| matches!(entry.3, Rumor::Broadcast { .. }));
     assert_eq!(rumors.broadcast_count(), broadcasts.count());
@@ -83,7 +88,7 @@ fn the_fewest_sent_come_first_and_the_oldest_among_equals() {
     assert_eq!(order(&rumors), [d, c, b, a], "what is renewed goes behind what waits");
     rumors.remove(c);
     assert_eq!(order(&rumors), [d, b, a]);
-    assert_eq!(rumors.get(c), None);
+    assert_eq!(rumor_at(&rumors, c), None);
     assert_eq!((rumors.len(), rumors.broadcast_count()), (3, 1));
 }
 
@@ -114,6 +119,22 @@ fn a_limit_that_falls_ends_what_is_past_it() {
     assert_eq!((rumors.len(), rumors.broadcast_count()), (0, 0));
     let at = rumors.push(Rumor::Member(1));
     assert_eq!(rumors.sent(at, 0), Some(Rumor::Member(1)), "even a limit of 0 sends once");
+}
+
+/// A cluster that starts at once leaves a rumour about everybody at everybody, once.
+#[test]
+fn a_burst_does_not_keep_its_memory() {
+    let mut rumors = Rumors::default();
+    for slot in 0..10_000 {
+        rumors.push(Rumor::Member(slot));
+    }
+    assert!(rumors.entries.capacity() <= 10_000 * 9 / 8 + 16, "no more than an eighth is air");
+    while let Some(at) = rumors.first() {
+        rumors.sent(at, 1);
+    }
+    assert!(rumors.entries.capacity() <= ENTRIES_KEPT);
+    let at = rumors.push(broadcast(1));
+    assert_eq!(rumors.sent(at, 1), Some(broadcast(1)), "and it goes on");
 }
 
 #[test]

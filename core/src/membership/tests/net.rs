@@ -353,9 +353,10 @@ impl Net {
         let up = self.hosts.iter().filter(|host| host.is_up && !host.machine.has_left()).count();
         self.hosts.iter().filter(|host| host.is_up && !host.machine.has_left()).all(|host| {
             host.machine.live_count() == up - 1
-                && host.machine.table.iter().skip(1).all(|record| {
+                && host.machine.table.iter().skip(1).all(|(slot, record)| {
                     record.state != crate::membership::State::Suspect
-                        && (!record.state.is_live() || self.by_addr.contains_key(&record.addr()))
+                        && (!record.state.is_live()
+                            || self.by_addr.contains_key(&host.machine.table.addr(slot)))
                 })
         })
     }
