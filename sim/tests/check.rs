@@ -157,7 +157,6 @@ fn of_the_faults_only_those_that_a_failure_needs_are_kept() {
 ///
 /// It fails on purpose, so it does nothing unless [`the_environment_has_the_last_word`] runs it.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "how a test is run is its environment's to say")]
 fn a_planted_failure() {
     if std::env::var_os("SIM_TESTS_PLANTED").is_none() {
         return;
