@@ -341,7 +341,7 @@ impl Story {
 
     fn tell_time(&mut self) {
         let overdue = self.machine.poll_timeout().map_or(Duration::ZERO, |due| self.mono.since(due));
-        let (before, now) = (self.machine.stats(), self.now());
+        let (before, score, now) = (self.machine.stats(), self.machine.awareness(), self.now());
         self.machine.handle_timeout(now);
         let (after, sent) = (self.machine.stats(), self.drain());
         let rounds = || (after.probes - before.probes, after.probes_failed - before.probes_failed);
@@ -361,7 +361,7 @@ impl Story {
             && let Some(Probed { run, incarnation, ends }) = self.probed.take()
         {
             // A machine that is late does what was due in the order in which it was.
-            self.model.bury_due(self.nanos(), ends.as_nanos().into());
+            self.model.bury_due(self.nanos(), ends.min(self.mono).as_nanos().into());
             self.model.accuse(self.nanos(), run.id, run.epoch, incarnation);
         }
         self.model.pass(self.nanos(), i128::try_from(overdue.as_nanos()).unwrap_or(i128::MAX));
@@ -374,13 +374,14 @@ impl Story {
             self.look_up();
         }
         if after.probes > before.probes {
-            self.probed = self.probe_among(&sent);
+            // The next round begins before the failure of the last one is felt.
+            self.probed = self.probe_among(&sent, score);
         }
     }
 
     /// The ping that begins a round: by datagram, to a live member.
-    fn probe_among(&self, sent: &[Ping]) -> Option<Probed> {
-        let interval = self.machine.config().probe_interval * (u32::from(self.machine.awareness()) + 1);
+    fn probe_among(&self, sent: &[Ping], score: u8) -> Option<Probed> {
+        let interval = self.machine.config().probe_interval * (u32::from(score) + 1);
         let ends = self.mono + interval;
         let of = |ping: &Ping| {
             let member = self.machine.get(NodeId::new(ping.target.id))?;
