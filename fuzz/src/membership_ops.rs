@@ -58,11 +58,12 @@ struct Ping {
     plane: Plane,
 }
 
-/// Whom the machine probes, and in which life.
+/// Whom the machine probes, in which life, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Probed {
     run: Run,
     incarnation: u32,
+    ends: Instant,
 }
 
 struct Story {
@@ -340,7 +341,7 @@ impl Story {
 
     fn tell_time(&mut self) {
         let overdue = self.machine.poll_timeout().map_or(Duration::ZERO, |due| self.mono.since(due));
-        let (before, now) = (self.machine.stats(), self.now());
+        let (before, score, now) = (self.machine.stats(), self.machine.awareness(), self.now());
         self.machine.handle_timeout(now);
         let (after, sent) = (self.machine.stats(), self.drain());
         let rounds = || (after.probes - before.probes, after.probes_failed - before.probes_failed);
@@ -357,8 +358,10 @@ impl Story {
             self.probed = None;
         }
         if after.probes_failed > before.probes_failed
-            && let Some(Probed { run, incarnation }) = self.probed.take()
+            && let Some(Probed { run, incarnation, ends }) = self.probed.take()
         {
+            // A machine that is late does what was due in the order in which it was.
+            self.model.bury_due(self.nanos(), ends.min(self.mono).as_nanos().into());
             self.model.accuse(self.nanos(), run.id, run.epoch, incarnation);
         }
         self.model.pass(self.nanos(), i128::try_from(overdue.as_nanos()).unwrap_or(i128::MAX));
@@ -371,16 +374,19 @@ impl Story {
             self.look_up();
         }
         if after.probes > before.probes {
-            self.probed = self.probe_among(&sent);
+            // The next round begins before the failure of the last one is felt.
+            self.probed = self.probe_among(&sent, score);
         }
     }
 
     /// The ping that begins a round: by datagram, to a live member.
-    fn probe_among(&self, sent: &[Ping]) -> Option<Probed> {
+    fn probe_among(&self, sent: &[Ping], score: u8) -> Option<Probed> {
+        let interval = self.machine.config().probe_interval * (u32::from(score) + 1);
+        let ends = self.mono + interval;
         let of = |ping: &Ping| {
             let member = self.machine.get(NodeId::new(ping.target.id))?;
             let is_probe = ping.plane == Plane::Datagram && member.state.is_live();
-            is_probe.then_some(Probed { run: ping.target, incarnation: member.incarnation.get() })
+            is_probe.then_some(Probed { run: ping.target, incarnation: member.incarnation.get(), ends })
         };
         let mut probes = sent.iter().filter_map(of);
         probes.next()

@@ -104,8 +104,10 @@ impl Ledger {
 
     pub(super) fn responded(&mut self, id: InboundId, is_ok: bool, result: Result<(), RespondError>) {
         self.note(format!("respond {id:?} {result:?}"));
-        let Some((number, _)) = self.inbound.remove(&id) else { return };
-        if result != Err(RespondError::Ended) {
+        // Of one that is over, that it was cancelled is still to be heard.
+        if result != Err(RespondError::Ended)
+            && let Some((number, _)) = self.inbound.remove(&id)
+        {
             let chunks = self.next_chunk(StreamRef::Inbound(id));
             let answer = Answered { is_ok: is_ok && result.is_ok(), chunks };
             self.ran.insert(number, Some(answer));

@@ -36,6 +36,14 @@ impl Model {
         self.keep_tombstones_max();
     }
 
+    /// It is `now`, and late: the suspicions that were to run out before `due` have, before whatever was due then.
+    pub fn bury_due(&mut self, now: Nanos, due: Nanos) {
+        let tolerance = self.config.tolerance;
+        while let Some(id) = self.first_to_die(due - 1 + tolerance) {
+            self.die(now, id);
+        }
+    }
+
     /// The suspicion of `id` has run out.
     pub(super) fn die(&mut self, now: Nanos, id: u64) {
         if let Some(record) = self.records.get_mut(&id) {
