@@ -1,6 +1,6 @@
 //! [`Ledger`]: what one side has asked, sent and heard, and whether that can be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use chinwag_core::rpc::{
@@ -50,6 +50,7 @@ pub(super) struct Ledger {
     ended: BTreeMap<u32, Option<bool>>,
     /// Chunks that were heard before the answer, of calls that were answered.
     complete: BTreeMap<u32, u32>,
+    given_up: BTreeSet<CallId>,
     begun: u32,
     inbound: BTreeMap<InboundId, (u32, Shape)>,
     /// Numbers of calls that ran here, and how they were answered.
@@ -82,6 +83,7 @@ impl Ledger {
         if was_open {
             let call = self.open.remove(&id).expect("§5.4.2: only an open call can be given up");
             assert!(self.ended.insert(call.number, None).is_none(), "§5.4.2: a call ends once");
+            self.given_up.insert(id);
         }
     }
 
@@ -211,7 +213,10 @@ impl Ledger {
         let number = number_of(body);
         self.note(format!("heard chunk {stream:?} {number} {} {attachments}", body.len()));
         let may_come = match stream {
-            StreamRef::Call(id) => self.open.get(&id).is_some_and(|call| call.shape.streams_out),
+            // Of a call that was given up, chunks that had come before are still heard.
+            StreamRef::Call(id) => {
+                self.open.get(&id).map_or(self.given_up.contains(&id), |call| call.shape.streams_out)
+            }
             StreamRef::Inbound(id) => self.inbound.get(&id).is_none_or(|(_, shape)| shape.streams_in),
         };
         assert!(may_come, "§5.11: a chunk comes while its call is open, and its shape has it");
