@@ -52,11 +52,12 @@ fn difference(whole: &[String], split: &[String]) -> Option<usize> {
 }
 
 /// Whether the two differ in nothing but this: split, a connection was found drained (§5.9.2) between two pieces, and what came in the second
-/// was gossip.
+/// was of no call: gossip, or a ping that is not answered any more.
 fn drains_earlier(whole: &[String], split: &[String], at: usize) -> bool {
-    const DRAINED: &str = "heard closed Drained";
-    let mut later = whole[at..].iter().skip_while(|line| line.starts_with("heard gossip"));
-    split.get(at).is_some_and(|line| line == DRAINED) && later.next().is_some_and(|line| line == DRAINED)
+    const CALLS: [&str; 4] = ["heard request", "heard one-way", "heard chunk", "heard response"];
+    let mut later = whole[at.min(whole.len())..].iter().take_while(|line| !line.starts_with("heard closed"));
+    let has_drained = split.get(at).is_some_and(|line| line == "heard closed Drained");
+    has_drained && later.all(|line| CALLS.iter().all(|call| !line.starts_with(call)))
 }
 
 struct Side {
