@@ -45,6 +45,8 @@ struct Answered {
 pub(super) struct Ledger {
     /// Everything that was heard and sent.
     pub(super) lines: Vec<String>,
+    /// How many lines there were when the connection ended, if it did while something came.
+    pub(super) closed_at: Option<usize>,
     open: BTreeMap<CallId, Call>,
     /// How calls made here ended, by number: `None` if given up.
     ended: BTreeMap<u32, Option<bool>>,
@@ -62,6 +64,11 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
+    /// The connection has ended, which is not heard yet.
+    pub(super) fn note_closed(&mut self) {
+        self.closed_at.get_or_insert(self.lines.len());
+    }
+
     pub(super) fn note(&mut self, line: String) {
         self.lines.push(line);
     }
