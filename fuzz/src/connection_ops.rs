@@ -32,31 +32,34 @@ const SHAPES: [Shape; 4] =
 /// # Panics
 /// If an invariant does not hold.
 pub fn run(data: &[u8]) {
-    let whole = Story::tell(data, false);
-    let split = Story::tell(data, true);
+    let (whole, split) = (Story::tell(data, false), Story::tell(data, true));
     let sides: Vec<_> =
         whole.iter().zip(&split).map(|(whole, split)| (whole, split, difference(whole, split))).collect();
     let drains = sides.iter().any(|(whole, split, at)| at.is_some_and(|at| drains_earlier(whole, split, at)));
     for (name, (whole, split, at)) in ["the dialler", "the acceptor"].into_iter().zip(sides) {
         let Some(at) = at.filter(|_| !drains) else { continue };
-        let of = |lines: &[String]| lines.get(at).cloned().unwrap_or_default();
-        let before = whole[..at].join("\n  ");
+        let of = |ledger: &Ledger| ledger.lines.get(at).cloned().unwrap_or_default();
+        let before = whole.lines[..at].join("\n  ");
         panic!("§5.2: {name}, after\n  {before}\nheard whole:\n  {}\nand split:\n  {}", of(whole), of(split));
     }
 }
 
 /// The first line in which the two differ.
-fn difference(whole: &[String], split: &[String]) -> Option<usize> {
+fn difference(whole: &Ledger, split: &Ledger) -> Option<usize> {
+    let (whole, split) = (&whole.lines, &split.lines);
     let first = whole.iter().zip(split).position(|(whole, split)| whole != split);
     first.or((whole.len() != split.len()).then(|| whole.len().min(split.len())))
 }
 
 /// Whether the two differ in nothing but this: split, a connection was found drained (§5.9.2) between two pieces, and what came in the second
-/// was gossip.
-fn drains_earlier(whole: &[String], split: &[String], at: usize) -> bool {
-    const DRAINED: &str = "heard closed Drained";
-    let mut later = whole[at..].iter().skip_while(|line| line.starts_with("heard gossip"));
-    split.get(at).is_some_and(|line| line == DRAINED) && later.next().is_some_and(|line| line == DRAINED)
+/// was of no call: gossip, or a ping that is not answered any more.
+fn drains_earlier(whole: &Ledger, split: &Ledger, at: usize) -> bool {
+    const CALLS: [&str; 4] = ["heard request", "heard one-way", "heard chunk", "heard response"];
+    let has_drained = split.lines.iter().any(|line| line == "heard closed Drained");
+    let had_closed = split.closed_at.is_some_and(|closed_at| closed_at <= at);
+    let later = whole.lines[at..].iter().take_while(|line| !line.starts_with("heard closed"));
+    let is_of_call = |line: &String| CALLS.iter().any(|call| line.starts_with(call));
+    has_drained && had_closed && !later.into_iter().any(is_of_call)
 }
 
 struct Side {
@@ -78,7 +81,7 @@ struct Story {
 
 impl Story {
     /// Everything that both sides heard and sent.
-    fn tell(data: &[u8], is_split: bool) -> [Vec<String>; 2] {
+    fn tell(data: &[u8], is_split: bool) -> [Ledger; 2] {
         let mut input = Input::new(data);
         let splits = Rng::new(u64::from(input.u16()));
         let configs = [config(&mut input), config(&mut input)];
@@ -94,7 +97,7 @@ impl Story {
             story.step(&mut input);
         }
         story.finish(input.u8());
-        story.sides.map(|side| side.ledger.lines)
+        story.sides.map(|side| side.ledger)
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
@@ -236,6 +239,9 @@ impl Story {
             let piece = self.splits.as_mut().map_or(rest.len(), |splits| piece(splits).min(rest.len()));
             to.receive(self.now, &rest[..piece], usize::MAX);
             rest = &rest[piece..];
+        }
+        if to.machine.is_closed() {
+            self.sides[1 - at].ledger.note_closed();
         }
     }
 

@@ -379,8 +379,8 @@ impl Connection {
         if is_too_large { Err(RespondError::TooLarge) } else { Ok(()) }
     }
 
-    /// Gives a call up; its handler is told. No event follows. Returns whether the call was open: if not, its
-    /// [`Event::Response`] is in the queue or was given out.
+    /// Gives a call up; its handler is told. No event follows but chunks that are in the queue. Returns whether the call was open:
+    /// if not, its [`Event::Response`] is in the queue or was given out.
     pub fn cancel(&mut self, _now: Now, call: CallId) -> bool {
         let Some(open) = self.calls.end(call) else {
             return false;

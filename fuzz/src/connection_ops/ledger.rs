@@ -1,6 +1,6 @@
 //! [`Ledger`]: what one side has asked, sent and heard, and whether that can be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use chinwag_core::rpc::{
@@ -45,11 +45,14 @@ struct Answered {
 pub(super) struct Ledger {
     /// Everything that was heard and sent.
     pub(super) lines: Vec<String>,
+    /// How many lines there were when the connection ended, if it did while something came.
+    pub(super) closed_at: Option<usize>,
     open: BTreeMap<CallId, Call>,
     /// How calls made here ended, by number: `None` if given up.
     ended: BTreeMap<u32, Option<bool>>,
     /// Chunks that were heard before the answer, of calls that were answered.
     complete: BTreeMap<u32, u32>,
+    given_up: BTreeSet<CallId>,
     begun: u32,
     inbound: BTreeMap<InboundId, (u32, Shape)>,
     /// Numbers of calls that ran here, and how they were answered.
@@ -61,6 +64,11 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
+    /// The connection has ended, which is not heard yet.
+    pub(super) fn note_closed(&mut self) {
+        self.closed_at.get_or_insert(self.lines.len());
+    }
+
     pub(super) fn note(&mut self, line: String) {
         self.lines.push(line);
     }
@@ -82,6 +90,7 @@ impl Ledger {
         if was_open {
             let call = self.open.remove(&id).expect("§5.4.2: only an open call can be given up");
             assert!(self.ended.insert(call.number, None).is_none(), "§5.4.2: a call ends once");
+            self.given_up.insert(id);
         }
     }
 
@@ -211,7 +220,10 @@ impl Ledger {
         let number = number_of(body);
         self.note(format!("heard chunk {stream:?} {number} {} {attachments}", body.len()));
         let may_come = match stream {
-            StreamRef::Call(id) => self.open.get(&id).is_some_and(|call| call.shape.streams_out),
+            // Of a call that was given up, chunks that had come before are still heard.
+            StreamRef::Call(id) => {
+                self.open.get(&id).map_or(self.given_up.contains(&id), |call| call.shape.streams_out)
+            }
             StreamRef::Inbound(id) => self.inbound.get(&id).is_none_or(|(_, shape)| shape.streams_in),
         };
         assert!(may_come, "§5.11: a chunk comes while its call is open, and its shape has it");

@@ -36,10 +36,13 @@ impl Model {
         self.keep_tombstones_max();
     }
 
-    /// It is `now`, and late: the suspicions that were to run out before `due` have, before whatever was due then.
+    /// It is `now`, and late for something that was due at `due`. The text does not say in which order what is late is done; whoever does
+    /// the suspicions first, because one of them was due before, does all of them.
     pub fn bury_due(&mut self, now: Nanos, due: Nanos) {
-        let tolerance = self.config.tolerance;
-        while let Some(id) = self.first_to_die(due - 1 + tolerance) {
+        if self.first_to_die(due - 1 + self.config.tolerance).is_none() {
+            return;
+        }
+        while let Some(id) = self.first_to_die(now) {
             self.die(now, id);
         }
     }
