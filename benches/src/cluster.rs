@@ -44,7 +44,7 @@ pub trait Machine: Sized {
     /// A timer that says what it is for; a machine that tells its next deadline has none.
     type Alarm;
 
-    /// A node of a cluster that will have `nodes`, which is to join through [`seeds`].
+    /// A node of a cluster that will have `nodes`, which is to join through `seeds`.
     fn start(node: u32, nodes: u32, net: &mut Net<Self>) -> Self;
 
     /// A parcel comes.
