@@ -1,7 +1,7 @@
 //! Every order of deliveries and timeouts of a cluster of two or three, to a bounded depth.
 //!
 //! A step is one delivery of what is under way, one timer, one crash or one restart; which of those that can happen next is asked of
-//! [`Choices`](crate::choices::Choices) like everything else, where 0 is what is usual. There is no common time: a node's clock stands still until
+//! [`Choices`] like everything else, where 0 is what is usual. There is no common time: a node's clock stands still until
 //! one of its own timers fires, so a node may be any amount faster than another, and a payload any amount late. A breadth-first search plays every
 //! prefix of choices up to the depth, and expands each state that it comes to once.
 //!
