@@ -3,6 +3,8 @@
 //! ```text
 //!   quickstart.rs ---- quickstart: the story, step by step, each with a bound
 //!                          |
+//!                      story: steps with bounds, an exit code
+//!                          |
 //!                      process: an agent as a child process, by its lines   ---- tests/
 //!                          |
 //!   agent.rs --------- agent: one node, its events on stdout, its commands on stdin
@@ -30,6 +32,7 @@ pub mod process;
 pub mod quickstart;
 pub mod runtime;
 pub mod soak;
+pub mod story;
 
 /// The code after, in the document, compiled and run.
 #[cfg(doctest)]

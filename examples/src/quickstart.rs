@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::process::{Agent, Program};
 use crate::runtime::Kind;
+use crate::story::{self, Shortfall, line};
 
 const START_MAX: Duration = Duration::from_secs(5);
 const CONVERGE_MAX: Duration = Duration::from_secs(8);
@@ -51,38 +52,7 @@ struct Args {
 /// Tells the story on stdout. `program` is what the agents run; `args` are the command line, the program's own name first.
 pub fn main(program: io::Result<Program>, args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args = Args::parse_from(args);
-    let told = program.and_then(|program| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(runtime.block_on(tell(&program, args.runtime)))
-    });
-    let shortfall = match told {
-        Ok(Ok(())) => {
-            line(format_args!("quickstart: ok"));
-            return ExitCode::SUCCESS;
-        }
-        Ok(Err(shortfall)) => shortfall.to_string(),
-        Err(error) => error.to_string(),
-    };
-    let _ = writeln!(io::stderr(), "quickstart: {shortfall}");
-    ExitCode::FAILURE
-}
-
-/// What the story fell short of.
-#[derive(Debug)]
-pub struct Shortfall(pub(crate) String);
-
-impl fmt::Display for Shortfall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Shortfall {}
-
-impl From<io::Error> for Shortfall {
-    fn from(error: io::Error) -> Self {
-        Self(error.to_string())
-    }
+    story::main("quickstart", program, async |program: &Program| tell(program, args.runtime).await)
 }
 
 /// Tells the story, all but its last line.
@@ -121,12 +91,9 @@ impl Story<'_> {
         bound: Duration,
         step: impl AsyncFnOnce(&mut Self) -> Result<(), Shortfall>,
     ) -> Result<(), Shortfall> {
-        let reason = match timeout(bound, step(self)).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(shortfall)) => shortfall.to_string(),
-            Err(_) => format!("not within {} s", bound.as_secs()),
+        let Err(Shortfall(mut reason)) = story::within(bound, wanted, step(self)).await else {
+            return Ok(());
         };
-        let mut reason = format!("did not {wanted}: {reason}");
         for agent in &self.agents {
             let last = agent.events().last().map(Value::to_string).unwrap_or_default();
             reason.push_str(&format!("\n  the last event of agent {}: {last}", agent.id()));
@@ -136,7 +103,7 @@ impl Story<'_> {
 
     /// Says what happened and when.
     fn say(&self, what: &str, how: fmt::Arguments<'_>) {
-        line(format_args!("{:>7.3} s  {what:<9} {how}", self.began.elapsed().as_secs_f64()));
+        story::say(self.began, what, how);
     }
 
     /// Says more of what was said last.
@@ -275,17 +242,6 @@ impl Story<'_> {
     }
 
     async fn ask(&mut self, id: u64, command: &str) -> Result<Value, Shortfall> {
-        let agent = self.agents.iter_mut().find(|agent| agent.id() == id);
-        let agent = agent.ok_or_else(|| Shortfall(format!("there is no agent {id}")))?;
-        let answer = agent.ask(command).await?;
-        match answer.get("error") {
-            Some(error) => Err(Shortfall(format!("agent {id} answered `{command}` with {error}"))),
-            None => Ok(answer),
-        }
+        story::ask(&mut self.agents, id, command).await
     }
-}
-
-/// One line on stdout. Without a reader the story is still told, for its exit code.
-pub(crate) fn line(text: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stdout(), "{text}");
 }

@@ -5,18 +5,18 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use crate::process::{Agent, Program};
-use crate::quickstart::{Shortfall, line};
 use crate::runtime::Kind;
+use crate::story::{self, Shortfall, line};
 
 const STEP_MAX: Duration = Duration::from_secs(10);
 /// A suspicion with two observers lasts 9 s at most, after a probe that failed and with the scaling of a busy machine.
@@ -40,20 +40,7 @@ struct Args {
 /// Tells the story on stdout. `program` is what the nodes run; `args` are the command line, the program's own name first.
 pub fn main(program: io::Result<Program>, args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args = Args::parse_from(args);
-    let told = program.and_then(|program| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(runtime.block_on(tell(&program, args.runtime)))
-    });
-    let shortfall = match told {
-        Ok(Ok(())) => {
-            line(format_args!("kv: ok"));
-            return ExitCode::SUCCESS;
-        }
-        Ok(Err(shortfall)) => shortfall.to_string(),
-        Err(error) => error.to_string(),
-    };
-    let _ = writeln!(io::stderr(), "kv: {shortfall}");
-    ExitCode::FAILURE
+    story::main("kv", program, async |program: &Program| tell(program, args.runtime).await)
 }
 
 /// Tells the story, all but its last line.
@@ -96,17 +83,12 @@ impl Story<'_> {
         bound: Duration,
         step: impl AsyncFnOnce(&mut Self) -> Result<(), Shortfall>,
     ) -> Result<(), Shortfall> {
-        let reason = match timeout(bound, step(self)).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(shortfall)) => shortfall.to_string(),
-            Err(_) => format!("not within {} s", bound.as_secs()),
-        };
-        Err(Shortfall(format!("did not {wanted}: {reason}")))
+        story::within(bound, wanted, step(self)).await
     }
 
     /// Says what happened and when.
     fn say(&self, what: &str, how: fmt::Arguments<'_>) {
-        line(format_args!("{:>7.3} s  {what:<9} {how}", self.began.elapsed().as_secs_f64()));
+        story::say(self.began, what, how);
     }
 
     // ---- the steps ----
@@ -211,7 +193,7 @@ impl Story<'_> {
     async fn leave(&mut self) -> Result<(), Shortfall> {
         for id in 1..=3 {
             self.ask(id, "leave").await?;
-            let status = self.node(id)?.ends().await?;
+            let status = story::find(&mut self.nodes, id)?.ends().await?;
             if !status.success() {
                 return Err(Shortfall(format!("node {id} ended with {status}")));
             }
@@ -294,16 +276,7 @@ impl Story<'_> {
     }
 
     async fn ask(&mut self, id: u64, command: &str) -> Result<Value, Shortfall> {
-        let answer = self.node(id)?.ask(command).await?;
-        match answer.get("error") {
-            Some(error) => Err(Shortfall(format!("node {id} answered `{command}` with {error}"))),
-            None => Ok(answer),
-        }
-    }
-
-    fn node(&mut self, id: u64) -> Result<&mut Agent, Shortfall> {
-        let node = self.nodes.iter_mut().find(|node| node.id() == id);
-        node.ok_or_else(|| Shortfall(format!("there is no node {id}")))
+        story::ask(&mut self.nodes, id, command).await
     }
 }
 
