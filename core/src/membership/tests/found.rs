@@ -140,3 +140,84 @@ fn a_stranger_gets_one_answer_to_a_payload() {
         assert!(from == addr(1) || len <= bytes.len(), "{len} bytes answer {}", bytes.len());
     }
 }
+
+/// A claim about node 1, with details at its own address.
+fn claim_of_1<'a>(
+    net: &Net,
+    state: State,
+    (incarnation, of_details): (u32, u32),
+    accusers: &[u64],
+    metadata: &'a [u8],
+) -> Update<'a> {
+    let about = net.hosts[1].machine.local();
+    Update {
+        id: about.id,
+        epoch: about.epoch,
+        incarnation: Incarnation::new(incarnation),
+        state,
+        accusers: accusers.iter().map(|&accuser| crate::id::NodeId::new(accuser)).collect(),
+        age: None,
+        details: Some(Details {
+            incarnation: Incarnation::new(of_details),
+            versions: 0x11,
+            addr: about.addr,
+            metadata,
+        }),
+    }
+}
+
+/// Tells node 0 so, as node 2 would.
+fn told(net: &mut Net, update: &Update<'_>) {
+    let bytes = Forge::of(net, 2).payload(|bytes| encode::update(bytes, update));
+    net.inject(0, addr(2), &bytes);
+}
+
+/// §4.2: what a member says of itself in one incarnation does not change; a claim that says otherwise brings its rank alone.
+#[test]
+fn details_of_the_same_incarnation_do_not_replace_those_known() {
+    let mut net = Net::converged(3, Config::lan(), 3);
+    let known = net.hosts[0].machine.get(id(1)).unwrap();
+    let at = known.incarnation.get();
+    let otherwise = claim_of_1(&net, State::Suspect, (at, at), &[2], b"\x01a\x01b");
+    told(&mut net, &otherwise);
+    let now = net.hosts[0].machine.get(id(1)).unwrap();
+    assert_eq!((now.state, &now.metadata), (State::Suspect, &known.metadata));
+    // One that is later holds.
+    let later = claim_of_1(&net, State::Alive, (at + 1, at + 1), &[], b"\x01a\x01b");
+    told(&mut net, &later);
+    assert_eq!(net.hosts[0].machine.get(id(1)).unwrap().metadata.get("a"), Some("b"));
+}
+
+/// §4.2: a claim that is refused for its details is refused whole, its accusers with it.
+#[test]
+fn a_refused_claim_adds_no_accusers() {
+    let mut net = Net::converged(4, Config::lan(), 5);
+    let at = net.hosts[0].machine.get(id(1)).unwrap().incarnation.get();
+    // Suspected in a later incarnation, whose details are not known yet.
+    let accused = Update { details: None, ..claim_of_1(&net, State::Suspect, (at + 1, at), &[2], b"") };
+    told(&mut net, &accused);
+    let broken = claim_of_1(&net, State::Suspect, (at + 1, at + 1), &[3], b"\x01b\x00\x01a\x00");
+    let before = net.hosts[0].machine.poll_timeout();
+    let applied = net.hosts[0].machine.stats().updates_applied;
+    told(&mut net, &broken);
+    let stats = net.hosts[0].machine.stats();
+    assert_eq!((stats.updates_applied, stats.updates_refused), (applied, 1));
+    assert_eq!(net.hosts[0].machine.poll_timeout(), before);
+    // The same accuser in a sound claim counts.
+    let sound = claim_of_1(&net, State::Suspect, (at + 1, at + 1), &[3], b"");
+    told(&mut net, &sound);
+    assert_eq!(net.hosts[0].machine.stats().updates_applied, applied + 1);
+}
+
+/// §4.2, §4.5.1: a death that is doubted, of a life that is suspected already, still brings the details that were missing.
+#[test]
+fn later_details_beside_a_doubted_death_hold() {
+    let mut net = Net::converged(4, Config::lan(), 7);
+    let at = net.hosts[0].machine.get(id(1)).unwrap().incarnation.get();
+    let accused = Update { details: None, ..claim_of_1(&net, State::Suspect, (at + 1, at), &[2], b"") };
+    told(&mut net, &accused);
+    let death = claim_of_1(&net, State::Dead, (at + 1, at + 1), &[], b"\x01a\x01b");
+    told(&mut net, &death);
+    let now = net.hosts[0].machine.get(id(1)).unwrap();
+    assert_eq!((now.state, now.metadata.get("a")), (State::Suspect, Some("b")));
+}
