@@ -106,6 +106,15 @@ fn kept_nodes_that_have_moved_meet_again() {
     assert!(outcome.healed.is_some_and(|healed| healed < 30 * SECOND), "{:?}", outcome.healed);
 }
 
+/// Kept: two nodes were left of five, one heard nothing of the other, and buried it: nobody was there to ask, so that is excused.
+#[test]
+fn kept_a_blocked_link_between_the_last_two_is_an_excuse() {
+    let (scenario, _) = parse_token("v1.lan.5.1542130.60000.all").expect("well-formed");
+    let outcome = run(&scenario);
+    assert_eq!(outcome.failure, None);
+    assert!(outcome.false_deaths > 0, "it was one");
+}
+
 /// Kept: every tape in `sim/tests/tapes`, as a failure left it, named for what was wrong. `docs/simulation.md` says what it was.
 #[test]
 fn kept_tapes_hold() {

@@ -38,6 +38,8 @@ pub struct Deaths {
     epochs: Vec<u64>,
     is_touched: Vec<bool>,
     touched_count: usize,
+    /// Both ends of each single link that was blocked while others were there to ask.
+    links: Vec<[u32; 2]>,
     /// Something has gone wrong, however little.
     has_faulted: bool,
     detections: Vec<(u32, Detection)>,
@@ -57,6 +59,7 @@ impl Deaths {
             epochs: vec![0; nodes],
             is_touched: vec![false; nodes],
             touched_count: 0,
+            links: Vec::new(),
             has_faulted: false,
             detections: Vec::new(),
             false_suspicions: 0,
@@ -71,6 +74,7 @@ impl Deaths {
         if matches!(truth, Truth::Down(_)) {
             self.detections.push((node, Detection::default()));
         }
+        self.judge_links();
     }
 
     /// The epoch of the present run of `node`.
@@ -79,7 +83,7 @@ impl Deaths {
     }
 
     /// A fault begins. Whom it touches is excused from here on: consequences outlast their cause. One blocked link between
-    /// two nodes of at least four touches nobody, for the others are there to ask (C10).
+    /// two nodes touches nobody while at least four run, for the others are there to ask (C10).
     pub fn fault(&mut self, fault: &Fault) {
         self.has_faulted |= !fault.is_operation();
         if !fault.excuses_deaths() {
@@ -88,17 +92,30 @@ impl Deaths {
         let nodes = self.truth.len();
         let all = || (0..u32::try_from(nodes).unwrap_or(u32::MAX)).collect::<Vec<_>>();
         let touched = match fault {
-            Fault::Cut { from, to, .. } | Fault::Flap { from, to, .. }
-                if from.len() == 1 && to.len() == 1 && nodes >= 4 =>
-            {
-                Vec::new()
-            }
-            Fault::Cut { from, to, .. } | Fault::Flap { from, to, .. } => [&from[..], to].concat(),
+            Fault::Cut { from, to, .. } | Fault::Flap { from, to, .. } => match (&from[..], &to[..]) {
+                (&[one], &[other]) => {
+                    self.links.push([one, other]);
+                    return self.judge_links();
+                }
+                (from, to) => [from, to].concat(),
+            },
             Fault::Link { from, to, .. } if from.is_empty() || to.is_empty() => all(),
             Fault::Link { from, to, .. } => [&from[..], to].concat(),
             other => other.node().into_iter().collect(),
         };
-        for node in touched {
+        self.touch(touched);
+    }
+
+    /// A blocked link excuses both its ends once there are not two others to ask: at its beginning, or when they are gone.
+    fn judge_links(&mut self) {
+        if !self.links.is_empty() && self.truth.iter().filter(|&&truth| truth == Truth::Up).count() < 4 {
+            let ends = std::mem::take(&mut self.links).concat();
+            self.touch(ends);
+        }
+    }
+
+    fn touch(&mut self, nodes: Vec<u32>) {
+        for node in nodes {
             self.touched_count += usize::from(!self.is_touched[node as usize]);
             self.is_touched[node as usize] = true;
         }

@@ -272,3 +272,23 @@ fn deaths_of_the_living_are_caught_unless_a_fault_excuses_them() {
     assert_eq!(caught(deaths.died(9, 0, 1, 5)), "nothing");
     assert_eq!(deaths.detections().next().and_then(|detection| detection.first), Some(5));
 }
+
+/// One blocked link excuses nobody while two others can be asked, and its ends once they cannot, also if they go afterwards.
+#[test]
+fn accuracy_excuses_a_blocked_link_where_there_is_nobody_to_ask() {
+    let edge = Fault::Cut { from: vec![0], to: vec![1], one_way: true };
+    for gone in [Truth::Left, Truth::Down(2)] {
+        for goes_first in [true, false] {
+            let mut deaths = Deaths::new(4);
+            (0..4).for_each(|node| deaths.is(node, Truth::Up));
+            (0..4).for_each(|node| deaths.epoch(node, 1));
+            if goes_first {
+                deaths.is(2, gone);
+            }
+            deaths.fault(&edge);
+            assert_eq!(deaths.died(3, 0, 1, 1).is_ok(), goes_first);
+            deaths.is(2, gone);
+            assert!(deaths.died(4, 0, 1, 1).is_ok());
+        }
+    }
+}
