@@ -251,6 +251,8 @@ fn drive(scenario: &Scenario, world: &mut World, times: &mut Times) -> Result<()
 /// No more faults, and no help: all views must become the truth, and stay so.
 fn calm(scenario: &Scenario, world: &mut World) -> Result<u64, Violation> {
     let within = nanos(converges_within(&scenario.config, scenario.nodes));
+    // What a fault held back arrives now, perhaps from a process that will not say anything again: agreement counts after that.
+    world.run_until(world.now() + LOOK_EVERY)?;
     while let Some(reason) = world.unconverged() {
         if world.now() - scenario.span > within {
             let detail = format!("{reason}, {:.0} s after the last fault", seconds(within));

@@ -115,6 +115,13 @@ fn kept_a_blocked_link_between_the_last_two_is_an_excuse() {
     assert!(outcome.false_deaths > 0, "it was one");
 }
 
+/// Kept: what a blocked node had said before it was paused for ever came out as the last fault ended, in the moment in which all had agreed.
+#[test]
+fn kept_agreement_counts_after_what_was_held_back() {
+    let (scenario, _) = parse_token("v1.lan.5.1598885.60000.all").expect("well-formed");
+    assert_eq!(run(&scenario).failure, None);
+}
+
 /// Kept: every tape in `sim/tests/tapes`, as a failure left it, named for what was wrong. `docs/simulation.md` says what it was.
 #[test]
 fn kept_tapes_hold() {

@@ -212,6 +212,8 @@ fn user(cluster: &Cluster, is_over: &Arc<AtomicBool>, host: u32) -> User {
 /// No more faults, and no help: all views must become the truth, and stay so.
 fn calm(scenario: &Scenario, cluster: &mut Cluster) -> Result<u64, Violation> {
     let within = nanos(converges_within(&scenario.config, scenario.nodes));
+    // What a fault held back arrives now, perhaps from a process that will not say anything again: agreement counts after that.
+    cluster.run_until(cluster.engine.now() + LOOK_EVERY)?;
     while let Some(reason) = cluster.unconverged() {
         if cluster.engine.now() - scenario.span > within {
             let detail = format!("{reason}, {:.0} s after the last fault", seconds(within));
