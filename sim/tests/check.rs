@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use chinwag::{AddServiceError, Context, Handler, Message, Methods, Node, Service, Status, View};
+use chinwag_sim::fault::Quality;
 use chinwag_sim::{World, check, millis, secs, step};
 
 /// Hands out numbers, each once: or so it thinks.
@@ -131,6 +132,19 @@ fn the_swarm_strikes_users_too() {
         }
     });
     assert_eq!(*struck.lock().expect("whole"), 5);
+}
+
+/// Bits that flip past the checksum are forgeries, and excuse what members are said to be; also when a story asks for them as it runs.
+#[test]
+fn forged_bytes_are_the_networks_fault() {
+    check(0..4, |world| async move {
+        let nodes = world.cluster(5, |_: &Node| Ok::<(), AddServiceError>(())).await;
+        let quality = Quality { corrupt: 300_000, ..Quality::default() };
+        world.at(secs(1)).lasting(secs(60)).links(quality);
+        world.run_for(secs(61)).await;
+        let foreign: u64 = nodes.iter().map(|node| node.stats().membership.malformed).sum();
+        assert!(foreign > 0, "bytes were flipped");
+    });
 }
 
 /// Numbers are kept in memory: a crash makes node 0 draw them again. What else goes wrong has no part in it.

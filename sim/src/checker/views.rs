@@ -73,6 +73,11 @@ impl Views {
         }
     }
 
+    /// Whether bytes are forged from now on: a story may ask for that while it runs.
+    pub fn set_forges(&mut self, forges: bool) {
+        self.forges = forges;
+    }
+
     /// What `observer` believes of `subject`, by its events.
     pub fn of(&self, observer: u32, subject: u32) -> Option<Rank> {
         self.seen[observer as usize * self.nodes + subject as usize]

@@ -160,6 +160,7 @@ impl Cluster {
             }
         });
         self.plan.faults.push(timed);
+        self.views.set_forges(self.plan.forges());
         self.has_begun.push(false);
         self.is_over.push(false);
     }
