@@ -3,8 +3,8 @@
 //! For each key:
 //!
 //! * what a replica holds, or a read has shown, was written, and not by a write of which its user was told that it is nowhere;
-//! * what is there in the end is not older than any write that a replica which kept its storage has had durably, by what users were told: that is of
-//!   each write that succeeded, or failed and was kept, if the machine it was written on kept its storage, or more replicas had it than lost theirs;
+//! * what is there in the end is not older than any write that a replica which is there in the end, and kept its storage, has had durably, by what users were
+//!   told: that is of each write that succeeded, or failed and was kept, if the machine it was written on is such a one, or more replicas had it than are gone;
 //! * if nothing is there, it was deleted, and no write that must have survived is newer than all deletes.
 //!
 //! The second is more than the store promises of `Quorum`: one of the replicas that acknowledged is enough.
@@ -84,11 +84,11 @@ impl Told {
         counts
     }
 
-    /// What does not hold, if anything. `losers` are the machines that have lost their storage.
+    /// What does not hold, if anything. `gone` are the machines that have lost their storage, or are down in the end.
     pub(crate) fn check(
         &self,
         held: &BTreeMap<(String, Key), Document>,
-        losers: &BTreeSet<NodeId>,
+        gone: &BTreeSet<NodeId>,
     ) -> Result<(), String> {
         let mut by_key = BTreeMap::<u64, Vec<&Write>>::new();
         self.writes.iter().for_each(|write| by_key.entry(write.key).or_default().push(write));
@@ -104,7 +104,7 @@ impl Told {
             is_written(writes, &Some(value.clone()), None).map_err(|why| format!("{key} was read: {why}"))?;
         }
         for (key, writes) in by_key {
-            check_key(&writes, document(key), losers).map_err(|why| {
+            check_key(&writes, document(key), gone).map_err(|why| {
                 let told: Vec<String> = writes.iter().map(|write| format!("\n  {write:?}")).collect();
                 format!("key {key}: {why}; held: {:?}; writes: {}", document(key), told.concat())
             })?;
@@ -113,10 +113,10 @@ impl Told {
     }
 }
 
-fn check_key(writes: &[&Write], held: Option<&Document>, losers: &BTreeSet<NodeId>) -> Result<(), String> {
+fn check_key(writes: &[&Write], held: Option<&Document>, gone: &BTreeSet<NodeId>) -> Result<(), String> {
     let must_survive = |write: &&&Write| match write.outcome {
         Outcome::Kept { version, replicas, .. }
-            if !losers.contains(&write.machine) || replicas > losers.len() =>
+            if !gone.contains(&write.machine) || replicas > gone.len() =>
         {
             Some(version)
         }
