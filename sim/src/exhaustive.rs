@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use crate::checker::{Check, Violation};
 use crate::choices::{Choices, Key, Odds, Site};
 use crate::mutant::Mutant;
+use crate::world::TOLD;
 use cluster::Cluster;
 
 /// Steps in which a calm cluster of three has long joined.
@@ -127,7 +128,7 @@ pub const INVARIANTS: [&str; 13] = [
 /// Searches every order.
 pub fn search(search: &Search) -> Found {
     let mut found = Found { is_complete: true, ..Found::default() };
-    let mut told = [0; Cluster::TOLD.len()];
+    let mut told = [0; TOLD.len()];
     let mut known = BTreeSet::new();
     let mut start = match joined(search, false) {
         Ok(start) => start,
@@ -176,7 +177,7 @@ pub fn search(search: &Search) -> Found {
             }
         }
         found.states.push(next.len());
-        found.told = Cluster::TOLD.into_iter().zip(told).collect();
+        found.told = TOLD.into_iter().zip(told).collect();
         frontier = next;
         if !found.is_complete {
             break;

@@ -116,6 +116,21 @@ pub struct Tally {
 pub const TOLD: [&str; 8] =
     ["joined", "suspected", "recovered", "died", "left", "updated", "conflict", "isolated"];
 
+/// Which of [`TOLD`] an event counts as, if any.
+pub(crate) fn told_as(event: &Event) -> Option<usize> {
+    Some(match event {
+        Event::Joined(_) => 0,
+        Event::Suspected(_) => 1,
+        Event::Recovered(_) => 2,
+        Event::Died(_) => 3,
+        Event::Left(_) => 4,
+        Event::Updated(_) => 5,
+        Event::Conflict { .. } => 6,
+        Event::Isolated => 7,
+        _ => return None,
+    })
+}
+
 /// Somebody has declared somebody dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Burial {
@@ -479,21 +494,9 @@ impl World {
     }
 
     fn count_told(&mut self, event: &Event) {
-        let kind = match event {
-            Event::Joined(_) => 0,
-            Event::Suspected(_) => 1,
-            Event::Recovered(_) => 2,
-            Event::Died(_) => 3,
-            Event::Left(_) => 4,
-            Event::Updated(_) => 5,
-            Event::Conflict { .. } => 6,
-            Event::Isolated => 7,
-            Event::Broadcast { .. } => {
-                self.tally.broadcasts += 1;
-                return;
-            }
-            _ => return,
-        };
-        self.tally.told[kind] += 1;
+        match told_as(event) {
+            Some(kind) => self.tally.told[kind] += 1,
+            None => self.tally.broadcasts += u64::from(matches!(event, Event::Broadcast { .. })),
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chinwag_core::membership::Config;
+use chinwag_core::membership::{Config, Event};
 
 use super::{Check, ensure};
 use crate::fault::Fault;
@@ -118,6 +118,29 @@ impl Deaths {
         for node in nodes {
             self.touched_count += usize::from(!self.is_touched[node as usize]);
             self.is_touched[node as usize] = true;
+        }
+    }
+
+    /// What `observer` tells of a run of a node: its index and epoch. Where a fault forges, deaths prove nothing.
+    ///
+    /// # Errors
+    /// As [`suspected`](Self::suspected) and [`died`](Self::died).
+    pub fn event(
+        &mut self,
+        now: u64,
+        observer: u32,
+        event: &Event,
+        (subject, epoch): (u32, u64),
+        forges: bool,
+    ) -> Check {
+        match event {
+            Event::Suspected(_) => self.suspected(now, observer, subject, epoch),
+            Event::Died(_) if !forges => self.died(now, observer, subject, epoch),
+            Event::Recovered(_) => {
+                self.recovered(subject);
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 

@@ -18,6 +18,7 @@ use crate::checker::{Check, Violation, ensure};
 use crate::clock::HostClock;
 use crate::host::{Payload, first_addr, node_at};
 use crate::mutant::{Mutant, Mutation};
+use crate::world::{TOLD, told_as};
 
 /// A process that starts again does so this much later by its own clock: its epoch is another.
 const RESTART_TAKES: u64 = 1_000_000_000;
@@ -63,16 +64,13 @@ pub(super) struct Cluster {
     suspicions: Suspicions,
     machines: Machines,
     mutation: Option<Mutation>,
-    /// Events told, by [`Cluster::TOLD`].
-    pub(super) told: [u64; 6],
+    /// Events told, by [`TOLD`].
+    pub(super) told: [u64; TOLD.len()],
     pub(super) lines: Vec<String>,
     is_telling: bool,
 }
 
 impl Cluster {
-    /// The names of `told`.
-    pub(super) const TOLD: [&str; 6] = ["joined", "suspected", "recovered", "died", "left", "updated"];
-
     /// Processes that have been started, with nothing delivered.
     pub(super) fn new(nodes: usize, config: &Config, mutant: Option<Mutant>) -> Result<Self, Violation> {
         let process = || Process { machine: None, at: 0, starts: 0, own_version: u64::MAX, digest: None };
@@ -87,7 +85,7 @@ impl Cluster {
             suspicions: Suspicions::new(config, false),
             machines: Machines::new(nodes, config.datagram_len_max),
             mutation: mutant.map(Mutation::new),
-            told: [0; 6],
+            told: [0; TOLD.len()],
             lines: Vec::new(),
             is_telling: false,
         };
@@ -101,7 +99,7 @@ impl Cluster {
     pub(super) fn let_go(&mut self, crashes: u32, restarts: u32, tells: bool) {
         (self.crashes_left, self.restarts_left, self.is_telling) = (crashes, restarts, tells);
         self.suspected.clear();
-        self.told = [0; 6];
+        self.told = [0; TOLD.len()];
     }
 
     fn count(&self) -> u32 {
@@ -305,16 +303,10 @@ impl Cluster {
             self.tell(|| format!("    {node} is told: {event:?}"));
             self.views.event(node, event)?;
             self.suspicions.event(node, now.mono, event)?;
-            let (kind, member) = match event {
-                Event::Joined(member) => (0, member),
-                Event::Suspected(member) => (1, member),
-                Event::Recovered(member) => (2, member),
-                Event::Died(member) => (3, member),
-                Event::Left(member) => (4, member),
-                Event::Updated(member) => (5, member),
-                _ => continue,
-            };
-            self.told[kind] += 1;
+            if let Some(kind) = told_as(event) {
+                self.told[kind] += 1;
+            }
+            let Some(member) = event.member() else { continue };
             let Some(subject) = index(member.id, self.processes.len()) else { continue };
             touched.push(subject);
             if member.state == State::Suspect {

@@ -297,7 +297,7 @@ impl World {
             format!("{:>12.6} node {node}: {event:?}", std::time::Duration::from_nanos(now).as_secs_f64())
         });
         self.count_told(event);
-        if let Some(member) = member_of(event) {
+        if let Some(member) = event.member() {
             let (epoch, incarnation, state) = rank(member);
             let claim = mix(epoch << 2 | state as u64) ^ u64::from(incarnation);
             self.hash.add(now, 8 << 32 | u64::from(node), mix(member.id.get()) ^ claim);
@@ -317,7 +317,7 @@ impl World {
         self.views.event(node, event)?;
         self.suspicions.event(node, self.hosts[node as usize].now(now).mono, event)?;
         let Some((member, subject)) =
-            member_of(event).and_then(|member| Some((member, self.views.index(member.id)?)))
+            event.member().and_then(|member| Some((member, self.views.index(member.id)?)))
         else {
             return Ok(());
         };
@@ -331,15 +331,8 @@ impl World {
             let detail = format!("all had agreed, no fault is left, and node {node} is told {event:?}");
             return Err(Violation { oracle: "rests", detail });
         }
-        match event {
-            Event::Suspected(_) => self.deaths.suspected(now, node, subject, member.epoch.get())?,
-            Event::Recovered(_) => self.deaths.recovered(subject),
-            Event::Died(_) if !self.plan.forges() => {
-                self.deaths.died(now, node, subject, member.epoch.get())?;
-            }
-            _ => {}
-        }
-        Ok(())
+        let run = (subject, member.epoch.get());
+        self.deaths.event(now, node, event, run, self.plan.forges())
     }
 
     /// Writes the clock's bound down where the node does so.
@@ -382,18 +375,6 @@ impl World {
             let order = self.queue.next_order();
             self.timers.set(node, at, order);
         }
-    }
-}
-
-pub(super) fn member_of(event: &Event) -> Option<&chinwag_core::membership::Member> {
-    match event {
-        Event::Joined(member)
-        | Event::Suspected(member)
-        | Event::Recovered(member)
-        | Event::Updated(member)
-        | Event::Died(member)
-        | Event::Left(member) => Some(member),
-        _ => None,
     }
 }
 

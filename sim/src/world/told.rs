@@ -5,7 +5,6 @@ use chinwag_core::wire::Reader;
 use chinwag_core::wire::datagram::HEADER_LEN;
 
 use super::World;
-use super::node::member_of;
 use crate::checker::views::index;
 use crate::clock::WALL_START;
 use crate::fault::Fault;
@@ -62,7 +61,7 @@ impl World {
     }
 
     pub(super) fn tell_event(&mut self, node: u32, event: &Event) {
-        let Some(member) = member_of(event) else {
+        let Some(member) = event.member() else {
             self.trace.tell(self.now, node, || Told::Note { text: format!("{event:?}") });
             return;
         };

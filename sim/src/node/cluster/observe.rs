@@ -2,7 +2,7 @@
 
 use chinwag::core::clock::DRIFT_MAX_DEFAULT;
 use chinwag::core::rng::mix;
-use chinwag::{Event, Member, State};
+use chinwag::{Event, State};
 
 use super::{Cluster, Process};
 use crate::checker::deaths::Truth;
@@ -12,6 +12,7 @@ use crate::fault::Fault;
 use crate::mutant::Defect;
 use crate::node::tasks::lock;
 use crate::trace::record::What as Told;
+use crate::world::told_as;
 
 /// Counters past 4,096 stamps a microsecond carry into the microseconds; no run is near so many.
 const SLACK_MICROS: u64 = 1_000;
@@ -147,7 +148,7 @@ impl Cluster {
     fn hear(&mut self, host: u32, process: &mut Process, event: &Event) -> Check {
         self.tell(|| format!("node {host}: {event:?}"));
         self.count(event);
-        if let Some(member) = member_of(event) {
+        if let Some(member) = event.member() {
             let (epoch, incarnation, state) = rank(member);
             let claim = mix(epoch << 2 | state as u64) ^ u64::from(incarnation) ^ mix(member.id.get());
             self.engine.with(|world| world.hash.add(world.now, 8 << 32 | u64::from(host), claim));
@@ -162,52 +163,21 @@ impl Cluster {
         }
         self.views.event(host, event)?;
         let Some((member, subject)) =
-            member_of(event).and_then(|member| Some((member, self.views.index(member.id)?)))
+            event.member().and_then(|member| Some((member, self.views.index(member.id)?)))
         else {
             return Ok(());
         };
         process.known.insert(subject, member.addr);
         self.engine.with(|state| state.tell_view(host, subject, member));
         let now = self.engine.now();
-        match event {
-            Event::Suspected(_) => self.deaths.suspected(now, host, subject, member.epoch.get())?,
-            Event::Recovered(_) => self.deaths.recovered(subject),
-            Event::Died(_) if !self.plan.forges() => {
-                self.deaths.died(now, host, subject, member.epoch.get())?;
-            }
-            _ => {}
-        }
-        Ok(())
+        let run = (subject, member.epoch.get());
+        self.deaths.event(now, host, event, run, self.plan.forges())
     }
 
     fn count(&mut self, event: &Event) {
-        let kind = match event {
-            Event::Joined(_) => 0,
-            Event::Suspected(_) => 1,
-            Event::Recovered(_) => 2,
-            Event::Died(_) => 3,
-            Event::Left(_) => 4,
-            Event::Updated(_) => 5,
-            Event::Conflict { .. } => 6,
-            Event::Isolated => 7,
-            Event::Broadcast { .. } => {
-                self.broadcasts += 1;
-                return;
-            }
-            _ => return,
-        };
-        self.told[kind] += 1;
-    }
-}
-
-fn member_of(event: &Event) -> Option<&Member> {
-    match event {
-        Event::Joined(member)
-        | Event::Suspected(member)
-        | Event::Recovered(member)
-        | Event::Updated(member)
-        | Event::Died(member)
-        | Event::Left(member) => Some(member),
-        _ => None,
+        match told_as(event) {
+            Some(kind) => self.told[kind] += 1,
+            None => self.broadcasts += u64::from(matches!(event, Event::Broadcast { .. })),
+        }
     }
 }
