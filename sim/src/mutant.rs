@@ -1,7 +1,7 @@
 //! Machines with a defect put in on purpose, so that every oracle can be seen to bite: what goes into a machine and what comes out of it is
 //! altered on the way, as a defect inside would.
 //!
-//! `sim/tests/mutants.rs` runs each and names the oracle that catches it.
+//! `sim/tests/mutants` runs each and names the oracle that catches it.
 
 use std::collections::BTreeSet;
 

@@ -1,16 +1,12 @@
-//! Nodes with a defect, in clusters at node level, and the oracle that catches each. `docs/simulation.md` has the table; a test compares.
+//! Nodes with a defect, or with users that have one.
 
 use std::time::Duration;
 
 use chinwag_sim::fault::{Fault, Plan};
 use chinwag_sim::mutant::{Defect, Mutant};
-use chinwag_sim::run::{Faults, Level, Scenario, run};
+use chinwag_sim::run::{Faults, Level, Scenario};
 
-const SECOND: u64 = 1_000_000_000;
-const DOC: &str = include_str!("../../docs/simulation.md");
-
-/// In words, the defect, whose from when (none: all from the start), and the oracle that catches it.
-type Case = (&'static str, Defect, Option<u64>, &'static str);
+use super::{Case, DOC, SECOND, catch_all, oracles_of, sound};
 
 const CASES: [Case; 23] = [
     ("hears nothing, and no fault excuses it", Defect::Deaf, Some(3), "accuracy"),
@@ -65,44 +61,21 @@ fn scenario(mutant: Option<Mutant>) -> Scenario {
 
 #[test]
 fn without_a_defect_nothing_is_caught() {
-    let outcome = run(&scenario(None));
-    assert_eq!(outcome.failure, None);
-    for told in ["joined", "suspected", "recovered", "died", "updated"] {
-        let at = chinwag_sim::world::TOLD.iter().position(|name| *name == told).expect("a known name");
-        assert!(outcome.tally.told[at] > 0, "{told} is reached, so that a defect in it can show");
-    }
-    assert!(outcome.tally.broadcasts > 0);
+    sound(&scenario(None));
 }
 
 #[test]
 fn every_defect_is_caught_by_the_oracle_that_the_table_names() {
-    let mut wrong = Vec::new();
-    for (words, defect, from, oracle) in CASES {
-        let mutant = Mutant { defect, node: from.map(|_| 1), since: from.unwrap_or(0) * SECOND };
-        let outcome = run(&scenario(Some(mutant)));
-        let caught = outcome.failure.as_ref().map_or("nothing", |failure| failure.violation.oracle);
-        if caught != oracle {
-            wrong.push(format!("{words}, expected {oracle}: {:?}", outcome.failure));
-        }
-        let row = format!("| {words} | `{oracle}` |");
-        assert!(DOC.contains(&row), "docs/simulation.md lacks: {row}");
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    catch_all(&CASES, scenario);
 }
 
 /// Those of the table of the node level that are not rules of the books of calls, which are broken one by one in `sim/src/node/ledger/tests.rs`.
 #[test]
 fn every_oracle_of_the_node_level_has_a_mutant() {
     let section = DOC.split("### At node level").nth(1).expect("the section");
-    let listed = section.lines().skip_while(|line| !line.starts_with("| oracle |")).skip(2);
-    let named: Vec<&str> = listed
-        .take_while(|line| line.starts_with('|'))
-        .flat_map(|line| {
-            line.split('|').nth(1).into_iter().flat_map(|cell| cell.split('`').skip(1).step_by(2))
-        })
-        .collect();
+    let named = oracles_of(section);
     assert!(named.len() >= 12, "{named:?}");
-    let of_books = include_str!("../src/node/ledger/tests.rs");
+    let of_books = include_str!("../../src/node/ledger/tests.rs");
     for oracle in named {
         let is_broken =
             CASES.iter().any(|case| case.3 == oracle) || of_books.contains(&format!("\"{oracle}\""));

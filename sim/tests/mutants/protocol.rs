@@ -1,16 +1,12 @@
-//! Machines with a defect, in whole clusters, and the oracle that is the first to catch each. `docs/simulation.md` has the table; a test compares.
+//! Membership machines with a defect.
 
 use std::time::Duration;
 
 use chinwag_sim::fault::{Fault, Plan};
 use chinwag_sim::mutant::{Defect, Mutant};
-use chinwag_sim::run::{Faults, Scenario, run};
+use chinwag_sim::run::{Faults, Scenario};
 
-const SECOND: u64 = 1_000_000_000;
-const DOC: &str = include_str!("../../docs/simulation.md");
-
-/// In words, the defect, whose from when (none: all from the start), and the oracle that catches it.
-type Case = (&'static str, Defect, Option<u64>, &'static str);
+use super::{Case, DOC, SECOND, catch_all, oracles_of, sound};
 
 const CASES: [Case; 22] = [
     ("takes nothing in", Defect::Deaf, Some(10), "accuracy"),
@@ -64,39 +60,19 @@ fn scenario(mutant: Option<Mutant>) -> Scenario {
 
 #[test]
 fn without_a_defect_nothing_is_caught() {
-    let outcome = run(&scenario(None));
-    assert_eq!(outcome.failure, None);
-    for told in ["joined", "suspected", "recovered", "died", "updated"] {
-        let at = chinwag_sim::world::TOLD.iter().position(|name| *name == told).expect("a known name");
-        assert!(outcome.tally.told[at] > 0, "{told} is reached, so that a defect in it can show");
-    }
-    assert!(outcome.tally.broadcasts > 0 && outcome.struck.contains_key("early_timers"));
+    assert!(sound(&scenario(None)).struck.contains_key("early_timers"));
 }
 
 #[test]
 fn every_defect_is_caught_by_the_oracle_that_the_table_names() {
-    for (words, defect, from, oracle) in CASES {
-        let node = from.map(|_| 1);
-        let mutant = Mutant { defect, node, since: from.unwrap_or(0) * SECOND };
-        let outcome = run(&scenario(Some(mutant)));
-        let caught = outcome.failure.as_ref().map_or("nothing", |failure| failure.violation.oracle);
-        assert_eq!(caught, oracle, "{words}: {:?}", outcome.failure);
-        let row = format!("| {words} | `{oracle}` |");
-        assert!(DOC.contains(&row), "docs/simulation.md lacks: {row}");
-    }
+    catch_all(&CASES, scenario);
 }
 
 #[test]
 fn every_oracle_has_a_mutant() {
-    let listed = DOC.lines().skip_while(|line| !line.starts_with("| oracle |")).skip(2);
-    let named: Vec<&str> = listed.take_while(|line| line.starts_with('|')).flat_map(oracles_of).collect();
+    let named = oracles_of(DOC);
     assert!(named.len() >= 20, "{named:?}");
     for oracle in named {
         assert!(CASES.iter().any(|case| case.3 == oracle), "no mutant for {oracle}");
     }
-}
-
-/// The names in backticks in the first column.
-fn oracles_of(line: &str) -> impl Iterator<Item = &str> {
-    line.split('|').nth(1).into_iter().flat_map(|cell| cell.split('`').skip(1).step_by(2))
 }
