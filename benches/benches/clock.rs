@@ -8,13 +8,13 @@ mod peers;
 
 use std::cell::RefCell;
 use std::hint::black_box;
-use std::path::PathBuf;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use chinwag_benches::table::{Better, Role, Table, Tables};
+use chinwag_benches::args::Common;
+use chinwag_benches::table::{Better, Role, Table};
 use chinwag_benches::turns::{Entrant, Pace, measure};
 use chinwag_core::clock::{DRIFT_MAX_DEFAULT, Hlc, SharedHlc, Timestamp};
 use chinwag_core::time::WallTime;
@@ -23,18 +23,8 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(about = "Stamps, beside other clocks")]
 struct Args {
-    /// Fewer rounds, shorter turns
-    #[arg(long)]
-    quick: bool,
-    /// Writes every value there
-    #[arg(long)]
-    json: Option<PathBuf>,
-    /// Everything once and as short as can be: whether it runs
-    #[arg(long)]
-    test: bool,
-    /// What cargo passes
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// Rows that appear in more than one table.
@@ -63,13 +53,9 @@ const OBSERVE: &str = "Nanoseconds to take in the stamp of a message that has co
 as after a message from a node whose clock is a little ahead.";
 
 fn main() {
-    let args = Args::parse();
-    let pace = Pace::new(args.quick, args.test);
-    let tables = Tables { tables: vec![tick(pace), shared(pace), observe(pace)] };
-    tables.print();
-    if let Some(path) = args.json {
-        tables.write(&path).expect("a file that can be written");
-    }
+    let Args { common } = Args::parse();
+    let pace = common.pace();
+    common.report(vec![tick(pace), shared(pace), observe(pace)]);
 }
 
 /// The system's time, as a node's driver reads it.

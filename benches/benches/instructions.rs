@@ -6,36 +6,29 @@
 
 use std::hint::black_box;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::{env, fs};
 
+use chinwag_benches::args::Common;
 use chinwag_benches::machines::rpc::{NOW, Pair, body, receive, request};
 use chinwag_benches::membership::{Make, UPDATES};
-use chinwag_benches::table::{Better, Role, Table, Tables};
+use chinwag_benches::table::{Better, Role, Table};
 use chinwag_core::clock::{DRIFT_MAX_DEFAULT, Hlc, SharedHlc};
 use chinwag_core::id::NodeId;
 use chinwag_core::select::{Consistency, NodeSelector, Picks, Spread, Topology};
 use clap::Parser;
 
 #[derive(Parser)]
-#[command(about = "Instructions of single cases, counted by callgrind")]
+#[command(
+    about = "Instructions of single cases, counted by callgrind; --quick makes no difference, --test counts one case"
+)]
 struct Args {
-    /// Writes every value there
-    #[arg(long)]
-    json: Option<PathBuf>,
-    /// The first case alone: whether it runs
-    #[arg(long)]
-    test: bool,
+    #[command(flatten)]
+    common: Common,
     /// Runs one case, so many times: what this program asks of itself
     #[arg(long, hide = true, num_args = 2)]
     case: Option<Vec<u64>>,
-    /// Fewer make no difference; taken so that all benches can be given it
-    #[arg(long, hide = true)]
-    quick: bool,
-    /// What cargo passes
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 /// Members that a machine knows.
@@ -67,7 +60,7 @@ fn main() -> ExitCode {
         println!("instructions: valgrind is not installed, so nothing is counted");
         return ExitCode::SUCCESS;
     }
-    if args.test {
+    if args.common.test {
         cases.truncate(1);
     }
     let mut compared = Table::new(
@@ -84,11 +77,7 @@ fn main() -> ExitCode {
         let table = if case.is_compared { &mut compared } else { &mut core };
         table.add(case.role, &case.name, &case.group, vec![count(at) / case.by as f64]);
     }
-    let tables = Tables { tables: vec![compared, core] };
-    tables.print();
-    if let Some(path) = args.json {
-        tables.write(&path).expect("a file that can be written");
-    }
+    args.common.report(vec![compared, core]);
     ExitCode::SUCCESS
 }
 

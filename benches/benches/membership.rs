@@ -4,38 +4,28 @@
 
 use std::cell::RefCell;
 use std::hint::black_box;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use chinwag_benches::args::Common;
 use chinwag_benches::cluster::{self, Cluster, SECOND, Sent, Virtual};
 use chinwag_benches::membership::{Machine, Make, UPDATES};
-use chinwag_benches::table::{Better, Role, Table, Tables, figure};
+use chinwag_benches::table::{Better, Role, Table, figure};
 use chinwag_benches::turns::{Entrant, Pace, cpu_time, measure, prepared};
 use clap::Parser;
 
 #[derive(Parser)]
 #[command(about = "Membership, beside other projects")]
 struct Args {
-    /// Fewer rounds, no cluster of a thousand
-    #[arg(long)]
-    quick: bool,
-    /// Writes every value there
-    #[arg(long)]
-    json: Option<PathBuf>,
-    /// Everything once and as short as can be: whether it runs
-    #[arg(long)]
-    test: bool,
-    /// What cargo passes
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
 fn main() {
-    let args = Args::parse();
-    let pace = Pace::new(args.quick, args.test);
-    let members: &[u64] = if args.test { &[100] } else { &[100, 1_000, 10_000] };
-    let nodes: &[u32] = match (args.test, args.quick) {
+    let Args { common } = Args::parse();
+    let pace = common.pace();
+    let members: &[u64] = if common.test { &[100] } else { &[100, 1_000, 10_000] };
+    let nodes: &[u32] = match (common.test, common.quick) {
         (true, _) => &[8],
         (_, true) => &[32, 128],
         _ => &[32, 256, 1_000],
@@ -46,12 +36,8 @@ fn main() {
         ping(members, pace),
         heap(members),
     ];
-    tables.extend(clusters(nodes, if args.quick || args.test { 3 } else { 9 }));
-    let tables = Tables { tables };
-    tables.print();
-    if let Some(path) = args.json {
-        tables.write(&path).expect("a file that can be written");
-    }
+    tables.extend(clusters(nodes, if common.quick || common.test { 3 } else { 9 }));
+    common.report(tables);
 }
 
 const KNOWN: &str = "One machine knows so many members, and one of them sends it datagrams of 20 updates each, going through all members in \

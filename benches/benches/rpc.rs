@@ -5,10 +5,10 @@
 //! profiler); `-- --json FILE` for every value.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use chinwag_benches::args::Common;
 use chinwag_benches::rpc::{Only, Plan};
 use clap::Parser;
 
@@ -21,30 +21,20 @@ struct Args {
     /// Milliseconds a cell [default: 100; --quick: 40]
     #[arg(long)]
     time: Option<u64>,
-    /// Fewer rounds, shorter cells
-    #[arg(long)]
-    quick: bool,
     /// Only some contenders, sizes (32,1k,64k,1m) and parts (latency,one,four,behind,allocations,memory)
     #[arg(long, value_parser = Only::parse, default_value = "")]
     only: Only,
     /// Without the floor, unless it is named
     #[arg(long)]
     alone: bool,
-    /// Writes every value there
-    #[arg(long)]
-    json: Option<PathBuf>,
-    /// Everything once and as short as can be: whether it runs
-    #[arg(long)]
-    test: bool,
-    /// What cargo passes
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints what it found")]
 fn main() -> ExitCode {
     let args = Args::parse();
-    let (rounds, time) = match (args.test, args.quick) {
+    let (rounds, time) = match (args.common.test, args.common.quick) {
         (true, _) => (1, 2),
         (_, true) => (3, 40),
         _ => (5, 100),
@@ -55,16 +45,16 @@ fn main() -> ExitCode {
         only: args.only,
         is_alone: args.alone,
         child: env!("CARGO_BIN_EXE_rpc-child").into(),
-        is_verbose: !args.test,
+        is_verbose: !args.common.test,
     };
     let report = plan.run();
-    if let Some(path) = args.json
+    if let Some(path) = args.common.json
         && let Err(error) = fs::write(&path, format!("{:#}\n", report.json()))
     {
         eprintln!("{}: {error}", path.display());
         return ExitCode::FAILURE;
     }
-    if args.test {
+    if args.common.test {
         println!("rpc: every cell was measured; the figures of so short a run say nothing");
         return ExitCode::SUCCESS;
     }

@@ -1,8 +1,9 @@
 //! `cargo bench -p chinwag-benches --bench store`: 10,000 small documents put on three replicas that all acknowledge, in memory and durable; with
-//! `--features peers` beside datacake's store. About a minute. `-- --quick` for fewer rounds and documents.
+//! `--features peers` beside datacake's store. About a minute. `-- --quick` for one round of fewer documents; `-- --json FILE` for every value.
 
-use std::process::ExitCode;
+use std::error::Error;
 
+use chinwag_benches::args::Common;
 use chinwag_benches::store::{Plan, run};
 use clap::Parser;
 
@@ -12,23 +13,14 @@ struct Args {
     /// Rounds of all cells [default: 5; --quick: 1]
     #[arg(long)]
     rounds: Option<usize>,
-    /// One round of a tenth of the documents: whether it runs
-    #[arg(long)]
-    quick: bool,
-    /// What cargo passes
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
-fn main() -> ExitCode {
-    let Args { rounds, quick, bench: _ } = Args::parse();
-    let rounds = rounds.unwrap_or(if quick { 1 } else { 5 });
-    match run(&Plan { rounds, is_quick: quick }) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            use std::io::Write as _;
-            let _ = writeln!(std::io::stderr(), "store: {error}");
-            ExitCode::FAILURE
-        }
-    }
+fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+    let Args { rounds, common } = Args::parse();
+    let is_quick = common.quick || common.test;
+    let rounds = rounds.unwrap_or(if is_quick { 1 } else { 5 }).max(1);
+    common.report(vec![run(&Plan { rounds, is_quick })?]);
+    Ok(())
 }

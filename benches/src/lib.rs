@@ -9,6 +9,7 @@
 //!   --bench store         writes to three replicas, beside datacake's store      benches/store.rs, `store`
 //!   --bench instructions  instructions of single cases, counted by callgrind      benches/instructions.rs
 //!
+//!   args                  what every bench can be told
 //!   machines              chinwag's machines, to which everybody else is played
 //!   turns                 contenders measured in rounds that take turns
 //!   table                 what every bench writes with `--json FILE`
@@ -16,6 +17,7 @@
 //!   benchmarks            makes the page and its plots of those files             src/bin/benchmarks
 //! ```
 
+pub mod args;
 pub mod cluster;
 pub mod machines;
 pub mod membership;
