@@ -34,7 +34,30 @@ impl Message for Wait {
 impl Service for Waits {
     const NAME: &'static str = "waits";
     fn methods(methods: &mut Methods<Self>) {
-        methods.add::<Wait>();
+        methods.add::<Wait>().add::<Through>();
+    }
+}
+
+/// Waits at the member with this id, behind all that are between, for as long as its caller does.
+#[derive(rkyv::Archive, rkyv::Serialize)]
+struct Through {
+    to: u64,
+}
+
+impl Message for Through {
+    type Reply = ();
+    const NAME: &'static str = "through";
+}
+
+impl Handler<Through> for Waits {
+    async fn handle(&self, cx: &Context, through: View<Through>) -> Result<(), Status> {
+        let next = cx.node().map_or(0, |node| node.id().get()) + 1;
+        let client = cx.client::<Self>(next).without_timeout();
+        if next < through.to.to_native() {
+            client.call(&Through { to: through.to.to_native() }).await.map(drop)
+        } else {
+            client.call(&Wait).await.map(drop)
+        }
     }
 }
 
@@ -128,5 +151,71 @@ fn calls_to_a_peer_end_at_the_moment_its_next_run_is_known() {
         }
         assert!(world.now() < begun + secs(4), "the two are still cut off from each other");
         world.calm().converges_within(secs(60)).await;
+    });
+}
+
+/// A machine that has lost its power: nobody says a word for it. In the moment in which membership calls it dead, all calls to it end.
+#[test]
+fn calls_to_a_peer_end_at_the_moment_it_is_declared_dead_each_once() {
+    const CALLS: usize = 300;
+    check(0..10, |world| async move {
+        let (nodes, told) = cluster(&world, 3).await;
+        let client = nodes[0].client::<Waits>(3).without_timeout();
+        let ended = std::cell::Cell::new(0);
+        let mut calls: Vec<Call<'_>> = Vec::new();
+        for _ in 0..CALLS {
+            calls.push(Box::pin(async {
+                let status = client.call(&Wait).await.err();
+                ended.set(ended.get() + 1);
+                status
+            }));
+        }
+        begin(&mut calls, &told, CALLS).await;
+        world.now_goes_wrong().lasting(secs(30)).pause(2);
+        let is_known = || nodes[0].members().get(3.into()).is_none();
+        let mut known = None;
+        for call in &mut calls {
+            let status = poll_fn(|cx| {
+                if known.is_none() && is_known() {
+                    known = Some(world.now());
+                }
+                call.as_mut().poll(cx)
+            });
+            let status = status.await.expect("nobody answers");
+            assert!(status.code == Code::PeerGone && status.may_have_run(), "{status}");
+        }
+        let known = known.expect("its death is known by then");
+        assert!(world.now() - known <= millis(1), "known at {known:?}, ended at {:?}", world.now());
+        assert_eq!((ended.get(), told.lock().expect("whole").began.len()), (CALLS, CALLS), "each once");
+        world.calm().converges_within(secs(60)).await;
+    });
+}
+
+/// Four members one behind the other, 40 ms and more apart. Nobody but the first caller has a timeout: its time is everybody's. The last two are cut
+/// off meanwhile, so that no cancel reaches them: only the deadline that came with the call can end the last handler.
+#[test]
+fn a_deadline_goes_through_nested_calls_and_ends_the_last_handler() {
+    check(0..10, |world| async move {
+        let (nodes, told) = cluster(&world, 4).await;
+        world.now_goes_wrong().delay(millis(40), Duration::ZERO);
+        world.run_for(secs(1)).await;
+        let client = nodes[0].client::<Waits>(2).timeout(secs(2));
+        let begun = world.now();
+        let mut calls: [Call<'_>; 1] = [Box::pin(async { client.call(&Through { to: 4 }).await.err() })];
+        begin(&mut calls, &told, 1).await;
+        let arrived = world.now() - begun;
+        assert!(arrived >= 3 * millis(40) && arrived < secs(1), "{arrived:?}");
+        world.at(begun + secs(1)).lasting(secs(3)).partition([0, 1], [2, 3]);
+        let [call] = calls;
+        let status = call.await.expect("nobody answers");
+        assert_eq!(status.code, Code::DeadlineExceeded, "{status}");
+        let took = world.now() - begun;
+        assert!((secs(2)..secs(2) + millis(2)).contains(&took), "ended after {took:?}");
+        world.run_for(millis(900)).await;
+        let told = told.lock().expect("whole");
+        assert_eq!((told.began.len(), told.dropped.len()), (1, 1), "one handler, dropped once");
+        // What is left is measured from where a request arrives: the way there comes on top, and nothing else.
+        let late = told.dropped[0] - begun - secs(2);
+        assert!(late <= arrived, "it went on for {late:?}, the way there took {arrived:?}");
     });
 }

@@ -37,6 +37,7 @@
 
 pub mod calls;
 pub mod clients;
+pub mod corners;
 pub mod counted;
 mod flows;
 pub mod leaving;
@@ -219,6 +220,14 @@ macro_rules! suite {
                 what_no_handler_takes_is_given_back
                 both_directions_go_on_in_tasks_of_their_own
                 streams_and_calls_share_a_connection
+            }
+            corners {
+                a_failure_that_a_handler_passes_on_says_that_it_ran
+                calls_that_call_back_and_themselves_nest_deep
+                interceptors_refuse_streams_and_shorten_deadlines
+                a_service_that_is_replaced_keeps_its_streams
+                headers_pass_up_to_their_limit
+                what_a_lost_member_may_have_done_is_done_again_only_if_it_may
             }
             room {
                 streams_wait_for_room_before_there_is_a_connection

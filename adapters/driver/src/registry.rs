@@ -107,10 +107,10 @@ impl<S: Handler<M>, M: Method> Endpoint for Offered<S, M> {
     fn begin(self: Arc<Self>, cx: Context, body: Bytes, _: Option<End>) -> BoxFuture<Answered> {
         Box::pin(async move {
             let result = match M::Request::receive(body) {
-                Ok(request) => self.service.handle(&cx, request).await,
+                Ok(request) => handled(self.service.handle(&cx, request).await),
                 Err(malformed) => Err(not_received(&malformed)),
             };
-            cx.answer(encoded(result))
+            cx.answer(result)
         })
     }
 
@@ -151,10 +151,10 @@ impl<S: StreamHandler<M>, M: Streaming> Endpoint for Streamed<S, M> {
             let incoming = Incoming::new(end.twin(), self.meter.clone());
             let outgoing = Outgoing::new(end, self.meter.clone(), false);
             let result = match M::Request::receive(body) {
-                Ok(request) => self.service.handle(&cx, request, incoming, outgoing).await,
+                Ok(request) => handled(self.service.handle(&cx, request, incoming, outgoing).await),
                 Err(malformed) => Err(not_received(&malformed)),
             };
-            cx.answer(encoded(result))
+            cx.answer(result)
         })
     }
 
@@ -183,9 +183,11 @@ fn not_received(malformed: &Malformed) -> Status {
     Status::never_ran(Code::SchemaMismatch, malformed.to_string())
 }
 
-fn encoded<B: Body>(result: Result<B, Status>) -> Result<Bytes, Status> {
+/// What a handler answers. A failure never says that no handler has run, also where it is passed on from a nested call, of which that is
+/// true: the caller would ask again, and the handler would run twice (`docs/protocol.md` §5.5.3).
+fn handled<B: Body>(result: Result<B, Status>) -> Result<Bytes, Status> {
     let not_encoded = |error| Status::new(Code::Internal, format!("reply not encoded: {error}"));
-    result.and_then(|reply| reply.encode().map_err(not_encoded))
+    result.map_err(Status::having_run).and_then(|reply| reply.encode().map_err(not_encoded))
 }
 
 /// `endpoint`, if calls of `shape` are for it. Fingerprints tell shapes apart, so only a caller that makes its own up gets here wrongly.

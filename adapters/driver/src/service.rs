@@ -55,7 +55,7 @@ pub trait Service: Sized + Send + Sync + 'static {
 ///
 /// The future is polled once where the request was read; if it waits, it becomes a task. It is dropped when the
 /// caller cancels, the deadline passes, or the connection ends. A panic ends the call with
-/// [`Code::Internal`](crate::Code::Internal), and nothing else.
+/// [`Code::Internal`](crate::Code::Internal), and nothing else. Whatever failure it returns, its caller is told that it may have run.
 ///
 /// That a message is sent to a service which does not handle it does not compile:
 ///

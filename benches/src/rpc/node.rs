@@ -16,6 +16,9 @@ use super::contender::{Caller, Setup};
 /// The node that calls; servers have the next ids.
 const CLIENT: u64 = 1;
 
+/// Every call has a deadline, as a program's would, whose cost is part of what is measured; none is to reach it, however busy the machine is.
+const CALL_TIMEOUT: Duration = Duration::from_secs(600);
+
 /// A node, and the servers it sees.
 struct Nodes {
     client: Node,
@@ -43,7 +46,7 @@ async fn start(runtime: &Arc<dyn Runtime>, id: u64, seeds: &[String]) -> Node {
     // On a machine that measures, nobody is to be found dead for being late.
     let config = Config { suspicion_mult: 1_000, ..Config::lan() };
     let builder = Node::builder(id, (Ipv4Addr::LOCALHOST, 0).into()).cluster("bench").config(config);
-    builder.seeds(seeds).start_on(runtime.clone()).await.expect("free ports")
+    builder.call_timeout(CALL_TIMEOUT).seeds(seeds).start_on(runtime.clone()).await.expect("free ports")
 }
 
 /// Answers with what it is sent.

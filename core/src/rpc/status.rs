@@ -103,7 +103,8 @@ pub struct Status {
 }
 
 impl Status {
-    /// The status a handler or a dispatcher answers with. [`Status::may_have_run`] follows from the code.
+    /// The status a handler or a dispatcher answers with. [`Status::may_have_run`] follows from the code; once a handler has answered
+    /// with it, its caller is told that it may have run.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         let reach = if code.says_never_ran() { Reach::NeverRan } else { Reach::MayHaveRun };
         Self::reaching(reach, code, message.into())
@@ -121,6 +122,12 @@ impl Status {
 
     const fn reaching(reach: Reach, code: Code, message: String) -> Self {
         Self { code, message, reach, headers: Headers::new() }
+    }
+
+    /// The same, of a handler that has begun: whatever the code says, and whoever's status it was at first.
+    #[must_use]
+    pub fn having_run(self) -> Self {
+        Self { reach: Reach::MayHaveRun, ..self }
     }
 
     /// The same with the metadata that came beside it.

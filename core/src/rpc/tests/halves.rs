@@ -103,21 +103,33 @@ fn receiving(state: &str, is_ours: bool) -> Half {
     half
 }
 
+/// The table below this line of `docs/protocol.md`: its rows, the head first, as cells.
+fn documented(title: &str) -> Vec<Vec<&'static str>> {
+    let text = include_str!("../../../../docs/protocol.md");
+    let lines = text.lines().map(str::trim).skip_while(|line| *line != title).skip(2);
+    let rows = lines.take_while(|line| line.starts_with('|')).filter(|line| !line.starts_with("|-"));
+    rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
+}
+
 #[test]
 fn s5_11_4_each_cell_of_the_half_that_receives() {
     const INPUTS: [&str; 5] = ["chunk", "chunk with more", "end", "last fragment", "abort"];
-    // A fragment, or an abort, of no message ends the connection in every state: the empty cells.
-    let expected = [
-        ["ends", "ends", "ends", "ends", "ends"],
-        ["Chunk", "", "Finished", "ends", "ends"],
-        ["ends", "ends", "ends", "Chunk", ""],
-        ["ends", "ends", "ends", "ends", "ends"],
-        ["ends", "ends", "ends", "ends", "ends"],
-        ["", "", "", "", ""],
-    ];
+    let table = documented("4. The half that receives:");
+    assert_eq!(table[0][1..], INPUTS);
+    let states: Vec<&str> =
+        table[1..].iter().map(|row| row[0].split(':').next().unwrap_or_default()).collect();
+    assert_eq!(states, STATES);
     for is_ours in [true, false] {
-        for (state, row) in STATES.iter().zip(expected) {
-            for (input, expected) in INPUTS.iter().zip(row) {
+        for (state, row) in STATES.iter().zip(&table[1..]) {
+            for (input, cell) in INPUTS.iter().zip(&row[1..]) {
+                let expected = match *cell {
+                    // A fragment, or an abort, of no message ends the connection in every state.
+                    "" | "the connection ends" => "ends",
+                    "`Chunk`" | "`Chunk`: open" => "Chunk",
+                    "`Finished`: finished" => "Finished",
+                    "arriving" | "aborted" | "skipped" | "skipped, counted" | "dropped, counted" => "",
+                    other => panic!("no test for {other:?}"),
+                };
                 let mut half = receiving(state, is_ours);
                 let (call, flag, late) = (half.call, half.flag, half.end.stats().late_chunks);
                 let bytes = match *input {
@@ -136,7 +148,7 @@ fn s5_11_4_each_cell_of_the_half_that_receives() {
                     ("ends", [.., Event::Closed(CloseReason::Protocol(_))]) => {}
                     _ => panic!("{what}"),
                 }
-                let is_counted = *state == "no open call" && INPUTS[..3].contains(input);
+                let is_counted = cell.contains("counted");
                 assert_eq!(half.end.stats().late_chunks - late, u64::from(is_counted), "{what}");
             }
         }
@@ -175,6 +187,31 @@ fn fill(half: &mut Half) -> u32 {
         sent += 1;
     }
     sent
+}
+
+/// The cells of the half that sends that say something, by row: each has its assertion in the test named in the last column.
+#[test]
+fn s5_11_3_each_cell_of_the_half_that_sends_has_its_test() {
+    let table = documented("3. The half that sends:");
+    let tests = include_str!("halves.rs");
+    let expected = [
+        ("none", &["`send`", "`finish`", "credit comes"][..], "s5_11_3_none"),
+        (
+            "held",
+            &["`send`", "`finish`", "credit comes", "the request begins", "the call ends"],
+            "s5_11_3_held",
+        ),
+        ("open", &["`send`", "`finish`", "credit comes", "the call ends"], "s5_11_3_open"),
+        ("finished", &["`send`", "`finish`", "credit comes", "the call ends"], "s5_11_3_finished_and_ended"),
+        ("ended", &["`send`", "`finish`", "credit comes"], "s5_11_3_finished_and_ended"),
+    ];
+    assert_eq!(table.len() - 1, expected.len());
+    for (row, (state, inputs, test)) in table[1..].iter().zip(expected) {
+        assert_eq!(row[0].split(':').next(), Some(state));
+        let filled = table[0].iter().zip(row).skip(1).filter(|(_, cell)| !cell.is_empty());
+        assert_eq!(filled.map(|(input, _)| *input).collect::<Vec<_>>(), inputs, "{state}");
+        assert!(tests.contains(&format!("fn {test}()")), "{test}");
+    }
 }
 
 fn mute(is_ours: bool) -> Shape {

@@ -9,6 +9,7 @@ mod halves;
 mod hello;
 mod hostile;
 mod limits;
+mod races;
 mod schedule;
 mod scripts;
 mod splits;
