@@ -3,7 +3,8 @@
 //!
 //! `-- --json FILE` writes the figures down, `-- --test` only shows whether it runs.
 //!
-//! `-- join [NODES]` instead lets so many nodes (10,000) join one cluster, and tells when all see all, how long that took, and the memory.
+//! `-- join [NODES]` instead lets so many nodes (10,000) join one cluster, and tells, once a virtual second and at the end,
+//! how many pairs do not see each other yet, how long it took, and the memory.
 //!
 //! An event is an input that a machine handles: a datagram, a stream payload, a timer. A machine with more timers has more of them for
 //! the same work, so the figure to compare is node-seconds: seconds of virtual time, times nodes, a second of real time.
@@ -43,14 +44,22 @@ impl Chinwag {
         Self(World::new(setup(nodes, checks), Plan::default(), 1, Box::new(Seeded::new(1))))
     }
 
-    /// Runs until all have started and all see all; gives the virtual time.
-    fn converge(&mut self, nodes: usize) -> u64 {
+    /// Runs until all have started and all see all, and shows the world once a virtual second; gives the virtual time.
+    fn converge(&mut self, nodes: usize, mut show: impl FnMut(&World)) -> u64 {
         // A world in which nobody has started yet disagrees about nothing.
-        self.run_for(START_EVERY * nodes as u64);
-        while self.0.unconverged().is_some() {
-            self.0.run_until(self.0.now() + SECOND / 10).expect("a calm network violates nothing");
+        let all_started = START_EVERY * nodes as u64;
+        let pairs = nodes as u64 * (nodes as u64 - 1);
+        loop {
+            self.run_for(SECOND / 10);
+            let now = self.0.now();
+            if now.is_multiple_of(SECOND) {
+                show(&self.0);
+            }
+            // Counted first: to compare every pair of ten thousand nodes takes longer than to simulate the tenth of a second.
+            if now >= all_started && self.0.sights() == pairs && self.0.unconverged().is_none() {
+                return now;
+            }
         }
-        self.0.now()
     }
 }
 
@@ -84,7 +93,8 @@ struct Entrant {
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     if args.first().is_some_and(|arg| arg == "join") {
-        let nodes = args.get(1).and_then(|nodes| nodes.parse().ok()).unwrap_or(10_000);
+        let nodes =
+            args.get(1).and_then(|nodes| nodes.parse().ok()).filter(|&nodes| nodes > 0).unwrap_or(10_000);
         return join(nodes);
     }
     let has = |name: &str| args.iter().any(|arg| arg == name);
@@ -109,7 +119,7 @@ fn steady(nodes: usize, is_quick: bool, table: &mut Table) {
     let worlds = [("chinwag", Role::Main, false), ("chinwag, oracles", Role::Chinwag, true)];
     for (name, role, checks) in worlds {
         let mut chinwag = Chinwag::new(nodes, checks);
-        chinwag.converge(nodes);
+        chinwag.converge(nodes, |_| {});
         chinwag.run_for(SETTLES_FOR);
         entrants.push(Entrant { name, role, cluster: Box::new(chinwag), rounds: Vec::new() });
     }
@@ -158,7 +168,19 @@ fn steady(nodes: usize, is_quick: bool, table: &mut Table) {
 fn join(nodes: usize) {
     let began = Instant::now();
     let mut chinwag = Chinwag::new(nodes, false);
-    let converged = chinwag.converge(nodes);
+    let pairs = nodes as u64 * (nodes as u64 - 1);
+    let converged = chinwag.converge(nodes, |world| {
+        let tally = world.tally();
+        println!(
+            "{:>4.0} s: {:>9} of {pairs} pairs apart; {:.1} s real, {} events, {} MB sent, {} of memory",
+            Duration::from_nanos(world.now()).as_secs_f64(),
+            pairs - world.sights(),
+            began.elapsed().as_secs_f64(),
+            tally.events,
+            (tally.datagram_bytes + tally.stream_bytes) / 1_000_000,
+            memory("VmRSS:"),
+        );
+    });
     let took = began.elapsed();
     let tally = chinwag.0.tally();
     println!(
@@ -171,14 +193,14 @@ fn join(nodes: usize) {
         "sent by each: {:.0} datagrams, {:.0} KB; at most {} of memory",
         per(tally.datagrams, nodes),
         per(tally.datagram_bytes + tally.stream_bytes, nodes) / 1e3,
-        memory_max()
+        memory("VmHWM:")
     );
 }
 
-/// The most memory that this process has used, as Linux tells it.
-fn memory_max() -> String {
+/// The memory that this process uses (`VmRSS:`), or has used at most (`VmHWM:`), as Linux tells it.
+fn memory(which: &str) -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(which));
     line.map_or_else(|| "unknown".to_owned(), |line| line.trim().to_owned())
 }
 

@@ -1,5 +1,6 @@
 //! The world of one run: nodes, network, clocks, and one queue of what happens next.
 
+mod agreement;
 mod faults;
 mod node;
 pub(crate) mod told;
@@ -13,11 +14,11 @@ use crate::checker::clocks::Clocks;
 use crate::checker::deaths::Deaths;
 use crate::checker::machine::Machines;
 use crate::checker::suspicions::Suspicions;
-use crate::checker::views::{Views, id, rank};
+use crate::checker::views::Views;
 use crate::checker::{Check, Violation};
 use crate::choices::{Choices, Key, Odds, Site};
 use crate::fault::{Fault, Plan};
-use crate::host::{Host, Payload, Spares, addr, first_addr, node_at};
+use crate::host::{Host, Payload, Spares, first_addr, node_at};
 use crate::mutant::{Mutant, Mutation};
 use crate::network::Network;
 use crate::queue::{Queue, Timers};
@@ -351,57 +352,6 @@ impl World {
         let failed = StreamFailed { node: from, generation, to: transmit.to };
         self.queue.push(self.now + 500_000, What::StreamFailed(Box::new(failed)));
         Ok(())
-    }
-
-    /// Why the views of the well are not the truth, if they are not: every well node believes every other well one alive, in its
-    /// present life, and nobody else to be there.
-    pub fn unconverged(&self) -> Option<String> {
-        let well = || (0..self.count()).filter(|&node| self.hosts[node as usize].is_well());
-        let expected = well().count();
-        for observer in well() {
-            let live = self.hosts[observer as usize].machine.as_ref()?.live_count();
-            if live + 1 != expected {
-                return Some(format!("node {observer} sees {live} of {} others", expected.saturating_sub(1)));
-            }
-        }
-        for (observer, subject) in well().flat_map(|a| well().map(move |b| (a, b))).filter(|(a, b)| a != b) {
-            let truth = self.hosts[subject as usize].machine.as_ref()?.local();
-            let got = self.hosts[observer as usize].machine.as_ref()?.get(id(subject));
-            // What its events have said, if they are followed: its user has nothing else.
-            let got_rank = got.as_ref().map(rank);
-            let seen = if self.setup.checks { self.views.of(observer, subject) } else { got_rank };
-            let expected = rank(&truth);
-            if seen != Some(expected) {
-                return Some(format!("node {observer} holds node {subject} {seen:?}, which is {expected:?}"));
-            }
-            if got.is_none_or(|got| got.metadata != truth.metadata || got.addr != truth.addr) {
-                return Some(format!("node {observer} has old details of node {subject}"));
-            }
-        }
-        None
-    }
-
-    /// Whether the well can find each other at all: counting whoever knows the present address of another, from its seeds or from its table, as
-    /// joined to it, they are one group. Two nodes that both came back elsewhere, with nobody left who knew them, are not.
-    pub fn can_meet(&self) -> bool {
-        let well: Vec<u32> = (0..self.count()).filter(|&node| self.hosts[node as usize].is_well()).collect();
-        let seeds = self.seeds();
-        let knows = |a: u32, b: u32| {
-            let at = addr(b, self.hosts[b as usize].port);
-            let machine = self.hosts[a as usize].machine.as_ref();
-            let known = machine.and_then(|machine| machine.get(id(b)));
-            seeds.contains(&at) || known.is_some_and(|known| known.addr == at)
-        };
-        let Some((&first, mut apart)) = well.split_first().map(|(first, rest)| (first, rest.to_vec())) else {
-            return true;
-        };
-        let mut reached = vec![first];
-        while let Some(node) = reached.pop() {
-            let (met, rest) = apart.into_iter().partition(|&other| knows(node, other) || knows(other, node));
-            apart = rest;
-            reached.extend::<Vec<u32>>(met);
-        }
-        apart.is_empty()
     }
 
     /// Present true time, nanoseconds.

@@ -9,6 +9,7 @@ use chinwag_sim::explore::search;
 use chinwag_sim::fault::{Fault, Plan};
 use chinwag_sim::minimise::Parts as _;
 use chinwag_sim::run::{Faults, Outcome, Scenario, run, run_with};
+use chinwag_sim::world::{Setup, World};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -29,6 +30,14 @@ fn two_hundred_seeds_of_the_swarm_hold_and_reach_everything_on_any_number_of_thr
     assert_eq!(one.unreached(), Vec::<&str>::new());
     let two = search(&swarm(5, 60), 0..200, 2, 1, &quiet);
     assert_eq!((one.hash, one.events), (two.hash, two.events));
+}
+
+#[test]
+fn nodes_see_nobody_at_first_and_all_others_in_the_end() {
+    let mut world = World::new(Setup::default(), Plan::default(), 1, Box::new(Seeded::new(1)));
+    assert_eq!(world.sights(), 0);
+    world.run_until(10 * SECOND).expect("a calm network violates nothing");
+    assert_eq!((world.sights(), world.unconverged()), (5 * 4, None));
 }
 
 #[test]

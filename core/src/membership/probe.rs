@@ -18,6 +18,7 @@ use crate::membership::Membership;
 use crate::membership::outbox::{Body, Intent, Plane};
 use crate::membership::receive::Speaker;
 use crate::membership::ring::Slot;
+use crate::membership::table::LOCAL;
 use crate::time::{Instant, Now};
 use crate::wire::datagram::Run;
 
@@ -36,6 +37,8 @@ pub(crate) struct Probe {
     began: Instant,
     ends: Instant,
     target: Run,
+    /// Where the target's record was when the round began.
+    slot: Slot,
     /// The life of the target that is on trial: word of a later one is as good as an answer.
     life: (Epoch, Incarnation),
     seq: u32,
@@ -51,6 +54,7 @@ impl Probe {
             began: due,
             ends: due,
             target: Run { id: NodeId::new(0), epoch: Epoch::default() },
+            slot: LOCAL,
             life: (Epoch::default(), Incarnation::ZERO),
             seq: 0,
             relays: SmallVec::new(),
@@ -60,6 +64,11 @@ impl Probe {
 
     pub(crate) fn due(&self) -> Instant {
         self.due
+    }
+
+    /// Where the record of the last target was: a guess, for it may have been forgotten since, and the slot given to another.
+    pub(crate) fn slot(&self) -> Slot {
+        self.slot
     }
 
     /// Ends the round with no verdict; the next begins at `due`.
@@ -105,6 +114,7 @@ impl Membership {
             began: now.mono,
             ends: now.mono + interval,
             target,
+            slot,
             life: self.table.get(slot).rank().life(),
             seq,
             relays: SmallVec::new(),
@@ -175,7 +185,7 @@ impl Membership {
 
     /// The member on trial, if it is still in the view under the same run.
     fn probed_slot(&self) -> Option<Slot> {
-        let slot = self.table.find(self.probe.target.id)?;
+        let slot = self.table.find_from(Some(self.probe.slot), self.probe.target.id)?;
         let record = self.table.get(slot);
         (record.epoch == self.probe.target.epoch && record.state.is_live()).then_some(slot)
     }

@@ -68,7 +68,8 @@ impl Membership {
     }
 
     fn speaker(&self, header: &Header, reply: Destination, plane: Plane) -> Speaker {
-        let slot = self.table.find(header.sender);
+        // On a quiet network every other datagram is the ack of whom the node has just pinged.
+        let slot = self.table.find_from(Some(self.probe.slot()), header.sender);
         let is_at_home = slot.is_some_and(|slot| self.table.addr(slot) == reply.addr);
         Speaker {
             run: Run { id: header.sender, epoch: header.epoch },

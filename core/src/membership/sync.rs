@@ -355,7 +355,7 @@ impl Membership {
     /// Writes the next chunk of the first transfer into `buf`.
     pub(super) fn transmit_chunk(&mut self, now: Now, buf: &mut Vec<u8>) -> Option<Transmit> {
         let mut transfer = self.sync.transfers.pop_front()?;
-        let version = self.peer_version(transfer.to.id);
+        let version = self.peer_version(transfer.to.id, None);
         self.write_header(now, version, buf);
         let marker_at = buf.len();
         let Transfer { exchange, is_reply, mask, .. } = transfer;

@@ -55,7 +55,7 @@ impl Membership {
 
     /// Writes one message; false if there turned out to be nothing to say.
     fn write(&mut self, now: Now, intent: &Intent, buf: &mut Vec<u8>) -> bool {
-        let version = self.peer_version(intent.to.id);
+        let version = self.peer_version(intent.to.id, intent.peer);
         self.write_header(now, version, buf);
         let header_len = buf.len();
         self.write_body(now, intent, buf);
@@ -111,9 +111,9 @@ impl Membership {
     }
 
     /// The highest version that both this build and the peer speak; the lowest towards strangers, which every build
-    /// that can talk to this one speaks.
-    pub(super) fn peer_version(&self, peer: Option<NodeId>) -> u8 {
-        let slot = peer.and_then(|id| self.table.find(id));
+    /// that can talk to this one speaks. `guess` is where its record is, if that is known.
+    pub(super) fn peer_version(&self, peer: Option<NodeId>, guess: Option<Slot>) -> u8 {
+        let slot = peer.and_then(|id| self.table.find_from(guess, id));
         let theirs = slot.map_or(VERSION_MIN, |slot| self.table.get(slot).versions & 0xf);
         theirs.clamp(VERSION_MIN, VERSION_MAX)
     }

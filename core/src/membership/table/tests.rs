@@ -68,6 +68,9 @@ fn check(table: &Table, model: &Model) {
     assert_eq!(table.find(LOCAL_ID), Some(LOCAL));
     for (&id, known) in &model.others {
         assert_eq!(table.find(id), Some(known.slot));
+        for guess in [LOCAL, known.slot, known.slot + 1, NOWHERE] {
+            assert_eq!(table.find_from(Some(guess), id), Some(known.slot), "whatever is guessed");
+        }
         let record = table.get(known.slot);
         assert_eq!(table.member(known.slot), known.member);
         assert_eq!(record.changed, known.changed, "{:?}", known.member);
@@ -165,6 +168,7 @@ fn forget(table: &mut Table, model: &mut Model) {
     let gone = model.others.remove(&id).unwrap();
     model.forgotten = model.forgotten.max(Some(gone.member.epoch));
     assert_eq!(table.find(id), None);
+    assert_eq!(table.find_from(Some(slot), id), None);
     assert!(table.try_get(slot).is_none());
     table.forget(slot);
 }
