@@ -94,8 +94,13 @@ pub async fn expired(timer: &mut dyn Timer) {
 /// Asks again and again until it is so, for what tells nobody when it changes.
 pub async fn eventually(runtime: &dyn Runtime, mut is_so: impl FnMut() -> bool) {
     while !is_so() {
-        sleep_until(runtime, runtime.now().mono + Duration::from_millis(5)).await;
+        tick(runtime).await;
     }
+}
+
+/// Until something is to be looked at again.
+pub async fn tick(runtime: &dyn Runtime) {
+    sleep_until(runtime, runtime.now().mono + Duration::from_millis(5)).await;
 }
 
 /// One poll with the waker given.
