@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use chinwag::{Code, Context, Handler, Message, Methods, Node, Service, Status, View};
+use chinwag::{
+    Code, Consistency, Context, Handler, Message, Methods, Node, NodeSelector, Picks, SelectError, Service,
+    Status, Topology, View,
+};
 use chinwag_sim::fault::Fault;
 use chinwag_sim::{World, check, millis, secs};
 
@@ -39,9 +42,18 @@ impl Service for Waits {
 }
 
 /// Waits at the member with this id, behind all that are between, for as long as its caller does.
-#[derive(rkyv::Archive, rkyv::Serialize)]
+#[derive(rkyv::Archive, rkyv::Serialize, Clone, Copy)]
 struct Through {
     to: u64,
+    last: Last,
+}
+
+/// How the last one is called.
+#[derive(rkyv::Archive, rkyv::Serialize, Clone, Copy)]
+enum Last {
+    Client,
+    Balanced,
+    FanOut,
 }
 
 impl Message for Through {
@@ -51,13 +63,38 @@ impl Message for Through {
 
 impl Handler<Through> for Waits {
     async fn handle(&self, cx: &Context, through: View<Through>) -> Result<(), Status> {
-        let next = cx.node().map_or(0, |node| node.id().get()) + 1;
+        let (next, to) = (cx.node().map_or(0, |node| node.id().get()) + 1, through.to.to_native());
         let client = cx.client::<Self>(next).without_timeout();
-        if next < through.to.to_native() {
-            client.call(&Through { to: through.to.to_native() }).await.map(drop)
-        } else {
-            client.call(&Wait).await.map(drop)
+        let last = match through.last {
+            ArchivedLast::Client => Last::Client,
+            ArchivedLast::Balanced => Last::Balanced,
+            ArchivedLast::FanOut => Last::FanOut,
+        };
+        if next < to {
+            return client.call(&Through { to, last }).await.map(drop);
         }
+        match last {
+            Last::Client => client.call(&Wait).await.map(drop),
+            Last::Balanced => {
+                let balanced = cx.balanced::<Self>().selector(Only(next)).timeout(secs(3_600));
+                balanced.call(&Wait).await.map(drop)
+            }
+            Last::FanOut => {
+                let all = cx.fan_out::<Self>([next]).timeout(secs(3_600));
+                all.first(1, &Wait).await.map(drop).map_err(|error| error.failures[0].1.clone())
+            }
+        }
+    }
+}
+
+/// Chooses nobody but this member.
+struct Only(u64);
+
+impl NodeSelector for Only {
+    fn select(&self, _: &Topology, _: Consistency, picks: &mut Picks) -> Result<(), SelectError> {
+        picks.clear();
+        picks.push(self.0.into());
+        Ok(())
     }
 }
 
@@ -195,27 +232,31 @@ fn calls_to_a_peer_end_at_the_moment_it_is_declared_dead_each_once() {
 /// off meanwhile, so that no cancel reaches them: only the deadline that came with the call can end the last handler.
 #[test]
 fn a_deadline_goes_through_nested_calls_and_ends_the_last_handler() {
-    check(0..10, |world| async move {
-        let (nodes, told) = cluster(&world, 4).await;
-        world.now_goes_wrong().delay(millis(40), Duration::ZERO);
-        world.run_for(secs(1)).await;
-        let client = nodes[0].client::<Waits>(2).timeout(secs(2));
-        let begun = world.now();
-        let mut calls: [Call<'_>; 1] = [Box::pin(async { client.call(&Through { to: 4 }).await.err() })];
-        begin(&mut calls, &told, 1).await;
-        let arrived = world.now() - begun;
-        assert!(arrived >= 3 * millis(40) && arrived < secs(1), "{arrived:?}");
-        world.at(begun + secs(1)).lasting(secs(3)).partition([0, 1], [2, 3]);
-        let [call] = calls;
-        let status = call.await.expect("nobody answers");
-        assert_eq!(status.code, Code::DeadlineExceeded, "{status}");
-        let took = world.now() - begun;
-        assert!((secs(2)..secs(2) + millis(2)).contains(&took), "ended after {took:?}");
-        world.run_for(millis(900)).await;
-        let told = told.lock().expect("whole");
-        assert_eq!((told.began.len(), told.dropped.len()), (1, 1), "one handler, dropped once");
-        // What is left is measured from where a request arrives: the way there comes on top, and nothing else.
-        let late = told.dropped[0] - begun - secs(2);
-        assert!(late <= arrived, "it went on for {late:?}, the way there took {arrived:?}");
-    });
+    for last in [Last::Client, Last::Balanced, Last::FanOut] {
+        check(0..10, move |world| a_deadline_goes_through(world, last));
+    }
+}
+
+async fn a_deadline_goes_through(world: World, last: Last) {
+    let (nodes, told) = cluster(&world, 4).await;
+    world.now_goes_wrong().delay(millis(40), Duration::ZERO);
+    world.run_for(secs(1)).await;
+    let client = nodes[0].client::<Waits>(2).timeout(secs(2));
+    let begun = world.now();
+    let mut calls: [Call<'_>; 1] = [Box::pin(async { client.call(&Through { to: 4, last }).await.err() })];
+    begin(&mut calls, &told, 1).await;
+    let arrived = world.now() - begun;
+    assert!(arrived >= 3 * millis(40) && arrived < secs(1), "{arrived:?}");
+    world.at(begun + secs(1)).lasting(secs(3)).partition([0, 1], [2, 3]);
+    let [call] = calls;
+    let status = call.await.expect("nobody answers");
+    assert_eq!(status.code, Code::DeadlineExceeded, "{status}");
+    let took = world.now() - begun;
+    assert!((secs(2)..secs(2) + millis(2)).contains(&took), "ended after {took:?}");
+    world.run_for(millis(900)).await;
+    let told = told.lock().expect("whole");
+    assert_eq!((told.began.len(), told.dropped.len()), (1, 1), "one handler, dropped once");
+    // What is left is measured from where a request arrives: the way there comes on top, and nothing else.
+    let late = told.dropped[0] - begun - secs(2);
+    assert!(late <= arrived, "it went on for {late:?}, the way there took {arrived:?}");
 }

@@ -16,7 +16,6 @@ use crate::client::{outgoing, receive};
 use crate::limits::{RETRIES_PERCENT, RETRIES_SAVED, RETRY_ATTEMPTS_DEFAULT};
 use crate::message::{Message, Received};
 use crate::service::{Handler, Service};
-use crate::shared::Shared;
 
 /// Calls to the service `S` of any member; see [`Node::balanced`](crate::Node::balanced). Clones share one budget for retries.
 ///
@@ -39,11 +38,10 @@ pub struct Balanced<S> {
 }
 
 impl<S: Service> Balanced<S> {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let local = shared.id;
+    /// Whom it calls is said for each attempt.
+    pub(crate) fn new(target: Target) -> Self {
         Self {
-            // Whom it calls is said for each attempt.
-            target: Target::new(shared, local),
+            target,
             selector: None,
             attempts: RETRY_ATTEMPTS_DEFAULT,
             budget: Arc::new(Budget::default()),

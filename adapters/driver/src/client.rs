@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +12,6 @@ use chinwag_core::time::Instant;
 use crate::calling::{Arrived, Outgoing, Target};
 use crate::message::{Body, Message, Method, Raw, Received, Streaming};
 use crate::service::{Handler, Service, StreamHandler};
-use crate::shared::Shared;
 use crate::stream_call::{self, StreamCall};
 use crate::trace::TraceContext;
 
@@ -28,8 +26,8 @@ pub struct Client<S> {
 }
 
 impl<S> Client<S> {
-    pub(crate) fn new(shared: Arc<Shared>, peer: NodeId) -> Self {
-        Self { target: Target::new(shared, peer), service: PhantomData }
+    pub(crate) fn new(target: Target) -> Self {
+        Self { target, service: PhantomData }
     }
 
     /// The member that is called.

@@ -11,9 +11,13 @@ use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::rpc::{Headers, HeadersError, Status};
 use chinwag_core::time::Instant;
 
+use crate::balanced::Balanced;
+use crate::calling::Target;
 use crate::client::Client;
+use crate::fan_out::FanOut;
 use crate::node::Node;
 use crate::registry::Answered;
+use crate::service::Service;
 use crate::shared::Shared;
 use crate::sync::lock;
 use crate::trace::TraceContext;
@@ -124,16 +128,27 @@ impl Context {
         self.shared.node()
     }
 
-    /// A client for a nested call. Whatever it is told about its timeout, its calls end when this one does.
+    /// A client for nested calls. Whatever it is told about its timeout, its calls end when this one does; their spans are children
+    /// of the handler's.
     pub fn client<S>(&self, peer: impl Into<NodeId>) -> Client<S> {
-        let mut client = Client::new(self.shared.clone(), peer.into());
-        if let Some(trace) = self.trace() {
-            client = client.traced(trace);
-        }
-        match self.given.deadline {
-            Some(deadline) => client.until(deadline),
-            None => client,
-        }
+        Client::new(self.target(peer.into()))
+    }
+
+    /// [`Node::balanced`] for nested calls, which end as those of [`Context::client`] do. Each has a budget for retries of its own.
+    pub fn balanced<S: Service>(&self) -> Balanced<S> {
+        Balanced::new(self.target(self.shared.id))
+    }
+
+    /// [`Node::fan_out`] for nested calls, which end as those of [`Context::client`] do, [kept](FanOut::keep_rest) ones too.
+    pub fn fan_out<S: Service>(&self, members: impl IntoIterator<Item = impl Into<NodeId>>) -> FanOut<S> {
+        FanOut::new(self.target(self.shared.id), members)
+    }
+
+    fn target(&self, peer: NodeId) -> Target {
+        let mut target = Target::new(self.shared.clone(), peer);
+        target.trace = self.trace();
+        target.deadline = self.given.deadline;
+        target
     }
 }
 

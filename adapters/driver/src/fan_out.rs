@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,7 +16,6 @@ use crate::client::{outgoing, receive};
 use crate::message::{Message, Method, Received};
 use crate::runtime::BoxFuture;
 use crate::service::{Handler, Service};
-use crate::shared::Shared;
 
 /// One message to several members at once: what quorums are made of. See [`Node::fan_out`](crate::Node::fan_out).
 ///
@@ -46,11 +44,10 @@ pub struct FanOut<S> {
 }
 
 impl<S: Service> FanOut<S> {
-    pub(crate) fn new(shared: Arc<Shared>, members: impl IntoIterator<Item = impl Into<NodeId>>) -> Self {
-        let local = shared.id;
+    /// Whom it calls is said for each call.
+    pub(crate) fn new(target: Target, members: impl IntoIterator<Item = impl Into<NodeId>>) -> Self {
         Self {
-            // Whom it calls is said for each call.
-            target: Target::new(shared, local),
+            target,
             members: members.into_iter().map(Into::into).collect(),
             keeps_rest: false,
             service: PhantomData,

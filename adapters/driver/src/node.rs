@@ -15,6 +15,7 @@ use chinwag_core::time::{Instant, Now};
 
 use crate::balanced::Balanced;
 use crate::builder::{Builder, OnRuntime};
+use crate::calling::Target;
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::extension::ClusterExtension;
@@ -221,19 +222,24 @@ impl Node {
 
     /// A client for the service `S` of `peer`, which may be this node itself.
     pub fn client<S: Service>(&self, peer: impl Into<NodeId>) -> Client<S> {
-        Client::new(self.shared().clone(), peer.into())
+        Client::new(Target::new(self.shared().clone(), peer.into()))
     }
 
     /// A client for the service `S` of whichever member the node's selector chooses, call by call, and of another one when a
     /// call did not get through. Keep it, and clone it: its budget for retries is its own.
     pub fn balanced<S: Service>(&self) -> Balanced<S> {
-        Balanced::new(self.shared().clone())
+        Balanced::new(self.target())
     }
 
     /// One message to each of `members`, of which the first answers count: quorums, hedged calls. This node itself may be
     /// among them.
     pub fn fan_out<S: Service>(&self, members: impl IntoIterator<Item = impl Into<NodeId>>) -> FanOut<S> {
-        FanOut::new(self.shared().clone(), members)
+        FanOut::new(self.target(), members)
+    }
+
+    /// For those who say by themselves whom they call.
+    fn target(&self) -> Target {
+        Target::new(self.shared().clone(), self.id())
     }
 
     /// Chooses members by the node's selector.
