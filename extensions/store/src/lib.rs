@@ -6,6 +6,8 @@ mod document;
 mod error;
 mod exchange;
 mod extension;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod index;
 mod janitor;
 mod join;
