@@ -10,7 +10,7 @@ use chinwag::{
     Code, Consistency, Context, Handler, Message, Methods, Node, NodeSelector, Picks, SelectError, Service,
     Status, Topology, View,
 };
-use chinwag_sim::fault::Fault;
+use chinwag_sim::fault::{Fault, Quality};
 use chinwag_sim::{World, check, millis, secs};
 
 /// Its handler never answers; it writes down when it began and when it was dropped.
@@ -259,4 +259,29 @@ async fn a_deadline_goes_through(world: World, last: Last) {
     // What is left is measured from where a request arrives: the way there comes on top, and nothing else.
     let late = told.dropped[0] - begun - secs(2);
     assert!(late <= arrived, "it went on for {late:?}, the way there took {arrived:?}");
+}
+
+/// Every connection is reset at its first bytes, while datagrams pass, so that the peer is alive and calls to it try again and again.
+#[test]
+fn a_peer_that_cannot_be_reached_is_dialed_less_and_less_often() {
+    check(0..10, |world| async move {
+        let (nodes, told) = cluster(&world, 2).await;
+        world.now_goes_wrong().lasting(secs(30)).links(Quality { reset: 1_000_000, ..Quality::default() });
+        let (before, begun) = (nodes[0].stats(), world.now());
+        let client = nodes[0].client::<Waits>(2).timeout(millis(50));
+        while world.now() < begun + secs(30) {
+            let status = client.call(&Wait).await.map(drop).expect_err("nobody answers");
+            assert_ne!(status.code, Code::PeerGone, "{status}");
+            world.run_for(millis(1)).await;
+        }
+        // Waits of at least 25, 50, .. 800 ms, and then of at least a second.
+        let failed = nodes[0].stats().dials_failed - before.dials_failed;
+        assert!((10..=6 + 30).contains(&failed), "{failed} dials");
+        told.lock().expect("whole").began.clear();
+        // And of two seconds at the most.
+        let healed = world.now();
+        client.timeout(secs(4)).call(&Wait).await.map(drop).expect_err("nobody answers");
+        let reached = told.lock().expect("whole").began.first().map(|&began| began - healed);
+        assert!(reached.is_some_and(|after| after < secs(3)), "reached after {reached:?}");
+    });
 }
