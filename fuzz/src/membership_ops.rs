@@ -6,6 +6,7 @@
 
 mod beliefs;
 mod checks;
+mod mutated;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::model::{self, Model, Origin, Outcome, Own};
 use crate::packet::{self, Claim, Head, Message, Run};
 use crate::tell;
 use checks::{Checks, Question};
+use mutated::Heard;
 
 /// Steps of one input at most.
 const STEPS_MAX: usize = 250;
@@ -74,6 +76,8 @@ struct Story {
     pings: Vec<Ping>,
     probed: Option<Probed>,
     checks: Checks,
+    /// Payloads with claims that came before.
+    past: Vec<Heard>,
     reached: Reached,
     /// The leave is complete, and the node hears nothing more.
     is_over: bool,
@@ -113,6 +117,7 @@ impl Story {
             pings: Vec::new(),
             probed: None,
             checks: Checks::default(),
+            past: Vec::new(),
             reached: Reached::default(),
             is_over: false,
         }
@@ -128,7 +133,9 @@ impl Story {
 
     fn step(&mut self, input: &mut Input<'_>) {
         let before = beliefs::doubts(&self.machine);
-        match input.u8() % 16 {
+        let code = input.u8();
+        match code % 16 {
+            6 if code >= 128 => self.mutated(input),
             0..=6 => self.claim(input),
             7 => self.ask_for_table(input),
             8 => self.answer(input),
@@ -190,14 +197,15 @@ impl Story {
     /// A payload goes in; whether it is heard.
     fn receive(&mut self, head: &Head, from: SocketAddr, is_stream: bool, messages: &[Message]) -> bool {
         let (now, bytes) = (self.now(), packet::encode(head, messages));
+        if messages.iter().any(|message| matches!(message, Message::Update(_))) {
+            self.keep(Heard { bytes: bytes.clone(), sender: head.sender, from, is_stream });
+        }
         let state = beliefs::doubt(&self.machine, head.sender.id);
         for message in messages {
             self.reached.meet(state, kind_of(message));
         }
         if is_stream {
-            let (id, epoch) = (NodeId::new(head.sender.id), Epoch::new(head.sender.epoch));
-            let peer = chinwag_core::membership::StreamPeer { id, epoch, addr: from };
-            self.machine.handle_stream(now, peer, &bytes);
+            self.machine.handle_stream(now, mutated::peer(head.sender, from), &bytes);
         } else {
             self.machine.handle_datagram(now, from, &bytes);
         }
