@@ -221,6 +221,22 @@ fn failure<S: Future<Output = ()>>(story: impl Fn(World) -> S + Sync) -> String 
     failed.expect_err("it fails").downcast_ref::<String>().expect("words").clone()
 }
 
+/// Without the fault, the second assertion fails in place of the first: that is another failure, and not a smaller run of this one.
+#[test]
+fn a_failure_is_made_small_by_the_same_assertion() {
+    let at = line!();
+    let text = failure(|world| async move {
+        let nodes = world.cluster(2, |_: &Node| Ok::<(), AddServiceError>(())).await;
+        world.at(secs(4)).lasting(secs(40)).partition([0], [1]);
+        world.run_for(secs(30)).await;
+        assert!(!nodes[0].members().members().is_empty(), "alone");
+        assert!(nodes[0].members().members().is_empty(), "together");
+    });
+    assert!(text.contains("seed 7 fails: test: alone") && text.contains("it needs: 4s to "), "{text}");
+    let place = format!("{}:{}:", file!(), at + 5);
+    assert!(text.contains(&place), "where it failed, {place}, is said: {text}");
+}
+
 fn assert_no_reactor(text: &str) {
     for words in ["seed 7 fails: ", "there is no reactor running", "SIM_REPLAY=7", " cargo test"] {
         assert!(text.contains(words), "{words}: {text}");

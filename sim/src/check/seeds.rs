@@ -1,16 +1,16 @@
 //! Many seeds of one story, on several threads; and what a failing one leaves.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::future::Future;
 use std::ops::Range;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, Once};
 use std::time::Duration;
 
+use super::panics::quietly;
 use super::story::{Ask, Failed, Told, tell, tell_with};
 use super::token::{Chance, Kept, Token};
 use super::world::World;
@@ -122,12 +122,13 @@ where
     S: Future<Output = ()>,
 {
     let told = tell(ask, story);
-    let oracle = told.failed.as_ref().map(|failed| failed.violation.oracle);
+    // Another assertion of the story is another failure.
+    let what = told.failed.map(Failed::what);
     let kept = Some(told.faults.keys().map(|&number| Kept::all_of(number)).collect());
     let all = Ask { token: Token { kept, ..ask.token.clone() }, ..ask.clone() };
     let fails = |ask: &Ask| {
         let told = tell(ask, story);
-        let fails_alike = oracle.is_some() && told.failed.map(|failed| failed.violation.oracle) == oracle;
+        let fails_alike = what.is_some() && told.failed.map(Failed::what) == what;
         fails_alike.then_some(told.faults)
     };
     minimise(all, told.faults, RUNS_MAX, fails).scenario
@@ -263,27 +264,6 @@ fn variable(name: &str) -> Option<String> {
 
 fn available() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
-thread_local! {
-    static IS_QUIET: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs `work` without a message for every panic on this thread: a search meets one failure again and again, and reports it once.
-fn quietly<T>(work: impl FnOnce() -> T) -> T {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let shown = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !IS_QUIET.get() {
-                shown(panic);
-            }
-        }));
-    });
-    let was_quiet = IS_QUIET.replace(true);
-    let done = work();
-    IS_QUIET.set(was_quiet);
-    done
 }
 
 #[cfg(test)]

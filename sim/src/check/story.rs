@@ -1,14 +1,13 @@
 //! One story under one seed.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use super::panics::{Caught, caught};
 use super::token::{Token, Without};
 use super::world::{ClusterOrder, Look, World};
 use crate::checker::{Check, Violation};
@@ -38,14 +37,24 @@ pub(super) struct Ask {
 pub struct Failed {
     /// The oracle that bit, or the test itself.
     pub violation: Violation,
+    /// Where the story panicked, if it did: file, line and column.
+    pub place: Option<String>,
     /// At which true nanosecond.
     pub at: u64,
+}
+
+impl Failed {
+    /// What two runs have in common that fail alike.
+    pub(super) fn what(self) -> (&'static str, Option<String>) {
+        (self.violation.oracle, self.place)
+    }
 }
 
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = std::time::Duration::from_nanos(self.at).as_secs_f64();
-        write!(f, "{}\n  at {at:.6} s of virtual time", self.violation)
+        write!(f, "{}\n  at {at:.6} s of virtual time", self.violation)?;
+        self.place.iter().try_for_each(|place| write!(f, ", {place}"))
     }
 }
 
@@ -81,36 +90,36 @@ pub(super) fn tell_with<F: Future<Output = ()>>(
     story: impl FnOnce(World) -> F,
 ) -> Told {
     let world = World::new(ask.token.seed);
-    let begun = catch_unwind(AssertUnwindSafe(|| {
+    let begun = caught(|| {
         let mut story: Pin<Box<dyn Future<Output = ()> + '_>> = Box::pin(story(world.clone()));
         let first = story.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         (story, first)
-    }));
+    });
     let (mut story, order) = match begun {
-        Err(panic) => return failed_before(panic_of(&*panic)),
+        Err(panic) => return failed_before(panic_of(&panic), panic.place),
         Ok((_, Poll::Ready(()))) => return Told::default(),
         Ok((story, Poll::Pending)) => (story, world.orders(|orders| orders.cluster.take())),
     };
     let Some(order) = order else {
         let detail = "the test waits for something outside of the world; `World::cluster` comes first";
-        return failed_before(Violation { oracle: "test", detail: detail.into() });
+        return failed_before(Violation { oracle: "test", detail: detail.into() }, None);
     };
     let nodes = order.count;
     let mut telling = Telling::new(ask, &world, order, choices);
     let ended = telling.run_to_its_end(story.as_mut());
-    let failed = ended.err().map(|violation| Failed { violation, at: telling.cluster.engine.now() });
+    let (place, at) = (telling.place.take(), telling.cluster.engine.now());
+    let failed = ended.err().map(|violation| Failed { violation, place, at });
     // Its handles of nodes go before the nodes do.
-    let dropped = catch_unwind(AssertUnwindSafe(|| drop(story)));
-    drop(dropped);
+    drop(caught(|| drop(story)));
     telling.told(failed, nodes)
 }
 
-fn failed_before(violation: Violation) -> Told {
-    Told { failed: Some(Failed { violation, at: 0 }), ..Told::default() }
+fn failed_before(violation: Violation, place: Option<String>) -> Told {
+    Told { failed: Some(Failed { violation, place, at: 0 }), ..Told::default() }
 }
 
-fn panic_of(panic: &(dyn Any + Send)) -> Violation {
-    Violation { oracle: "test", detail: message(panic) }
+fn panic_of(panic: &Caught) -> Violation {
+    Violation { oracle: "test", detail: message(&*panic.payload) }
 }
 
 struct Telling<'a> {
@@ -120,6 +129,8 @@ struct Telling<'a> {
     /// Faults asked for so far, those left out included.
     asked: usize,
     faults: BTreeMap<usize, Timed>,
+    /// Where the story panicked.
+    place: Option<String>,
 }
 
 impl<'a> Telling<'a> {
@@ -141,7 +152,7 @@ impl<'a> Telling<'a> {
             cluster.start_at(u64::from(host) * START_EVERY, host);
         }
         world.is_made(Arc::clone(cluster.engine.inner()));
-        Self { ask, world, cluster, asked: 0, faults: BTreeMap::new() }
+        Self { ask, world, cluster, asked: 0, faults: BTreeMap::new(), place: None }
     }
 
     fn run_to_its_end(
@@ -154,9 +165,13 @@ impl<'a> Telling<'a> {
             if self.cluster.engine.is_story_woken() {
                 until = self.cluster.engine.now() + WAIT_MAX;
             }
-            let polled = catch_unwind(AssertUnwindSafe(|| self.cluster.engine.poll_story(story.as_mut())));
+            let polled = caught(|| self.cluster.engine.poll_story(story.as_mut()));
             match polled {
-                Err(panic) => return Err(panic_of(&*panic)),
+                Err(panic) => {
+                    let violation = panic_of(&panic);
+                    self.place = panic.place;
+                    return Err(violation);
+                }
                 Ok(Some(())) => return Ok(()),
                 Ok(None) => {}
             }
