@@ -52,14 +52,17 @@ fn difference(whole: &Ledger, split: &Ledger) -> Option<usize> {
 }
 
 /// Whether the two differ in nothing but this: split, a connection was found drained (§5.9.2) between two pieces, and what came in the second
-/// was of no call: gossip, or a ping that is not answered any more.
+/// was of no call: gossip, or a ping that is not answered any more. Of calls both have heard the same until they closed.
 fn drains_earlier(whole: &Ledger, split: &Ledger, at: usize) -> bool {
     const CALLS: [&str; 4] = ["heard request", "heard one-way", "heard chunk", "heard response"];
     let has_drained = split.lines.iter().any(|line| line == "heard closed Drained");
     let had_closed = split.closed_at.is_some_and(|closed_at| closed_at <= at);
-    let later = whole.lines[at..].iter().take_while(|line| !line.starts_with("heard closed"));
-    let is_of_call = |line: &String| CALLS.iter().any(|call| line.starts_with(call));
-    has_drained && had_closed && !later.into_iter().any(is_of_call)
+    let is_of_call = |line: &&String| CALLS.iter().any(|call| line.starts_with(call));
+    let of_calls = |ledger: &Ledger| -> Vec<String> {
+        let open = ledger.lines[at..].iter().take_while(|line| !line.starts_with("heard closed"));
+        open.filter(is_of_call).cloned().collect()
+    };
+    has_drained && had_closed && of_calls(whole) == of_calls(split)
 }
 
 struct Side {
