@@ -24,6 +24,7 @@ pub struct End {
     /// The machine.
     pub machine: Connection,
     receiver: Receiver,
+    was_open: bool,
 }
 
 impl End {
@@ -34,7 +35,7 @@ impl End {
         let hello =
             Hello { cluster: CLUSTER.into(), id: NodeId::new(id), epoch: Epoch::new(7), addr: home(id) };
         let (machine, receiver) = Connection::new(side, Arc::new(config), hello, clock, start());
-        Self { machine, receiver }
+        Self { machine, receiver, was_open: false }
     }
 
     /// Bytes of the stream come, `chunk` at a time at most.
@@ -46,13 +47,18 @@ impl End {
             buffer[..len].copy_from_slice(&bytes[..len]);
             bytes = &bytes[len..];
             self.machine.handle_received(now, &mut self.receiver, len);
+            self.was_open |= self.machine.peer().is_some();
         }
     }
 
     /// What one write takes, put after `out`; how many bytes that is.
     pub fn transmit(&mut self, now: Now, out: &mut Vec<u8>) -> usize {
-        let mut transmit = Transmit::new();
+        let (mut transmit, was_closed) = (Transmit::new(), self.machine.is_closed());
         let added = self.machine.poll_transmit(now, &mut transmit);
+        assert!(
+            added == 0 || !was_closed || !self.was_open,
+            "§5: closed, it says nothing: that would stand behind half a frame"
+        );
         assert_eq!(added, transmit.len(), "what is added is what is there");
         let before = out.len();
         while !transmit.is_empty() {

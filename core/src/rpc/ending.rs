@@ -247,7 +247,6 @@ impl Connection {
         self.inbound.clear();
         self.streams.clear();
         self.flows.clear();
-        self.inflows.is_due = false;
         if matches!(self.phase, Phase::Open(_)) {
             self.outbox.clear();
         }

@@ -274,11 +274,13 @@ impl Connection {
         }
     }
 
-    /// Whether there is something for [`Connection::grant`] to look at: also what it passed over while answers waited.
+    /// Whether there is something for [`Connection::grant`] to look at: also what it passed over while answers waited. Not once it is
+    /// closed: half a frame may have been given out, whose other half a grant would be taken for.
     pub(super) fn is_grant_due(&self) -> bool {
-        self.inflows.is_due
-            || (self.inflows.requests.is_shared_grant_due()
-                && self.answers_len() < self.config.outbound_len_max)
+        let is_passed_over = || {
+            self.inflows.requests.is_shared_grant_due() && self.answers_len() < self.config.outbound_len_max
+        };
+        !self.is_closed() && (self.inflows.is_due || is_passed_over())
     }
 
     /// Sends the grants that are due, one a window at most (§5.12.7).

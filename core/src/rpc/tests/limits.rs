@@ -196,6 +196,29 @@ fn s5_7_4_large_requests_get_no_credit_while_answers_wait() {
     assert!(grant > answer && answer.is_some(), "granted once less waits: {grant:?}, {answer:?}");
 }
 
+/// The grant that answers held up is not due once nothing waits any more because the connection has ended: it would stand behind half a frame,
+/// and the peer would take it for the other half.
+#[test]
+fn s5_7_4_a_grant_held_up_dies_with_the_connection() {
+    let mut connection = beside_a_hand_written_peer(Config {
+        outbound_len_max: 64 * 1024,
+        request_window: 64 * 1024,
+        transmit_len_max: 4 * 1024,
+        ..Config::default()
+    });
+    deliver(&mut connection, start(), &raw_request(1, NO_TIMEOUT, &[7; 60_000]), usize::MAX);
+    for id in inbound_ids(&events(&mut connection)) {
+        connection.respond(start(), id, Ok(vec![0; 100_000].into())).expect("always taken");
+    }
+    let mut out = Transmit::new();
+    assert!(connection.poll_transmit(start(), &mut out) > 0, "half of the answer");
+    connection.go_away(start());
+    let over = later(start(), Config::default().drain_timeout);
+    connection.handle_timeout(over);
+    assert!(connection.is_closed());
+    assert_eq!((connection.flush(), connection.poll_transmit(over, &mut out)), (Flush::Nothing, 0));
+}
+
 #[test]
 fn s5_7_5_a_flood_whose_answers_are_not_read_ends_the_connection() {
     let mut connection = beside_a_hand_written_peer(Config { in_flight_max: 1, ..Config::default() });
