@@ -174,8 +174,8 @@ fn s5_7_4_responses_are_always_taken_and_then_new_requests_refused() {
     assert_eq!((answers[0].0.call, answers[0].0.code), (9, Code::Overloaded.get()), "§5.10.5: small first");
 }
 
-#[test]
-fn s5_7_4_large_requests_get_no_credit_while_answers_wait() {
+/// It has answered a large request, and so much waits to be written that it grants no others.
+fn with_an_answer_that_waits() -> End {
     let mut connection = beside_a_hand_written_peer(Config {
         outbound_len_max: 64 * 1024,
         request_window: 64 * 1024,
@@ -186,6 +186,12 @@ fn s5_7_4_large_requests_get_no_credit_while_answers_wait() {
     for id in inbound_ids(&events(&mut connection)) {
         connection.respond(start(), id, Ok(vec![0; 100_000].into())).expect("always taken");
     }
+    connection
+}
+
+#[test]
+fn s5_7_4_large_requests_get_no_credit_while_answers_wait() {
+    let mut connection = with_an_answer_that_waits();
     deliver(&mut connection, start(), &raw_request(2, NO_TIMEOUT, b"x"), usize::MAX);
     assert_eq!(inbound_ids(&events(&mut connection)).len(), 1, "a small one is taken all the same");
     let sent = parse(&drain(&mut connection, start()));
@@ -200,16 +206,7 @@ fn s5_7_4_large_requests_get_no_credit_while_answers_wait() {
 /// and the peer would take it for the other half.
 #[test]
 fn s5_7_4_a_grant_held_up_dies_with_the_connection() {
-    let mut connection = beside_a_hand_written_peer(Config {
-        outbound_len_max: 64 * 1024,
-        request_window: 64 * 1024,
-        transmit_len_max: 4 * 1024,
-        ..Config::default()
-    });
-    deliver(&mut connection, start(), &raw_request(1, NO_TIMEOUT, &[7; 60_000]), usize::MAX);
-    for id in inbound_ids(&events(&mut connection)) {
-        connection.respond(start(), id, Ok(vec![0; 100_000].into())).expect("always taken");
-    }
+    let mut connection = with_an_answer_that_waits();
     let mut out = Transmit::new();
     assert!(connection.poll_transmit(start(), &mut out) > 0, "half of the answer");
     connection.go_away(start());
