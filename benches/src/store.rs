@@ -75,9 +75,7 @@ impl Way {
         };
         if is_quick { documents / 10 } else { documents }
     }
-}
 
-impl Way {
     /// What its column is called.
     fn name(self) -> String {
         match self {
