@@ -276,7 +276,8 @@ fn a_peer_that_cannot_be_reached_is_dialed_less_and_less_often() {
         }
         // Waits of at least 25, 50, .. 800 ms, and then of at least a second.
         let failed = nodes[0].stats().dials_failed - before.dials_failed;
-        assert!((10..=6 + 30).contains(&failed), "{failed} dials");
+        assert!(failed <= 6 + 30, "{failed} dials");
+        assert!(failed >= 10, "{failed} dials");
         told.lock().expect("whole").began.clear();
         // And of two seconds at the most.
         let healed = world.now();

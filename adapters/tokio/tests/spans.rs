@@ -90,10 +90,11 @@ impl Subscriber for Global {
     }
 }
 
-/// Handled by a nested call to the node it names, unless that is 0: then it fails.
+/// Handled by a nested call to the node it names, or by a fan-out to it, unless that is 0: then it fails.
 #[derive(rkyv::Archive, rkyv::Serialize)]
 struct Hop {
     to: u64,
+    fans_out: bool,
 }
 
 impl Message for Hop {
@@ -118,7 +119,12 @@ impl Handler<Hop> for Hops {
         if hop.to == 0 {
             return Err(Status::new(chinwag_tokio::Code::AppError, "the end of it"));
         }
-        cx.client::<Hops>(hop.to.to_native()).call(&Hop { to: 0 }).await.map(drop)
+        let (to, last) = (hop.to.to_native(), Hop { to: 0, fans_out: false });
+        if hop.fans_out {
+            let all = cx.fan_out::<Hops>([to]).first(1, &last).await;
+            return all.map(drop).map_err(|mut error| error.failures.remove(0).1);
+        }
+        cx.client::<Hops>(to).call(&last).await.map(drop)
     }
 }
 
@@ -140,8 +146,15 @@ async fn spans_join_across_nodes() {
         let sees = node.wait_for(|view| view.members().len() == 2, Duration::from_secs(30)).await;
         sees.expect("they find each other");
     }
-    one.client::<Hops>(2).call(&Hop { to: 3 }).await.expect_err("as the last one says");
+    for fans_out in [false, true] {
+        lock(&LISTENER.spans).clear();
+        let hop = Hop { to: 3, fans_out };
+        one.client::<Hops>(2).call(&hop).await.expect_err("as the last one says");
+        assert_joined();
+    }
+}
 
+fn assert_joined() {
     let spans = lock(&LISTENER.spans).clone();
     let names: Vec<_> = spans.iter().map(|span| span.name).collect();
     assert_eq!(names, ["call", "handle", "call", "handle"]);
