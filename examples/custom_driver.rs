@@ -1,18 +1,21 @@
-//! A driver of one's own: chinwag's core on one thread, with std's sockets and nothing asynchronous.
+//! A driver of one's own: chinwag's core on one thread, with std's sockets and nothing
+//! asynchronous.
 //!
 //! ```text
 //! cargo run --release --example custom_driver -- ID ADDR [SEED]...
 //! cargo run --release --example custom_driver -- 3 127.0.0.1:8003 127.0.0.1:8001
 //! ```
 //!
-//! It is a member like any other: it joins agents, sees who dies, is found dead when it does, and leaves when its stdin ends (ctrl-D).
-//! This is the whole contract of the core: one turn takes in what the world did, gives out what the machines want, and waits no longer than
-//! to their next deadline. There are two kinds of machine: one [`Membership`], and one [`Connection`] for each TCP stream, which
-//! carries gossip and calls.
+//! It is a member like any other: it joins agents, sees who dies, is found dead when it does, and
+//! leaves when its stdin ends (ctrl-D). This is the whole contract of the core: one turn takes in
+//! what the world did, gives out what the machines want, and waits no longer than to their next
+//! deadline. There are two kinds of machine: one [`Membership`], and one [`Connection`] for each
+//! TCP stream, which carries gossip and calls.
 //!
-//! What it leaves out is what the crate `chinwag` adds: services and calls out (this node answers each call with `UnknownService`),
-//! one connection where two nodes dial each other at once, waits between dials that fail, names of foreign clusters, and a wait for all
-//! sockets at once: std has none, so this one waits for a datagram, and looks at the rest every few milliseconds.
+//! What it leaves out is what the crate `chinwag` adds: services and calls out (this node answers
+//! each call with `UnknownService`), one connection where two nodes dial each other at once, waits
+//! between dials that fail, names of foreign clusters, and a wait for all sockets at once: std has
+//! none, so this one waits for a datagram, and looks at the rest every few milliseconds.
 
 use std::error::Error;
 use std::io::{self, ErrorKind, IoSlice, Read as _, Write as _};
@@ -22,7 +25,9 @@ use std::time::Duration;
 
 use chinwag::core::clock::SharedHlc;
 use chinwag::core::id::Epoch;
-use chinwag::core::membership::{Config, Destination, Event, Local, Member, Membership, Metadata, Plane};
+use chinwag::core::membership::{
+    Config, Destination, Event, Local, Member, Membership, Metadata, Plane,
+};
 use chinwag::core::rpc::{self, Code, Connection, Receiver, Side, Status, Transmit};
 use chinwag::core::time::{Instant, Now, WallTime};
 
@@ -38,7 +43,8 @@ struct Driver {
     listener: TcpListener,
 }
 
-/// A TCP stream with its machine, and bytes that the machine has given out and TCP has not taken yet.
+/// A TCP stream with its machine, and bytes that the machine has given out and TCP has not taken
+/// yet.
 struct Stream {
     tcp: TcpStream,
     machine: Connection,
@@ -80,7 +86,12 @@ impl Driver {
         let listener = TcpListener::bind(addr)?;
         listener.set_nonblocking(true)?;
         let addr = listener.local_addr()?;
-        let local = Local { id: id.into(), epoch: Epoch::at(now.wall), addr, metadata: Metadata::default() };
+        let local = Local {
+            id: id.into(),
+            epoch: Epoch::at(now.wall),
+            addr,
+            metadata: Metadata::default(),
+        };
         let clock = Arc::new(SharedHlc::new(Duration::from_secs(1)));
         // The seed decides everything that is left to chance: any number that others do not have.
         let seed = now.wall.as_nanos() ^ id;
@@ -92,14 +103,16 @@ impl Driver {
     /// Waits for a datagram until the next deadline, and takes it in.
     fn wait(&mut self, clock: impl Fn() -> Now) -> io::Result<Now> {
         let deadlines = self.streams.iter().filter_map(|stream| stream.machine.poll_timeout());
-        let deadline = deadlines.chain(self.membership.poll_timeout()).min().unwrap_or(Instant::FAR_FUTURE);
+        let deadline =
+            deadlines.chain(self.membership.poll_timeout()).min().unwrap_or(Instant::FAR_FUTURE);
         // The system's timeout must not be zero, which it takes for none at all.
         let wait = deadline.since(clock().mono).clamp(Duration::from_micros(1), TURN_MAX);
         self.udp.set_read_timeout(Some(wait))?;
         let mut datagram = [0; 65_536];
         let received = self.udp.recv_from(&mut datagram);
         let now = clock();
-        // An error is the end of the wait, or concerns a datagram sent earlier: a port that is closed, say.
+        // An error is the end of the wait, or concerns a datagram sent earlier: a port that is
+        // closed, say.
         if let Ok((len, from)) = received {
             self.membership.handle_datagram(now, from, &datagram[..len]);
         }
@@ -189,7 +202,8 @@ impl Stream {
 
     /// Whether the peer is where `to` is: as it says, or until then as it was dialled.
     fn leads_to(&self, to: Destination) -> bool {
-        let addr = self.machine.peer().map(|peer| peer.addr).or(self.dialed.map(|dialed| dialed.addr));
+        let addr =
+            self.machine.peer().map(|peer| peer.addr).or(self.dialed.map(|dialed| dialed.addr));
         addr == Some(to.addr) && !self.machine.is_closed()
     }
 }
@@ -201,7 +215,11 @@ fn say(event: &str, Member { id, epoch, addr, .. }: &Member) -> io::Result<()> {
 }
 
 /// Where time comes from: the machines have none of their own.
-#[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the outside world is a driver's")]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the outside world is a driver's"
+)]
 fn clock() -> impl Fn() -> Now {
     let start = std::time::Instant::now();
     move || {

@@ -1,5 +1,7 @@
-//! Three processes keep the same documents, through kill -9 of one and of all: `cargo run --release --example kv -- --demo`, and with `--runtime smol` or
-//! `--runtime async-std` the same on those. Without `--demo` it is one node to play with; its commands are at the head of `examples/src/kv.rs`.
+//! Three processes keep the same documents, through kill -9 of one and of all: `cargo run --release
+//! --example kv -- --demo`, and with `--runtime smol` or `--runtime async-std` the same on those.
+//! Without `--demo` it is one node to play with; its commands are at the head of
+//! `examples/src/kv.rs`.
 
 use std::process::ExitCode;
 
@@ -15,5 +17,9 @@ fn main() -> ExitCode {
     }
     let count = args.len();
     args.retain(|arg| arg != "--demo");
-    if args.len() == count { kv::main(args) } else { kv::story::main(Program::this_as("node"), args) }
+    if args.len() == count {
+        kv::main(args)
+    } else {
+        kv::story::main(Program::this_as("node"), args)
+    }
 }

@@ -1,4 +1,5 @@
-//! An extension of one's own: who of those that run it has the lowest id. `cargo run --release --example leader_hint`.
+//! An extension of one's own: who of those that run it has the lowest id. `cargo run --release
+//! --example leader_hint`.
 //!
 //! `docs/extensions.md` walks through it.
 

@@ -1,7 +1,9 @@
 //! Three processes become a cluster, lose one to `kill -9`, take it back, and see one leave:
-//! `cargo run --release --example quickstart`, and with `-- --runtime smol` or `-- --runtime async-std` the same on those.
+//! `cargo run --release --example quickstart`, and with `-- --runtime smol` or `-- --runtime
+//! async-std` the same on those.
 //!
-//! The agents are this very program, started again as `quickstart agent ..`: nothing else need be built.
+//! The agents are this very program, started again as `quickstart agent ..`: nothing else need be
+//! built.
 
 use std::process::ExitCode;
 

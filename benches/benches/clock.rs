@@ -1,6 +1,11 @@
-//! `cargo bench -p chinwag-benches --features peers --bench clock [-- --quick] [--json FILE]`: stamps of chinwag's hybrid logical clock beside
-//! those of other projects and a bare atomic addition, in rounds that take turns.
-#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is where time is measured")]
+//! `cargo bench -p chinwag-benches --features peers --bench clock [-- --quick] [--json FILE]`:
+//! stamps of chinwag's hybrid logical clock beside those of other projects and a bare atomic
+//! addition, in rounds that take turns.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this is where time is measured"
+)]
 
 #[cfg(feature = "peers")]
 #[path = "clock/peers.rs"]
@@ -65,10 +70,15 @@ fn wall() -> WallTime {
 }
 
 fn tick(pace: Pace) -> Table {
-    let mut table =
-        Table::new("clock-tick", "A stamp", "ns a stamp", Better::Lower).about(TICK).base(names::GIVEN);
-    let (floor, given, read, now) =
-        (AtomicU64::new(0), SharedHlc::new(DRIFT_MAX_DEFAULT), SharedHlc::new(DRIFT_MAX_DEFAULT), wall());
+    let mut table = Table::new("clock-tick", "A stamp", "ns a stamp", Better::Lower)
+        .about(TICK)
+        .base(names::GIVEN);
+    let (floor, given, read, now) = (
+        AtomicU64::new(0),
+        SharedHlc::new(DRIFT_MAX_DEFAULT),
+        SharedHlc::new(DRIFT_MAX_DEFAULT),
+        wall(),
+    );
     let mut owned = Hlc::new(DRIFT_MAX_DEFAULT);
     #[allow(unused_mut, reason = "peers may be left out")]
     let mut entrants = vec![
@@ -99,8 +109,12 @@ fn shared(pace: Pace) -> Table {
         Better::Lower,
     );
     table = table.about(SHARED).base(names::GIVEN);
-    let (floor, given, read, now) =
-        (AtomicU64::new(0), SharedHlc::new(DRIFT_MAX_DEFAULT), SharedHlc::new(DRIFT_MAX_DEFAULT), wall());
+    let (floor, given, read, now) = (
+        AtomicU64::new(0),
+        SharedHlc::new(DRIFT_MAX_DEFAULT),
+        SharedHlc::new(DRIFT_MAX_DEFAULT),
+        wall(),
+    );
     #[allow(unused_mut, reason = "peers may be left out")]
     let mut entrants = vec![
         contended(Role::Main, names::GIVEN, || {

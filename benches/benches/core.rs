@@ -1,5 +1,5 @@
-//! `cargo bench -p chinwag-benches --bench core [-- --json FILE]`: what the machines of core cost, a module to a group. Criterion's own arguments
-//! apply.
+//! `cargo bench -p chinwag-benches --bench core [-- --json FILE]`: what the machines of core cost,
+//! a module to a group. Criterion's own arguments apply.
 
 #[path = "core/membership.rs"]
 mod membership;
@@ -12,7 +12,8 @@ use std::env;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-/// Where the figures are written, for the process that measures: criterion takes no arguments but its own.
+/// Where the figures are written, for the process that measures: criterion takes no arguments but
+/// its own.
 const JSON: &str = "CHINWAG_BENCH_JSON";
 
 fn main() -> ExitCode {
@@ -74,7 +75,9 @@ mod clock {
         });
         let clock = SharedHlc::new(DRIFT_MAX_DEFAULT);
         let thousand = NonZeroU32::new(1_000).unwrap_or(NonZeroU32::MIN);
-        group.bench_function("reserve 1,000", |b| b.iter(|| clock.reserve(black_box(TODAY), thousand)));
+        group.bench_function("reserve 1,000", |b| {
+            b.iter(|| clock.reserve(black_box(TODAY), thousand))
+        });
         let clock = SharedHlc::new(DRIFT_MAX_DEFAULT);
         clock.tick(TODAY);
         group.bench_function("observe, old stamp", |b| {
@@ -84,11 +87,19 @@ mod clock {
         group.bench_function("observe, new stamp", |b| {
             b.iter(|| {
                 remote += 1;
-                clock.observe(Timestamp::from_raw(remote).wall(), black_box(Timestamp::from_raw(remote)))
+                clock.observe(
+                    Timestamp::from_raw(remote).wall(),
+                    black_box(Timestamp::from_raw(remote)),
+                )
             });
         });
         group.finish();
-        summary.measured_plain("ns per bare atomic add", "clock", "floor_ AtomicU64 fetch_add", None);
+        summary.measured_plain(
+            "ns per bare atomic add",
+            "clock",
+            "floor_ AtomicU64 fetch_add",
+            None,
+        );
         summary.measured_plain("ns per stamp, given time", "clock", "tick, given time", Some(3.0));
     }
 }
@@ -109,17 +120,22 @@ mod select {
 
     pub(super) fn benches(c: &mut Criterion, summary: &mut Summary) {
         let members = (1..=1_000).zip(DATA_CENTERS.into_iter().cycle());
-        let on = Topology::new(1, NodeId::new(1), "a", members.map(|(id, dc)| (NodeId::new(id), dc)));
+        let on =
+            Topology::new(1, NodeId::new(1), "a", members.map(|(id, dc)| (NodeId::new(id), dc)));
         let mut group = c.benchmark_group("select");
         let mut picks = Picks::with_capacity(on.len());
         let mut run = |name: &str, selector: &dyn NodeSelector, level: Consistency| {
-            // What fits goes to fresh inline picks, the rest to picks with room, so that nothing allocates.
+            // What fits goes to fresh inline picks, the rest to picks with room, so that nothing
+            // allocates.
             let mut inline = Picks::new();
-            let out = if level.required(&on) <= inline.inline_size() { &mut inline } else { &mut picks };
+            let out =
+                if level.required(&on) <= inline.inline_size() { &mut inline } else { &mut picks };
             group.bench_function(format!("{name} {level:?}"), |b| {
                 b.iter(|| {
-                    // Not the result itself: criterion would copy it, which costs as much as the selection.
-                    let is_found = black_box(selector).select(black_box(&on), black_box(level), out).is_ok();
+                    // Not the result itself: criterion would copy it, which costs as much as the
+                    // selection.
+                    let is_found =
+                        black_box(selector).select(black_box(&on), black_box(level), out).is_ok();
                     black_box(&*out);
                     is_found
                 });

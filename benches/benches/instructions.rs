@@ -1,8 +1,10 @@
-//! `cargo bench -p chinwag-benches [--features peers] --bench instructions [-- --json FILE]`: how many instructions single cases take, counted by
-//! valgrind's callgrind: the figures that are the same on a busy machine, and from one run to the next.
+//! `cargo bench -p chinwag-benches [--features peers] --bench instructions [-- --json FILE]`: how
+//! many instructions single cases take, counted by valgrind's callgrind: the figures that are the
+//! same on a busy machine, and from one run to the next.
 //!
-//! It runs itself under valgrind twice for each case, with a small count of iterations and a larger one, and divides the difference: what starts a
-//! process and prepares a case drops out. (gungraun does more, but takes a second program, installed in exactly its version.)
+//! It runs itself under valgrind twice for each case, with a small count of iterations and a larger
+//! one, and divides the difference: what starts a process and prepares a case drops out. (gungraun
+//! does more, but takes a second program, installed in exactly its version.)
 
 use std::hint::black_box;
 use std::num::NonZeroU32;
@@ -70,8 +72,12 @@ fn main() -> ExitCode {
         Better::Lower,
     );
     compared = compared.about(COMPARED).base("chinwag");
-    let mut core =
-        Table::new("instructions-core", "Instructions of chinwag's hot paths", "instructions", Better::Lower);
+    let mut core = Table::new(
+        "instructions-core",
+        "Instructions of chinwag's hot paths",
+        "instructions",
+        Better::Lower,
+    );
     core = core.about(CORE);
     for (at, case) in cases.iter().enumerate() {
         let table = if case.is_compared { &mut compared } else { &mut core };
@@ -96,7 +102,8 @@ fn count(case: usize) -> f64 {
 /// Instructions of a whole run.
 fn total(case: usize, count: u64) -> u64 {
     let program = env::current_exe().expect("a program that runs");
-    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("callgrind.{}", std::process::id()));
+    let out =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("callgrind.{}", std::process::id()));
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--dump-line=no", "--dump-instr=no"])
         .arg(format!("--callgrind-out-file={}", out.display()))
@@ -109,7 +116,9 @@ fn total(case: usize, count: u64) -> u64 {
     let counted = fs::read_to_string(&out).expect("callgrind has written it");
     let _ = fs::remove_file(&out);
     let totals = counted.lines().find_map(|line| line.strip_prefix("totals: "));
-    totals.and_then(|total| total.trim().parse().ok()).unwrap_or_else(|| panic!("no totals: {said}"))
+    totals
+        .and_then(|total| total.trim().parse().ok())
+        .unwrap_or_else(|| panic!("no totals: {said}"))
 }
 
 fn cases() -> Vec<Case> {
@@ -136,8 +145,12 @@ fn cases() -> Vec<Case> {
         }),
     ]);
     for size in [32, 1_024] {
-        cases.push(alone(&format!("frame out, {size} bytes"), 1, move |count| frames_out(size, count)));
-        cases.push(alone(&format!("frame in, {size} bytes"), 1, move |count| frames_in(size, count)));
+        cases.push(alone(&format!("frame out, {size} bytes"), 1, move |count| {
+            frames_out(size, count)
+        }));
+        cases.push(alone(&format!("frame in, {size} bytes"), 1, move |count| {
+            frames_in(size, count)
+        }));
     }
     cases.push(alone("call, both machines", 64, |count| {
         let (mut pair, body) = (Pair::open(), body(32));
@@ -216,7 +229,8 @@ fn select(level: Consistency, count: u64) {
     let on = Topology::new(1, NodeId::new(1), "a", members.map(|(id, dc)| (NodeId::new(id), dc)));
     let mut picks = Picks::new();
     for _ in 0..count {
-        black_box(Spread.select(black_box(&on), black_box(level), &mut picks)).expect("there are enough");
+        black_box(Spread.select(black_box(&on), black_box(level), &mut picks))
+            .expect("there are enough");
         black_box(&picks);
     }
 }

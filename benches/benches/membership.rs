@@ -1,6 +1,7 @@
-//! `cargo bench -p chinwag-benches --features peers --bench membership [-- --quick] [--json FILE]`: chinwag's membership beside that of other
-//! projects, which do the same work in rounds that take turns: first one machine of each, to which everybody else is played, then clusters
-//! of them in virtual time.
+//! `cargo bench -p chinwag-benches --features peers --bench membership [-- --quick] [--json FILE]`:
+//! chinwag's membership beside that of other projects, which do the same work in rounds that take
+//! turns: first one machine of each, to which everybody else is played, then clusters of them in
+//! virtual time.
 
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -31,7 +32,14 @@ fn main() {
         _ => &[32, 256, 1_000],
     };
     let mut tables = vec![
-        update("membership-known", "An update that says what is known", KNOWN, members, pace, false),
+        update(
+            "membership-known",
+            "An update that says what is known",
+            KNOWN,
+            members,
+            pace,
+            false,
+        ),
         update("membership-new", "An update that changes a record", NEW, members, pace, true),
         ping(members, pace),
         heap(members),
@@ -56,7 +64,8 @@ fn group(count: u64, of: &str) -> String {
 
 /// Nanoseconds an update.
 fn update(id: &str, title: &str, about: &str, members: &[u64], pace: Pace, is_new: bool) -> Table {
-    let mut table = Table::new(id, title, "ns an update", Better::Lower).about(about).base("chinwag");
+    let mut table =
+        Table::new(id, title, "ns an update", Better::Lower).about(about).base("chinwag");
     for &members in members {
         let entrants = Make::EVERY.iter().map(|make| {
             let machine = make.start(members);
@@ -82,7 +91,8 @@ fn new<'a>(make: Make, machine: Box<dyn Machine>, members: u64) -> Entrant<'a> {
     let mut next = members;
     Entrant::timed(make.role(), make.name(), move |count| {
         let prepare = || {
-            let incarnation = u32::try_from(next / members).expect("a bench does not run for so long");
+            let incarnation =
+                u32::try_from(next / members).expect("a bench does not run for so long");
             let datagram = machine.borrow().updates(next % members, incarnation);
             next += UPDATES;
             datagram
@@ -121,8 +131,8 @@ fn heap(members: &[u64]) -> Table {
             let output = Command::new(child).args([make.name(), &members.to_string()]).output();
             let output = output.expect("cargo has built it");
             let bytes = String::from_utf8_lossy(&output.stdout).trim().parse();
-            let bytes =
-                bytes.unwrap_or_else(|_| panic!("{child}: {}", String::from_utf8_lossy(&output.stderr)));
+            let bytes = bytes
+                .unwrap_or_else(|_| panic!("{child}: {}", String::from_utf8_lossy(&output.stderr)));
             table.add(make.role(), make.name(), &group(members, "members"), vec![bytes]);
         }
     }
@@ -135,7 +145,8 @@ struct Kind {
     role: Role,
     /// More would take minutes.
     nodes_max: u32,
-    /// Seconds after which its news has been told, and as many in which its idle bytes are counted.
+    /// Seconds after which its news has been told, and as many in which its idle bytes are
+    /// counted.
     settles_for: u64,
     start: fn(u32) -> Box<dyn Virtual>,
 }
@@ -193,9 +204,12 @@ not use unless it is told to, compresses digests. ";
 
 fn clusters(sizes: &[u32], rounds: usize) -> Vec<Table> {
     let table = |id: &str, title: &str, unit: &str, about: &str| {
-        Table::new(id, title, unit, Better::Lower).about(&format!("{CLUSTERS}{about}")).base("chinwag")
+        Table::new(id, title, unit, Better::Lower)
+            .about(&format!("{CLUSTERS}{about}"))
+            .base("chinwag")
     };
-    let joins = "Nodes start a millisecond after one another; the first three are the seeds of all.";
+    let joins =
+        "Nodes start a millisecond after one another; the first three are the seeds of all.";
     let mut tables = Joins {
         time: table(
             "join-time",
@@ -217,7 +231,12 @@ fn clusters(sizes: &[u32], rounds: usize) -> Vec<Table> {
             "All see all and all news has been told.",
         ),
         table("idle-bytes", "An idle second: bytes", "bytes sent by each node a second", ""),
-        table("idle-datagrams", "An idle second: datagrams", "datagrams sent by each node a second", ""),
+        table(
+            "idle-datagrams",
+            "An idle second: datagrams",
+            "datagrams sent by each node a second",
+            "",
+        ),
     );
     bytes.about.push_str(settled);
     datagrams.about.push_str(settled);

@@ -1,8 +1,8 @@
-//! `cargo bench -p chinwag-benches --bench rpc`: calls over loopback TCP beside a hand-written floor and, with `--features peers`,
-//! other frameworks. About two minutes.
+//! `cargo bench -p chinwag-benches --bench rpc`: calls over loopback TCP beside a hand-written
+//! floor and, with `--features peers`, other frameworks. About two minutes.
 //!
-//! `-- --quick` for half a minute; `-- --only 32,typed,one` for some sizes, contenders or parts of it (`--alone` without the floor, for a
-//! profiler); `-- --json FILE` for every value.
+//! `-- --quick` for half a minute; `-- --only 32,typed,one` for some sizes, contenders or parts of
+//! it (`--alone` without the floor, for a profiler); `-- --json FILE` for every value.
 
 use std::fs;
 use std::process::ExitCode;
@@ -21,7 +21,8 @@ struct Args {
     /// Milliseconds a cell [default: 100; --quick: 40]
     #[arg(long)]
     time: Option<u64>,
-    /// Only some contenders, sizes (32,1k,64k,1m) and parts (latency,one,four,behind,allocations,memory)
+    /// Only some contenders, sizes (32,1k,64k,1m) and parts
+    /// (latency,one,four,behind,allocations,memory)
     #[arg(long, value_parser = Only::parse, default_value = "")]
     only: Only,
     /// Without the floor, unless it is named

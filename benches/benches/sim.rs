@@ -1,15 +1,22 @@
-//! `cargo bench -p chinwag-benches --features peers --bench sim [-- --quick]`: how fast virtual clusters run in steady state, chinwag
-//! without oracles, chinwag with them, and foca on a bare event queue, in rounds that take turns, so that a busy machine hurts all alike.
+//! `cargo bench -p chinwag-benches --features peers --bench sim [-- --quick]`: how fast virtual
+//! clusters run in steady state, chinwag without oracles, chinwag with them, and foca on a bare
+//! event queue, in rounds that take turns, so that a busy machine hurts all alike.
 //!
 //! `-- --json FILE` writes the figures down, `-- --test` only shows whether it runs.
 //!
-//! `-- join [NODES]` instead lets so many nodes (10,000) join one cluster, and tells, once a virtual second and at the end,
-//! how many pairs do not see each other yet, how long it took, and the memory.
+//! `-- join [NODES]` instead lets so many nodes (10,000) join one cluster, and tells, once a
+//! virtual second and at the end, how many pairs do not see each other yet, how long it took, and
+//! the memory.
 //!
-//! An event is an input that a machine handles: a datagram, a stream payload, a timer. A machine with more timers has more of them for
-//! the same work, so the figure to compare is node-seconds: seconds of virtual time, times nodes, a second of real time.
+//! An event is an input that a machine handles: a datagram, a stream payload, a timer. A machine
+//! with more timers has more of them for the same work, so the figure to compare is node-seconds:
+//! seconds of virtual time, times nodes, a second of real time.
 #![expect(clippy::print_stdout, reason = "a bench speaks to its user")]
-#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is where time is measured")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this is where time is measured"
+)]
 
 use std::time::{Duration, Instant};
 
@@ -44,7 +51,8 @@ impl Chinwag {
         Self(World::new(setup(nodes, checks), Plan::default(), 1, Box::new(Seeded::new(1))))
     }
 
-    /// Runs until all have started and all see all, and shows the world once a virtual second; gives the virtual time.
+    /// Runs until all have started and all see all, and shows the world once a virtual second;
+    /// gives the virtual time.
     fn converge(&mut self, nodes: usize, mut show: impl FnMut(&World)) -> u64 {
         // A world in which nobody has started yet disagrees about nothing.
         let all_started = START_EVERY * nodes as u64;
@@ -55,7 +63,8 @@ impl Chinwag {
             if now.is_multiple_of(SECOND) {
                 show(&self.0);
             }
-            // Counted first: to compare every pair of ten thousand nodes takes longer than to simulate the tenth of a second.
+            // Counted first: to compare every pair of ten thousand nodes takes longer than to
+            // simulate the tenth of a second.
             if now >= all_started && self.0.sights() == pairs && self.0.unconverged().is_none() {
                 return now;
             }
@@ -93,8 +102,11 @@ struct Entrant {
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     if args.first().is_some_and(|arg| arg == "join") {
-        let nodes =
-            args.get(1).and_then(|nodes| nodes.parse().ok()).filter(|&nodes| nodes > 0).unwrap_or(10_000);
+        let nodes = args
+            .get(1)
+            .and_then(|nodes| nodes.parse().ok())
+            .filter(|&nodes| nodes > 0)
+            .unwrap_or(10_000);
         return join(nodes);
     }
     let has = |name: &str| args.iter().any(|arg| arg == name);
@@ -152,7 +164,8 @@ fn steady(nodes: usize, is_quick: bool, table: &mut Table) {
         let speeds = entrant.rounds.iter().map(|round| round.0).collect();
         table.add(entrant.role, entrant.name, &format!("{nodes} nodes"), speeds);
     }
-    let last = entrants.last_mut().map_or(1.0, |entrant| median(&mut entrant.rounds, |round| round.0));
+    let last =
+        entrants.last_mut().map_or(1.0, |entrant| median(&mut entrant.rounds, |round| round.0));
     for entrant in &mut entrants {
         let speed = median(&mut entrant.rounds, |round| round.0);
         let events = median(&mut entrant.rounds, |round| round.1);

@@ -1,5 +1,6 @@
-//! `cargo bench -p chinwag-benches --bench store`: 10,000 small documents put on three replicas that all acknowledge, in memory and durable; with
-//! `--features peers` beside datacake's store. About a minute. `-- --quick` for one round of fewer documents; `-- --json FILE` for every value.
+//! `cargo bench -p chinwag-benches --bench store`: 10,000 small documents put on three replicas
+//! that all acknowledge, in memory and durable; with `--features peers` beside datacake's store.
+//! About a minute. `-- --quick` for one round of fewer documents; `-- --json FILE` for every value.
 
 use std::error::Error;
 

@@ -1,4 +1,5 @@
-//! Clusters of machines on a bare event queue in virtual time: the simulator's queue and latencies, no faults, nothing looked at.
+//! Clusters of machines on a bare event queue in virtual time: the simulator's queue and latencies,
+//! no faults, nothing looked at.
 //!
 //! ```text
 //!   Cluster<M>  -- events, in order of time -->  M: Machine   (chinwag, foca, kinship)
@@ -116,7 +117,8 @@ impl<M: Machine> Net<M> {
         self.arrive(to, nanos(LATENCY_MIN) + jitter, parcel);
     }
 
-    /// Something on a stream, where what is sent first comes first; its opening and its end have no bytes.
+    /// Something on a stream, where what is sent first comes first; its opening and its end have no
+    /// bytes.
     pub fn stream(&mut self, to: SocketAddr, len: usize, parcel: M::Parcel) {
         self.sent.stream_bytes += len as u64;
         self.arrive(to, nanos(LATENCY_MIN + LATENCY_JITTER), parcel);
@@ -189,7 +191,9 @@ impl<M: Machine> Cluster<M> {
             let timer = self.timers.next().filter(|(at, ..)| *at <= until);
             match (event, timer) {
                 (None, None) => break,
-                (event, Some((at, order, node))) if event.is_none_or(|event| (at, order) < event) => {
+                (event, Some((at, order, node)))
+                    if event.is_none_or(|event| (at, order) < event) =>
+                {
                     self.net.now = self.net.now.max(at);
                     self.wake(node);
                 }
@@ -256,7 +260,8 @@ impl<M: Machine> Virtual for Cluster<M> {
 
     fn is_converged(&self) -> bool {
         let nodes = self.nodes as usize;
-        self.machines.len() == nodes && self.machines.iter().all(|machine| machine.live_count() == nodes)
+        self.machines.len() == nodes
+            && self.machines.iter().all(|machine| machine.live_count() == nodes)
     }
 
     fn sent(&self) -> Sent {

@@ -1,4 +1,5 @@
-//! What chinwag costs; `benches/run` runs everything and writes `docs/benchmarks.md`, `cargo bench -p chinwag-benches` one bench.
+//! What chinwag costs; `benches/run` runs everything and writes `docs/benchmarks.md`, `cargo bench
+//! -p chinwag-benches` one bench.
 //!
 //! ```text
 //!   --bench core          the machines of core alone, by criterion                benches/core.rs

@@ -1,7 +1,9 @@
-//! One membership machine of each make, which knows so many members and is told the same things by one of them.
+//! One membership machine of each make, which knows so many members and is told the same things by
+//! one of them.
 //!
-//! Everybody else is played: the datagrams are those that the make's own kind would send, in its own format. No network, no sockets, no time:
-//! what is measured is the machine, with the polls by which a driver takes out of it what it wants.
+//! Everybody else is played: the datagrams are those that the make's own kind would send, in its
+//! own format. No network, no sockets, no time: what is measured is the machine, with the polls by
+//! which a driver takes out of it what it wants.
 
 #[cfg(feature = "peers")]
 mod foca;
@@ -16,7 +18,8 @@ use crate::table::Role;
 
 /// A machine that knows a number of members.
 pub trait Machine {
-    /// A datagram that says that [`UPDATES`] members are alive, the first of them this one, at an incarnation.
+    /// A datagram that says that [`UPDATES`] members are alive, the first of them this one, at an
+    /// incarnation.
     fn updates(&self, first: u64, incarnation: u32) -> Vec<u8>;
 
     /// A datagram comes which is not answered, and what the machine has to tell is taken out.

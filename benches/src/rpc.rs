@@ -9,8 +9,9 @@
 //!   tables           what of it is shown on the page of benchmarks
 //! ```
 //!
-//! Clients and servers share the process and the runtime's threads, two but where a contender says otherwise: what is compared is the work of a
-//! call on both sides, in the same minute on the same machine.
+//! Clients and servers share the process and the runtime's threads, two but where a contender says
+//! otherwise: what is compared is the work of a call on both sides, in the same minute on the same
+//! machine.
 
 mod aims;
 mod contender;
@@ -30,13 +31,15 @@ pub use measure::{Throughput, peak_memory};
 pub use plan::{Only, Plan};
 pub use report::Report;
 
-/// Bytes of a small payload, of one that still fits a small frame, of a large one, and of a very large one.
+/// Bytes of a small payload, of one that still fits a small frame, of a large one, and of a very
+/// large one.
 pub const SIZES: [usize; 4] = [32, 1_024, 64 * 1_024, 1_024 * 1_024];
 
 /// Connections of every setup: cells on one connection use the first.
 pub const CONNECTIONS: usize = 4;
 
-/// Calls in flight on each connection, less where that would be more than 64 MiB of payload on all of them.
+/// Calls in flight on each connection, less where that would be more than 64 MiB of payload on all
+/// of them.
 pub fn in_flight(size: usize, connections: usize) -> usize {
     64.min((64 << 20) / size / connections)
 }

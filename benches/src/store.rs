@@ -1,6 +1,8 @@
-//! Writes to a replicated store on three nodes in one process, over loopback, each acknowledged by all three replicas.
+//! Writes to a replicated store on three nodes in one process, over loopback, each acknowledged by
+//! all three replicas.
 //!
-//! Documents have 64 bytes. Each contender is written to in three ways: in batches, by many writers at once, and by one that waits for each. What was acknowledged is counted on every replica
+//! Documents have 64 bytes. Each contender is written to in three ways: in batches, by many writers
+//! at once, and by one that waits for each. What was acknowledged is counted on every replica
 //! afterwards, so a contender that acknowledges what it has not got fails instead of winning.
 
 mod contenders;
@@ -48,7 +50,10 @@ trait Replicas: Send + Sync + Sized + 'static {
 
     fn start() -> impl Future<Output = Result<Self, Fault>> + Send;
     /// Puts these keys in one call, at `All`.
-    fn put_many(&self, keys: std::ops::Range<u64>) -> impl Future<Output = Result<(), Fault>> + Send;
+    fn put_many(
+        &self,
+        keys: std::ops::Range<u64>,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
     /// Puts one key, at `All`.
     fn put(&self, key: u64) -> impl Future<Output = Result<(), Fault>> + Send;
     /// How many of the keys below `keys` the replica with the fewest holds by itself.
@@ -104,9 +109,10 @@ replica afterwards. The durable row writes to three files on one disk and syncs 
 pub fn run(plan: &Plan) -> Result<Table, Fault> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let cells = runtime.block_on(measure(plan))?;
-    let mut table = Table::new("store-puts", "Puts on three replicas", "documents a second", Better::Higher)
-        .about(ABOUT)
-        .base(Memory::NAME);
+    let mut table =
+        Table::new("store-puts", "Puts on three replicas", "documents a second", Better::Higher)
+            .about(ABOUT)
+            .base(Memory::NAME);
     for Cells { role, name, rates } in cells {
         for (way, rates) in Way::EVERY.into_iter().zip(rates) {
             table.add(role, name, &way.name(), rates);
@@ -158,7 +164,11 @@ impl Cells {
     }
 }
 
-async fn write<R: Replicas>(replicas: &Arc<R>, way: Way, keys: std::ops::Range<u64>) -> Result<(), Fault> {
+async fn write<R: Replicas>(
+    replicas: &Arc<R>,
+    way: Way,
+    keys: std::ops::Range<u64>,
+) -> Result<(), Fault> {
     match way {
         Way::Batches => {
             let mut first = keys.start;

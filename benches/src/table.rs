@@ -95,16 +95,18 @@ impl Table {
         self
     }
 
-    /// The numbers of a contender in a group; rows and columns come in the order in which they are first named.
+    /// The numbers of a contender in a group; rows and columns come in the order in which they are
+    /// first named.
     pub fn add(&mut self, role: Role, name: &str, group: &str, rounds: Vec<f64>) {
         let column = self.groups.iter().position(|known| known == group).unwrap_or_else(|| {
             self.groups.push(group.into());
             self.groups.len() - 1
         });
-        let row = self.contenders.iter().position(|known| known.name == name).unwrap_or_else(|| {
-            self.contenders.push(Contender { name: name.into(), role, rounds: Vec::new() });
-            self.contenders.len() - 1
-        });
+        let row =
+            self.contenders.iter().position(|known| known.name == name).unwrap_or_else(|| {
+                self.contenders.push(Contender { name: name.into(), role, rounds: Vec::new() });
+                self.contenders.len() - 1
+            });
         for contender in &mut self.contenders {
             contender.rounds.resize(self.groups.len(), Vec::new());
         }
@@ -116,10 +118,12 @@ impl Table {
         median(self.rounds(contender, group)?.to_vec())
     }
 
-    /// A contender's number to the base's: the median of the rounds' ratios, so that what disturbs a whole round does not
-    /// show; where they have not run in the same rounds, the ratio of the medians.
+    /// A contender's number to the base's: the median of the rounds' ratios, so that what disturbs
+    /// a whole round does not show; where they have not run in the same rounds, the ratio of
+    /// the medians.
     pub fn ratio(&self, contender: usize, group: usize) -> Option<f64> {
-        let base = self.contenders.iter().position(|known| Some(&known.name) == self.base.as_ref())?;
+        let base =
+            self.contenders.iter().position(|known| Some(&known.name) == self.base.as_ref())?;
         self.ratio_to(contender, base, group)
     }
 
@@ -139,7 +143,11 @@ impl Table {
     }
 
     fn rounds(&self, contender: usize, group: usize) -> Option<&[f64]> {
-        self.contenders[contender].rounds.get(group).map(Vec::as_slice).filter(|rounds| !rounds.is_empty())
+        self.contenders[contender]
+            .rounds
+            .get(group)
+            .map(Vec::as_slice)
+            .filter(|rounds| !rounds.is_empty())
     }
 }
 
@@ -182,7 +190,8 @@ impl Tables {
 /// The middle one, or what is between the middle two; none of none.
 pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
-    let (low, high) = (values.get(values.len().checked_sub(1)? / 2)?, values.get(values.len() / 2)?);
+    let (low, high) =
+        (values.get(values.len().checked_sub(1)? / 2)?, values.get(values.len() / 2)?);
     Some(f64::midpoint(*low, *high))
 }
 

@@ -1,7 +1,9 @@
-//! Contenders measured in rounds in which they take turns, so that what disturbs the machine for a while hurts all alike, and the
-//! ratio of two numbers of one round says more than either. (Criterion measures one after the other.)
+//! Contenders measured in rounds in which they take turns, so that what disturbs the machine for a
+//! while hurts all alike, and the ratio of two numbers of one round says more than either.
+//! (Criterion measures one after the other.)
 //!
-//! What one thread does is measured in its CPU time: what others do meanwhile does not count, but for the caches.
+//! What one thread does is measured in its CPU time: what others do meanwhile does not count, but
+//! for the caches.
 
 use std::time::Duration;
 
@@ -23,7 +25,8 @@ impl Pace {
     pub fn new(is_quick: bool, is_test: bool) -> Self {
         let (rounds, millis) = match (is_test, is_quick) {
             (true, _) => (1, 1),
-            // Turns that fit a slice of a busy machine's scheduler, and enough of them for a median.
+            // Turns that fit a slice of a busy machine's scheduler, and enough of them for a
+            // median.
             (_, true) => (25, 2),
             _ => (75, 4),
         };
@@ -58,8 +61,15 @@ impl<'a> Entrant<'a> {
 }
 
 /// Adds to `table`, for `group`, the nanoseconds of an iteration of each entrant, divided by `by`.
-pub fn measure(table: &mut Table, group: &str, mut entrants: Vec<Entrant<'_>>, pace: Pace, by: f64) {
-    let counts: Vec<u64> = entrants.iter_mut().map(|entrant| calibrate(entrant, pace.time)).collect();
+pub fn measure(
+    table: &mut Table,
+    group: &str,
+    mut entrants: Vec<Entrant<'_>>,
+    pace: Pace,
+    by: f64,
+) {
+    let counts: Vec<u64> =
+        entrants.iter_mut().map(|entrant| calibrate(entrant, pace.time)).collect();
     let mut rounds = vec![Vec::with_capacity(pace.rounds); entrants.len()];
     for round in 0..pace.rounds {
         // Who begins changes, so that nobody is always the one after whom it is.
@@ -99,7 +109,11 @@ fn calibrate(entrant: &mut Entrant<'_>, time: Duration) -> u64 {
 }
 
 /// Times `iteration`, which is given what `prepare` makes; what prepares it does not count.
-pub fn prepared<T>(count: u64, mut prepare: impl FnMut() -> T, mut iteration: impl FnMut(&T)) -> Duration {
+pub fn prepared<T>(
+    count: u64,
+    mut prepare: impl FnMut() -> T,
+    mut iteration: impl FnMut(&T),
+) -> Duration {
     // So many that reading the clock does not show, so few that they stay in the cache.
     const BATCH: u64 = 64;
     let mut took = Duration::ZERO;

@@ -1,4 +1,5 @@
-//! Who is speaking: [`NodeId`], [`Epoch`], [`Incarnation`], and the [`Fence`] that keeps clusters apart.
+//! Who is speaking: [`NodeId`], [`Epoch`], [`Incarnation`], and the [`Fence`] that keeps clusters
+//! apart.
 
 use core::fmt;
 
@@ -17,8 +18,8 @@ impl NodeId {
     }
 
     /// An id made from a name, such as a host name: 64-bit FNV-1a of its bytes, then a finaliser
-    /// ([`mix`](crate::rng::mix)) so that similar names differ in every bit. The same name gives the same id on
-    /// every node and in every version.
+    /// ([`mix`](crate::rng::mix)) so that similar names differ in every bit. The same name gives
+    /// the same id on every node and in every version.
     pub const fn from_name(name: &str) -> Self {
         Self(crate::rng::mix(fnv1a(name.as_bytes())))
     }
@@ -94,8 +95,8 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// How often a node has spoken about itself within its epoch: raised by refutations and metadata changes, by the
-/// node itself and nobody else.
+/// How often a node has spoken about itself within its epoch: raised by refutations and metadata
+/// changes, by the node itself and nobody else.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(u32);
 
@@ -128,7 +129,8 @@ impl fmt::Display for Incarnation {
     }
 }
 
-/// The hash of a cluster's name that stands in every datagram and hello: nodes of other clusters are not heard.
+/// The hash of a cluster's name that stands in every datagram and hello: nodes of other clusters
+/// are not heard.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fence(u64);
 

@@ -8,10 +8,11 @@
 //!   wire                     what it all looks like as bytes
 //! ```
 //!
-//! There is no socket, clock, thread, task, global or OS randomness in here: `now` and `seed` are arguments
-//! ([`time::Now`]), and a driver moves the bytes. Every machine has four families of methods and no others: `handle_*` takes the
-//! world in, `poll_*` gives out what the machine wants, verbs are the user's commands, the rest are getters. Nothing that
-//! a peer sends makes a machine fail, hang, or grow past its limits.
+//! There is no socket, clock, thread, task, global or OS randomness in here: `now` and `seed` are
+//! arguments ([`time::Now`]), and a driver moves the bytes. Every machine has four families of
+//! methods and no others: `handle_*` takes the world in, `poll_*` gives out what the machine wants,
+//! verbs are the user's commands, the rest are getters. Nothing that a peer sends makes a machine
+//! fail, hang, or grow past its limits.
 //!
 //! Two nodes that meet, with nothing but this crate:
 //!
@@ -51,7 +52,8 @@
 //! assert_eq!(b.snapshot().members()[0].id, NodeId::new(1));
 //! ```
 //!
-//! What it is not: it does not encrypt yet, it keeps nothing on disk, and it decides nothing by majority.
+//! What it is not: it does not encrypt yet, it keeps nothing on disk, and it decides nothing by
+//! majority.
 #![no_std]
 #![forbid(unsafe_code)]
 

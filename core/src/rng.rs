@@ -1,7 +1,8 @@
 //! The seeded generator of core, pinned in-tree so that a seed means the same run in every version.
 //!
-//! xoshiro256++ (Blackman and Vigna, 2019), its state filled by SplitMix64 from one `u64`, as its authors advise. Not
-//! for secrets: what needs to be unpredictable to an attacker is not drawn here.
+//! xoshiro256++ (Blackman and Vigna, 2019), its state filled by SplitMix64 from one `u64`, as its
+//! authors advise. Not for secrets: what needs to be unpredictable to an attacker is not drawn
+//! here.
 
 /// A seeded generator: the same seed gives the same numbers, for ever.
 #[derive(Clone, Debug)]
@@ -34,7 +35,8 @@ impl Rng {
         result
     }
 
-    /// A number in `0..bound`, or 0 if `bound` is 0. Uniform to within 2^-32 (Lemire's multiply-shift).
+    /// A number in `0..bound`, or 0 if `bound` is 0. Uniform to within 2^-32 (Lemire's
+    /// multiply-shift).
     pub fn below(&mut self, bound: u32) -> u32 {
         ((u64::from(bound) * (self.next_u64() >> 32)) >> 32) as u32
     }

@@ -1,7 +1,8 @@
-//! Time as an argument: monotonic [`Instant`], wall-clock [`WallTime`], and [`Now`] that carries both.
+//! Time as an argument: monotonic [`Instant`], wall-clock [`WallTime`], and [`Now`] that carries
+//! both.
 //!
-//! Both are plain `u64` counts of nanoseconds, so a simulator can make them up and a test can write them down.
-//! Core never reads a clock; whoever drives a machine says what time it is.
+//! Both are plain `u64` counts of nanoseconds, so a simulator can make them up and a test can write
+//! them down. Core never reads a clock; whoever drives a machine says what time it is.
 
 use core::fmt;
 use core::ops::{Add, Sub};
@@ -49,7 +50,8 @@ impl Sub<Duration> for Instant {
     }
 }
 
-/// A reading of the node's wall clock: nanoseconds since the UNIX epoch. It may step in either direction.
+/// A reading of the node's wall clock: nanoseconds since the UNIX epoch. It may step in either
+/// direction.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WallTime(u64);
 

@@ -5,14 +5,15 @@
 //!       [--preset local|lan|wan] [--runtime tokio|smol|async-std] [--json]
 //! ```
 //!
-//! SIGTERM (and ctrl-C) leaves the cluster in good order and exits with 0; a second one does not wait for the leave. The end of
-//! stdin ends nothing. What a node is told and says is the same on every runtime, and so is this program: only [`runtime`](crate::runtime)
-//! names them. A bad argument exits with 2, a node that cannot start with 1, each after one line on stderr.
+//! SIGTERM (and ctrl-C) leaves the cluster in good order and exits with 0; a second one does not
+//! wait for the leave. The end of stdin ends nothing. What a node is told and says is the same on
+//! every runtime, and so is this program: only [`runtime`](crate::runtime) names them. A bad
+//! argument exits with 2, a node that cannot start with 1, each after one line on stderr.
 //!
 //! # Lines with `--json`
 //!
-//! Each is one object. The first is `listening`, with the port that was bound, the id and the epoch of this run. `at_ms` is
-//! in milliseconds since the process started.
+//! Each is one object. The first is `listening`, with the port that was bound, the id and the epoch
+//! of this run. `at_ms` is in milliseconds since the process started.
 //!
 //! ```json
 //! {"at_ms":2,"event":"listening","addr":"127.0.0.1:8001","id":1,"epoch":1785000000000}
@@ -30,7 +31,8 @@
 //!
 //! # Commands
 //!
-//! Each line is answered with one object, in order. `reply` names the command; one that failed has `error` instead of its fields.
+//! Each line is answered with one object, in order. `reply` names the command; one that failed has
+//! `error` instead of its fields.
 //!
 //! | command | fields of the answer |
 //! |---|---|
@@ -67,7 +69,8 @@ use commands::Ended;
 use echo::Echo;
 use output::Output;
 
-/// Events that the end itself causes have this long to get out: a reader that has stalled must not keep the process.
+/// Events that the end itself causes have this long to get out: a reader that has stalled must not
+/// keep the process.
 const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The agent with these arguments, the program's own name first. Returns when it has ended.
@@ -80,7 +83,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     run(args, async |_, _| Ok(async |_: &str| None))
 }
 
-/// An agent to which `begin` adds something once its node has started: it gives what answers lines that the agent itself does not know.
+/// An agent to which `begin` adds something once its node has started: it gives what answers lines
+/// that the agent itself does not know.
 pub(crate) fn run<M: AsyncFn(&str) -> Option<Value>>(
     args: Args,
     begin: impl AsyncFnOnce(&Node, &Output) -> Result<M, String>,
@@ -103,7 +107,8 @@ async fn live<M: AsyncFn(&str) -> Option<Value>>(
     runtime: Arc<dyn Runtime>,
     begin: impl AsyncFnOnce(&Node, &Output) -> Result<M, String>,
 ) -> Result<(), String> {
-    let termination = termination().map_err(|error| format!("cannot listen for signals: {error}"))?;
+    let termination =
+        termination().map_err(|error| format!("cannot listen for signals: {error}"))?;
     let is_asked = async || _ = termination.recv().await;
     let output = Arc::new(Output::new(args.json, runtime.clone()));
     let is_tethered = args.tethered;
@@ -127,7 +132,10 @@ async fn live<M: AsyncFn(&str) -> Option<Value>>(
 }
 
 /// Runs `task` on the node's runtime; what is returned waits for its end.
-fn spawned(node: &Node, task: impl Future<Output = ()> + Send + 'static) -> impl Future<Output = ()> {
+fn spawned(
+    node: &Node,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> impl Future<Output = ()> {
     let (ends, ended) = async_channel::bounded::<()>(1);
     node.spawn(async move {
         task.await;
@@ -136,7 +144,8 @@ fn spawned(node: &Node, task: impl Future<Output = ()> + Send + 'static) -> impl
     async move { _ = ended.recv().await }
 }
 
-/// The node, and a watch that misses nothing: conflicts and broadcasts are in no view, and told but once.
+/// The node, and a watch that misses nothing: conflicts and broadcasts are in no view, and told but
+/// once.
 async fn start(args: Args, runtime: Arc<dyn Runtime>) -> Result<(Node, Watch), String> {
     let mut builder = Node::builder(args.id, args.listen)
         .cluster(args.cluster)

@@ -1,7 +1,10 @@
-//! A process that writes documents to a file until it is killed, and what has to be in the file afterwards.
+//! A process that writes documents to a file until it is killed, and what has to be in the file
+//! afterwards.
 //!
-//! Each lane writes batch after batch: all of its keys at once, each with a value that follows from lane, key and batch. Once a batch is acknowledged, the lane says so on stdout. So
-//! of a process killed at any moment, each lane's keys hold one and the same batch, whole: the last that it spoke of, or the next one.
+//! Each lane writes batch after batch: all of its keys at once, each with a value that follows from
+//! lane, key and batch. Once a batch is acknowledged, the lane says so on stdout. So of a process
+//! killed at any moment, each lane's keys hold one and the same batch, whole: the last that it
+//! spoke of, or the next one.
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -21,27 +24,29 @@ const KEYSPACE: &str = "crash";
 /// A page of the file and more, so that values lie over several.
 const VALUE_LEN_MAX: u32 = 6_000;
 
-/// Writes to the file that is the one argument, until it is killed: it ends by itself only when something fails, or when nobody reads what it says.
+/// Writes to the file that is the one argument, until it is killed: it ends by itself only when
+/// something fails, or when nobody reads what it says.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Some(path) = args.into_iter().nth(1).map(PathBuf::from) else {
         let _ = writeln!(io::stderr(), "usage: chinwag-store-writer FILE");
         return ExitCode::FAILURE;
     };
-    let wrote = block_on(RedbStorage::open(path)).map_err(|error| error.to_string()).and_then(|storage| {
-        thread::scope(|scope| {
-            let lanes: Vec<_> = (0..LANES)
-                .map(|lane| {
-                    scope.spawn({
-                        let storage = &storage;
-                        move || block_on(write(storage, lane))
+    let wrote =
+        block_on(RedbStorage::open(path)).map_err(|error| error.to_string()).and_then(|storage| {
+            thread::scope(|scope| {
+                let lanes: Vec<_> = (0..LANES)
+                    .map(|lane| {
+                        scope.spawn({
+                            let storage = &storage;
+                            move || block_on(write(storage, lane))
+                        })
                     })
+                    .collect();
+                lanes.into_iter().try_for_each(|lane| {
+                    lane.join().unwrap_or_else(|_| Err("a lane panicked".to_owned()))
                 })
-                .collect();
-            lanes
-                .into_iter()
-                .try_for_each(|lane| lane.join().unwrap_or_else(|_| Err("a lane panicked".to_owned())))
-        })
-    });
+            })
+        });
     if let Err(error) = wrote {
         let _ = writeln!(io::stderr(), "chinwag-store-writer: {error}");
     }
@@ -52,7 +57,8 @@ async fn write(storage: &RedbStorage, lane: usize) -> Result<(), String> {
     let mut batch = held(storage, lane).await?;
     loop {
         batch += 1;
-        let documents = keys(lane).map(|key| (Key::from(key), document(lane, key, batch))).collect();
+        let documents =
+            keys(lane).map(|key| (Key::from(key), document(lane, key, batch))).collect();
         storage.merge(KEYSPACE, documents).await.map_err(|error| error.to_string())?;
         // One write of one line: lines of lanes do not mix.
         writeln!(io::stdout(), "{lane} {batch}").map_err(|error| error.to_string())?;
@@ -97,7 +103,8 @@ fn keys(lane: usize) -> impl Iterator<Item = u64> {
 fn document(lane: usize, key: u64, batch: u64) -> Document {
     let mut chance = Rng::new(mix(batch) ^ mix(key) ^ lane as u64);
     let len = chance.below(VALUE_LEN_MAX);
-    let value: Vec<u8> = (0..len.div_ceil(8)).flat_map(|_| chance.next_u64().to_le_bytes()).collect();
+    let value: Vec<u8> =
+        (0..len.div_ceil(8)).flat_map(|_| chance.next_u64().to_le_bytes()).collect();
     let version = Version { stamp: Timestamp::from_raw(batch), node: NodeId::new(1) };
     Document { version, value: Some(Bytes::from(value)) }
 }

@@ -7,12 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chinwag_tokio::chinwag::Node;
-use chinwag_tokio::{Code, Config, Context, Handler, Message, Methods, NodeId, Role, Service, Status, View};
+use chinwag_tokio::{
+    Code, Config, Context, Handler, Message, Methods, NodeId, Role, Service, Status, View,
+};
 use tokio::time::Instant;
 
 /// How long a replica pauses: on the scale of a collection of garbage, or of a slow disk.
 const PAUSE: Duration = Duration::from_millis(200);
-/// A replica pauses at one key in so many. Each has its own, so that a second one asked for the same key does not pause.
+/// A replica pauses at one key in so many. Each has its own, so that a second one asked for the
+/// same key does not pause.
 const PAUSE_EVERY: u64 = 20;
 const LOOKUPS: u64 = 200;
 
@@ -64,8 +67,8 @@ impl Drop for Abandoned<'_> {
     }
 }
 
-/// Asks the first of `replicas`, and one more each time that `patience` passes without an answer, or that one fails; gives the first
-/// answer that is well, and cancels the other calls.
+/// Asks the first of `replicas`, and one more each time that `patience` passes without an answer,
+/// or that one fails; gives the first answer that is well, and cancels the other calls.
 ///
 /// # Errors
 /// The last failure, when all have failed.
@@ -114,21 +117,27 @@ pub fn main() -> ExitCode {
 /// # Errors
 /// What fell short.
 pub async fn tell() -> Result<(), Box<dyn std::error::Error>> {
-    line(format_args!("chinwag: three replicas, each pausing {PAUSE:?} at one key in {PAUSE_EVERY}.\n"));
+    line(format_args!(
+        "chinwag: three replicas, each pausing {PAUSE:?} at one key in {PAUSE_EVERY}.\n"
+    ));
     let (client, replicas) = cluster().await?;
     let ids: Vec<NodeId> = replicas.iter().map(|(node, _)| node.id()).collect();
 
     let plain = measure(|key| {
         let (client, replica) = (client.clone(), ids[place(key, ids.len())]);
-        async move { client.client::<Replica>(replica).call(&Lookup { key }).await.map(|v| v.to_native()) }
+        async move {
+            client.client::<Replica>(replica).call(&Lookup { key }).await.map(|v| v.to_native())
+        }
     })
     .await?;
     report("plain", plain);
 
-    // What nine in ten calls took, as the node has counted it; not less than a timer can tell apart.
+    // What nine in ten calls took, as the node has counted it; not less than a timer can tell
+    // apart.
     let stats = client.stats();
-    let taken =
-        stats.method(Role::Caller, Replica::NAME, <Lookup as Message>::NAME).map(|m| m.latency.quantile(0.9));
+    let taken = stats
+        .method(Role::Caller, Replica::NAME, <Lookup as Message>::NAME)
+        .map(|m| m.latency.quantile(0.9));
     let patience = taken.unwrap_or_default().max(Duration::from_millis(5));
     line(format_args!("{:>8}  waits {patience:?} before it asks a second replica", "hedged"));
 
@@ -141,7 +150,8 @@ pub async fn tell() -> Result<(), Box<dyn std::error::Error>> {
     .await?;
     report("hedged", hedged);
 
-    let abandoned: u64 = replicas.iter().map(|(_, replica)| replica.abandoned.load(Ordering::Relaxed)).sum();
+    let abandoned: u64 =
+        replicas.iter().map(|(_, replica)| replica.abandoned.load(Ordering::Relaxed)).sum();
     line(format_args!("{:>8}  {abandoned} handlers were dropped while they paused\n", ""));
     if plain.longest < PAUSE {
         return Err("no plain lookup met a pause, so nothing was shown".into());

@@ -1,11 +1,14 @@
-//! One node of a replicated store as a process: an [`agent`](crate::agent) with the store extension.
+//! One node of a replicated store as a process: an [`agent`](crate::agent) with the store
+//! extension.
 //!
 //! ```text
 //! kv --id N --listen ADDR [--seed HOST:PORT]... [--data FILE] [..as an agent]
 //! ```
 //!
-//! With `--data` the documents are in that file and survive the process, whatever its end; without it they are in memory. It says what an agent says, then `opened`, with `documents` and
-//! `tombstones`: what was there already. Besides the agent's commands it knows these, each answered by one line:
+//! With `--data` the documents are in that file and survive the process, whatever its end; without
+//! it they are in memory. It says what an agent says, then `opened`, with `documents` and
+//! `tombstones`: what was there already. Besides the agent's commands it knows these, each answered
+//! by one line:
 //!
 //! | command | fields of the answer |
 //! |---|---|
@@ -40,7 +43,8 @@ const PAGE_LEN: usize = 1_024;
 
 /// One node of a replicated store, as a process.
 ///
-/// Takes commands as lines on stdin: put KEY TEXT, get KEY, delete KEY, fill COUNT, at LEVEL, contents, and those of an agent. With `--demo`, three of them tell a story.
+/// Takes commands as lines on stdin: put KEY TEXT, get KEY, delete KEY, fill COUNT, at LEVEL,
+/// contents, and those of an agent. With `--demo`, three of them tell a story.
 #[derive(Debug, Parser)]
 #[command(name = "kv")]
 struct NodeArgs {
@@ -59,7 +63,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     run(agent, async |node: &Node, output: &Output| {
         let (store, held) = open(node, data).await?;
-        output.event("opened", json!({ "documents": held.documents, "tombstones": held.tombstones })).await;
+        output
+            .event("opened", json!({ "documents": held.documents, "tombstones": held.tombstones }))
+            .await;
         let commands = Commands::new(store)?;
         Ok(async move |line: &str| commands.answer(line).await)
     })

@@ -1,7 +1,7 @@
 //! [`LeaderHint`]: an extension small enough to be read at once, and three nodes that run it. `docs/extensions.md` walks through it.
 //!
-//! A hint, not an election: views differ for moments, and each side of a partition has a leader of its own. It is good for work that is better not done twice, and
-//! bad for work that must not be.
+//! A hint, not an election: views differ for moments, and each side of a partition has a leader of
+//! its own. It is good for work that is better not done twice, and bad for work that must not be.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -36,7 +36,8 @@ impl ClusterExtension for LeaderHint {
     }
 }
 
-/// Who leads, as far as this node can see. Its clones are told the same; the extension stops when the last is dropped, or with the node.
+/// Who leads, as far as this node can see. Its clones are told the same; the extension stops when
+/// the last is dropped, or with the node.
 #[derive(Clone)]
 pub struct Leader {
     told: watch::Receiver<Option<NodeId>>,

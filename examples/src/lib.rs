@@ -19,9 +19,11 @@
 //!   soak.rs ---------- soak: nodes that come and go under load in one process, and what is left of them
 //! ```
 //!
-//! [`crash`] is a process for a test: it writes to a file until it is killed. `custom_driver.rs` stands alone: the core without all this.
+//! [`crash`] is a process for a test: it writes to a file until it is killed. `custom_driver.rs`
+//! stands alone: the core without all this.
 //!
-//! To see how chinwag is used, read [`agent`]: it is a whole program. What this is not: a tool for running clusters.
+//! To see how chinwag is used, read [`agent`]: it is a whole program. What this is not: a tool for
+//! running clusters.
 
 pub mod agent;
 pub mod crash;

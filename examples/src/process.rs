@@ -31,7 +31,8 @@ impl Program {
         Ok(Self { path: std::env::current_exe()?, first_args: vec![subcommand.into()] })
     }
 
-    /// This program, started by `path` with `args`, as by `nice`, whose last arguments are the program and its own arguments.
+    /// This program, started by `path` with `args`, as by `nice`, whose last arguments are the
+    /// program and its own arguments.
     #[must_use]
     pub fn started_by(self, path: impl Into<PathBuf>, args: &[&str]) -> Self {
         let mut first_args: Vec<OsString> = args.iter().map(OsString::from).collect();
@@ -41,7 +42,8 @@ impl Program {
     }
 }
 
-/// A running agent. Dropping it kills it, and so does the death of this process, since the agent's stdin ends then.
+/// A running agent. Dropping it kills it, and so does the death of this process, since the agent's
+/// stdin ends then.
 ///
 /// Waiting is without bounds here: whoever waits sets one.
 #[derive(Debug)]
@@ -57,7 +59,8 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts an agent with JSON output, timings for one machine, and further arguments; ready once it listens.
+    /// Starts an agent with JSON output, timings for one machine, and further arguments; ready once
+    /// it listens.
     ///
     /// # Errors
     /// When there is no such program, or it ends without listening. (Its stderr is this process's.)
@@ -76,7 +79,8 @@ impl Agent {
         Self::start_like(program, id, &args).await
     }
 
-    /// Starts a program that says what an agent says, with just these arguments; ready once it listens.
+    /// Starts a program that says what an agent says, with just these arguments; ready once it
+    /// listens.
     ///
     /// # Errors
     /// As [`Agent::start`].
@@ -86,7 +90,8 @@ impl Agent {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn()?;
         let stdin = child.stdin.take();
-        let stdout = child.stdout.take().ok_or_else(|| io::Error::other("the agent has no stdout"))?;
+        let stdout =
+            child.stdout.take().ok_or_else(|| io::Error::other("the agent has no stdout"))?;
         let mut agent = Self {
             id,
             addr: String::new(),
@@ -99,8 +104,8 @@ impl Agent {
         };
         agent.read().await?;
         let listening = agent.events.first().filter(|event| event["event"] == "listening");
-        let fields =
-            listening.and_then(|event| Some((event["addr"].as_str()?.to_owned(), event["epoch"].as_u64()?)));
+        let fields = listening
+            .and_then(|event| Some((event["addr"].as_str()?.to_owned(), event["epoch"].as_u64()?)));
         (agent.addr, agent.epoch) =
             fields.ok_or_else(|| io::Error::other("the first line is not `listening`"))?;
         Ok(agent)
@@ -171,8 +176,8 @@ impl Agent {
         self.event(|line| line["event"] == event && line["id"] == id && is_late_enough(line)).await
     }
 
-    /// Sends one command and gives its answer, whether that is an `error` or not. To be awaited to its end: the answer to a
-    /// command that was given up would be taken for the next one's.
+    /// Sends one command and gives its answer, whether that is an `error` or not. To be awaited to
+    /// its end: the answer to a command that was given up would be taken for the next one's.
     ///
     /// # Errors
     /// As [`Agent::until`].
@@ -209,7 +214,9 @@ impl Agent {
         loop {
             match self.read().await {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return self.child.wait().await,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return self.child.wait().await;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -217,10 +224,12 @@ impl Agent {
 
     /// Takes one more line in. Cancelling it loses nothing.
     async fn read(&mut self) -> io::Result<()> {
-        let ended = || io::Error::new(io::ErrorKind::UnexpectedEof, format!("agent {} has ended", self.id));
+        let ended =
+            || io::Error::new(io::ErrorKind::UnexpectedEof, format!("agent {} has ended", self.id));
         let line = self.stdout.next_line().await?.ok_or_else(ended)?;
-        let object: Value = serde_json::from_str(&line)
-            .map_err(|error| io::Error::other(format!("agent {} printed {line:?}: {error}", self.id)))?;
+        let object: Value = serde_json::from_str(&line).map_err(|error| {
+            io::Error::other(format!("agent {} printed {line:?}: {error}", self.id))
+        })?;
         if object.get("event").is_some() {
             self.events.push(object);
         } else {

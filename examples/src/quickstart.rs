@@ -1,6 +1,8 @@
-//! The story of three processes: they find each other, call each other, lose one, take it back, and see one leave.
+//! The story of three processes: they find each other, call each other, lose one, take it back, and
+//! see one leave.
 //!
-//! Every step has a bound. One that misses it ends the story with what fell short; the agents end with the story in any case.
+//! Every step has a bound. One that misses it ends the story with what fell short; the agents end
+//! with the story in any case.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -20,11 +22,13 @@ const START_MAX: Duration = Duration::from_secs(5);
 const CONVERGE_MAX: Duration = Duration::from_secs(8);
 const CALLS_MAX: Duration = Duration::from_secs(5);
 const STAMPS_MAX: Duration = Duration::from_secs(4);
-/// A suspicion with two observers lasts 9 s at most, after a probe that failed and with the scaling of a busy machine.
+/// A suspicion with two observers lasts 9 s at most, after a probe that failed and with the scaling
+/// of a busy machine.
 const DEATH_MAX: Duration = Duration::from_secs(20);
 const RETURN_MAX: Duration = Duration::from_secs(8);
 const LEAVE_MAX: Duration = Duration::from_secs(8);
-/// After the leave: longer than a probe and its timeouts, so that a death that hides behind the leave shows.
+/// After the leave: longer than a probe and its timeouts, so that a death that hides behind the
+/// leave shows.
 const AFTERMATH: Duration = Duration::from_secs(1);
 
 const _: () = assert!(
@@ -49,7 +53,8 @@ struct Args {
     runtime: Kind,
 }
 
-/// Tells the story on stdout. `program` is what the agents run; `args` are the command line, the program's own name first.
+/// Tells the story on stdout. `program` is what the agents run; `args` are the command line, the
+/// program's own name first.
 pub fn main(program: io::Result<Program>, args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args = Args::parse_from(args);
     story::main("quickstart", program, async |program: &Program| tell(program, args.runtime).await)
@@ -122,7 +127,10 @@ impl Story<'_> {
         for id in 1..=3 {
             let agent = self.start_agent(id).await?;
             let pid = agent.pid().unwrap_or_default();
-            self.say("start", format_args!("agent {id} listens on {}, process {pid}", agent.addr()));
+            self.say(
+                "start",
+                format_args!("agent {id} listens on {}, process {pid}", agent.addr()),
+            );
             self.agents.push(agent);
         }
         Ok(())
@@ -148,13 +156,16 @@ impl Story<'_> {
             if answer["text"] != text {
                 return Err(Shortfall(format!("agent {to} answered {from} with {answer}")));
             }
-            self.say("call", format_args!("{from} -> {to} and back in {} µs", answer["round_trip_us"]));
+            self.say(
+                "call",
+                format_args!("{from} -> {to} and back in {} µs", answer["round_trip_us"]),
+            );
         }
         Ok(())
     }
 
-    /// A call carries the caller's stamp there and the callee's back, so stamps rise along a chain of calls, whatever
-    /// the clocks of the machines say.
+    /// A call carries the caller's stamp there and the callee's back, so stamps rise along a chain
+    /// of calls, whatever the clocks of the machines say.
     async fn compare_stamps(&mut self) -> Result<(), Shortfall> {
         let mut stamps: Vec<(u64, String)> = Vec::new();
         for (from, to) in [(1, 2), (2, 3), (3, 1)] {
@@ -184,7 +195,10 @@ impl Story<'_> {
         for at in 0..2 {
             self.agents[at].reports("died", id, epoch).await?;
             let after = killed.elapsed().as_secs_f64();
-            self.say("died", format_args!("agent {} has reported agent {id}, after {after:.1} s", at + 1));
+            self.say(
+                "died",
+                format_args!("agent {} has reported agent {id}, after {after:.1} s", at + 1),
+            );
         }
         Ok(())
     }
@@ -198,7 +212,10 @@ impl Story<'_> {
             let now = &joined["epoch"];
             self.say(
                 "joined",
-                format_args!("agent {} has reported agent {id} in epoch {now}, past {epoch}", at + 1),
+                format_args!(
+                    "agent {} has reported agent {id} in epoch {now}, past {epoch}",
+                    at + 1
+                ),
             );
         }
         Ok(())
@@ -208,7 +225,10 @@ impl Story<'_> {
         let (id, epoch) = (2, self.agents[1].epoch());
         let answer = self.ask(id, "leave").await?;
         let (acked, needed) = (&answer["acked"], &answer["needed"]);
-        self.say("leave", format_args!("agent {id}; {acked} of {needed} wanted have acknowledged it"));
+        self.say(
+            "leave",
+            format_args!("agent {id}; {acked} of {needed} wanted have acknowledged it"),
+        );
         let status = self.agents[1].ends().await?;
         if !status.success() {
             return Err(Shortfall(format!("agent {id} ended with {status}")));
@@ -229,7 +249,8 @@ impl Story<'_> {
             timeout(AFTERMATH, agent.ask("members"))
                 .await
                 .map_err(|_| Shortfall("no answer".to_owned()))??;
-            let deaths: Vec<_> = agent.events().iter().filter(|event| event["event"] == "died").collect();
+            let deaths: Vec<_> =
+                agent.events().iter().filter(|event| event["event"] == "died").collect();
             if deaths.len() > deaths_max || deaths.iter().any(|event| event["id"] != 3) {
                 return Err(Shortfall(format!(
                     "agent {} reported deaths that were none: {deaths:?}",
@@ -237,7 +258,10 @@ impl Story<'_> {
                 )));
             }
         }
-        self.say("look back", format_args!("nobody was reported as died but the one that was killed\n"));
+        self.say(
+            "look back",
+            format_args!("nobody was reported as died but the one that was killed\n"),
+        );
         Ok(())
     }
 

@@ -36,25 +36,33 @@ impl Kind {
     ///
     /// # Errors
     /// When the runtime does not start, or this program was built without the feature for it.
-    pub fn block_on<F: Future>(self, main: impl FnOnce(Arc<dyn Runtime>) -> F) -> io::Result<F::Output> {
+    pub fn block_on<F: Future>(
+        self,
+        main: impl FnOnce(Arc<dyn Runtime>) -> F,
+    ) -> io::Result<F::Output> {
         match self {
             Self::Tokio => {
                 // One thread is plenty for one node.
-                let executor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                let executor =
+                    tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 let runtime = Arc::new(Tokio::new(executor.handle().clone()));
                 Ok(executor.block_on(main(runtime)))
             }
             // These two have threads of their own, so what waits here may wait on anything.
             #[cfg(feature = "smol")]
-            Self::Smol => Ok(futures_lite::future::block_on(main(Arc::new(chinwag_smol::Smol::new())))),
-            #[cfg(feature = "async-std")]
-            Self::AsyncStd => {
-                Ok(futures_lite::future::block_on(main(Arc::new(chinwag_async_std::AsyncStd::new()))))
+            Self::Smol => {
+                Ok(futures_lite::future::block_on(main(Arc::new(chinwag_smol::Smol::new()))))
             }
+            #[cfg(feature = "async-std")]
+            Self::AsyncStd => Ok(futures_lite::future::block_on(main(Arc::new(
+                chinwag_async_std::AsyncStd::new(),
+            )))),
             #[cfg(not(all(feature = "smol", feature = "async-std")))]
             _ => {
                 let name = self.name();
-                Err(io::Error::other(format!("this program was built without its feature `{name}`")))
+                Err(io::Error::other(format!(
+                    "this program was built without its feature `{name}`"
+                )))
             }
         }
     }
@@ -87,7 +95,9 @@ mod tests {
             };
             match kind.block_on(main) {
                 Ok(told) => assert_eq!((told, is_built), (Ok(7), true), "{kind:?}"),
-                Err(error) => assert!(!is_built && error.to_string().contains(kind.name()), "{error}"),
+                Err(error) => {
+                    assert!(!is_built && error.to_string().contains(kind.name()), "{error}")
+                }
             }
         }
     }

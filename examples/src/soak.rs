@@ -1,19 +1,20 @@
-//! Nodes in one process, on real sockets, that start, call each other, vanish and leave, round after round; and what is left at the end of
-//! each round.
+//! Nodes in one process, on real sockets, that start, call each other, vanish and leave, round
+//! after round; and what is left at the end of each round.
 //!
 //! ```text
 //! soak --minutes M [--runtime tokio|smol|async-std] [--seed N]
 //! ```
 //!
-//! A round is five seconds of churn under load. Node 1 is there all the time; the others live for a second or a few, then are dropped
-//! or leave, and start again under the same id on another port. A round ends with all but node 1 having left, and once it is at rest, what the process
-//! holds is read: its tasks as the runtime's wrapper counts them, descriptors, threads and resident memory from `/proc/self`. Since the
-//! state is the same each time, what is held must be the same.
+//! A round is five seconds of churn under load. Node 1 is there all the time; the others live for a
+//! second or a few, then are dropped or leave, and start again under the same id on another port. A
+//! round ends with all but node 1 having left, and once it is at rest, what the process
+//! holds is read: its tasks as the runtime's wrapper counts them, descriptors, threads and resident
+//! memory from `/proc/self`. Since the state is the same each time, what is held must be the same.
 //!
 //! # Flat
 //!
-//! The first round warms up and is not counted. Of the rest, at least six, the median of the last third is held against the median of the
-//! first third:
+//! The first round warms up and is not counted. Of the rest, at least six, the median of the last
+//! third is held against the median of the first third:
 //!
 //! | gauge | may grow by |
 //! |---|---|
@@ -21,8 +22,8 @@
 //! | threads | 4: pools for blocking work let threads go when they please |
 //! | memory | 10 % and 8 MiB: what an allocator keeps for later differs from round to round |
 //!
-//! And every round must have had calls that were answered: a soak without load shows nothing. If all holds, the exit code is 0, otherwise 1,
-//! after a line for each gauge that grew.
+//! And every round must have had calls that were answered: a soak without load shows nothing. If
+//! all holds, the exit code is 0, otherwise 1, after a line for each gauge that grew.
 
 mod gauges;
 mod load;
@@ -61,8 +62,9 @@ struct Args {
 /// The soak with these arguments, the program's own name first.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args = Args::parse_from(args);
-    let ran =
-        args.runtime.block_on(|runtime| run(runtime, args.seed, Duration::from_secs(args.minutes * 60)));
+    let ran = args
+        .runtime
+        .block_on(|runtime| run(runtime, args.seed, Duration::from_secs(args.minutes * 60)));
     match ran.and_then(|samples| samples) {
         Ok(samples) => judge(&samples),
         Err(error) => {

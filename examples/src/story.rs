@@ -1,4 +1,5 @@
-//! What stories of several processes have in common: steps with bounds, lines that say when, an exit code.
+//! What stories of several processes have in common: steps with bounds, lines that say when, an
+//! exit code.
 
 use std::fmt;
 use std::future::Future;
@@ -29,7 +30,8 @@ impl From<io::Error> for Shortfall {
     }
 }
 
-/// Tells the story called `name` on stdout, and ends it with `name: ok` there, or with what it fell short of on stderr.
+/// Tells the story called `name` on stdout, and ends it with `name: ok` there, or with what it fell
+/// short of on stderr.
 pub(crate) fn main(
     name: &str,
     program: io::Result<Program>,

@@ -1,4 +1,5 @@
-//! The extension of `docs/extensions.md` in the simulator, and that the document shows the code that runs.
+//! The extension of `docs/extensions.md` in the simulator, and that the document shows the code
+//! that runs.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -23,7 +24,8 @@ impl Hints {
             if node.id() != NodeId::from(BYSTANDER) {
                 let (node, hints) = (node.clone(), hints.clone());
                 node.clone().spawn(async move {
-                    let leader = node.add_extension(LeaderHint).await.expect("there is room for the entry");
+                    let leader =
+                        node.add_extension(LeaderHint).await.expect("there is room for the entry");
                     hints.0.lock().expect("whole").insert(node.id(), leader);
                 });
             }

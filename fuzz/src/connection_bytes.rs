@@ -1,7 +1,9 @@
-//! Target `connection_bytes`: a peer that may say anything, to one [`Connection`](chinwag_core::rpc::Connection).
+//! Target `connection_bytes`: a peer that may say anything, to one
+//! [`Connection`](chinwag_core::rpc::Connection).
 //!
-//! It may end the connection and nothing worse: no panic, no timer that spins, every call ended once, and never more memory than
-//! `docs/protocol.md` §5.7.7 says, whatever the application holds on to.
+//! It may end the connection and nothing worse: no panic, no timer that spins, every call ended
+//! once, and never more memory than `docs/protocol.md` §5.7.7 says, whatever the application holds
+//! on to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,27 +11,31 @@ use std::time::Duration;
 use bytes::Bytes;
 use chinwag_core::rpc::config::OWED_LEN_MAX;
 use chinwag_core::rpc::{
-    CallId, Code, Config, Event, Fingerprint, Headers, Held, InboundId, Request, Shape, Status, StreamRef,
+    CallId, Code, Config, Event, Fingerprint, Headers, Held, InboundId, Request, Shape, Status,
+    StreamRef,
 };
 use chinwag_core::time::Now;
 
 use crate::input::Input;
 use crate::stream::{
-    End, FLAG_MORE, Greeting, Head, KINDS, NO_TIMEOUT, extension, frame, header, hello, intern, later, pad,
-    start,
+    End, FLAG_MORE, Greeting, Head, KINDS, NO_TIMEOUT, extension, frame, header, hello, intern,
+    later, pad, start,
 };
 
-/// Steps of one input at most, times that a frame is repeated, and bytes of the stream in all: what fills every window several times.
+/// Steps of one input at most, times that a frame is repeated, and bytes of the stream in all: what
+/// fills every window several times.
 const STEPS_MAX: usize = 200;
 const REPEATS_MAX: usize = 400;
 const STREAM_LEN_MAX: usize = 8 << 20;
-/// What the application of this side asks to be sent, each time, takes at most this much beside its body: names, and what is kept about a call.
+/// What the application of this side asks to be sent, each time, takes at most this much beside its
+/// body: names, and what is kept about a call.
 const ASKED_OVERHEAD: usize = 2_048;
 
 const SHAPES: [Shape; 4] =
     [Shape::UNARY, Shape::CLIENT_STREAMING, Shape::SERVER_STREAMING, Shape::BIDIRECTIONAL];
 
-/// One input: what the peer says and what the application does. `allocated` says how many bytes the process has allocated.
+/// One input: what the peer says and what the application does. `allocated` says how many bytes the
+/// process has allocated.
 ///
 /// # Panics
 /// If an invariant does not hold.
@@ -199,12 +205,16 @@ impl Story {
 
     fn respond(&mut self, input: &mut Input<'_>) {
         let at = usize::from(input.u8());
-        let Some(id) = self.inbound.keys().nth(at % self.inbound.len().max(1)).copied() else { return };
+        let Some(id) = self.inbound.keys().nth(at % self.inbound.len().max(1)).copied() else {
+            return;
+        };
         self.inbound.remove(&id);
         let body = vec![7; usize::from(input.u8()) * 16];
         self.asked += body.len() + ASKED_OVERHEAD;
-        let result = if input.bit() { Err(Status::new(Code::AppError, "no")) } else { Ok(body.into()) };
-        // The machine may have ended the call by its deadline, which is an event that was not taken yet.
+        let result =
+            if input.bit() { Err(Status::new(Code::AppError, "no")) } else { Ok(body.into()) };
+        // The machine may have ended the call by its deadline, which is an event that was not taken
+        // yet.
         let _is_over = self.end.machine.respond(self.now, id, result);
     }
 
@@ -296,7 +306,10 @@ impl Story {
 
     fn check(&mut self) {
         let config = config();
-        assert!(self.end.machine.inbound_open() <= config.in_flight_max, "§5.4.5: calls of the peer");
+        assert!(
+            self.end.machine.inbound_open() <= config.in_flight_max,
+            "§5.4.5: calls of the peer"
+        );
         assert!(self.end.machine.calls_open() <= config.in_flight_max, "§5.4.1: own calls");
         let holds = (self.allocated)().saturating_sub(self.before);
         // The last bytes of the stream are the peer's, and only kept here to be said again.

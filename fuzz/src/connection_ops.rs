@@ -1,8 +1,11 @@
-//! Target `connection_ops`: two real connections that do what their applications may do, over pipes that are carried a piece at a time.
+//! Target `connection_ops`: two real connections that do what their applications may do, over pipes
+//! that are carried a piece at a time.
 //!
-//! Each story is told twice: once with every piece handed over whole, once with each split anywhere. Both sides must hear and send the same
-//! to the byte (`docs/protocol.md` §5.2). Every call ends once, a handler runs at most once for a call, what arrives is what was sent and in
-//! the order in which it was (§5.4.2, §5.10.7, §5.11), and what has been released can be sent again (§5.12).
+//! Each story is told twice: once with every piece handed over whole, once with each split
+//! anywhere. Both sides must hear and send the same to the byte (`docs/protocol.md` §5.2). Every
+//! call ends once, a handler runs at most once for a call, what arrives is what was sent and in the
+//! order in which it was (§5.4.2, §5.10.7, §5.11), and what has been released can be sent again
+//! (§5.12).
 
 mod ledger;
 
@@ -33,14 +36,23 @@ const SHAPES: [Shape; 4] =
 /// If an invariant does not hold.
 pub fn run(data: &[u8]) {
     let (whole, split) = (Story::tell(data, false), Story::tell(data, true));
-    let sides: Vec<_> =
-        whole.iter().zip(&split).map(|(whole, split)| (whole, split, difference(whole, split))).collect();
-    let drains = sides.iter().any(|(whole, split, at)| at.is_some_and(|at| drains_earlier(whole, split, at)));
+    let sides: Vec<_> = whole
+        .iter()
+        .zip(&split)
+        .map(|(whole, split)| (whole, split, difference(whole, split)))
+        .collect();
+    let drains = sides
+        .iter()
+        .any(|(whole, split, at)| at.is_some_and(|at| drains_earlier(whole, split, at)));
     for (name, (whole, split, at)) in ["the dialler", "the acceptor"].into_iter().zip(sides) {
         let Some(at) = at.filter(|_| !drains) else { continue };
         let of = |ledger: &Ledger| ledger.lines.get(at).cloned().unwrap_or_default();
         let before = whole.lines[..at].join("\n  ");
-        panic!("§5.2: {name}, after\n  {before}\nheard whole:\n  {}\nand split:\n  {}", of(whole), of(split));
+        panic!(
+            "§5.2: {name}, after\n  {before}\nheard whole:\n  {}\nand split:\n  {}",
+            of(whole),
+            of(split)
+        );
     }
 }
 
@@ -51,8 +63,9 @@ fn difference(whole: &Ledger, split: &Ledger) -> Option<usize> {
     first.or((whole.len() != split.len()).then(|| whole.len().min(split.len())))
 }
 
-/// Whether the two differ in nothing but this: split, a connection was found drained (§5.9.2) between two pieces, and what came in the second
-/// was of no call: gossip, or a ping that is not answered any more. Of calls both have heard the same until they closed.
+/// Whether the two differ in nothing but this: split, a connection was found drained (§5.9.2)
+/// between two pieces, and what came in the second was of no call: gossip, or a ping that is not
+/// answered any more. Of calls both have heard the same until they closed.
 fn drains_earlier(whole: &Ledger, split: &Ledger, at: usize) -> bool {
     const CALLS: [&str; 4] = ["heard request", "heard one-way", "heard chunk", "heard response"];
     let has_drained = split.lines.iter().any(|line| line == "heard closed Drained");
@@ -88,8 +101,11 @@ impl Story {
         let mut input = Input::new(data);
         let splits = Rng::new(u64::from(input.u16()));
         let configs = [config(&mut input), config(&mut input)];
-        let side =
-            |(id, config)| Side { end: End::new(id, config), ledger: Ledger::default(), pipe: Vec::new() };
+        let side = |(id, config)| Side {
+            end: End::new(id, config),
+            ledger: Ledger::default(),
+            pipe: Vec::new(),
+        };
         let sides = [1, 2].map(|id| side((id, configs[usize::from(id == 2)].clone())));
         let splits = is_split.then_some(splits);
         let mut story = Self { sides, now: start(), splits, bodies: 0, next: 0 };
@@ -210,11 +226,15 @@ impl Story {
         let picked = input.u8();
         let Some((id, number)) = self.sides[at].ledger.pick_inbound(picked) else { return };
         let (body, attachments) = (self.body(input, number), attachments(input));
-        let result =
-            if input.u8() % 8 == 1 { Err(Status::new(Code::AppError, "no")) } else { Ok(body.into()) };
+        let result = if input.u8() % 8 == 1 {
+            Err(Status::new(Code::AppError, "no"))
+        } else {
+            Ok(body.into())
+        };
         let is_ok = result.is_ok();
         let side = &mut self.sides[at];
-        let responded = side.end.machine.respond_with(self.now, id, &Headers::new(), &attachments, result);
+        let responded =
+            side.end.machine.respond_with(self.now, id, &Headers::new(), &attachments, result);
         side.ledger.responded(id, is_ok, responded);
     }
 
@@ -239,7 +259,8 @@ impl Story {
         let to = &mut self.sides[1 - at].end;
         let mut rest = &bytes[..];
         while !rest.is_empty() {
-            let piece = self.splits.as_mut().map_or(rest.len(), |splits| piece(splits).min(rest.len()));
+            let piece =
+                self.splits.as_mut().map_or(rest.len(), |splits| piece(splits).min(rest.len()));
             to.receive(self.now, &rest[..piece], usize::MAX);
             rest = &rest[piece..];
         }
@@ -255,7 +276,8 @@ impl Story {
         }
     }
 
-    /// Both sides say all they have to say, and take and release all they hear; then the stream ends, or one side goes away first.
+    /// Both sides say all they have to say, and take and release all they hear; then the stream
+    /// ends, or one side goes away first.
     fn finish(&mut self, how: u8) {
         if how % 4 == 1 {
             self.sides[0].end.machine.go_away(self.now);
@@ -327,7 +349,8 @@ fn attachments(input: &mut Input<'_>) -> Vec<Bytes> {
 
 fn config(input: &mut Input<'_>) -> Config {
     let small = input.u8();
-    let of = |bit: u8, small_one: u32, large: u32| if small >> bit & 1 == 1 { small_one } else { large };
+    let of =
+        |bit: u8, small_one: u32, large: u32| if small >> bit & 1 == 1 { small_one } else { large };
     Config {
         in_flight_max: of(0, 2, 100),
         message_len_max: of(1, 20_000, 1 << 20),

@@ -1,7 +1,8 @@
-//! What a run has reached of the protocol's states, beside the code that it ran: for libFuzzer's extra counters.
+//! What a run has reached of the protocol's states, beside the code that it ran: for libFuzzer's
+//! extra counters.
 //!
-//! Code coverage does not see that an ack came from a member that was thought dead. These cells do: which message came from a member of which
-//! state, and which state followed which.
+//! Code coverage does not see that an ack came from a member that was thought dead. These cells do:
+//! which message came from a member of which state, and which state followed which.
 
 /// What a node believes of another, at first nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +43,9 @@ impl Reached {
     /// A message of `kind` came from a member that is believed to be in this state.
     pub fn meet(&mut self, state: Doubt, kind: u8) {
         let kind = usize::from(kind);
-        self.count(state as usize * KINDS + if kind < KINDS { kind } else { usize::from(UNKNOWN_KIND) });
+        self.count(
+            state as usize * KINDS + if kind < KINDS { kind } else { usize::from(UNKNOWN_KIND) },
+        );
     }
 
     /// One state has followed another.

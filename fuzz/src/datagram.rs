@@ -1,7 +1,9 @@
-//! Target `datagram`: anything at all on both planes of a running [`Membership`], from members, strangers and forgers.
+//! Target `datagram`: anything at all on both planes of a running [`Membership`], from members,
+//! strangers and forgers.
 //!
-//! It must not panic, spin or grow past its limits; a stranger gets no more than it sent; and a payload that fails a check leaves no trace: a
-//! twin that never gets those says, sends and holds the same for ever after (`docs/protocol.md` §2.3, §4).
+//! It must not panic, spin or grow past its limits; a stranger gets no more than it sent; and a
+//! payload that fails a check leaves no trace: a twin that never gets those says, sends and holds
+//! the same for ever after (`docs/protocol.md` §2.3, §4).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,9 +13,9 @@ use std::time::Duration;
 use chinwag_core::clock::SharedHlc;
 use chinwag_core::id::{Epoch, Fence, NodeId};
 use chinwag_core::membership::{
-    BROADCASTS_MAX, CHECKS_MAX, Config, EVENTS_MAX, EXCHANGES_MAX, Event, FOREIGN_MAX, Local, MEMBERS_MAX,
-    Member, Membership, Metadata, OUTBOX_MAX, Plane, RELAYS_MAX, STREAM_LEN_MAX, Sizes, StreamPeer,
-    TRANSFERS_MAX, Transmit,
+    BROADCASTS_MAX, CHECKS_MAX, Config, EVENTS_MAX, EXCHANGES_MAX, Event, FOREIGN_MAX, Local,
+    MEMBERS_MAX, Member, Membership, Metadata, OUTBOX_MAX, Plane, RELAYS_MAX, STREAM_LEN_MAX,
+    Sizes, StreamPeer, TRANSFERS_MAX, Transmit,
 };
 use chinwag_core::time::{Instant, Now};
 
@@ -24,7 +26,8 @@ use crate::packet::{self, Claim, Details, Message, Run};
 /// Steps of one input at most, and payloads of one flood.
 const STEPS_MAX: usize = 200;
 const FLOOD_MAX: usize = 600;
-/// Tombstones kept by the node under test: the fewest that can be configured, so that an input can reach it.
+/// Tombstones kept by the node under test: the fewest that can be configured, so that an input can
+/// reach it.
 const TOMBSTONES: usize = 16;
 /// Timers that are due at one instant: as many kinds as there are, and each suspicion.
 const TURNS_MAX: usize = 1_000;
@@ -76,9 +79,11 @@ impl Story {
                 addr: home(1),
                 metadata: Metadata::new(),
             };
-            let config = Config { cluster: CLUSTER.into(), tombstones_max: TOMBSTONES, ..Config::lan() };
+            let config =
+                Config { cluster: CLUSTER.into(), tombstones_max: TOMBSTONES, ..Config::lan() };
             let clock = Arc::new(SharedHlc::new(Duration::from_millis(500)));
-            Membership::new(config, local, clock, seed, now).expect("a preset with fewer tombstones is sound")
+            Membership::new(config, local, clock, seed, now)
+                .expect("a preset with fewer tombstones is sound")
         };
         Self {
             node: node(),
@@ -96,7 +101,11 @@ impl Story {
 
     fn both<R: PartialEq + std::fmt::Debug>(&mut self, act: impl Fn(&mut Membership, Now) -> R) {
         let now = self.now();
-        assert_eq!(act(&mut self.node, now), act(&mut self.twin, now), "§2.3: what failed a check is felt");
+        assert_eq!(
+            act(&mut self.node, now),
+            act(&mut self.twin, now),
+            "§2.3: what failed a check is felt"
+        );
         self.settle();
     }
 
@@ -154,7 +163,8 @@ impl Story {
         let is_heard = self.passes(from, bytes);
         let is_stranger = self.is_stranger(from, bytes);
         let before = self.node.stats();
-        for machine in [&mut self.node, &mut self.twin].into_iter().take(1 + usize::from(is_heard)) {
+        for machine in [&mut self.node, &mut self.twin].into_iter().take(1 + usize::from(is_heard))
+        {
             match from {
                 From::Datagram(addr) => machine.handle_datagram(now, addr, bytes),
                 From::Stream(peer) => machine.handle_stream(now, peer, bytes),
@@ -172,7 +182,11 @@ impl Story {
         if let (From::Datagram(addr), true) = (from, is_stranger && !self.is_lazy) {
             let answers = answered.iter().filter(|(to, bytes)| *to == addr && is_answer(bytes));
             let len: usize = answers.map(|(_, bytes)| bytes.len()).sum();
-            assert!(len <= bytes.len(), "§4.6: {len} bytes answer {} of somebody unknown", bytes.len());
+            assert!(
+                len <= bytes.len(),
+                "§4.6: {len} bytes answer {} of somebody unknown",
+                bytes.len()
+            );
         }
     }
 
@@ -200,7 +214,11 @@ impl Story {
         while self.node.poll_timeout().is_some_and(|due| due <= self.mono) {
             self.both(|machine, now| machine.handle_timeout(now));
             turns += 1;
-            assert!(turns < TURNS_MAX, "a timer that fires moves on: {:?}", self.node.timeout_reason());
+            assert!(
+                turns < TURNS_MAX,
+                "a timer that fires moves on: {:?}",
+                self.node.timeout_reason()
+            );
         }
     }
 
@@ -209,7 +227,8 @@ impl Story {
             0 => self.both(|machine, now| machine.leave(now)),
             1 => self.both(|machine, now| machine.join(now)),
             2 => {
-                let seeds: Vec<SocketAddr> = (0..input.below(4)).map(|_| forge::addr(input)).collect();
+                let seeds: Vec<SocketAddr> =
+                    (0..input.below(4)).map(|_| forge::addr(input)).collect();
                 self.both(|machine, now| machine.handle_seeds(now, &seeds));
             }
             3 => {
@@ -227,7 +246,8 @@ impl Story {
             }
             6 => {
                 let id = NodeId::new(forge::id(input));
-                let to = chinwag_core::membership::Destination { addr: home(id.get()), id: Some(id) };
+                let to =
+                    chinwag_core::membership::Destination { addr: home(id.get()), id: Some(id) };
                 self.both(|machine, now| machine.handle_stream_failed(now, to));
             }
             _ => {
@@ -292,7 +312,8 @@ impl Story {
         }
     }
 
-    /// What a driver does after every input, unless it is held up; then the invariants. Answers the datagrams that were sent.
+    /// What a driver does after every input, unless it is held up; then the invariants. Answers the
+    /// datagrams that were sent.
     fn settle(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
         let mut sent = Vec::new();
         if !self.is_lazy {
@@ -304,10 +325,18 @@ impl Story {
             };
             sent.extend(own.into_iter().filter_map(of_datagrams));
             self.tell();
-            assert_eq!(self.node.poll_lookup(), self.twin.poll_lookup(), "§2.3: what failed a check is felt");
+            assert_eq!(
+                self.node.poll_lookup(),
+                self.twin.poll_lookup(),
+                "§2.3: what failed a check is felt"
+            );
         }
         within_limits(&self.node);
-        assert_eq!(self.node.poll_timeout(), self.twin.poll_timeout(), "§2.3: what failed a check is felt");
+        assert_eq!(
+            self.node.poll_timeout(),
+            self.twin.poll_timeout(),
+            "§2.3: what failed a check is felt"
+        );
         let (snapshot, other) = (self.node.snapshot(), self.twin.snapshot());
         assert_eq!(snapshot, other, "§2.3: what failed a check has changed the view");
         sent
@@ -316,11 +345,17 @@ impl Story {
     /// Events fold to the snapshot, and the twin's are the same.
     fn tell(&mut self) {
         let (own, others) = (events(&mut self.node), events(&mut self.twin));
-        let is_common = |event: &&Event| !matches!(event, Event::ForeignCluster { .. } | Event::Lost(_));
+        let is_common =
+            |event: &&Event| !matches!(event, Event::ForeignCluster { .. } | Event::Lost(_));
         let has_lost = own.iter().chain(&others).any(|event| matches!(event, Event::Lost(_)));
         if has_lost {
-            self.folded =
-                self.node.snapshot().members().iter().map(|member| (member.id, member.clone())).collect();
+            self.folded = self
+                .node
+                .snapshot()
+                .members()
+                .iter()
+                .map(|member| (member.id, member.clone()))
+                .collect();
             return;
         }
         assert!(
@@ -351,7 +386,10 @@ impl Story {
 /// Whether a datagram answers something, rather than asks or tells.
 fn is_answer(bytes: &[u8]) -> bool {
     let packet = packet::decode(bytes).expect("what is sent can be read");
-    packet.messages.iter().any(|message| matches!(message, Message::Ack { .. } | Message::Nack { .. }))
+    packet
+        .messages
+        .iter()
+        .any(|message| matches!(message, Message::Ack { .. } | Message::Nack { .. }))
 }
 
 /// Everything that is to be sent, each payload whole and no longer than it may be.

@@ -1,4 +1,5 @@
-//! Datagrams as members, strangers and forgers write them, out of a fuzzer's bytes: a small cast that meets itself often.
+//! Datagrams as members, strangers and forgers write them, out of a fuzzer's bytes: a small cast
+//! that meets itself often.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -34,7 +35,9 @@ pub fn addr(input: &mut Input<'_>) -> SocketAddr {
     match input.u8() {
         byte @ ..200 => home(u64::from(byte) % 16),
         byte @ ..240 => SocketAddr::new(home(u64::from(byte) % 16).ip(), 7_001),
-        byte => SocketAddr::new(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, u16::from(byte)).into(), 7_000),
+        byte => {
+            SocketAddr::new(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, u16::from(byte)).into(), 7_000)
+        }
     }
 }
 
@@ -95,7 +98,8 @@ fn incarnation(input: &mut Input<'_>) -> u32 {
 pub fn claim(input: &mut Input<'_>) -> Claim {
     let (about, incarnation) = (run(input), incarnation(input));
     let state = input.u8() % 4;
-    let accusers = if state == 1 { (0..input.below(4)).map(|_| id(input)).collect() } else { Vec::new() };
+    let accusers =
+        if state == 1 { (0..input.below(4)).map(|_| id(input)).collect() } else { Vec::new() };
     let age = match (state, input.u8()) {
         (0 | 1, ..240) => None,
         (_, byte @ ..128) => Some(u32::from(byte)),
@@ -126,12 +130,18 @@ fn details(input: &mut Input<'_>, about: u64, incarnation: u32, state: u8) -> De
 pub fn message(input: &mut Input<'_>) -> Message {
     match input.u8() % 20 {
         0 => Message::Ping { seq: input.u32(), target: run(input) },
-        1 => Message::PingReq { seq: input.u32(), target: run(input), budget: u32::from(input.u16()) },
+        1 => Message::PingReq {
+            seq: input.u32(),
+            target: run(input),
+            budget: u32::from(input.u16()),
+        },
         2 => Message::Ack { seq: input.u32(), subject: run(input) },
         3 => Message::Nack { seq: input.u32(), subject: run(input) },
-        4 => {
-            Message::Broadcast { origin: run(input), number: number(input), payload: input.slice().to_vec() }
-        }
+        4 => Message::Broadcast {
+            origin: run(input),
+            number: number(input),
+            payload: input.slice().to_vec(),
+        },
         5 => Message::Payload(input.slice().to_vec()),
         6 => {
             let (exchange, is_joining, fill) = (number(input), input.bit(), input.u64());

@@ -1,4 +1,5 @@
-//! Target `hlc`: both clocks of `chinwag_core::clock` against one written from `docs/protocol.md` §3 in wide integers.
+//! Target `hlc`: both clocks of `chinwag_core::clock` against one written from `docs/protocol.md`
+//! §3 in wide integers.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -63,7 +64,8 @@ impl Naive {
     }
 }
 
-/// One input: `drift_max`, a bound to resume at, and steps of ticks, stamps, bounds and restarts, with the wall clock anywhere.
+/// One input: `drift_max`, a bound to resume at, and steps of ticks, stamps, bounds and restarts,
+/// with the wall clock anywhere.
 ///
 /// # Panics
 /// If a clock differs from §3.
@@ -118,7 +120,8 @@ impl Clocks {
     }
 
     fn tick(&mut self, wall: WallTime) {
-        let stamps = [self.plain.tick(wall), self.shared.tick(wall)].map(|stamp| u128::from(stamp.get()));
+        let stamps =
+            [self.plain.tick(wall), self.shared.tick(wall)].map(|stamp| u128::from(stamp.get()));
         let expected = self.naive.tick(micros(wall));
         assert_eq!(stamps, [expected; 2], "§3.3");
     }
@@ -135,7 +138,10 @@ impl Clocks {
         assert_eq!(stamps.next().map(|stamp| u128::from(stamp.get())), Some(first), "§3.3");
         // The rest of a long range would only take time.
         let last = if count.get() <= 1_000 { plain.last() } else { None };
-        assert!(last.is_none_or(|last| u128::from(last.get()) == self.naive.last), "§3.3: {last:?}");
+        assert!(
+            last.is_none_or(|last| u128::from(last.get()) == self.naive.last),
+            "§3.3: {last:?}"
+        );
     }
 
     fn observe(&mut self, wall: WallTime, stamp: u64) {
@@ -151,7 +157,11 @@ impl Clocks {
     fn persist(&mut self, wall: WallTime) {
         let bounds = [self.plain.persist_bound(wall), self.shared.persist_bound(wall)];
         let expected = self.naive.persist_bound(micros(wall));
-        assert_eq!(bounds.map(|bound| bound.map(|bound| u128::from(bound.get()))), [expected; 2], "§3.9");
+        assert_eq!(
+            bounds.map(|bound| bound.map(|bound| u128::from(bound.get()))),
+            [expected; 2],
+            "§3.9"
+        );
         if let Some(bound) = bounds[0] {
             self.persisted = bound.get();
         }

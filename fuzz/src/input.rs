@@ -1,6 +1,7 @@
 //! [`Input`]: a fuzzer's bytes, read as numbers.
 
-/// Takes numbers off a fuzzer's bytes. Past their end everything is 0, so that a cut input is the same story, told less far.
+/// Takes numbers off a fuzzer's bytes. Past their end everything is 0, so that a cut input is the
+/// same story, told less far.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     rest: &'a [u8],
@@ -74,7 +75,8 @@ impl<'a> Input<'a> {
         taken
     }
 
-    /// A number of any size whose small values, and those near `u64::MAX`, are likely: a byte says how many bits are kept.
+    /// A number of any size whose small values, and those near `u64::MAX`, are likely: a byte says
+    /// how many bits are kept.
     pub fn uneven(&mut self) -> u64 {
         let bits = self.u8();
         let raw = self.u64();

@@ -1,5 +1,5 @@
-//! What chinwag's fuzz targets do with their bytes: each a library function, so that stable `cargo test -p chinwag-fuzz` replays what is
-//! kept, seeds and past crashes, without a fuzzer.
+//! What chinwag's fuzz targets do with their bytes: each a library function, so that stable `cargo
+//! test -p chinwag-fuzz` replays what is kept, seeds and past crashes, without a fuzzer.
 //!
 //! ```text
 //!   datagram            anything on both planes of a node; a twin that is spared what fails a check
@@ -14,7 +14,6 @@
 //!
 //!   input               numbers out of bytes       packet, forge, stream     payloads and frames by hand
 //! ```
-//!
 #![doc = include_str!("../../docs/fuzzing.md")]
 
 pub mod connection_bytes;

@@ -1,8 +1,10 @@
-//! Target `membership_ops`: claims, timers early and late, answers and verbs, to a [`Membership`] and to [`model::Model`], which was written
-//! from `docs/protocol.md` alone. After every step both must believe the same of everybody.
+//! Target `membership_ops`: claims, timers early and late, answers and verbs, to a [`Membership`]
+//! and to [`model::Model`], which was written from `docs/protocol.md` alone. After every step both
+//! must believe the same of everybody.
 //!
-//! The model does not know whom the machine probes or pings: what comes of that (a verdict, a check that ends) is taken from the machine and
-//! told to the model. Each payload holds one claim, so that what the text leaves open can be looked up before the next.
+//! The model does not know whom the machine probes or pings: what comes of that (a verdict, a check
+//! that ends) is taken from the machine and told to the model. Each payload holds one claim, so
+//! that what the text leaves open can be looked up before the next.
 
 mod beliefs;
 mod checks;
@@ -105,10 +107,11 @@ impl Story {
         };
         let mono = Instant::from_nanos(1_000_000_000);
         let clock = Arc::new(SharedHlc::new(Duration::from_millis(500)));
-        let model = Model::new(beliefs::config(&config), Own::new(OWN, local.epoch.get(), local.addr));
+        let model =
+            Model::new(beliefs::config(&config), Own::new(OWN, local.epoch.get(), local.addr));
         let now = Now { mono, wall: WALL_START };
-        let machine =
-            Membership::new(config, local, clock, seed, now).expect("every such configuration is sound");
+        let machine = Membership::new(config, local, clock, seed, now)
+            .expect("every such configuration is sound");
         Self {
             machine,
             model,
@@ -167,14 +170,19 @@ impl Story {
         }
         beliefs::agree(&self.machine, &self.model);
         let open = self.machine.sizes().checks;
-        assert_eq!(open, self.checks.len(), "§4.9: as many wait for a sign of life as the text says");
+        assert_eq!(
+            open,
+            self.checks.len(),
+            "§4.9: as many wait for a sign of life as the text says"
+        );
     }
 
     /// A payload of one claim, in whatever it comes.
     fn claim(&mut self, input: &mut Input<'_>) {
         let (head, claim) = (self.head(input), forge::claim(input));
         let (dress, exchange) = (input.u8() % 8, u32::from(input.u8() % 4));
-        let chunk = |is_reply| Message::SyncChunk { exchange, is_reply, is_last: true, mask: u64::MAX };
+        let chunk =
+            |is_reply| Message::SyncChunk { exchange, is_reply, is_last: true, mask: u64::MAX };
         let (first, origin) = match dress {
             0 => (Some(chunk(false)), Origin::Transfer),
             1 => (Some(chunk(true)), Origin::Transfer),
@@ -183,19 +191,28 @@ impl Story {
             4 => (Some(Message::Leave { seq: exchange }), Origin::Gossip),
             _ => (None, Origin::Gossip),
         };
-        let messages: Vec<Message> = first.into_iter().chain([Message::Update(claim.clone())]).collect();
+        let messages: Vec<Message> =
+            first.into_iter().chain([Message::Update(claim.clone())]).collect();
         let from = if input.u8() % 8 == 1 { forge::addr(input) } else { home(head.sender.id) };
         if !self.receive(&head, from, input.bit(), &messages) {
             return;
         }
         let outcome = self.model.hear(self.nanos(), &beliefs::claim(&claim), origin);
         let known = || self.model.records().get(&claim.about.id);
-        tell(|| format!("{} {origin:?} {claim:?}\n  {outcome:?} {:?}", self.mono.as_nanos(), known()));
+        tell(|| {
+            format!("{} {origin:?} {claim:?}\n  {outcome:?} {:?}", self.mono.as_nanos(), known())
+        });
         self.settle(&claim, outcome, Question::Claimant);
     }
 
     /// A payload goes in; whether it is heard.
-    fn receive(&mut self, head: &Head, from: SocketAddr, is_stream: bool, messages: &[Message]) -> bool {
+    fn receive(
+        &mut self,
+        head: &Head,
+        from: SocketAddr,
+        is_stream: bool,
+        messages: &[Message],
+    ) -> bool {
         let (now, bytes) = (self.now(), packet::encode(head, messages));
         if messages.iter().any(|message| matches!(message, Message::Update(_))) {
             self.keep(Heard { bytes: bytes.clone(), sender: head.sender, from, is_stream });
@@ -247,7 +264,8 @@ impl Story {
         }
         let said = beliefs::claim(&claim);
         let is_heard = claim.about.id != OWN && !said.malformed() && !self.machine.has_left();
-        let outcome = if is_heard { self.model.asks(self.nanos(), &said) } else { Outcome::Nothing };
+        let outcome =
+            if is_heard { self.model.asks(self.nanos(), &said) } else { Outcome::Nothing };
         tell(|| format!("{} asks {claim:?}\n  {outcome:?}", self.mono.as_nanos()));
         self.settle(&claim, outcome, Question::Incumbent);
     }
@@ -266,13 +284,16 @@ impl Story {
                 Question::Claimant => self.model.vouch(self.nanos(), run, true),
                 Question::Incumbent => self.model.admit(self.nanos(), run, false),
             };
-            tell(|| format!("{} {question:?} {run:?} answers\n  {outcome:?}", self.mono.as_nanos()));
+            tell(|| {
+                format!("{} {question:?} {run:?} answers\n  {outcome:?}", self.mono.as_nanos())
+            });
         }
         self.drain();
         self.look_up();
     }
 
-    /// What an input did to the model and to the machine: what was sent, who waits, what the text leaves open.
+    /// What an input did to the model and to the machine: what was sent, who waits, what the text
+    /// leaves open.
     fn settle(&mut self, claim: &Claim, outcome: Outcome, question: Question) {
         let sent = self.drain();
         if outcome == Outcome::Waits {
@@ -291,9 +312,10 @@ impl Story {
                     Question::Incumbent => beliefs::run_of(&self.machine, claim.about.id),
                 };
                 let ping = sent.iter().find(|ping| ping.target == asked);
-                let ping = ping.unwrap_or_else(|| panic!("§4.9: {asked:?} is asked for a sign of life"));
-                let wait =
-                    self.machine.config().probe_timeout_max * (u32::from(self.machine.awareness()) + 1);
+                let ping =
+                    ping.unwrap_or_else(|| panic!("§4.9: {asked:?} is asked for a sign of life"));
+                let wait = self.machine.config().probe_timeout_max
+                    * (u32::from(self.machine.awareness()) + 1);
                 self.checks.begin(ping.seq, asked, run, question, self.mono + wait);
             }
         }
@@ -348,7 +370,8 @@ impl Story {
     }
 
     fn tell_time(&mut self) {
-        let overdue = self.machine.poll_timeout().map_or(Duration::ZERO, |due| self.mono.since(due));
+        let overdue =
+            self.machine.poll_timeout().map_or(Duration::ZERO, |due| self.mono.since(due));
         let (before, score, now) = (self.machine.stats(), self.machine.awareness(), self.now());
         self.machine.handle_timeout(now);
         let (after, sent) = (self.machine.stats(), self.drain());
@@ -394,7 +417,11 @@ impl Story {
         let of = |ping: &Ping| {
             let member = self.machine.get(NodeId::new(ping.target.id))?;
             let is_probe = ping.plane == Plane::Datagram && member.state.is_live();
-            is_probe.then_some(Probed { run: ping.target, incarnation: member.incarnation.get(), ends })
+            is_probe.then_some(Probed {
+                run: ping.target,
+                incarnation: member.incarnation.get(),
+                ends,
+            })
         };
         let mut probes = sent.iter().filter_map(of);
         probes.next()

@@ -1,5 +1,6 @@
-//! Payloads as `docs/protocol.md` §2 describes them, read and written without a line of the product's codec: the second opinion that
-//! `wire_roundtrip` holds it to, and what other targets forge datagrams with.
+//! Payloads as `docs/protocol.md` §2 describes them, read and written without a line of the
+//! product's codec: the second opinion that `wire_roundtrip` holds it to, and what other targets
+//! forge datagrams with.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -135,7 +136,11 @@ fn message(kind: u8, body: &mut Bytes<'_>) -> Option<Message> {
         3 => Message::Ack { seq: body.u32()?, subject: body.run()? },
         4 => Message::Nack { seq: body.u32()?, subject: body.run()? },
         5 => Message::Update(claim(body)?),
-        6 => Message::Broadcast { origin: body.run()?, number: body.u32()?, payload: body.slice()?.to_vec() },
+        6 => Message::Broadcast {
+            origin: body.run()?,
+            number: body.u32()?,
+            payload: body.slice()?.to_vec(),
+        },
         7 => Message::Payload(body.slice()?.to_vec()),
         8 => {
             let (exchange, flags) = (body.u32()?, body.int(1)?);
@@ -175,7 +180,14 @@ fn claim(body: &mut Bytes<'_>) -> Option<Claim> {
         details = Some(Details { incarnation: said_in, versions, addr, metadata });
     }
     let is_own_word = details.as_ref().is_some_and(|details| details.incarnation == incarnation);
-    (state != 0 || is_own_word).then_some(Claim { about, incarnation, state, accusers, age, details })
+    (state != 0 || is_own_word).then_some(Claim {
+        about,
+        incarnation,
+        state,
+        accusers,
+        age,
+        details,
+    })
 }
 
 /// Bytes to be read.
@@ -240,8 +252,13 @@ pub fn encode(head: &Head, messages: &[Message]) -> Vec<u8> {
     encode_with(head, messages, |_| &[])
 }
 
-/// [`encode`], as a later version might write it: with `tail(n)` after the fields of message number n.
-pub fn encode_with<'a>(head: &Head, messages: &[Message], tail: impl Fn(usize) -> &'a [u8]) -> Vec<u8> {
+/// [`encode`], as a later version might write it: with `tail(n)` after the fields of message number
+/// n.
+pub fn encode_with<'a>(
+    head: &Head,
+    messages: &[Message],
+    tail: impl Fn(usize) -> &'a [u8],
+) -> Vec<u8> {
     let mut out = vec![head.version, 0];
     out.extend_from_slice(&head.fence.to_le_bytes());
     put_run(&mut out, head.sender);

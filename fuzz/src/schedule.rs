@@ -1,6 +1,6 @@
 //! Target `schedule`: the bytes *are* what the simulator leaves to chance. A small cluster of
-//! [`Membership`](chinwag_core::membership::Membership) machines, every fault family, and every oracle; past the end of the bytes all is calm,
-//! and the cluster must heal.
+//! [`Membership`](chinwag_core::membership::Membership) machines, every fault family, and every
+//! oracle; past the end of the bytes all is calm, and the cluster must heal.
 
 use std::collections::BTreeMap;
 
@@ -16,15 +16,19 @@ const SECOND: u64 = 1_000_000_000;
 /// What the head of an input says, before the choices: nodes, seconds, preset, seed.
 pub const HEAD_LEN: usize = 5;
 
-/// One input: how many nodes for how long, and the choices. Answers which beliefs met which messages.
+/// One input: how many nodes for how long, and the choices. Answers which beliefs met which
+/// messages.
 ///
 /// # Panics
 /// If an oracle bites.
 pub fn run(data: &[u8]) -> Reached {
     let (scenario, choices) = scenario(data);
     let outcome = run_with(&scenario, Box::new(choices));
-    // A fuzzer that loses every datagram of a run has shown nothing, and that is no failure of the cluster.
-    if let Some(failure) = outcome.failure.as_ref().filter(|failure| failure.violation.oracle != "vacuity") {
+    // A fuzzer that loses every datagram of a run has shown nothing, and that is no failure of the
+    // cluster.
+    if let Some(failure) =
+        outcome.failure.as_ref().filter(|failure| failure.violation.oracle != "vacuity")
+    {
         panic!("{failure}\n  {} nodes, seed {}, {:?}", scenario.nodes, scenario.seed, outcome.plan);
     }
     reached(&outcome)
@@ -33,7 +37,8 @@ pub fn run(data: &[u8]) -> Reached {
 /// What an input says.
 pub fn scenario(data: &[u8]) -> (Scenario, Bytes) {
     let mut input = Input::new(data);
-    let (nodes, span, preset, seed) = (2 + input.below(4), 5 + input.below(28), input.u8(), input.u16());
+    let (nodes, span, preset, seed) =
+        (2 + input.below(4), 5 + input.below(28), input.u8(), input.u16());
     let config = match preset % 4 {
         0 | 1 => Config::lan(),
         2 => Config::local(),

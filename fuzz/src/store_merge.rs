@@ -1,8 +1,10 @@
-//! Target `store_merge`: one history of writes, deletes and purges, taken in by three replicas of the store, each in its own order, with its own
-//! batches and repetitions, and by a map written from `docs/store.md` §2.1, §4.1 and §5.1.
+//! Target `store_merge`: one history of writes, deletes and purges, taken in by three replicas of
+//! the store, each in its own order, with its own batches and repetitions, and by a map written
+//! from `docs/store.md` §2.1, §4.1 and §5.1.
 //!
-//! A history has rounds. What is written in a round reaches every replica before its end, and only then tombstones are purged, as §5.1 requires of
-//! whoever purges. A write may come again in a later round, then to every replica.
+//! A history has rounds. What is written in a round reaches every replica before its end, and only
+//! then tombstones are purged, as §5.1 requires of whoever purges. A write may come again in a
+//! later round, then to every replica.
 
 use std::collections::BTreeMap;
 
@@ -65,7 +67,8 @@ pub fn run_on<S: Storage>(data: &[u8], open: impl FnMut() -> S) {
 
 type Write = (Key, Document);
 
-/// What the text says is stored: of each key the write with the greatest version, until it is purged.
+/// What the text says is stored: of each key the write with the greatest version, until it is
+/// purged.
 type Naive = BTreeMap<Key, Document>;
 
 #[derive(Default)]
@@ -96,18 +99,24 @@ impl History {
         }
         let (what, when) = (input.u8(), input.u8());
         let key = Key::from(u64::from(what & 15));
-        let stamp = if when == u8::MAX { Timestamp::MAX } else { Timestamp::from_raw(u64::from(when & 31)) };
+        let stamp = if when == u8::MAX {
+            Timestamp::MAX
+        } else {
+            Timestamp::from_raw(u64::from(when & 31))
+        };
         let version = Version { stamp, node: NodeId::new(1 + u64::from(what >> 4 & 3)) };
         let value = (what >> 6 != 0).then(|| Bytes::copy_from_slice(&[what, when]));
         let value = self.written.entry((key.clone(), version)).or_insert(value).clone();
         Some((key, Document { version, value }))
     }
 
-    /// Chooses tombstones to purge, forgets them, and answers with them and with versions that nobody holds any more: these change nothing.
+    /// Chooses tombstones to purge, forgets them, and answers with them and with versions that
+    /// nobody holds any more: these change nothing.
     fn purge(&mut self, input: &mut Input<'_>) -> Vec<(Key, Version)> {
         let chosen = input.u16();
         let is_chosen = |key: &Key| key.as_u64().is_some_and(|key| chosen >> (key & 15) & 1 == 1);
-        let named = self.written.iter().filter(|((key, _), value)| is_chosen(key) && value.is_none());
+        let named =
+            self.written.iter().filter(|((key, _), value)| is_chosen(key) && value.is_none());
         let named: Vec<(Key, Version)> = named.map(|(named, _)| named.clone()).collect();
         for (key, version) in &named {
             if self.naive.get(key).is_some_and(|stored| stored.version == *version) {
@@ -146,7 +155,8 @@ impl<S: Storage> Replica<S> {
     }
 
     fn take(&mut self, batch: Vec<Write>) {
-        let entries: Vec<Entry> = batch.iter().map(|(key, document)| document.entry(key.clone())).collect();
+        let entries: Vec<Entry> =
+            batch.iter().map(|(key, document)| document.entry(key.clone())).collect();
         block_on(self.storage.merge(KEYSPACE, batch)).expect("a storage that works");
         for entry in entries {
             self.digest.put(entry);
@@ -183,8 +193,8 @@ impl<S: Storage> Replica<S> {
         let mut all: Vec<Entry> = Vec::new();
         loop {
             let after = all.last().map(|entry| entry.key.clone());
-            let some =
-                block_on(self.storage.scan(KEYSPACE, after.as_ref(), step)).expect("a storage that works");
+            let some = block_on(self.storage.scan(KEYSPACE, after.as_ref(), step))
+                .expect("a storage that works");
             let is_last = some.len() < step;
             all.extend(some);
             if is_last {
@@ -197,7 +207,11 @@ impl<S: Storage> Replica<S> {
     fn agrees_with(&self, naive: &Naive) {
         let stored = self.scan(usize::from(u8::MAX));
         let expected = naive.iter().map(|(key, document)| document.entry(key.clone()));
-        assert_eq!(stored, expected.collect::<Vec<_>>(), "§2.1: the greater version wins, in any order");
+        assert_eq!(
+            stored,
+            expected.collect::<Vec<_>>(),
+            "§2.1: the greater version wins, in any order"
+        );
         let keys: Vec<Key> = naive.keys().cloned().collect();
         let got = block_on(self.storage.get(KEYSPACE, &keys)).expect("a storage that works");
         assert_eq!(
@@ -206,7 +220,11 @@ impl<S: Storage> Replica<S> {
             "values go with their versions"
         );
         let names = block_on(self.storage.keyspaces()).expect("a storage that works");
-        assert_eq!(names.is_empty(), naive.is_empty(), "a keyspace is there while it holds anything");
+        assert_eq!(
+            names.is_empty(),
+            naive.is_empty(),
+            "a keyspace is there while it holds anything"
+        );
         self.sums_are_those_of(naive);
     }
 

@@ -32,8 +32,12 @@ impl End {
     pub fn new(id: u64, config: Config) -> Self {
         let side = if id == 1 { Side::Dialer } else { Side::Acceptor };
         let clock = Arc::new(SharedHlc::new(Duration::from_millis(500)));
-        let hello =
-            Hello { cluster: CLUSTER.into(), id: NodeId::new(id), epoch: Epoch::new(7), addr: home(id) };
+        let hello = Hello {
+            cluster: CLUSTER.into(),
+            id: NodeId::new(id),
+            epoch: Epoch::new(7),
+            addr: home(id),
+        };
         let (machine, receiver) = Connection::new(side, Arc::new(config), hello, clock, start());
         Self { machine, receiver, was_open: false }
     }
@@ -85,9 +89,9 @@ impl End {
     pub fn event(&mut self) -> Option<Event> {
         let event = self.machine.poll_event()?;
         let body = match &event {
-            Event::Request { body, .. } | Event::OneWay { body, .. } | Event::Chunk { body, .. } => {
-                Some(body)
-            }
+            Event::Request { body, .. }
+            | Event::OneWay { body, .. }
+            | Event::Chunk { body, .. } => Some(body),
             Event::Gossip(body) | Event::Response { result: Ok(body), .. } => Some(body),
             _ => None,
         };
@@ -125,7 +129,8 @@ pub struct Greeting {
     pub versions: [u8; 2],
     /// The archive format.
     pub format: u8,
-    /// Methods, calls, message length, headers length, and the four windows that the sender accepts.
+    /// Methods, calls, message length, headers length, and the four windows that the sender
+    /// accepts.
     pub limits: [u32; 8],
 }
 

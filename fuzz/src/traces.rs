@@ -1,5 +1,5 @@
-//! What real nodes and connections say to each other, for seeds: a few nodes that join, lose one, take it back and part, on virtual time; two
-//! connections with calls of every shape.
+//! What real nodes and connections say to each other, for seeds: a few nodes that join, lose one,
+//! take it back and part, on virtual time; two connections with calls of every shape.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -33,8 +33,8 @@ pub struct Carried {
 /// Turns of a millisecond that the story takes.
 const TURNS: u64 = 40_000;
 
-/// Everything that four nodes say in forty seconds: they join, one of them crashes, comes back and leaves, all broadcast, and one changes its
-/// metadata.
+/// Everything that four nodes say in forty seconds: they join, one of them crashes, comes back and
+/// leaves, all broadcast, and one changes its metadata.
 pub fn membership() -> Vec<Carried> {
     let mut nodes: BTreeMap<u64, Membership> = BTreeMap::new();
     let (mut said, mut under_way) = (Vec::new(), VecDeque::new());
@@ -45,7 +45,9 @@ pub fn membership() -> Vec<Carried> {
             8_000 => drop(nodes.remove(&3)),
             20_000 => drop(nodes.insert(3, node(3, now))),
             25_000 => each(&mut nodes, |node| node.broadcast(now, b"good morning").is_ok()),
-            26_000 => each(&mut nodes, |node| node.send_to(NodeId::new(1), vec![7; 2_000].into()).is_ok()),
+            26_000 => {
+                each(&mut nodes, |node| node.send_to(NodeId::new(1), vec![7; 2_000].into()).is_ok())
+            }
             27_000 => each(&mut nodes, |node| {
                 node.set_metadata(now, Metadata::new().with("dc", "us").expect("short")).is_ok()
             }),
@@ -65,7 +67,13 @@ pub fn membership() -> Vec<Carried> {
             }
             let mut buf = Vec::new();
             while let Some(Transmit { to, plane }) = node.poll_transmit(now, &mut buf) {
-                under_way.push_back(Carried { at, from: id, to: to.addr, plane, bytes: buf.clone() });
+                under_way.push_back(Carried {
+                    at,
+                    from: id,
+                    to: to.addr,
+                    plane,
+                    bytes: buf.clone(),
+                });
             }
             while node.poll_event().is_some() {}
         }
@@ -97,7 +105,9 @@ fn each(nodes: &mut BTreeMap<u64, Membership>, act: impl Fn(&mut Membership) -> 
 
 fn deliver(nodes: &mut BTreeMap<u64, Membership>, now: Now, carried: &Carried) {
     let sender = nodes.get(&carried.from).map(Membership::local);
-    let Some(node) = nodes.values_mut().find(|node| node.local().addr == carried.to) else { return };
+    let Some(node) = nodes.values_mut().find(|node| node.local().addr == carried.to) else {
+        return;
+    };
     match (carried.plane, sender) {
         (Plane::Datagram, _) => node.handle_datagram(now, home(carried.from), &carried.bytes),
         (Plane::Stream, Some(sender)) => {
@@ -108,12 +118,14 @@ fn deliver(nodes: &mut BTreeMap<u64, Membership>, now: Now, carried: &Carried) {
     }
 }
 
-/// Both directions of a stream over which two nodes call each other in every shape, with short and long bodies, and go away.
+/// Both directions of a stream over which two nodes call each other in every shape, with short and
+/// long bodies, and go away.
 pub fn connection() -> [Vec<u8>; 2] {
     let mut ends = [End::new(1, rpc::Config::default()), End::new(2, rpc::Config::default())];
     let mut said = [Vec::new(), Vec::new()];
     talk(&mut ends, &mut said);
-    let shapes = [Shape::UNARY, Shape::CLIENT_STREAMING, Shape::SERVER_STREAMING, Shape::BIDIRECTIONAL];
+    let shapes =
+        [Shape::UNARY, Shape::CLIENT_STREAMING, Shape::SERVER_STREAMING, Shape::BIDIRECTIONAL];
     for (at, shape) in shapes.into_iter().enumerate() {
         for len in [10, 9_000, 100_000] {
             let body = vec![3; len];

@@ -1,5 +1,6 @@
-//! Target `view`: any bytes as an archive of any of these types. Either they are refused, or every byte that the view leads to can be
-//! read; the same bytes are the same wherever they lie; depth is bounded.
+//! Target `view`: any bytes as an archive of any of these types. Either they are refused, or every
+//! byte that the view leads to can be read; the same bytes are the same wherever they lie; depth is
+//! bounded.
 //!
 //! Run it with a sanitizer: what it looks for beside panics is a read past the end.
 
@@ -88,13 +89,13 @@ impl Walk for ArchivedRich {
                 left.to_native() ^ right.as_ref().map_or(0, |right| sum(right.as_bytes()))
             }
         };
-        let map = self
-            .map
-            .iter()
-            .fold(0u64, |all, (key, values)| all.wrapping_mul(31) ^ sum(key.as_bytes()) ^ numbers(values));
+        let map = self.map.iter().fold(0u64, |all, (key, values)| {
+            all.wrapping_mul(31) ^ sum(key.as_bytes()) ^ numbers(values)
+        });
         let maybe = self.maybe.as_ref().map_or(0, |maybe| u64::from(maybe.to_native()));
         let pair = u64::from(self.pair.0.to_native()) ^ u64::from(self.pair.1);
-        let fixed = self.fixed.iter().fold(0, |all, float| all ^ u64::from(float.to_native().to_bits()));
+        let fixed =
+            self.fixed.iter().fold(0, |all, float| all ^ u64::from(float.to_native().to_bits()));
         let wide = sum(&self.wide.to_native().to_le_bytes());
         let all = rows.fold(sum(self.name.as_bytes()) ^ self.id.to_native(), u64::wrapping_add);
         (all ^ kind ^ map ^ maybe ^ pair ^ fixed ^ wide, 2)
@@ -120,14 +121,17 @@ impl Walk for ArchivedChain {
 }
 
 fn numbers(values: &rkyv::vec::ArchivedVec<rkyv::rend::u16_le>) -> u64 {
-    values.iter().fold(values.len() as u64, |all, value| all.wrapping_mul(31) ^ u64::from(value.to_native()))
+    values
+        .iter()
+        .fold(values.len() as u64, |all, value| all.wrapping_mul(31) ^ u64::from(value.to_native()))
 }
 
 fn sum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(bytes.len() as u64, |all, &byte| all.wrapping_mul(31) ^ u64::from(byte))
 }
 
-/// One input: a type, then bytes that are said to be an archive of it, or a value of it and what damages its archive.
+/// One input: a type, then bytes that are said to be an archive of it, or a value of it and what
+/// damages its archive.
 ///
 /// # Panics
 /// If a view is not what it should be; a read past the end shows to a sanitizer alone.
@@ -174,7 +178,10 @@ fn look<T: Payload<Archived: Walk>>(bytes: &[u8]) {
     let at_home = View::<T>::new(aligned(bytes, 0)).ok().map(|view| view.walk());
     let elsewhere = View::<T>::new(aligned(bytes, 1)).ok().map(|view| view.walk());
     assert_eq!(at_home, elsewhere, "the same bytes are the same at any address");
-    assert!(at_home.is_none_or(|(_, depth)| depth <= DEPTH_MAX.get() + 1), "deeper than a view may be");
+    assert!(
+        at_home.is_none_or(|(_, depth)| depth <= DEPTH_MAX.get() + 1),
+        "deeper than a view may be"
+    );
 }
 
 /// `bytes`, beginning `by` past a multiple of [`ALIGN`].
@@ -222,8 +229,8 @@ fn chain(len: usize) -> Chain {
     (1..len).fold(Chain { next: None }, |chain, _| Chain { next: Some(Box::new(chain)) })
 }
 
-/// A chain of up to 65,537 links. Serialising one would recurse as deeply, so two links are encoded and the outer one is repeated: its
-/// pointer is relative to itself.
+/// A chain of up to 65,537 links. Serialising one would recurse as deeply, so two links are encoded
+/// and the outer one is repeated: its pointer is relative to itself.
 fn bomb(input: &mut Input<'_>) {
     let Ok(two) = chain(2).encode() else { return };
     let (inner, outer) = two.split_at(two.len() / 2);

@@ -1,5 +1,6 @@
-//! Target `wire_roundtrip`: any bytes as a payload (`docs/protocol.md` §2). The product's codec and [`packet`] accept the same, read the
-//! same, and write it in the same one way; what a later version may add is skipped by both.
+//! Target `wire_roundtrip`: any bytes as a payload (`docs/protocol.md` §2). The product's codec and
+//! [`packet`] accept the same, read the same, and write it in the same one way; what a later
+//! version may add is skipped by both.
 
 use chinwag_core::wire::reread::{Reread, reread};
 
@@ -16,12 +17,16 @@ pub fn run(data: &[u8]) {
     let payload = input.rest();
     let (product, naive) = (reread(payload), packet::decode(payload));
     let (Some(product), Some(naive)) = (&product, &naive) else {
-        assert!(product.is_none() && naive.is_none(), "§2.3: one reads a header that the other does not");
+        assert!(
+            product.is_none() && naive.is_none(),
+            "§2.3: one reads a header that the other does not"
+        );
         return;
     };
     same(product, naive);
 
-    // Every value has one encoding: what was written is read as the same, and written the same (§2.1).
+    // Every value has one encoding: what was written is read as the same, and written the same
+    // (§2.1).
     let canonical = packet::encode(&naive.head, &naive.messages);
     assert_eq!(product.bytes, canonical, "§2.3: the two write the same values in the same bytes");
     let again = reread(&canonical).expect("a payload that was written can be read");
@@ -34,7 +39,11 @@ pub fn run(data: &[u8]) {
     let is_unknown = !known_kinds.contains(&kind);
     put_raw(&mut later, if is_unknown { kind } else { 200 }, &tail);
     let read = reread(&later).expect("its header is of this version");
-    assert_eq!(read, Reread { unknown: 1, ..expected }, "§2.2: what a later version adds is skipped");
+    assert_eq!(
+        read,
+        Reread { unknown: 1, ..expected },
+        "§2.2: what a later version adds is skipped"
+    );
 
     truncations(&canonical, product);
 }

@@ -1,4 +1,5 @@
-//! `chinwag_sim::check_bytes`: the bytes are what the world chooses, and a story that does not hold fails.
+//! `chinwag_sim::check_bytes`: the bytes are what the world chooses, and a story that does not hold
+//! fails.
 
 use std::panic::catch_unwind;
 
@@ -19,7 +20,8 @@ fn story(bytes: &[u8]) {
 #[test]
 fn no_bytes_are_a_calm_world_and_others_choose() {
     story(&[]);
-    let failed = catch_unwind(|| story(&[3; 20_000])).expect_err("something else than 0 was chosen");
+    let failed =
+        catch_unwind(|| story(&[3; 20_000])).expect_err("something else than 0 was chosen");
     let text = failed.downcast_ref::<String>().expect("it says what failed");
     assert!(text.contains("the bytes chose"), "{text}");
 }

@@ -47,8 +47,12 @@ pub fn span(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// What is wrong with it.
 pub fn nodes(text: &str, count: usize) -> Result<Nodes, String> {
-    let wrong =
-        || format!("`{text}` are not nodes such as 3, 0,2 or 10-19, out of 0 to {}", count.saturating_sub(1));
+    let wrong = || {
+        format!(
+            "`{text}` are not nodes such as 3, 0,2 or 10-19, out of 0 to {}",
+            count.saturating_sub(1)
+        )
+    };
     let mut nodes = Nodes::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -64,12 +68,14 @@ pub fn nodes(text: &str, count: usize) -> Result<Nodes, String> {
     Ok(nodes)
 }
 
-/// `NODES@T` as crashes that last for ever, or `NODES@T+D` as ones that last for D, and likewise pauses.
+/// `NODES@T` as crashes that last for ever, or `NODES@T+D` as ones that last for D, and likewise
+/// pauses.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn stops(text: &str, count: usize, fault: impl Fn(u32) -> Fault) -> Result<Vec<Timed>, String> {
-    let (who, when) = text.split_once('@').ok_or_else(|| format!("`{text}` is not NODES@T or NODES@T+D"))?;
+    let (who, when) =
+        text.split_once('@').ok_or_else(|| format!("`{text}` is not NODES@T or NODES@T+D"))?;
     let (at, until) = when_of(when)?;
     Ok(nodes(who, count)?.into_iter().map(|node| Timed { at, until, fault: fault(node) }).collect())
 }
@@ -93,16 +99,20 @@ pub fn partition(text: &str, count: usize) -> Result<Timed, String> {
 fn when_of(text: &str) -> Result<(u64, u64), String> {
     let (at, lasts) = text.split_once('+').map_or((text, None), |(at, lasts)| (at, Some(lasts)));
     let at = nanos(span(at)?);
-    let until = lasts.map(span).transpose()?.map_or(u64::MAX, |lasts| at.saturating_add(nanos(lasts)));
+    let until =
+        lasts.map(span).transpose()?.map_or(u64::MAX, |lasts| at.saturating_add(nanos(lasts)));
     Ok((at, until))
 }
 
-/// The token from which a run of the swarm can be repeated: version (`v1`, or `n1` at node level), preset, nodes, seed, milliseconds, and which faults are kept.
+/// The token from which a run of the swarm can be repeated: version (`v1`, or `n1` at node level),
+/// preset, nodes, seed, milliseconds, and which faults are kept.
 pub fn token(scenario: &Scenario, preset: &str) -> Option<String> {
     let kept = match &scenario.faults {
         Faults::Swarm(None) => "all".to_owned(),
         Faults::Swarm(Some(kept)) if kept.is_empty() => "none".to_owned(),
-        Faults::Swarm(Some(kept)) => kept.iter().map(ToString::to_string).collect::<Vec<_>>().join("-"),
+        Faults::Swarm(Some(kept)) => {
+            kept.iter().map(ToString::to_string).collect::<Vec<_>>().join("-")
+        }
         Faults::These(plan) if *plan == Plan::default() => "none".to_owned(),
         Faults::These(_) => return None,
     };
@@ -132,7 +142,9 @@ pub fn parse_token(text: &str) -> Result<(Scenario, &'static str), String> {
         "all" => None,
         "none" => Some(Vec::new()),
         list => Some(
-            list.split('-').map(|number| number.parse().map_err(|_| wrong())).collect::<Result<_, _>>()?,
+            list.split('-')
+                .map(|number| number.parse().map_err(|_| wrong()))
+                .collect::<Result<_, _>>()?,
         ),
     };
     let millis: u64 = millis.parse().map_err(|_| wrong())?;

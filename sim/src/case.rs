@@ -1,4 +1,5 @@
-//! A failing run of either level as files: the tape that repeats it, its trace, its timeline; and how it is made small.
+//! A failing run of either level as files: the tape that repeats it, its trace, its timeline; and
+//! how it is made small.
 
 use std::fs;
 use std::io::{self, BufWriter};
@@ -16,7 +17,8 @@ use crate::run::{Faults, Level, Outcome, Scenario, plan_of, run_with};
 use crate::trace::record::{Record, write_lines};
 use crate::trace::timeline::{Heading, page};
 
-/// Runs that minimising takes at most, before and after its choices are written down: a run of five nodes takes about two milliseconds.
+/// Runs that minimising takes at most, before and after its choices are written down: a run of five
+/// nodes takes about two milliseconds.
 const RUNS_MAX: usize = 600;
 /// A cluster of fewer is none.
 const NODES_MIN: usize = 2;
@@ -57,7 +59,9 @@ impl Case {
     pub fn plan(&self) -> &Plan {
         match &self.scenario.faults {
             Faults::These(plan) => plan,
-            Faults::Swarm(_) => unreachable!("a case has its plan written out, by `new` and `parse`"),
+            Faults::Swarm(_) => {
+                unreachable!("a case has its plan written out, by `new` and `parse`")
+            }
         }
     }
 
@@ -70,14 +74,18 @@ impl Case {
 
     /// The same with the choices of its seed written down.
     fn recorded(&self) -> Self {
-        let outcome = run_with(&self.scenario, Box::new(Recorder::new(Seeded::new(self.scenario.seed))));
+        let outcome =
+            run_with(&self.scenario, Box::new(Recorder::new(Seeded::new(self.scenario.seed))));
         Self { scenario: self.scenario.clone(), tape: outcome.tape }
     }
 
     /// Numbers of the faults of the plan that are operations of users, or that are not.
     fn faults(&self, are_operations: bool) -> Vec<usize> {
         let faults = self.plan().faults.iter().enumerate();
-        faults.filter(|(_, timed)| timed.fault.is_operation() == are_operations).map(|(at, _)| at).collect()
+        faults
+            .filter(|(_, timed)| timed.fault.is_operation() == are_operations)
+            .map(|(at, _)| at)
+            .collect()
     }
 
     fn present(&self) -> Vec<u32> {
@@ -90,12 +98,18 @@ impl Case {
         case.scenario.absent.extend(gone);
         case.scenario.absent.sort_unstable();
         // The last ones need not even be absent.
-        while case.scenario.absent.last().is_some_and(|&last| last as usize + 1 == case.scenario.nodes) {
+        while case
+            .scenario
+            .absent
+            .last()
+            .is_some_and(|&last| last as usize + 1 == case.scenario.nodes)
+        {
             case.scenario.absent.pop();
             case.scenario.nodes -= 1;
         }
-        let stays =
-            |node: u32| (node as usize) < case.scenario.nodes && !case.scenario.absent.contains(&node);
+        let stays = |node: u32| {
+            (node as usize) < case.scenario.nodes && !case.scenario.absent.contains(&node)
+        };
         let mut plan = self.plan().clone();
         plan.faults.retain_mut(|timed| {
             let Some(fault) = timed.fault.among(stays) else { return false };
@@ -178,8 +192,12 @@ impl Parts for Case {
             push(&|timed| timed.at -= timed.at % SECOND);
             if timed.until != u64::MAX {
                 let lasts = timed.until.saturating_sub(timed.at);
-                push(&|timed| timed.until -= if lasts > 2 * SECOND { timed.until % SECOND } else { 0 });
-                push(&|timed| timed.until = timed.at + if lasts > 20_000_000 { lasts / 2 } else { lasts });
+                push(&|timed| {
+                    timed.until -= if lasts > 2 * SECOND { timed.until % SECOND } else { 0 }
+                });
+                push(&|timed| {
+                    timed.until = timed.at + if lasts > 20_000_000 { lasts / 2 } else { lasts }
+                });
             }
             for weaker in weaker(&timed.fault) {
                 push(&|timed| timed.fault.clone_from(&weaker));
@@ -198,7 +216,8 @@ impl Case {
             .faults
             .iter()
             .map(|timed| if timed.until == u64::MAX { timed.at + 1 } else { timed.until });
-        let spans = [failed_at, last.max().unwrap_or(SECOND), span / 2, span / 4 * 3, span - span % SECOND];
+        let spans =
+            [failed_at, last.max().unwrap_or(SECOND), span / 2, span / 4 * 3, span - span % SECOND];
         let shorter = spans.into_iter().filter(|&shorter| (1..span).contains(&shorter));
         shorter.map(|shorter| self.within(shorter)).collect()
     }
@@ -213,7 +232,16 @@ pub(crate) fn weaker(fault: &Fault) -> Vec<Fault> {
             let half = |of: u32| if of > 2_000 { of / 2 } else { of };
             let half_span = |of: Duration| if of > Duration::from_millis(2) { of / 2 } else { of };
             let Quality {
-                loss, delay, jitter, duplicate, reorder, corrupt, truncate, half_open, reset, ..
+                loss,
+                delay,
+                jitter,
+                duplicate,
+                reorder,
+                corrupt,
+                truncate,
+                half_open,
+                reset,
+                ..
             } = *quality;
             weaker.push(with(Quality {
                 loss: half(loss),
@@ -257,8 +285,8 @@ pub(crate) fn weaker(fault: &Fault) -> Vec<Fault> {
     weaker
 }
 
-/// Makes a failing run small: its faults, nodes, operations, duration, magnitudes, and last its choices. `holds` says whether what is left
-/// still fails in the way that is looked for.
+/// Makes a failing run small: its faults, nodes, operations, duration, magnitudes, and last its
+/// choices. `holds` says whether what is left still fails in the way that is looked for.
 pub fn shrink(
     scenario: &Scenario,
     outcome: &Outcome,
@@ -277,7 +305,8 @@ pub fn shrink(
 
 /// [`shrink`], where the failure is that the same oracle bites.
 pub fn shrink_failure(scenario: &Scenario, outcome: &Outcome) -> Minimised<Case, Outcome> {
-    let oracle_of = |outcome: &Outcome| outcome.failure.as_ref().map(|failure| failure.violation.oracle);
+    let oracle_of =
+        |outcome: &Outcome| outcome.failure.as_ref().map(|failure| failure.violation.oracle);
     let oracle = oracle_of(outcome);
     shrink(scenario, outcome, |tried| oracle.is_some() && oracle_of(tried) == oracle)
 }
@@ -322,7 +351,10 @@ impl Case {
             span: Duration::from_nanos(*span),
             calms: *calms,
             plan: self.plan().clone(),
-            choices: self.tape.as_ref().map(|tape| tape.to_text().lines().map(str::to_owned).collect()),
+            choices: self
+                .tape
+                .as_ref()
+                .map(|tape| tape.to_text().lines().map(str::to_owned).collect()),
         };
         serde_json::to_string_pretty(&file).expect("a case is numbers, strings and lists") + "\n"
     }
@@ -374,14 +406,16 @@ pub struct Files {
     pub timeline: PathBuf,
 }
 
-/// Writes the tape, the trace and the timeline of a case into `folder`, which is made if it is not there.
+/// Writes the tape, the trace and the timeline of a case into `folder`, which is made if it is not
+/// there.
 ///
 /// # Errors
 /// Those of the file system.
 pub fn leave(case: &Case, preset: &str, folder: &Path) -> io::Result<Files> {
     fs::create_dir_all(folder)?;
     let of = |name: &str| folder.join(name);
-    let files = Files { tape: of("tape.json"), trace: of("trace.jsonl"), timeline: of("timeline.html") };
+    let files =
+        Files { tape: of("tape.json"), trace: of("trace.jsonl"), timeline: of("timeline.html") };
     fs::write(&files.tape, case.to_json(preset))?;
     let outcome = case.traced();
     write_trace(&outcome.trace, &files.trace)?;

@@ -1,8 +1,10 @@
-//! Where chance comes from: every choice of a run goes through [`Choices`], keyed, with **0 meaning benign**.
+//! Where chance comes from: every choice of a run goes through [`Choices`], keyed, with **0 meaning
+//! benign**.
 //!
-//! A choice is asked for by [`Key`]: what for ([`Site`]), for whom, and the how-manieth time. Its answer depends on nothing else, so
-//! taking one fault out of a run leaves all others where they were. Sites belong to separate [`Domain`]s, so that drawing the
-//! workload anew does not draw the network anew.
+//! A choice is asked for by [`Key`]: what for ([`Site`]), for whom, and the how-manieth time. Its
+//! answer depends on nothing else, so taking one fault out of a run leaves all others where they
+//! were. Sites belong to separate [`Domain`]s, so that drawing the workload anew does not draw the
+//! network anew.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -193,7 +195,8 @@ impl Choices for Seeded {
     }
 }
 
-/// Choices read from bytes, in the order they are asked for: a fuzzer's input. Past its end all is calm.
+/// Choices read from bytes, in the order they are asked for: a fuzzer's input. Past its end all is
+/// calm.
 #[derive(Clone, Debug, Default)]
 pub struct Bytes {
     bytes: Vec<u8>,
@@ -214,8 +217,8 @@ impl Bytes {
 }
 
 impl Choices for Bytes {
-    /// One byte: 0 is 0. Another is the answer itself where answers are small, and else picks where in a row of 255 a second
-    /// byte refines.
+    /// One byte: 0 is 0. Another is the answer itself where answers are small, and else picks where
+    /// in a row of 255 a second byte refines.
     fn choose(&mut self, _: Key, odds: Odds) -> u32 {
         if odds.per_million == 0 || odds.most == 0 {
             return 0;

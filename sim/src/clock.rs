@@ -7,10 +7,12 @@ use chinwag_core::time::{Instant, Now, WallTime};
 /// True wall time at the start of every run: 2023-11-14.
 pub const WALL_START: WallTime = WallTime::from_nanos(1_700_000_000_000_000_000);
 
-/// A clock that runs wrong. Its monotonic side drifts and never steps; its wall side drifts with it, is off, and is stepped.
+/// A clock that runs wrong. Its monotonic side drifts and never steps; its wall side drifts with
+/// it, is off, and is stepped.
 ///
-/// The monotonic side is exact integer arithmetic, so that it can be turned round: [`HostClock::true_time`] is the first true instant
-/// at which the node reads a given instant or later.
+/// The monotonic side is exact integer arithmetic, so that it can be turned round:
+/// [`HostClock::true_time`] is the first true instant at which the node reads a given instant or
+/// later.
 #[derive(Clone, Copy, Debug)]
 pub struct HostClock {
     /// True nanoseconds at which the present rate began, and what the node read then.
@@ -33,7 +35,8 @@ impl HostClock {
     /// What the node reads at true nanosecond `at`.
     pub fn read(&self, at: u64) -> Now {
         let mono = self.mono(at);
-        let wall = WALL_START.as_nanos().saturating_add(mono).saturating_add_signed(self.wall_offset);
+        let wall =
+            WALL_START.as_nanos().saturating_add(mono).saturating_add_signed(self.wall_offset);
         Now { mono: Instant::from_nanos(mono), wall: WallTime::from_nanos(wall) }
     }
 
@@ -47,7 +50,8 @@ impl HostClock {
         u64::try_from(span).unwrap_or(u64::MAX).saturating_add(self.since)
     }
 
-    /// From true nanosecond `at` on, the clock is `ppm` parts per million fast, at most 100,000 either way.
+    /// From true nanosecond `at` on, the clock is `ppm` parts per million fast, at most 100,000
+    /// either way.
     pub fn drift(&mut self, at: u64, ppm: i64) {
         (self.read_then, self.since) = (self.mono(at), at);
         self.drift_ppm = ppm.clamp(-100_000, 100_000);
@@ -68,7 +72,8 @@ impl HostClock {
     }
 
     fn mono(&self, at: u64) -> u64 {
-        // Most clocks are right, and a division of 128 bits would be a good part of what an event costs.
+        // Most clocks are right, and a division of 128 bits would be a good part of what an event
+        // costs.
         if self.drift_ppm == 0 {
             return self.read_then.saturating_add(at.saturating_sub(self.since));
         }
@@ -111,6 +116,9 @@ mod tests {
         let after = clock.read(1_000_000);
         assert_eq!(after.mono, before.mono);
         assert_eq!(after.wall + Duration::from_secs(5), before.wall);
-        assert_eq!(clock.read(1_001_000_000).mono.as_nanos() - after.mono.as_nanos(), 1_000_200_000);
+        assert_eq!(
+            clock.read(1_001_000_000).mono.as_nanos() - after.mono.as_nanos(),
+            1_000_200_000
+        );
     }
 }

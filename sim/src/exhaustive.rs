@@ -1,15 +1,19 @@
 //! Every order of deliveries and timeouts of a cluster of two or three, to a bounded depth.
 //!
-//! A step is one delivery of what is under way, one timer, one crash or one restart; which of those that can happen next is asked of
-//! [`Choices`] like everything else, where 0 is what is usual. There is no common time: a node's clock stands still until
-//! one of its own timers fires, so a node may be any amount faster than another, and a payload any amount late. A breadth-first search plays every
-//! prefix of choices up to the depth, and expands each state that it comes to once.
+//! A step is one delivery of what is under way, one timer, one crash or one restart; which of those
+//! that can happen next is asked of [`Choices`] like everything else, where 0 is what is usual.
+//! There is no common time: a node's clock stands still until one of its own timers fires, so a
+//! node may be any amount faster than another, and a payload any amount late. A breadth-first
+//! search plays every prefix of choices up to the depth, and expands each state that it comes to
+//! once.
 //!
-//! Two states are the same if a hash of 128 bits over everything says so: all that the machines hold, private fields included, their clocks, what
-//! is under way, and what the oracles remember. So nothing that can differ later is merged, but for a collision; what would not differ may be
+//! Two states are the same if a hash of 128 bits over everything says so: all that the machines
+//! hold, private fields included, their clocks, what is under way, and what the oracles remember.
+//! So nothing that can differ later is merged, but for a collision; what would not differ may be
 //! counted twice.
 //!
-//! From the joined cluster on, at most `crashes`, `restarts` and `suspicions` happen; a branch that begins another suspicion is cut and counted.
+//! From the joined cluster on, at most `crashes`, `restarts` and `suspicions` happen; a branch that
+//! begins another suspicion is cut and counted.
 
 mod cluster;
 
@@ -27,7 +31,8 @@ use cluster::Cluster;
 
 /// Steps in which a calm cluster of three has long joined.
 const JOIN_STEPS_MAX: usize = 10_000;
-/// A cluster heals within this time of its own clocks, once everything is usual: a reconnection or two, and an exchange of tables.
+/// A cluster heals within this time of its own clocks, once everything is usual: a reconnection or
+/// two, and an exchange of tables.
 const HEALS_WITHIN: u64 = 300_000_000_000;
 
 /// What is searched.
@@ -53,8 +58,9 @@ pub struct Search {
     pub mutant: Option<Mutant>,
 }
 
-/// Three nodes, one suspicion, one crash and one restart. A suspicion lasts one round of probes, so that its end is within the depth; a rumour is told
-/// once, and a table exchange that nothing calls for is far away, so that the depth is not spent on them.
+/// Three nodes, one suspicion, one crash and one restart. A suspicion lasts one round of probes, so
+/// that its end is within the depth; a rumour is told once, and a table exchange that nothing calls
+/// for is far away, so that the depth is not spent on them.
 impl Default for Search {
     fn default() -> Self {
         let config = Config {
@@ -224,7 +230,8 @@ impl Choices for Order<'_> {
     }
 }
 
-/// The cluster after all of `order`, how many choices its last step had, and what the oracles say of that step.
+/// The cluster after all of `order`, how many choices its last step had, and what the oracles say
+/// of that step.
 fn play(search: &Search, order: &[u32]) -> Result<(Cluster, u32, Check), Violation> {
     let mut cluster = joined(search, false)?;
     let Some((last, before)) = order.split_last() else { return Ok((cluster, 0, Ok(()))) };
@@ -260,8 +267,9 @@ fn joined(search: &Search, tells: bool) -> Result<Cluster, Violation> {
     Err(Violation { oracle: "convergence", detail: "a calm cluster does not join".into() })
 }
 
-/// One order of `search.depth` steps out of `choices`, from the joined cluster on, and then the calm; with what happened in words. Any depth: this is
-/// for replaying what a search has found, and for longer walks by chance.
+/// One order of `search.depth` steps out of `choices`, from the joined cluster on, and then the
+/// calm; with what happened in words. Any depth: this is for replaying what a search has found, and
+/// for longer walks by chance.
 ///
 /// # Errors
 /// The first [`Violation`].

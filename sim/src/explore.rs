@@ -12,7 +12,8 @@ use crate::run::{Outcome, Scenario, run};
 use crate::trace::digest;
 use crate::world::TOLD;
 
-/// So many seeds of the swarm reach every family of faults and every kind of event, or the search was vacuous.
+/// So many seeds of the swarm reach every family of faults and every kind of event, or the search
+/// was vacuous.
 const REACHES_ALL_FROM: u64 = 200;
 /// Events that a search need not reach: one needs a rival or a forgery, the other a small cluster.
 const RARE: [&str; 2] = ["conflict", "isolated"];
@@ -78,7 +79,8 @@ impl Search {
     fn add(&mut self, seed: u64, outcome: Outcome) {
         self.seeds += 1;
         self.events += outcome.tally.events;
-        self.hash = self.hash.wrapping_add(mix(mix(seed) ^ digest(outcome.hash.to_string().as_bytes())));
+        self.hash =
+            self.hash.wrapping_add(mix(mix(seed) ^ digest(outcome.hash.to_string().as_bytes())));
         for (&family, count) in &outcome.struck {
             *self.struck.entry(family).or_default() += count;
         }

@@ -1,4 +1,5 @@
-//! Faults as data: a plan is a list of them, and what a run is made small by. Plans are written and read as JSON (`docs/simulation.md`).
+//! Faults as data: a plan is a list of them, and what a run is made small by. Plans are written and
+//! read as JSON (`docs/simulation.md`).
 
 use std::fmt;
 use std::time::Duration;
@@ -16,7 +17,8 @@ pub struct Quality {
     /// Lost, each by itself.
     #[serde(with = "text::share", skip_serializing_if = "text::is_default")]
     pub loss: u32,
-    /// Chance to enter a burst, chance to leave it, chance of loss within it (Gilbert and Elliott).
+    /// Chance to enter a burst, chance to leave it, chance of loss within it (Gilbert and
+    /// Elliott).
     #[serde(with = "text::shares", skip_serializing_if = "text::is_default")]
     pub burst: Option<[u32; 3]>,
     /// Added to the time that a payload takes.
@@ -31,7 +33,8 @@ pub struct Quality {
     /// Datagrams that come up to 200 ms late, after later ones.
     #[serde(with = "text::share", skip_serializing_if = "text::is_default")]
     pub reorder: u32,
-    /// Datagrams with one bit flipped, past UDP's checksum. Only a key (`docs/protocol.md` §6) tells them from true ones.
+    /// Datagrams with one bit flipped, past UDP's checksum. Only a key (`docs/protocol.md` §6)
+    /// tells them from true ones.
     #[serde(with = "text::share", skip_serializing_if = "text::is_default")]
     pub corrupt: u32,
     /// Datagrams that lose their end.
@@ -43,18 +46,22 @@ pub struct Quality {
     /// No datagram crosses; streams do.
     #[serde(skip_serializing_if = "text::is_default")]
     pub no_datagrams: bool,
-    /// Bytes a second that it carries; what waits longer than [`QUEUE_MAX`] to enter is dropped, on streams late.
+    /// Bytes a second that it carries; what waits longer than [`QUEUE_MAX`] to enter is dropped,
+    /// on streams late.
     #[serde(skip_serializing_if = "text::is_default")]
     pub bandwidth: Option<u32>,
-    /// Chance that a stream falls silent: what is sent on it vanishes, and its sender learns of it [`HALF_OPEN_FOR`] later.
+    /// Chance that a stream falls silent: what is sent on it vanishes, and its sender learns of it
+    /// [`HALF_OPEN_FOR`] later.
     #[serde(with = "text::share", skip_serializing_if = "text::is_default")]
     pub half_open: u32,
-    /// Chance that a stream is reset: what is under way on it, either way, is lost, and its senders are told.
+    /// Chance that a stream is reset: what is under way on it, either way, is lost, and its
+    /// senders are told.
     #[serde(with = "text::share", skip_serializing_if = "text::is_default")]
     pub reset: u32,
 }
 
-/// The longest wait before a link of limited bandwidth: a home router's buffer, much of which is too much.
+/// The longest wait before a link of limited bandwidth: a home router's buffer, much of which is
+/// too much.
 pub const QUEUE_MAX: Duration = Duration::from_millis(500);
 /// A half-open stream is noticed after this time, as by keepalives or an unanswered retransmission.
 pub const HALF_OPEN_FOR: Duration = Duration::from_secs(8);
@@ -122,11 +129,14 @@ pub enum Fault {
         #[serde(with = "text::span")]
         every: Duration,
     },
-    /// The process stands still: no timer, no I/O (SIGSTOP, a long collection, a suspended machine).
+    /// The process stands still: no timer, no I/O (SIGSTOP, a long collection, a suspended
+    /// machine).
     FullPause(u32),
-    /// Timers run; what the node sends and receives waits until the end (`IoBlock` of the Lifeguard experiment).
+    /// Timers run; what the node sends and receives waits until the end (`IoBlock` of the Lifeguard
+    /// experiment).
     IoBlock(u32),
-    /// The node takes in one payload in `every` at most; others wait in its sockets, whose buffers overflow.
+    /// The node takes in one payload in `every` at most; others wait in its sockets, whose buffers
+    /// overflow.
     SlowReader {
         /// Which.
         node: u32,
@@ -156,7 +166,8 @@ pub enum Fault {
         #[serde(default)]
         drift_ppm: i64,
     },
-    /// The wall clock is wrong from before the start of the run on, for ever; its time span counts for nothing.
+    /// The wall clock is wrong from before the start of the run on, for ever; its time span counts
+    /// for nothing.
     Offset {
         /// Whose.
         node: u32,
@@ -238,15 +249,30 @@ impl Fault {
         }
     }
 
-    /// Whether two live members may come to think ill of each other because of it: what excuses a death of the living.
-    /// Up to a twentieth of loss, jitter, duplicates and clocks that step excuse none (C8 of the invariants).
+    /// Whether two live members may come to think ill of each other because of it: what excuses a
+    /// death of the living. Up to a twentieth of loss, jitter, duplicates and clocks that step
+    /// excuse none (C8 of the invariants).
     pub fn excuses_deaths(&self) -> bool {
         match self {
             Self::Link { quality, .. } => {
-                let Quality { loss, burst, delay, jitter, corrupt, mtu, no_datagrams, bandwidth, .. } =
-                    *quality;
+                let Quality {
+                    loss,
+                    burst,
+                    delay,
+                    jitter,
+                    corrupt,
+                    mtu,
+                    no_datagrams,
+                    bandwidth,
+                    ..
+                } = *quality;
                 let is_slow = delay + jitter > Duration::from_millis(50) || bandwidth.is_some();
-                loss > 50_000 || burst.is_some() || is_slow || corrupt > 0 || mtu.is_some() || no_datagrams
+                loss > 50_000
+                    || burst.is_some()
+                    || is_slow
+                    || corrupt > 0
+                    || mtu.is_some()
+                    || no_datagrams
             }
             Self::Cut { .. } | Self::Flap { .. } | Self::Crash { .. } => true,
             Self::FullPause(_) | Self::IoBlock(_) | Self::SlowReader { .. } => true,
@@ -279,12 +305,13 @@ impl Fault {
         matches!(self, Self::Leave(_) | Self::Metadata(_) | Self::Broadcast(_))
     }
 
-    /// Whom it is about, as two sides: senders and receivers, the halves of a cut, or the one node. Empty means all, or nobody.
+    /// Whom it is about, as two sides: senders and receivers, the halves of a cut, or the one node.
+    /// Empty means all, or nobody.
     pub fn sides(&self) -> (Nodes, Nodes) {
         match self {
-            Self::Link { from, to, .. } | Self::Cut { from, to, .. } | Self::Flap { from, to, .. } => {
-                (from.clone(), to.clone())
-            }
+            Self::Link { from, to, .. }
+            | Self::Cut { from, to, .. }
+            | Self::Flap { from, to, .. } => (from.clone(), to.clone()),
             other => (other.node().into_iter().collect(), Nodes::new()),
         }
     }
@@ -338,11 +365,20 @@ impl fmt::Display for Fault {
         let arrow = |one_way: &bool| if *one_way { "→" } else { "|" };
         match self {
             Self::Link { from, to, quality } => {
-                let ills =
-                    serde_json::to_string(quality).map_err(|_| fmt::Error)?.replace(['{', '}', '"'], "");
-                write!(f, "{} → {}: {}", side(from), side(to), ills.replace(',', ", ").replace(':', " "))
+                let ills = serde_json::to_string(quality)
+                    .map_err(|_| fmt::Error)?
+                    .replace(['{', '}', '"'], "");
+                write!(
+                    f,
+                    "{} → {}: {}",
+                    side(from),
+                    side(to),
+                    ills.replace(',', ", ").replace(':', " ")
+                )
             }
-            Self::Cut { from, to, one_way } => write!(f, "{} {} {}", side(from), arrow(one_way), side(to)),
+            Self::Cut { from, to, one_way } => {
+                write!(f, "{} {} {}", side(from), arrow(one_way), side(to))
+            }
             Self::Flap { from, to, one_way, every } => {
                 let every = text::span_text(*every);
                 write!(f, "{} {} {} on and off every {every}", side(from), arrow(one_way), side(to))
@@ -354,7 +390,11 @@ impl fmt::Display for Fault {
             }
             Self::Crash { node, moves, keeps_clock } => {
                 let moves = if *moves { ", back elsewhere" } else { "" };
-                write!(f, "node {node} crashed{moves}{}", if *keeps_clock { ", clock kept" } else { "" })
+                write!(
+                    f,
+                    "node {node} crashed{moves}{}",
+                    if *keeps_clock { ", clock kept" } else { "" }
+                )
             }
             Self::Clock { node, step_ms, drift_ppm } => {
                 write!(f, "clock of node {node} {step_ms:+} ms, {drift_ppm:+} ppm")
@@ -398,7 +438,8 @@ impl Plan {
         self
     }
 
-    /// Whether forged bytes may reach a machine that has no key: what identity then means is undefined (§4.9).
+    /// Whether forged bytes may reach a machine that has no key: what identity then means is
+    /// undefined (§4.9).
     pub fn forges(&self) -> bool {
         self.faults.iter().any(|timed| timed.fault.family() == "corrupt")
     }
@@ -422,7 +463,9 @@ impl Plan {
             let wrong = |what: &str| format!("fault {number}, {}: {what}", timed.fault.family());
             let (from, to) = timed.fault.sides();
             if let Some(node) = from.iter().chain(&to).find(|&&node| node as usize >= nodes) {
-                return Err(wrong(&format!("there is no node {node} among {nodes}, counted from 0")));
+                return Err(wrong(&format!(
+                    "there is no node {node} among {nodes}, counted from 0"
+                )));
             }
             let is_cut = matches!(timed.fault, Fault::Cut { .. } | Fault::Flap { .. });
             if is_cut && (from.is_empty() || to.is_empty()) {
@@ -430,14 +473,17 @@ impl Plan {
             }
             let least = Duration::from_millis(1);
             match timed.fault {
-                Fault::Flap { every, .. } if every < least => return Err(wrong("`every` is less than 1ms")),
+                Fault::Flap { every, .. } if every < least => {
+                    return Err(wrong("`every` is less than 1ms"));
+                }
                 Fault::Link { quality: Quality { bandwidth: Some(0), .. }, .. } => {
                     return Err(wrong("a bandwidth of 0 is a cut"));
                 }
                 _ => {}
             }
-            if let Fault::Link { from, to, .. } | Fault::Cut { from, to, .. } | Fault::Flap { from, to, .. } =
-                &mut timed.fault
+            if let Fault::Link { from, to, .. }
+            | Fault::Cut { from, to, .. }
+            | Fault::Flap { from, to, .. } = &mut timed.fault
             {
                 for side in [from, to] {
                     side.sort_unstable();

@@ -1,4 +1,5 @@
-//! What clients asked and what they were answered, and whether one order of all of it explains every answer.
+//! What clients asked and what they were answered, and whether one order of all of it explains
+//! every answer.
 //!
 //! ```
 //! use chinwag_sim::history::{History, Register, RegisterOp::{Read, Write}};
@@ -12,9 +13,10 @@
 //! history.check().expect("linearizable");
 //! ```
 //!
-//! The search is that of Wing and Gong, with Lowe's memory of what was tried; its cost grows with the operations that overlap, so it is for
-//! short histories of few clients: hundreds of operations, a dozen open at once. A model that names independent parts ([`Model::part`]: the keys of
-//! a store) is searched part by part.
+//! The search is that of Wing and Gong, with Lowe's memory of what was tried; its cost grows with
+//! the operations that overlap, so it is for short histories of few clients: hundreds of
+//! operations, a dozen open at once. A model that names independent parts ([`Model::part`]: the
+//! keys of a store) is searched part by part.
 
 mod models;
 mod search;
@@ -39,7 +41,8 @@ pub trait Model: 'static {
     /// Does `op`, and gives the answer to it.
     fn apply(state: &mut Self::State, op: &Self::Op) -> Self::Answer;
 
-    /// The part of the state that `op` is about. Operations on different parts have nothing to do with each other.
+    /// The part of the state that `op` is about. Operations on different parts have nothing to do
+    /// with each other.
     fn part(op: &Self::Op) -> u64 {
         let _one_whole = op;
         0
@@ -112,7 +115,8 @@ impl<M: Model> History<M> {
         lock(&self.book).operations.clone()
     }
 
-    /// Whether there is an order of all operations, each at one moment between its call and its end, in which every answer is right.
+    /// Whether there is an order of all operations, each at one moment between its call and its
+    /// end, in which every answer is right.
     ///
     /// # Errors
     /// [`NotLinearizable`], with the part of the history for which there is none.
@@ -169,7 +173,11 @@ pub struct NotLinearizable {
 impl fmt::Display for NotLinearizable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { operations, explained } = self;
-        writeln!(f, "no order explains these operations, at best {explained} of {}:", operations.len())?;
+        writeln!(
+            f,
+            "no order explains these operations, at best {explained} of {}:",
+            operations.len()
+        )?;
         operations.iter().try_for_each(|line| writeln!(f, "  {line}"))
     }
 }

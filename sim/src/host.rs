@@ -11,11 +11,13 @@ use chinwag_core::time::Now;
 
 use crate::clock::HostClock;
 
-/// Bytes of datagrams that wait for a process at most; more are dropped, as by Linux's default receive buffer.
+/// Bytes of datagrams that wait for a process at most; more are dropped, as by Linux's default
+/// receive buffer.
 pub(crate) const INBOX_LEN_MAX: usize = 208 * 1024;
 const PORT: u16 = 7_000;
 
-/// Payloads kept to be used again at most, and the room of each: a quiet thousand of nodes has fewer under way, and tables are rare.
+/// Payloads kept to be used again at most, and the room of each: a quiet thousand of nodes has
+/// fewer under way, and tables are rare.
 const SPARES_MAX: usize = 4_096;
 const SPARE_LEN_MAX: usize = 2_048;
 
@@ -36,7 +38,8 @@ pub(crate) struct Payload {
     pub(crate) digest: u64,
 }
 
-/// Payloads that have arrived and are used again, so that a run that is under way allocates nothing for them.
+/// Payloads that have arrived and are used again, so that a run that is under way allocates nothing
+/// for them.
 #[derive(Debug, Default)]
 #[expect(clippy::vec_box, reason = "a payload moves through queues and inboxes as one word")]
 pub(crate) struct Spares(Vec<Box<Payload>>);
@@ -94,7 +97,8 @@ pub(crate) struct Host {
     pub(crate) commands: Vec<usize>,
     /// Early wake-ups that were asked about.
     pub(crate) wakes: u32,
-    /// The version of the view that the oracles have seen, and that of the local record; they look at what has changed.
+    /// The version of the view that the oracles have seen, and that of the local record; they look
+    /// at what has changed.
     pub(crate) version: u64,
     pub(crate) own_version: u64,
     pub(crate) changes: u64,

@@ -1,4 +1,5 @@
-//! chinwag's deterministic simulator: whole clusters in one thread, under a seed, with faults on purpose and oracles at every step.
+//! chinwag's deterministic simulator: whole clusters in one thread, under a seed, with faults on
+//! purpose and oracles at every step.
 //!
 //! ```text
 //!   run, explore        a scenario and its outcome; many seeds, until one fails
@@ -14,7 +15,6 @@
 //!   node                the driver that ships, on virtual time and sockets
 //!   check, history      tests of users' own services, and what their clients saw
 //! ```
-//!
 #![doc = include_str!("../../docs/simulation.md")]
 #![forbid(unsafe_code)]
 

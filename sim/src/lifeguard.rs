@@ -1,11 +1,13 @@
-//! The published experiment of Lifeguard (arXiv 1707.00788 §V), at protocol level: what slow members do to failure detectors.
+//! The published experiment of Lifeguard (arXiv 1707.00788 §V), at protocol level: what slow
+//! members do to failure detectors.
 //!
-//! 128 members, of which some are slow. In the *interval* runs they are slow and well by turns for two minutes, and every healthy
-//! member that anybody declares dead is a false positive. In the *threshold* runs they are slow once, for longer than any suspicion
-//! lasts, and what counts is how soon the first and the last healthy member declares them dead.
+//! 128 members, of which some are slow. In the *interval* runs they are slow and well by turns for
+//! two minutes, and every healthy member that anybody declares dead is a false positive. In the
+//! *threshold* runs they are slow once, for longer than any suspicion lasts, and what counts is how
+//! soon the first and the last healthy member declares them dead.
 //!
-//! The paper names the sets of durations; which were combined and how often is not stated where we could read it, so the grid here is
-//! our own, and only orders and ratios compare.
+//! The paper names the sets of durations; which were combined and how often is not stated where we
+//! could read it, so the grid here is our own, and only orders and ratios compare.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -23,11 +25,13 @@ use crate::world::{Burial, Setup, World};
 
 /// Members, as in the paper.
 pub const MEMBERS: usize = 128;
-/// Seconds from the start until the first member is slow: all have joined, and rumours of that are spent.
+/// Seconds from the start until the first member is slow: all have joined, and rumours of that are
+/// spent.
 const SETTLES_FOR: u64 = 30;
 /// Seconds that the members are slow and well by turns.
 const LASTS: u64 = 120;
-/// Seconds of a threshold run after the members are slow, and so long they are: longer than the longest suspicion.
+/// Seconds of a threshold run after the members are slow, and so long they are: longer than the
+/// longest suspicion.
 const THRESHOLD: u64 = 80;
 
 /// How a member is slow.
@@ -73,7 +77,8 @@ impl Grid {
 
     fn cases(&self) -> Vec<Case> {
         let mut cases = Vec::new();
-        for (&slow, seed) in self.slow.iter().flat_map(|slow| (1..=self.seeds).map(move |seed| (slow, seed)))
+        for (&slow, seed) in
+            self.slow.iter().flat_map(|slow| (1..=self.seeds).map(move |seed| (slow, seed)))
         {
             cases.push(Case { slow, seed, turns: None, slowness: self.slowness });
             for (&span, &gap) in
@@ -138,7 +143,8 @@ pub struct Row {
     pub messages: u64,
     /// Bytes of them.
     pub bytes: u64,
-    /// Nanoseconds until the first healthy member has declared a slow one dead, rising; threshold runs.
+    /// Nanoseconds until the first healthy member has declared a slow one dead, rising; threshold
+    /// runs.
     pub first: Vec<u64>,
     /// And until the last has.
     pub last: Vec<u64>,
@@ -162,8 +168,7 @@ impl Row {
     /// The row as one JSON object; shares are of `swim`.
     pub fn report(&self, name: &str, swim: &Self) -> Value {
         let share = |count: u64, of: u64| (of > 0).then(|| round(100.0 * real(count) / real(of)));
-        let times =
-            |times: &[u64]| json!({ "p50": at(times, 50).map(round), "p99": at(times, 99).map(round) });
+        let times = |times: &[u64]| json!({ "p50": at(times, 50).map(round), "p99": at(times, 99).map(round) });
         json!({
             "config": name,
             "runs": self.runs,
@@ -188,7 +193,8 @@ pub fn at(times: &[u64], percent: usize) -> Option<f64> {
     times.get(times.len().saturating_sub(1) * percent / 100).map(|&at| seconds(at))
 }
 
-/// Makes all runs of `grid` with every configuration, on `jobs` threads with one world each. The result does not depend on `jobs`.
+/// Makes all runs of `grid` with every configuration, on `jobs` threads with one world each. The
+/// result does not depend on `jobs`.
 pub fn experiment(grid: &Grid, jobs: usize) -> Vec<(&'static str, Row)> {
     let configurations = configurations();
     let rows = Mutex::new(vec![Row::default(); configurations.len()]);
@@ -226,7 +232,8 @@ impl Case {
             checks: false,
             ..Setup::default()
         };
-        let mut world = World::new(setup, self.plan(&slow), self.seed, Box::new(Seeded::new(self.seed)));
+        let mut world =
+            World::new(setup, self.plan(&slow), self.seed, Box::new(Seeded::new(self.seed)));
         let begins = SETTLES_FOR * 1_000_000_000;
         let lasts = if self.turns.is_some() { LASTS } else { THRESHOLD } * 1_000_000_000;
         world.run_until(begins).expect("nothing is checked");
@@ -238,15 +245,19 @@ impl Case {
             return detection(&burials, &slow, begins);
         }
         let healthy = |node: u32| !slow.contains(&node);
-        let false_ones: Vec<&Burial> = burials.iter().filter(|burial| healthy(burial.subject)).collect();
-        let lives: BTreeSet<_> = false_ones.iter().map(|burial| (burial.subject, burial.life)).collect();
+        let false_ones: Vec<&Burial> =
+            burials.iter().filter(|burial| healthy(burial.subject)).collect();
+        let lives: BTreeSet<_> =
+            false_ones.iter().map(|burial| (burial.subject, burial.life)).collect();
         Row {
             runs: 1,
             false_positives: false_ones.len() as u64,
             at_healthy: false_ones.iter().filter(|burial| healthy(burial.observer)).count() as u64,
             distinct: lives.len() as u64,
             messages: after.datagrams + after.streams - before.datagrams - before.streams,
-            bytes: after.datagram_bytes + after.stream_bytes - before.datagram_bytes - before.stream_bytes,
+            bytes: after.datagram_bytes + after.stream_bytes
+                - before.datagram_bytes
+                - before.stream_bytes,
             ..Row::default()
         }
     }
@@ -263,7 +274,8 @@ impl Case {
 
     fn plan(self, slow: &BTreeSet<u32>) -> Plan {
         let mut plan = Plan::default();
-        let (begins, ends) = (Duration::from_secs(SETTLES_FOR), Duration::from_secs(SETTLES_FOR + LASTS));
+        let (begins, ends) =
+            (Duration::from_secs(SETTLES_FOR), Duration::from_secs(SETTLES_FOR + LASTS));
         for &node in slow {
             let fault = match self.slowness {
                 Slowness::IoBlock => Fault::IoBlock(node),
@@ -283,11 +295,13 @@ impl Case {
     }
 }
 
-/// Whether false positives fall in the published order, from SWIM over Buddy, LHA-Probe and LHA-Suspicion to Lifeguard, and Lifeguard has at
-/// most 3 % of those of SWIM.
+/// Whether false positives fall in the published order, from SWIM over Buddy, LHA-Probe and
+/// LHA-Suspicion to Lifeguard, and Lifeguard has at most 3 % of those of SWIM.
 pub fn is_published_order(rows: &[(&'static str, Row)]) -> bool {
     let of = |wanted: &str| {
-        rows.iter().find(|(name, _)| *name == wanted).map_or(u64::MAX, |(_, row)| row.false_positives)
+        rows.iter()
+            .find(|(name, _)| *name == wanted)
+            .map_or(u64::MAX, |(_, row)| row.false_positives)
     };
     let falling = ["SWIM", "Buddy", "LHA-Probe", "LHA-Suspicion", "Lifeguard"].map(of);
     falling.is_sorted_by(|a, b| a > b) && of("Lifeguard") * 100 <= of("SWIM") * 3
@@ -327,8 +341,9 @@ fn detection(burials: &[Burial], slow: &BTreeSet<u32>, since: u64) -> Row {
         let mut seen = BTreeSet::new();
         let mut first = None;
         let mut last = since;
-        for burial in
-            burials.iter().filter(|burial| burial.subject == subject && !slow.contains(&burial.observer))
+        for burial in burials
+            .iter()
+            .filter(|burial| burial.subject == subject && !slow.contains(&burial.observer))
         {
             first.get_or_insert(burial.at - since);
             if seen.insert(burial.observer) {

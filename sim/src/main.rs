@@ -20,7 +20,8 @@ use chinwag_sim::run::{Faults, Level, Outcome, Scenario, run};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-/// Runs chinwag's membership in virtual clusters: deterministic, faulty on purpose, checked at every step.
+/// Runs chinwag's membership in virtual clusters: deterministic, faulty on purpose, checked at
+/// every step.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -36,9 +37,11 @@ enum Command {
     Explore(ExploreArgs),
     /// One run again, from the token that a failure printed
     Replay(ReplayArgs),
-    /// Every order of deliveries, timeouts, a crash and a restart of two or three nodes, to a bounded depth
+    /// Every order of deliveries, timeouts, a crash and a restart of two or three nodes, to a
+    /// bounded depth
     Exhaustive(exhaustive::ExhaustiveArgs),
-    /// The published experiment with slow members: SWIM, each part of Lifeguard alone, Lifeguard, and chinwag as shipped
+    /// The published experiment with slow members: SWIM, each part of Lifeguard alone, Lifeguard,
+    /// and chinwag as shipped
     Lifeguard(LifeguardArgs),
 }
 
@@ -131,7 +134,8 @@ impl KeepArgs {
         }
         if let Some(path) = &self.timeline {
             let heading = case::heading(scenario, None);
-            case::write_timeline(&heading, &outcome.trace, path).map_err(|error| told(path, &error))?;
+            case::write_timeline(&heading, &outcome.trace, path)
+                .map_err(|error| told(path, &error))?;
         }
         Ok(())
     }
@@ -284,7 +288,11 @@ fn plan_of(args: &RunArgs, nodes: usize) -> Result<Plan, String> {
     if !(0.0..=1.0).contains(&args.loss) {
         return Err("--loss is a share, 0 to 1".into());
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a million")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a million"
+    )]
     let loss = (args.loss * 1_000_000.0) as u32;
     if loss > 0 {
         let quality = Quality { loss, ..Quality::default() };
@@ -324,7 +332,8 @@ fn explore_command(args: &ExploreArgs) -> Result<bool, String> {
     };
     let progress = Progress::new(args.seeds.end - args.seeds.start);
     let told = |done| progress.done(done);
-    let (found, wall_s) = timed(|| search(&scenario, args.seeds.clone(), args.jobs, args.failures, &told));
+    let (found, wall_s) =
+        timed(|| search(&scenario, args.seeds.clone(), args.jobs, args.failures, &told));
     progress.end();
     let unreached = if is_swarm { found.unreached() } else { Vec::new() };
     let mut failures = Vec::new();
@@ -342,7 +351,8 @@ fn make_small(scenario: &Scenario, outcome: &Outcome, args: &ExploreArgs) -> Res
     let small = case::shrink_failure(scenario, outcome);
     let level = if scenario.level == Level::Node { "node-" } else { "" };
     let folder = args.out.join(format!("{level}{}-{}-{seed}", args.preset, scenario.nodes));
-    let files = case::leave(&small.scenario, &args.preset, &folder).map_err(|error| told(&folder, &error))?;
+    let files = case::leave(&small.scenario, &args.preset, &folder)
+        .map_err(|error| told(&folder, &error))?;
     let of = |outcome: &Outcome| outcome.failure.as_ref().map(ToString::to_string);
     let (what, left) = (of(outcome), of(&small.outcome));
     let plan = small.scenario.plan();

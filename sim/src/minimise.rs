@@ -1,7 +1,9 @@
-//! Making a failing scenario small: parts are dropped for as long as what is left still fails, then what is left is made simpler.
+//! Making a failing scenario small: parts are dropped for as long as what is left still fails, then
+//! what is left is made simpler.
 //!
-//! Nothing here knows what a scenario is. The protocol level drops faults, nodes, operations and choices ([`crate::case::Case`]); any other
-//! kind of scenario that can name its parts is made small in the same way.
+//! Nothing here knows what a scenario is. The protocol level drops faults, nodes, operations and
+//! choices ([`crate::case::Case`]); any other kind of scenario that can name its parts is made
+//! small in the same way.
 
 use std::ops::Range;
 
@@ -19,8 +21,8 @@ pub trait Parts: Clone {
     /// The scenario without these parts of a group; none if it cannot do without them.
     fn without(&self, group: usize, parts: Range<usize>) -> Option<Self>;
 
-    /// Scenarios that are simpler in another way than by a dropped part, the simplest first: shorter, weaker, rounder. Taking one of them
-    /// again and again must come to an end.
+    /// Scenarios that are simpler in another way than by a dropped part, the simplest first:
+    /// shorter, weaker, rounder. Taking one of them again and again must come to an end.
     fn simpler(&self, outcome: &Self::Outcome) -> Vec<Self>;
 }
 
@@ -35,8 +37,8 @@ pub struct Minimised<S, T> {
     pub runs: usize,
 }
 
-/// Makes `scenario`, which comes to `outcome`, small in at most `runs_max` runs. `fails` runs a scenario and answers what it comes to if that
-/// is still the failure that is looked for.
+/// Makes `scenario`, which comes to `outcome`, small in at most `runs_max` runs. `fails` runs a
+/// scenario and answers what it comes to if that is still the failure that is looked for.
 pub fn minimise<S: Parts>(
     scenario: S,
     outcome: S::Outcome,
@@ -56,7 +58,8 @@ pub fn minimise<S: Parts>(
     }
 }
 
-/// Drops parts of one group: halves first, then smaller stretches, at last each by itself (Zeller's ddmin, without its complements).
+/// Drops parts of one group: halves first, then smaller stretches, at last each by itself (Zeller's
+/// ddmin, without its complements).
 fn drop_parts<S: Parts>(
     best: &mut Minimised<S, S::Outcome>,
     group: usize,
@@ -159,7 +162,8 @@ mod tests {
             size: 1_000,
         };
         let fails = |numbers: &Numbers| {
-            let has = [3, 77, 301].iter().all(|n| numbers.odd.contains(n)) && numbers.even.contains(&128);
+            let has =
+                [3, 77, 301].iter().all(|n| numbers.odd.contains(n)) && numbers.even.contains(&128);
             (has && numbers.size >= 37).then_some(())
         };
         let small = minimise(all.clone(), (), 2_000, fails);

@@ -1,5 +1,5 @@
-//! Machines with a defect put in on purpose, so that every oracle can be seen to bite: what goes into a machine and what comes out of it is
-//! altered on the way, as a defect inside would.
+//! Machines with a defect put in on purpose, so that every oracle can be seen to bite: what goes
+//! into a machine and what comes out of it is altered on the way, as a defect inside would.
 //!
 //! `sim/tests/mutants` runs each and names the oracle that catches it.
 
@@ -204,7 +204,9 @@ impl Mutation {
             (Defect::Revives, Event::Died(member)) => {
                 vec![event.clone(), Event::Joined(Member { state: State::Alive, ..member.clone() })]
             }
-            (Defect::MistakesUpdates, Event::Updated(member)) => vec![Event::Joined(member.clone())],
+            (Defect::MistakesUpdates, Event::Updated(member)) => {
+                vec![Event::Joined(member.clone())]
+            }
             (Defect::OmitsDeaths, Event::Died(_)) => vec![],
             (Defect::BuriesAtOnce, Event::Suspected(member)) => {
                 vec![event.clone(), Event::Died(Member { state: State::Dead, ..member.clone() })]

@@ -7,13 +7,16 @@ use crate::choices::{Choices, Key, Odds, Site};
 use crate::clock::nanos;
 use crate::fault::{Fault, HALF_OPEN_FOR, Nodes, QUEUE_MAX, Quality};
 
-/// The least time that a payload takes on a sound link, and what is added to it at most by chance: one local network.
+/// The least time that a payload takes on a sound link, and what is added to it at most by chance:
+/// one local network.
 pub const LATENCY_MIN: Duration = Duration::from_micros(250);
 /// See [`LATENCY_MIN`].
 pub const LATENCY_JITTER: Duration = Duration::from_micros(250);
-/// A segment of a stream that is lost is sent again after this time, doubled each time (TCP's usual least).
+/// A segment of a stream that is lost is sent again after this time, doubled each time (TCP's usual
+/// least).
 const RETRANSMIT_AFTER: Duration = Duration::from_millis(200);
-/// Tables of links are exact up to this many links; beyond, links share cells, which changes only which chance they meet.
+/// Tables of links are exact up to this many links; beyond, links share cells, which changes only
+/// which chance they meet.
 const LINKS_MAX: usize = 1 << 22;
 
 /// What becomes of one copy of a datagram.
@@ -120,7 +123,8 @@ struct Trouble {
     reset_at: u64,
 }
 
-/// What is kept of each link, apart, since a quiet network touches nothing but the first: a thousand nodes have a million links.
+/// What is kept of each link, apart, since a quiet network touches nothing but the first: a
+/// thousand nodes have a million links.
 #[derive(Debug)]
 struct Links {
     /// Payloads sent so far.
@@ -167,7 +171,11 @@ impl Network {
         let links = (nodes * nodes).min(LINKS_MAX).next_power_of_two();
         Self {
             nodes,
-            links: Links { sent: vec![0; links], is_bursting: vec![false; links], stream_at: vec![0; links] },
+            links: Links {
+                sent: vec![0; links],
+                is_bursting: vec![false; links],
+                stream_at: vec![0; links],
+            },
             ills: Vec::new(),
             cuts: Vec::new(),
             troubles: BTreeMap::new(),
@@ -179,12 +187,25 @@ impl Network {
     pub fn begin(&mut self, number: usize, fault: &Fault) {
         match fault {
             Fault::Link { from, to, quality } => {
-                self.ills.push(Ill { fault: number, from: from.clone(), to: to.clone(), quality: *quality });
+                self.ills.push(Ill {
+                    fault: number,
+                    from: from.clone(),
+                    to: to.clone(),
+                    quality: *quality,
+                });
             }
             Fault::Cut { from, to, one_way } | Fault::Flap { from, to, one_way, .. } => {
-                let kind = if matches!(fault, Fault::Flap { .. }) { 2 } else { usize::from(*one_way) };
+                let kind =
+                    if matches!(fault, Fault::Flap { .. }) { 2 } else { usize::from(*one_way) };
                 let (from, to) = (from.clone(), to.clone());
-                self.cuts.push(Cut { fault: number, from, to, one_way: *one_way, kind, is_on: true });
+                self.cuts.push(Cut {
+                    fault: number,
+                    from,
+                    to,
+                    one_way: *one_way,
+                    kind,
+                    is_on: true,
+                });
             }
             _ => {}
         }
@@ -192,7 +213,10 @@ impl Network {
 
     /// A cut that comes and goes does so.
     pub fn flap(&mut self, number: usize) {
-        self.cuts.iter_mut().filter(|cut| cut.fault == number).for_each(|cut| cut.is_on = !cut.is_on);
+        self.cuts
+            .iter_mut()
+            .filter(|cut| cut.fault == number)
+            .for_each(|cut| cut.is_on = !cut.is_on);
     }
 
     /// The fault with this number ends.
@@ -213,10 +237,12 @@ impl Network {
     }
 
     fn cut_by(&self, from: u32, to: u32) -> Option<usize> {
-        let crosses =
-            |a: &Nodes, b: &Nodes, from, to| a.binary_search(&from).is_ok() && b.binary_search(&to).is_ok();
+        let crosses = |a: &Nodes, b: &Nodes, from, to| {
+            a.binary_search(&from).is_ok() && b.binary_search(&to).is_ok()
+        };
         let is_between = |cut: &&Cut| {
-            crosses(&cut.from, &cut.to, from, to) || (!cut.one_way && crosses(&cut.to, &cut.from, from, to))
+            crosses(&cut.from, &cut.to, from, to)
+                || (!cut.one_way && crosses(&cut.to, &cut.from, from, to))
         };
         self.cuts.iter().filter(|cut| cut.is_on).find(is_between).map(|cut| cut.kind)
     }
@@ -236,12 +262,17 @@ impl Network {
         let quality = self.quality(from, to);
         let mut ask = |site, odds| ask(choices, Key { site, who: from, whom: to, nth }, odds);
         if quality.no_datagrams || quality.mtu.is_some_and(|mtu| len > mtu) {
-            let count =
-                if quality.no_datagrams { &mut self.struck.silenced } else { &mut self.struck.too_long };
+            let count = if quality.no_datagrams {
+                &mut self.struck.silenced
+            } else {
+                &mut self.struck.too_long
+            };
             *count += 1;
             return [None; 2];
         }
-        let Some(waits) = self.waits(now, (from, to), len, quality.bandwidth) else { return [None; 2] };
+        let Some(waits) = self.waits(now, (from, to), len, quality.bandwidth) else {
+            return [None; 2];
+        };
         if self.is_lost(&quality, from, to, &mut ask) {
             self.struck.lost += 1;
             return [None; 2];
@@ -249,7 +280,8 @@ impl Network {
         let late = ask(Site::Reorder, Odds { per_million: quality.reorder, most: 200 });
         self.struck.reordered += u64::from(late > 0);
         let bits = u32::try_from(len * 8).unwrap_or(u32::MAX);
-        let flips = ask(Site::Corrupt, Odds { per_million: quality.corrupt, most: bits }).checked_sub(1);
+        let flips =
+            ask(Site::Corrupt, Odds { per_million: quality.corrupt, most: bits }).checked_sub(1);
         let cut_off = ask(Site::Truncate, Odds { per_million: quality.truncate, most: bits / 8 });
         let cut_to = (cut_off > 0).then(|| len - cut_off as usize);
         self.struck.corrupted += u64::from(flips.is_some());
@@ -259,11 +291,13 @@ impl Network {
         let first = Fate { takes: takes + u64::from(late) * 1_000_000, flips, cut_to };
         let again = ask(Site::Duplicate, Odds { per_million: quality.duplicate, most: 50 });
         self.struck.duplicated += u64::from(again > 0);
-        let second = Fate { takes: takes + u64::from(again) * 1_000_000, flips: None, cut_to: None };
+        let second =
+            Fate { takes: takes + u64::from(again) * 1_000_000, flips: None, cut_to: None };
         [Some(first), (again > 0).then_some(second)]
     }
 
-    /// What becomes of a stream payload that is sent at `now`: it comes in order, late where segments are lost, or not at all.
+    /// What becomes of a stream payload that is sent at `now`: it comes in order, late where
+    /// segments are lost, or not at all.
     pub fn stream(
         &mut self,
         choices: &mut dyn Choices,
@@ -285,7 +319,9 @@ impl Network {
         if falls_silent {
             self.troubles.entry((from, to)).or_default().void_until = now + nanos(HALF_OPEN_FOR);
         }
-        if let Some(trouble) = self.troubles.get(&(from, to)).filter(|trouble| trouble.void_until > now) {
+        if let Some(trouble) =
+            self.troubles.get(&(from, to)).filter(|trouble| trouble.void_until > now)
+        {
             self.struck.half_open += 1;
             return StreamFate::Vanishes(trouble.void_until);
         }
@@ -312,7 +348,8 @@ impl Network {
                 .is_some_and(|trouble| trouble.reset_at != 0 && sent_at <= trouble.reset_at)
     }
 
-    /// What becomes of a segment of one of many connections: late where segments are lost, and it may be the end of the connection.
+    /// What becomes of a segment of one of many connections: late where segments are lost, and it
+    /// may be the end of the connection.
     pub fn segment(
         &mut self,
         choices: &mut dyn Choices,
@@ -342,8 +379,15 @@ impl Network {
         self.links.stream_at[link] = 0;
     }
 
-    /// How long a payload waits until a link of limited bandwidth has carried it and all before it; none if too much waits already.
-    fn waits(&mut self, now: u64, way: (u32, u32), len: usize, bandwidth: Option<u32>) -> Option<u64> {
+    /// How long a payload waits until a link of limited bandwidth has carried it and all before it;
+    /// none if too much waits already.
+    fn waits(
+        &mut self,
+        now: u64,
+        way: (u32, u32),
+        len: usize,
+        bandwidth: Option<u32>,
+    ) -> Option<u64> {
         let Some(bandwidth) = bandwidth else { return Some(0) };
         let trouble = self.troubles.entry(way).or_default();
         let before = trouble.busy_until.saturating_sub(now);

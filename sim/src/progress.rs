@@ -4,7 +4,8 @@ use std::io::IsTerminal as _;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Without a terminal, a line each time so many more seeds are done, at the least: a search of fewer says nothing before its end.
+/// Without a terminal, a line each time so many more seeds are done, at the least: a search of
+/// fewer says nothing before its end.
 const LINE_EVERY: u64 = 500;
 
 /// On standard error, so that what a command prints stays what it prints.
@@ -17,7 +18,8 @@ pub struct Progress {
 impl Progress {
     /// Of a search over so many seeds.
     pub fn new(seeds: u64) -> Self {
-        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left");
+        let style =
+            ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left");
         let bar = style.ok().filter(|_| std::io::stderr().is_terminal());
         let bar = bar.map(|style| ProgressBar::new(seeds).with_style(style));
         Self { bar, every: (seeds / 10).max(LINE_EVERY) }

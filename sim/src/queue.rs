@@ -1,8 +1,8 @@
 //! What happens next: events by time, and among equals by the order in which they were put in.
 //!
-//! Two structures share one order. [`Queue`] holds what is under way; on a quiet network that is next to nothing. [`Timers`] hold one
-//! instant a node, which moves with nearly every input: in the queue each move would leave a stale entry behind, to be taken out later
-//! for nothing.
+//! Two structures share one order. [`Queue`] holds what is under way; on a quiet network that is
+//! next to nothing. [`Timers`] hold one instant a node, which moves with nearly every input: in the
+//! queue each move would leave a stale entry behind, to be taken out later for nothing.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -56,7 +56,8 @@ impl<T> Queue<T> {
 }
 
 const NOWHERE: u32 = u32::MAX;
-/// Children of one place in the heap: four are one or two lines of cache, and the heap is half as deep as with two.
+/// Children of one place in the heap: four are one or two lines of cache, and the heap is half as
+/// deep as with two.
 const CHILDREN: usize = 4;
 
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +73,8 @@ impl Timer {
     }
 }
 
-/// One timer a node, the next to fire first: a heap in which every node's place is known, so that a timer is moved where it stands.
+/// One timer a node, the next to fire first: a heap in which every node's place is known, so that a
+/// timer is moved where it stands.
 #[derive(Debug)]
 pub struct Timers {
     heap: Vec<Timer>,
@@ -118,7 +120,11 @@ impl Timers {
         }
         let removed = self.heap.swap_remove(place);
         if let Some(&moved) = self.heap.get(place) {
-            if moved.is_before(&removed) { self.rise(place, moved) } else { self.sink(place, moved) }
+            if moved.is_before(&removed) {
+                self.rise(place, moved)
+            } else {
+                self.sink(place, moved)
+            }
         }
     }
 
@@ -141,8 +147,11 @@ impl Timers {
             let first = place * CHILDREN + 1;
             let end = (first + CHILDREN).min(self.heap.len());
             let children = first..end;
-            let least = children.reduce(|a, b| if self.heap[b].is_before(&self.heap[a]) { b } else { a });
-            let Some(least) = least.filter(|&least| self.heap[least].is_before(&timer)) else { break };
+            let least =
+                children.reduce(|a, b| if self.heap[b].is_before(&self.heap[a]) { b } else { a });
+            let Some(least) = least.filter(|&least| self.heap[least].is_before(&timer)) else {
+                break;
+            };
             self.put(place, self.heap[least]);
             place = least;
         }
@@ -151,7 +160,8 @@ impl Timers {
 
     fn put(&mut self, place: usize, timer: Timer) {
         self.heap[place] = timer;
-        self.places[timer.node as usize] = u32::try_from(place).expect("nodes are counted in 32 bits");
+        self.places[timer.node as usize] =
+            u32::try_from(place).expect("nodes are counted in 32 bits");
     }
 }
 

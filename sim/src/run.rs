@@ -22,8 +22,8 @@ use crate::world::{Setup, TOLD, Tally, World};
 const SECOND: u64 = 1_000_000_000;
 /// How often convergence is looked for, nanoseconds.
 const LOOK_EVERY: u64 = 100_000_000;
-/// So long a cluster must stay as it is once it has converged, in the calm after the faults: the longest round of a node that thinks the worst
-/// of itself, and a few more of the others.
+/// So long a cluster must stay as it is once it has converged, in the calm after the faults: the
+/// longest round of a node that thinks the worst of itself, and a few more of the others.
 const STAYS_FOR: u64 = 15 * SECOND;
 
 /// What goes wrong in a run.
@@ -39,7 +39,8 @@ pub enum Faults {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// [`Membership`](chinwag_core::membership::Membership) machines and nothing else, for large clusters and many seeds.
+    /// [`Membership`](chinwag_core::membership::Membership) machines and nothing else, for large
+    /// clusters and many seeds.
     #[default]
     Protocol,
     /// The driver that ships, under a workload of calls.
@@ -195,8 +196,11 @@ pub fn run_with(scenario: &Scenario, mut choices: Box<dyn Choices>) -> Outcome {
     if let Err(violation) = &ended {
         world.tell_failure(violation);
     }
-    let failure =
-        ended.err().map(|violation| Failure { violation, at: world.now(), event: world.tally().events });
+    let failure = ended.err().map(|violation| Failure {
+        violation,
+        at: world.now(),
+        event: world.tally().events,
+    });
     Outcome {
         hash: world.hash(),
         virtual_nanos: world.now(),
@@ -235,7 +239,11 @@ fn drive(scenario: &Scenario, world: &mut World, times: &mut Times) -> Result<()
         return Err(Violation { oracle: "vacuity", detail: "nobody ever joined".into() });
     }
     let within = nanos(converges_within(&scenario.config, scenario.nodes));
-    if scenario.checks && world.is_faultless() && scenario.span >= within && times.converged.is_none() {
+    if scenario.checks
+        && world.is_faultless()
+        && scenario.span >= within
+        && times.converged.is_none()
+    {
         let reason = world.unconverged().unwrap_or_default();
         return Err(Violation {
             oracle: "convergence",
@@ -251,7 +259,8 @@ fn drive(scenario: &Scenario, world: &mut World, times: &mut Times) -> Result<()
 /// No more faults, and no help: all views must become the truth, and stay so.
 fn calm(scenario: &Scenario, world: &mut World) -> Result<u64, Violation> {
     let within = nanos(converges_within(&scenario.config, scenario.nodes));
-    // What a fault held back arrives now, perhaps from a process that will not say anything again: agreement counts after that.
+    // What a fault held back arrives now, perhaps from a process that will not say anything again:
+    // agreement counts after that.
     world.run_until(world.now() + LOOK_EVERY)?;
     while let Some(reason) = world.unconverged() {
         if world.now() - scenario.span > within {
@@ -265,14 +274,15 @@ fn calm(scenario: &Scenario, world: &mut World) -> Result<u64, Violation> {
     match world.unconverged() {
         None => Ok(healed),
         Some(reason) => {
-            let detail = format!("{reason}, although all had agreed {} s before", STAYS_FOR / SECOND);
+            let detail =
+                format!("{reason}, although all had agreed {} s before", STAYS_FOR / SECOND);
             Err(Violation { oracle: "convergence", detail })
         }
     }
 }
 
-/// Once the rounds that had begun before are over, nobody may be doubted. A round is stretched by the awareness that it begins with, which may
-/// yet have grown by one.
+/// Once the rounds that had begun before are over, nobody may be doubted. A round is stretched by
+/// the awareness that it begins with, which may yet have grown by one.
 fn stay(scenario: &Scenario, world: &mut World) -> Result<(), Violation> {
     let until = world.now() + STAYS_FOR;
     let score = (world.awareness_max() + 1).min(scenario.config.awareness_max);
@@ -290,13 +300,19 @@ impl Outcome {
     pub fn report(&self, scenario: &Scenario, wall_s: f64) -> Value {
         let virtual_s = seconds(self.virtual_nanos);
         let node_seconds = virtual_s * f64::from(u32::try_from(scenario.nodes).unwrap_or(u32::MAX));
-        let per = |count: u64, of: f64| if of > 0.0 { round(seconds(count) * 1e9 / of) } else { 0.0 };
-        let told = TOLD.iter().zip(self.tally.told).map(|(name, count)| ((*name).to_owned(), json!(count)));
+        let per =
+            |count: u64, of: f64| if of > 0.0 { round(seconds(count) * 1e9 / of) } else { 0.0 };
+        let told = TOLD
+            .iter()
+            .zip(self.tally.told)
+            .map(|(name, count)| ((*name).to_owned(), json!(count)));
         let of = |pick: fn(&Detection) -> Option<u64>| {
             let mut values: Vec<u64> = self.detections.iter().filter_map(pick).collect();
             values.sort_unstable();
             let at = |percent: usize| {
-                values.get(values.len().saturating_sub(1) * percent / 100).map(|&at| round(seconds(at)))
+                values
+                    .get(values.len().saturating_sub(1) * percent / 100)
+                    .map(|&at| round(seconds(at)))
             };
             json!({ "p50": at(50), "p99": at(99) })
         };

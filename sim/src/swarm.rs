@@ -10,10 +10,12 @@ const QUIET_START: u64 = 2 * SECOND;
 /// A cluster keeps at least so many nodes that come back.
 const STAYING_MIN: usize = 2;
 
-/// Draws the faults of a run over `nodes` nodes that end by `span` nanoseconds, apart from those that never end.
+/// Draws the faults of a run over `nodes` nodes that end by `span` nanoseconds, apart from those
+/// that never end.
 pub fn plan(choices: &mut dyn Choices, nodes: usize, span: u64) -> Plan {
     let span = span.max(4 * SECOND);
-    let mut draw = Draw { choices, nodes, span, family: 0, nth: 0, gone: Vec::new(), faults: Vec::new() };
+    let mut draw =
+        Draw { choices, nodes, span, family: 0, nth: 0, gone: Vec::new(), faults: Vec::new() };
     draw.links();
     draw.cuts();
     draw.stops();
@@ -94,7 +96,8 @@ impl Draw<'_> {
         let at = self.number(QUIET_START, self.span * 8 / 10);
         let lasts = self.scale(shortest, longest);
         // A third lasts until the calm begins, so that the calm has something to heal.
-        let until = if self.one_in(3) { self.span } else { at.saturating_add(lasts).min(self.span) };
+        let until =
+            if self.one_in(3) { self.span } else { at.saturating_add(lasts).min(self.span) };
         self.faults.push(Timed { at, until, fault });
     }
 
@@ -110,7 +113,8 @@ impl Draw<'_> {
 
     fn link(&mut self, quality: Quality) {
         let is_everywhere = self.one_in(2);
-        let (from, to) = if is_everywhere { (Vec::new(), Vec::new()) } else { (self.some(), self.some()) };
+        let (from, to) =
+            if is_everywhere { (Vec::new(), Vec::new()) } else { (self.some(), self.some()) };
         self.push(SECOND, self.span, Fault::Link { from, to, quality });
     }
 
@@ -120,8 +124,11 @@ impl Draw<'_> {
             self.link(Quality { loss, ..Quality::default() });
         }
         for _ in 0..self.family(200_000, 2) {
-            let burst =
-                [self.parts(1_000, 50_000), self.parts(20_000, 300_000), self.parts(500_000, 1_000_000)];
+            let burst = [
+                self.parts(1_000, 50_000),
+                self.parts(20_000, 300_000),
+                self.parts(500_000, 1_000_000),
+            ];
             self.link(Quality { burst: Some(burst), ..Quality::default() });
         }
         for _ in 0..self.family(300_000, 2) {
@@ -234,7 +241,8 @@ impl Draw<'_> {
         }
     }
 
-    /// After the families above, so that the plans of seeds kept from before them keep their numbers.
+    /// After the families above, so that the plans of seeds kept from before them keep their
+    /// numbers.
     fn streams(&mut self) {
         for _ in 0..self.family(200_000, 1) {
             let bandwidth = Some(self.parts(2_000, 200_000));
@@ -302,7 +310,8 @@ mod tests {
             let plan = plan(&mut Seeded::new(seed), 5, 60 * SECOND);
             for timed in &plan.faults {
                 families.insert(timed.fault.family());
-                let is_from_start = matches!(timed.fault, Fault::Offset { .. } | Fault::LookupFails(_));
+                let is_from_start =
+                    matches!(timed.fault, Fault::Offset { .. } | Fault::LookupFails(_));
                 assert!(timed.at >= QUIET_START || is_from_start, "{timed:?}");
                 assert!(timed.at < timed.until, "{timed:?}");
                 assert!(timed.until <= 60 * SECOND || timed.until == u64::MAX, "{timed:?}");

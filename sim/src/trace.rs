@@ -1,4 +1,5 @@
-//! The trace of a run: a rolling hash over everything that happens, and the last lines of it in words.
+//! The trace of a run: a rolling hash over everything that happens, and the last lines of it in
+//! words.
 
 pub mod record;
 pub mod timeline;
@@ -8,7 +9,8 @@ use std::fmt;
 
 use chinwag_core::rng::mix;
 
-/// A rolling 128-bit hash over every event of a run, in order. Two runs with the same hash did the same.
+/// A rolling 128-bit hash over every event of a run, in order. Two runs with the same hash did the
+/// same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TraceHash {
     lanes: [u64; 2],
@@ -41,7 +43,8 @@ pub fn digest(bytes: &[u8]) -> u64 {
     let mut hash = mix(bytes.len() as u64);
     let (words, rest) = bytes.as_chunks::<8>();
     for word in words {
-        hash = (hash ^ u64::from_le_bytes(*word)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        hash =
+            (hash ^ u64::from_le_bytes(*word)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
     }
     let mut last = [0; 8];
     last[..rest.len()].copy_from_slice(rest);

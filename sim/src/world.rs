@@ -25,11 +25,13 @@ use crate::queue::{Queue, Timers};
 use crate::trace::record::{Trace, What as Told};
 use crate::trace::{Story, TraceHash};
 
-/// A stream that cannot deliver fails to its sender after this long, as a dial or a write that times out does.
+/// A stream that cannot deliver fails to its sender after this long, as a dial or a write that
+/// times out does.
 const STREAM_TIMEOUT: u64 = 3_000_000_000;
 /// A stream that is stopped on its way tries again after this long.
 const STREAM_RETRY: u64 = 200_000_000;
-/// Up to this many nodes, every change of a view is compared with the whole snapshot; beyond, one in so many times more.
+/// Up to this many nodes, every change of a view is compared with the whole snapshot; beyond, one
+/// in so many times more.
 const SNAPSHOT_EVERY_UP_TO: usize = 16;
 /// Seeds that every node is given: the first so many nodes.
 const SEEDS: usize = 8;
@@ -49,7 +51,8 @@ pub struct Setup {
     pub checks: bool,
     /// Whether a trace is kept.
     pub traces: bool,
-    /// Nodes that never start: those that a failure does not need. The others keep their index, and so their choices.
+    /// Nodes that never start: those that a failure does not need. The others keep their index,
+    /// and so their choices.
     pub absent: Vec<u32>,
     /// A defect put in on purpose, to see the oracles bite.
     pub mutant: Option<Mutant>,
@@ -94,8 +97,8 @@ struct StreamFailed {
 /// What a run has come to so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Inputs that a machine has handled: datagrams, stream payloads and their failures, timers, seeds. Not what was lost, what came to a
-    /// process that was gone, or what the plan did.
+    /// Inputs that a machine has handled: datagrams, stream payloads and their failures, timers,
+    /// seeds. Not what was lost, what came to a process that was gone, or what the plan did.
     pub events: u64,
     /// Datagrams sent, and their bytes.
     pub datagrams: u64,
@@ -105,7 +108,8 @@ pub struct Tally {
     pub streams: u64,
     /// Bytes of them.
     pub stream_bytes: u64,
-    /// Events told to users, by kind: joined, suspected, recovered, died, left, updated, conflict, isolated.
+    /// Events told to users, by kind: joined, suspected, recovered, died, left, updated, conflict,
+    /// isolated.
     pub told: [u64; 8],
     /// Refutations, of all nodes.
     pub refutations: u64,
@@ -184,7 +188,8 @@ pub struct World {
 }
 
 impl World {
-    /// A world in which nothing has happened yet. `seed` is of the machines; all else is left to `choices`.
+    /// A world in which nothing has happened yet. `seed` is of the machines; all else is left to
+    /// `choices`.
     pub fn new(setup: Setup, plan: Plan, seed: u64, choices: Box<dyn Choices>) -> Self {
         let nodes = setup.nodes;
         let drift_max = u64::try_from(DRIFT_MAX_DEFAULT.as_micros()).unwrap_or(u64::MAX);
@@ -346,7 +351,9 @@ impl World {
     fn fail_stream(&mut self, payload: &Payload) -> Check {
         self.tell_drop(payload, "stream failed");
         let Payload { from, generation, transmit, .. } = *payload;
-        if let Some(node) = node_at(transmit.to.addr).filter(|&node| (node as usize) < self.hosts.len()) {
+        if let Some(node) =
+            node_at(transmit.to.addr).filter(|&node| (node as usize) < self.hosts.len())
+        {
             self.network.reset_stream(from, node);
         }
         let failed = StreamFailed { node: from, generation, to: transmit.to };
@@ -379,8 +386,8 @@ impl World {
         self.plan.forges()
     }
 
-    /// How often each family of faults has struck: changed what became of a payload, a process, a clock, a look-up. A family that is in the
-    /// plan and met nothing is not in here.
+    /// How often each family of faults has struck: changed what became of a payload, a process, a
+    /// clock, a look-up. A family that is in the plan and met nothing is not in here.
     pub fn struck(&self) -> BTreeMap<&'static str, u64> {
         let mut struck = self.strikes.clone();
         for (family, count) in self.network.struck.by_family() {
@@ -412,7 +419,10 @@ impl World {
     /// The run ends in this violation.
     pub fn tell_failure(&mut self, violation: &Violation) {
         let Violation { oracle, detail } = violation;
-        self.trace.tell(self.now, None, || Told::Fail { oracle: (*oracle).into(), detail: detail.clone() });
+        self.trace.tell(self.now, None, || Told::Fail {
+            oracle: (*oracle).into(),
+            detail: detail.clone(),
+        });
     }
 
     /// The last lines of the story.

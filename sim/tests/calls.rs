@@ -1,4 +1,5 @@
-//! What a call is promised when its caller gives it up, and when its peer is another run, in virtual time: bounds are exact.
+//! What a call is promised when its caller gives it up, and when its peer is another run, in
+//! virtual time: bounds are exact.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -7,8 +8,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use chinwag::{
-    Code, Consistency, Context, Handler, Message, Methods, Node, NodeSelector, Picks, SelectError, Service,
-    Status, Topology, View,
+    Code, Consistency, Context, Handler, Message, Methods, Node, NodeSelector, Picks, SelectError,
+    Service, Status, Topology, View,
 };
 use chinwag_sim::fault::{Fault, Quality};
 use chinwag_sim::{World, check, millis, secs};
@@ -126,7 +127,11 @@ type Call<'a> = Pin<Box<dyn Future<Output = Option<Status>> + 'a>>;
 async fn begin(calls: &mut [Call<'_>], told: &Mutex<Told>, count: usize) {
     poll_fn(|cx| {
         assert!(calls.iter_mut().all(|call| call.as_mut().poll(cx).is_pending()), "nobody answers");
-        if told.lock().expect("whole").began.len() == count { Poll::Ready(()) } else { Poll::Pending }
+        if told.lock().expect("whole").began.len() == count {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     })
     .await;
 }
@@ -153,8 +158,8 @@ fn dropping_a_call_is_felt_by_its_handler_within_a_round_trip() {
     });
 }
 
-/// The caller is cut off from the machine of its peer, so that only membership can tell it: its connection says nothing. It hears of the next
-/// run from a third node.
+/// The caller is cut off from the machine of its peer, so that only membership can tell it: its
+/// connection says nothing. It hears of the next run from a third node.
 #[test]
 fn calls_to_a_peer_end_at_the_moment_its_next_run_is_known() {
     check(0..20, |world| async move {
@@ -191,7 +196,8 @@ fn calls_to_a_peer_end_at_the_moment_its_next_run_is_known() {
     });
 }
 
-/// A machine that has lost its power: nobody says a word for it. In the moment in which membership calls it dead, all calls to it end.
+/// A machine that has lost its power: nobody says a word for it. In the moment in which membership
+/// calls it dead, all calls to it end.
 #[test]
 fn calls_to_a_peer_end_at_the_moment_it_is_declared_dead_each_once() {
     const CALLS: usize = 300;
@@ -223,13 +229,18 @@ fn calls_to_a_peer_end_at_the_moment_it_is_declared_dead_each_once() {
         }
         let known = known.expect("its death is known by then");
         assert!(world.now() - known <= millis(1), "known at {known:?}, ended at {:?}", world.now());
-        assert_eq!((ended.get(), told.lock().expect("whole").began.len()), (CALLS, CALLS), "each once");
+        assert_eq!(
+            (ended.get(), told.lock().expect("whole").began.len()),
+            (CALLS, CALLS),
+            "each once"
+        );
         world.calm().converges_within(secs(60)).await;
     });
 }
 
-/// Four members one behind the other, 40 ms and more apart. Nobody but the first caller has a timeout: its time is everybody's. The last two are cut
-/// off meanwhile, so that no cancel reaches them: only the deadline that came with the call can end the last handler.
+/// Four members one behind the other, 40 ms and more apart. Nobody but the first caller has a
+/// timeout: its time is everybody's. The last two are cut off meanwhile, so that no cancel reaches
+/// them: only the deadline that came with the call can end the last handler.
 #[test]
 fn a_deadline_goes_through_nested_calls_and_ends_the_last_handler() {
     for last in [Last::Client, Last::Balanced, Last::FanOut] {
@@ -243,7 +254,8 @@ async fn a_deadline_goes_through(world: World, last: Last) {
     world.run_for(secs(1)).await;
     let client = nodes[0].client::<Waits>(2).timeout(secs(2));
     let begun = world.now();
-    let mut calls: [Call<'_>; 1] = [Box::pin(async { client.call(&Through { to: 4, last }).await.err() })];
+    let mut calls: [Call<'_>; 1] =
+        [Box::pin(async { client.call(&Through { to: 4, last }).await.err() })];
     begin(&mut calls, &told, 1).await;
     let arrived = world.now() - begun;
     assert!(arrived >= 3 * millis(40) && arrived < secs(1), "{arrived:?}");
@@ -256,17 +268,22 @@ async fn a_deadline_goes_through(world: World, last: Last) {
     world.run_for(millis(900)).await;
     let told = told.lock().expect("whole");
     assert_eq!((told.began.len(), told.dropped.len()), (1, 1), "one handler, dropped once");
-    // What is left is measured from where a request arrives: the way there comes on top, and nothing else.
+    // What is left is measured from where a request arrives: the way there comes on top, and
+    // nothing else.
     let late = told.dropped[0] - begun - secs(2);
     assert!(late <= arrived, "it went on for {late:?}, the way there took {arrived:?}");
 }
 
-/// Every connection is reset at its first bytes, while datagrams pass, so that the peer is alive and calls to it try again and again.
+/// Every connection is reset at its first bytes, while datagrams pass, so that the peer is alive
+/// and calls to it try again and again.
 #[test]
 fn a_peer_that_cannot_be_reached_is_dialed_less_and_less_often() {
     check(0..10, |world| async move {
         let (nodes, told) = cluster(&world, 2).await;
-        world.now_goes_wrong().lasting(secs(30)).links(Quality { reset: 1_000_000, ..Quality::default() });
+        world
+            .now_goes_wrong()
+            .lasting(secs(30))
+            .links(Quality { reset: 1_000_000, ..Quality::default() });
         let (before, begun) = (nodes[0].stats(), world.now());
         let client = nodes[0].client::<Waits>(2).timeout(millis(50));
         while world.now() < begun + secs(30) {

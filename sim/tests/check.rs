@@ -1,4 +1,5 @@
-//! Users' tests: the one of DESIGN §10, one of a service with a bug that is found and made small, and what fails them loudly.
+//! Users' tests: the one of DESIGN §10, one of a service with a bug that is found and made small,
+//! and what fails them loudly.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -89,15 +90,21 @@ fn a_sound_service_holds() {
 
 #[test]
 fn a_bug_in_a_service_is_found_and_its_seed_repeats_it() {
-    let failed = std::panic::catch_unwind(|| check(0..100, |world| numbers_are_drawn_once(world, false)));
+    let failed =
+        std::panic::catch_unwind(|| check(0..100, |world| numbers_are_drawn_once(world, false)));
     let panic = failed.expect_err("found");
     let text = panic.downcast_ref::<String>().expect("words");
     assert!(text.contains("a number was drawn twice"), "{text}");
     // The bug takes no fault and no chance: nothing that the story asked for is left.
     assert!(!text.contains("it needs: "), "{text}");
     assert!(text.contains(".none.calm-") && text.contains(" cargo test"), "{text}");
-    let page = text.lines().find_map(|line| line.trim().strip_prefix("look at it in: ")).expect("a timeline");
-    assert!(std::fs::read_to_string(page).expect("it is there").contains("a number was drawn twice"));
+    let page = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("look at it in: "))
+        .expect("a timeline");
+    assert!(
+        std::fs::read_to_string(page).expect("it is there").contains("a number was drawn twice")
+    );
 }
 
 #[test]
@@ -134,7 +141,8 @@ fn the_swarm_strikes_users_too() {
     assert_eq!(*struck.lock().expect("whole"), 5);
 }
 
-/// Bits that flip past the checksum are forgeries, and excuse what members are said to be; also when a story asks for them as it runs.
+/// Bits that flip past the checksum are forgeries, and excuse what members are said to be; also
+/// when a story asks for them as it runs.
 #[test]
 fn forged_bytes_are_the_networks_fault() {
     check(0..4, |world| async move {
@@ -147,7 +155,8 @@ fn forged_bytes_are_the_networks_fault() {
     });
 }
 
-/// Numbers are kept in memory: a crash makes node 0 draw them again. What else goes wrong has no part in it.
+/// Numbers are kept in memory: a crash makes node 0 draw them again. What else goes wrong has no
+/// part in it.
 #[test]
 fn of_the_faults_only_those_that_a_failure_needs_are_kept() {
     let failed = std::panic::catch_unwind(|| {
@@ -185,7 +194,8 @@ fn a_planted_failure() {
     });
 }
 
-/// The harness as a user meets it: what a failing test prints, and what the environment makes of it.
+/// The harness as a user meets it: what a failing test prints, and what the environment makes of
+/// it.
 #[test]
 fn the_environment_has_the_last_word() {
     let run = |variables: &[(&str, &str)]| {
@@ -221,7 +231,8 @@ fn failure<S: Future<Output = ()>>(story: impl Fn(World) -> S + Sync) -> String 
     failed.expect_err("it fails").downcast_ref::<String>().expect("words").clone()
 }
 
-/// Without the fault, the second assertion fails in place of the first: that is another failure, and not a smaller run of this one.
+/// Without the fault, the second assertion fails in place of the first: that is another failure,
+/// and not a smaller run of this one.
 #[test]
 fn a_failure_is_made_small_by_the_same_assertion() {
     let at = line!();
@@ -232,7 +243,10 @@ fn a_failure_is_made_small_by_the_same_assertion() {
         assert!(!nodes[0].members().members().is_empty(), "alone");
         assert!(nodes[0].members().members().is_empty(), "together");
     });
-    assert!(text.contains("seed 7 fails: test: alone") && text.contains("it needs: 4s to "), "{text}");
+    assert!(
+        text.contains("seed 7 fails: test: alone") && text.contains("it needs: 4s to "),
+        "{text}"
+    );
     let place = format!("{}:{}:", file!(), at + 5);
     assert!(text.contains(&place), "where it failed, {place}, is said: {text}");
 }

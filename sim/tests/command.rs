@@ -1,4 +1,5 @@
-//! The command line as its users meet it: one JSON object, exit codes, files that are left and read.
+//! The command line as its users meet it: one JSON object, exit codes, files that are left and
+//! read.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -52,7 +53,11 @@ fn two_processes_run_one_seed_alike_and_leave_what_happened() {
     assert_eq!(plain["false_deaths"], 0);
     let read = |path: &str| std::fs::read_to_string(path).expect("written");
     let died = r#""kind":"view","peer":3,"state":"dead""#;
-    assert_eq!(read(&trace).lines().filter(|line| line.contains(died)).count(), 4, "told by the four others");
+    assert_eq!(
+        read(&trace).lines().filter(|line| line.contains(died)).count(),
+        4,
+        "told by the four others"
+    );
     assert!(read(&timeline).starts_with("<!doctype html>"));
 }
 
@@ -60,10 +65,10 @@ fn two_processes_run_one_seed_alike_and_leave_what_happened() {
 fn a_plan_from_a_file_is_explored_and_strikes() {
     let folder = Folder::new("plan");
     let plan = folder.file("plan.json");
-    let text =
-        r#"{ "faults": [ { "at": "5s", "for": "3s", "fault": { "cut": { "from": [0], "to": [1, 2] } } } ] }"#;
+    let text = r#"{ "faults": [ { "at": "5s", "for": "3s", "fault": { "cut": { "from": [0], "to": [1, 2] } } } ] }"#;
     std::fs::write(&plan, text).expect("written");
-    let args = ["explore", "--seeds", "0..5", "--nodes", "3", "--for", "10s", "--json", "--faults", &plan];
+    let args =
+        ["explore", "--seeds", "0..5", "--nodes", "3", "--for", "10s", "--json", "--faults", &plan];
     let output = sim(&args);
     let report = json(&output);
     assert!(output.status.success(), "{report}");
@@ -78,15 +83,21 @@ fn a_plan_from_a_file_is_explored_and_strikes() {
 fn the_node_level_is_explored_and_replayed_alike() {
     let args = ["explore", "--seeds", "3..4", "--for", "10s", "--level", "node", "--json"];
     let (once, again) = (json(&sim(&args)), json(&sim(&args)));
-    assert_eq!((&once["trace_hash"], &once["failures"]), (&again["trace_hash"], &serde_json::json!([])));
+    assert_eq!(
+        (&once["trace_hash"], &once["failures"]),
+        (&again["trace_hash"], &serde_json::json!([]))
+    );
     let replayed = json(&sim(&["replay", "n1.lan.5.3.10000.all", "--json"]));
     assert_eq!(replayed["events"], once["events"]);
 }
 
 #[test]
 fn a_tape_and_a_token_are_replayed() {
-    let tape = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tapes/seeds_away_starve_exchanges.json");
-    for what in [tape.to_str().expect("a plain path"), "v1.lan.5.42.20000.all", "v1.lan.3.7.20000.none"] {
+    let tape =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tapes/seeds_away_starve_exchanges.json");
+    for what in
+        [tape.to_str().expect("a plain path"), "v1.lan.5.42.20000.all", "v1.lan.3.7.20000.none"]
+    {
         let output = sim(&["replay", what, "--json"]);
         assert!(output.status.success(), "{what}");
         assert_eq!(json(&output)["failure"], Value::Null);

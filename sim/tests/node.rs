@@ -1,4 +1,5 @@
-//! The node level as users of the crate meet it: determinism, a slice of the swarm, and runs whose outcome is known.
+//! The node level as users of the crate meet it: determinism, a slice of the swarm, and runs whose
+//! outcome is known.
 
 use std::process::Command;
 use std::time::Duration;
@@ -45,7 +46,8 @@ fn a_seed_is_a_run_and_another_seed_another() {
 #[test]
 fn another_process_runs_a_seed_alike() {
     let args = ["replay", "n1.lan.5.4.20000.all", "--json"];
-    let output = Command::new(env!("CARGO_BIN_EXE_chinwag-sim")).args(args).output().expect("it is built");
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_chinwag-sim")).args(args).output().expect("it is built");
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(report["trace_hash"], run(&swarm(4, 20)).hash.to_string());
 }
@@ -72,32 +74,42 @@ fn where_nothing_goes_wrong_calls_fail_only_as_their_users_have_it() {
 #[test]
 fn a_crash_ends_the_calls_to_it_and_the_node_is_called_again_when_it_is_back() {
     let crash = Fault::Crash { node: 3, moves: true, keeps_clock: true };
-    let outcome = run(&with(Plan::default().with(Duration::from_secs(8), Duration::from_secs(18), crash)));
+    let outcome =
+        run(&with(Plan::default().with(Duration::from_secs(8), Duration::from_secs(18), crash)));
     held(&outcome);
     assert_eq!(outcome.tally.told[3], 4, "the others bury it");
-    assert!(outcome.calls.is_some_and(|calls| calls.peer_gone + calls.never_ran > 0), "{:?}", outcome.calls);
+    assert!(
+        outcome.calls.is_some_and(|calls| calls.peer_gone + calls.never_ran > 0),
+        "{:?}",
+        outcome.calls
+    );
 }
 
-/// Kept: a handler that took all chunks of a call whose caller sends none waited for ever (found by the swarm, and by no fault).
+/// Kept: a handler that took all chunks of a call whose caller sends none waited for ever (found by
+/// the swarm, and by no fault).
 #[test]
 fn kept_a_direction_without_chunks_ends_at_once() {
     for token in ["n1.lan.5.2.60000.none", "n1.lan.5.5.60000.none"] {
         let (scenario, _) = parse_token(token).expect("well-formed");
         let outcome = run(&scenario);
         assert_eq!(outcome.failure, None, "{token}");
-        assert!(outcome.calls.is_some_and(|calls| calls.streams > 100 && calls.chunks > 1_000), "{token}");
+        assert!(
+            outcome.calls.is_some_and(|calls| calls.streams > 100 && calls.chunks > 1_000),
+            "{token}"
+        );
     }
 }
 
-/// Kept: a call of a node to itself was under way when the node shut down, and its status said that no handler had run (found by the swarm).
+/// Kept: a call of a node to itself was under way when the node shut down, and its status said that
+/// no handler had run (found by the swarm).
 #[test]
 fn kept_a_local_call_that_a_shutdown_ends_may_have_run() {
     let (scenario, _) = parse_token("n1.lan.5.195.60000.all").expect("well-formed");
     assert_eq!(run(&scenario).failure, None);
 }
 
-/// Kept: a request that was still queued when its deadline passed was called never sent, left all the same, and ran (§5.5.3, found by
-/// the swarm).
+/// Kept: a request that was still queued when its deadline passed was called never sent, left all
+/// the same, and ran (§5.5.3, found by the swarm).
 #[test]
 fn kept_a_queued_request_that_expires_may_have_run() {
     for token in ["n1.lan.5.0.60000.all", "n1.lan.5.1.60000.all"] {

@@ -1,4 +1,5 @@
-//! The protocol level as users of the crate meet it: determinism, a slice of the swarm, and runs whose outcome is known.
+//! The protocol level as users of the crate meet it: determinism, a slice of the swarm, and runs
+//! whose outcome is known.
 
 use std::time::Duration;
 
@@ -77,7 +78,10 @@ fn a_crash_is_noticed_by_all_and_nobody_else_dies() {
     assert_eq!(outcome.failure, None);
     assert_eq!((outcome.false_suspicions, outcome.false_deaths), (0, 0));
     let [detection] = outcome.detections[..] else { panic!("one crash: {:?}", outcome.detections) };
-    assert!(detection.first.is_some_and(|first| (4 * SECOND..15 * SECOND).contains(&first)), "{detection:?}");
+    assert!(
+        detection.first.is_some_and(|first| (4 * SECOND..15 * SECOND).contains(&first)),
+        "{detection:?}"
+    );
     assert_eq!(outcome.tally.told[3], 7, "told by each of the seven others");
 }
 
@@ -90,8 +94,8 @@ fn a_partition_heals_with_no_help() {
     assert!(outcome.healed.is_some_and(|healed| healed < 15 * SECOND), "{:?}", outcome.healed);
 }
 
-/// Kept: a node whose sends were blocked told of its suspicions and its verdicts in one breath, and the healthy buried
-/// the healthy (§4.5.1, found by the swarm).
+/// Kept: a node whose sends were blocked told of its suspicions and its verdicts in one breath, and
+/// the healthy buried the healthy (§4.5.1, found by the swarm).
 #[test]
 fn kept_a_blocked_node_takes_nobody_with_it() {
     for token in ["v1.lan.5.238.60000.0", "v1.lan.5.352.60000.all", "v1.lan.5.1911.60000.3"] {
@@ -100,13 +104,15 @@ fn kept_a_blocked_node_takes_nobody_with_it() {
     }
     let block = Fault::IoBlock(1);
     for lasts in [10, 20, 26, 30, 45] {
-        let plan = Plan::default().with(Duration::from_secs(5), Duration::from_secs(lasts), block.clone());
+        let plan =
+            Plan::default().with(Duration::from_secs(5), Duration::from_secs(lasts), block.clone());
         assert_eq!(run(&with(5, 60, plan)).failure, None, "blocked for {lasts} s");
     }
 }
 
-/// Kept: two nodes that had moved and thought each other dead never met again, for neither knew the other's address as its
-/// own and an answer to a stranger says no more than its question (§4.8.2, found by the swarm).
+/// Kept: two nodes that had moved and thought each other dead never met again, for neither knew the
+/// other's address as its own and an answer to a stranger says no more than its question (§4.8.2,
+/// found by the swarm).
 #[test]
 fn kept_nodes_that_have_moved_meet_again() {
     let (scenario, _) = parse_token("v1.lan.5.9431.60000.3-7-8-9-12-13").expect("well-formed");
@@ -115,7 +121,8 @@ fn kept_nodes_that_have_moved_meet_again() {
     assert!(outcome.healed.is_some_and(|healed| healed < 30 * SECOND), "{:?}", outcome.healed);
 }
 
-/// Kept: two nodes were left of five, one heard nothing of the other, and buried it: nobody was there to ask, so that is excused.
+/// Kept: two nodes were left of five, one heard nothing of the other, and buried it: nobody was
+/// there to ask, so that is excused.
 #[test]
 fn kept_a_blocked_link_between_the_last_two_is_an_excuse() {
     let (scenario, _) = parse_token("v1.lan.5.1542130.60000.all").expect("well-formed");
@@ -124,14 +131,16 @@ fn kept_a_blocked_link_between_the_last_two_is_an_excuse() {
     assert!(outcome.false_deaths > 0, "it was one");
 }
 
-/// Kept: what a blocked node had said before it was paused for ever came out as the last fault ended, in the moment in which all had agreed.
+/// Kept: what a blocked node had said before it was paused for ever came out as the last fault
+/// ended, in the moment in which all had agreed.
 #[test]
 fn kept_agreement_counts_after_what_was_held_back() {
     let (scenario, _) = parse_token("v1.lan.5.1598885.60000.all").expect("well-formed");
     assert_eq!(run(&scenario).failure, None);
 }
 
-/// Kept: every tape in `sim/tests/tapes`, as a failure left it, named for what was wrong. `docs/simulation.md` says what it was.
+/// Kept: every tape in `sim/tests/tapes`, as a failure left it, named for what was wrong.
+/// `docs/simulation.md` says what it was.
 #[test]
 fn kept_tapes_hold() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tapes");
@@ -143,7 +152,8 @@ fn kept_tapes_hold() {
     assert!(!files.is_empty());
     for file in files {
         let json = std::fs::read_to_string(&file).expect("readable");
-        let (case, _) = Case::parse(&json).unwrap_or_else(|wrong| panic!("{}: {wrong}", file.display()));
+        let (case, _) =
+            Case::parse(&json).unwrap_or_else(|wrong| panic!("{}: {wrong}", file.display()));
         assert_eq!(case.run().failure, None, "{}", file.display());
     }
 }
@@ -157,7 +167,9 @@ fn a_run_is_made_small_and_stays_what_it_was() {
         .find(|(_, outcome)| is_wrong(outcome) && outcome.plan.faults.len() > 5)
         .expect("some seed pauses a node for long enough");
     let small = shrink(&scenario, &outcome, is_wrong);
-    assert!(is_wrong(&small.outcome) && small.scenario.plan().faults.len() < outcome.plan.faults.len());
+    assert!(
+        is_wrong(&small.outcome) && small.scenario.plan().faults.len() < outcome.plan.faults.len()
+    );
     assert_eq!(small.scenario.run().hash, small.outcome.hash, "the small one is repeatable");
     for number in 0..small.scenario.count(0) {
         let fewer = small.scenario.without(0, number..number + 1).expect("faults can always go");

@@ -1,7 +1,9 @@
-//! A register with a copy on every node, as a user would write it: linearizable whatever goes wrong, and a bug in it that its history tells.
+//! A register with a copy on every node, as a user would write it: linearizable whatever goes
+//! wrong, and a bug in it that its history tells.
 //!
-//! It is that of Attiya, Bar-Noy and Dolev ("Sharing memory robustly in message-passing systems", 1995), with many writers: who writes asks a
-//! majority for the newest stamp and gives a majority a newer one; who reads gives what is newest to a majority before it answers.
+//! It is that of Attiya, Bar-Noy and Dolev ("Sharing memory robustly in message-passing systems",
+//! 1995), with many writers: who writes asks a majority for the newest stamp and gives a majority a
+//! newer one; who reads gives what is newest to a majority before it answers.
 
 use std::collections::BTreeMap;
 use std::env::{current_exe, var_os};
@@ -145,7 +147,8 @@ async fn clients_share_a_register(world: &World, reads_own_copy: bool) -> Histor
     let history = History::default();
     for (index, node) in nodes[..3].iter().enumerate() {
         let (world, history) = (world.clone(), history.clone());
-        let mut client = Client { node: node.clone(), members: members.clone(), count: 0, reads_own_copy };
+        let mut client =
+            Client { node: node.clone(), members: members.clone(), count: 0, reads_own_copy };
         node.spawn(async move {
             for number in 0..20 {
                 if world.choose(2) == 1 {
@@ -201,25 +204,36 @@ async fn stale_reads(world: World) {
 fn a_history_tells_stale_reads() {
     let failed = std::panic::catch_unwind(|| check(0..40, stale_reads)).expect_err("found");
     let text = failed.downcast_ref::<String>().expect("words");
-    assert!(text.contains("no order explains these operations") && text.contains("Read: Ok("), "{text}");
+    assert!(
+        text.contains("no order explains these operations") && text.contains("Read: Ok("),
+        "{text}"
+    );
 }
 
-/// Set in the processes in which [`the_environment_has_the_last_word`] runs itself: which story they tell.
+/// Set in the processes in which [`the_environment_has_the_last_word`] runs itself: which story
+/// they tell.
 const STORY: &str = "CHINWAG_SIM_TEST_STORY";
 
 /// What a process with these variables says, and whether its test passes.
 fn process(story: &str, variables: &[(&str, &str)]) -> (String, bool) {
     let mut command = Command::new(current_exe().expect("a test binary"));
-    command.args(["--exact", "the_environment_has_the_last_word", "--nocapture", "--test-threads=2"]);
+    command.args([
+        "--exact",
+        "the_environment_has_the_last_word",
+        "--nocapture",
+        "--test-threads=2",
+    ]);
     for variable in ["SIM_SEEDS", "SIM_JOBS", "SIM_REPLAY"] {
         command.env_remove(variable);
     }
-    let output = command.env(STORY, story).envs(variables.iter().copied()).output().expect("it runs");
+    let output =
+        command.env(STORY, story).envs(variables.iter().copied()).output().expect("it runs");
     let text = [output.stdout, output.stderr].concat();
     (String::from_utf8_lossy(&text).into_owned(), output.status.success())
 }
 
-/// In such a process: tells the story that is asked for, with other seeds than those that the environment gives.
+/// In such a process: tells the story that is asked for, with other seeds than those that the
+/// environment gives.
 #[expect(clippy::print_stdout, reason = "one process tells another")]
 fn tell(story: &str) {
     if story == "bug" {
@@ -241,7 +255,8 @@ fn tell(story: &str) {
     }
 }
 
-/// `SIM_SEEDS` says what is run, `SIM_JOBS` changes nothing that happens, and `SIM_REPLAY` repeats a failure to the byte of its trace.
+/// `SIM_SEEDS` says what is run, `SIM_JOBS` changes nothing that happens, and `SIM_REPLAY` repeats
+/// a failure to the byte of its trace.
 #[test]
 fn the_environment_has_the_last_word() {
     if let Some(story) = var_os(STORY) {
@@ -263,10 +278,15 @@ fn the_environment_has_the_last_word() {
 
     let report = |text: &str| -> Vec<String> {
         let lines = text.lines().skip_while(|line| !line.starts_with("chinwag-sim: seed "));
-        lines.take_while(|line| !line.trim_start().starts_with("look at it in:")).map(str::to_owned).collect()
+        lines
+            .take_while(|line| !line.trim_start().starts_with("look at it in:"))
+            .map(str::to_owned)
+            .collect()
     };
     let after = |text: &str, words: &str| {
-        text.lines().find_map(|line| line.trim().strip_prefix(words).map(str::to_owned)).expect("said")
+        text.lines()
+            .find_map(|line| line.trim().strip_prefix(words).map(str::to_owned))
+            .expect("said")
     };
     let trace = |text: &str| {
         let page = after(text, "look at it in: ");

@@ -1,7 +1,8 @@
-//! The simulator's runtime passes the suite of all runtimes, in virtual time: benign, and with tasks out of order and reads and writes split.
+//! The simulator's runtime passes the suite of all runtimes, in virtual time: benign, and with
+//! tasks out of order and reads and writes split.
 //!
-//! One case needs a thread of the outside (`a_task_is_woken_from_another_thread`): the engine waits for it in real time, which it does
-//! only where nothing in the world can happen.
+//! One case needs a thread of the outside (`a_task_is_woken_from_another_thread`): the engine waits
+//! for it in real time, which it does only where nothing in the world can happen.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,8 +1,9 @@
 //! [`Gate`]: whether one direction of a socket is worth a try.
 //!
-//! A task is woken for many reasons, and asks all it has each time. Without a gate every such question is one to the system: four of
-//! five reads of a small call would find nothing. async-io's own readiness cannot be asked instead: it takes what is noticed in the round in
-//! which it was asked for as stale, and then a second round has to notice it again.
+//! A task is woken for many reasons, and asks all it has each time. Without a gate every such
+//! question is one to the system: four of five reads of a small call would find nothing. async-io's
+//! own readiness cannot be asked instead: it takes what is noticed in the round in which it was
+//! asked for as stale, and then a second round has to notice it again.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,8 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 #[cfg(test)]
 mod tests;
 
-/// One direction of one socket: open until a try would block, and again once async-io says that the next one would not.
+/// One direction of one socket: open until a try would block, and again once async-io says that the
+/// next one would not.
 pub(crate) struct Gate {
     state: Arc<State>,
     /// Wakes `state`. One for good, so that async-io need not wake one for another's sake.
@@ -34,7 +36,8 @@ impl Gate {
         Self { waker: state.clone().into(), state, is_drained: false }
     }
 
-    /// Tries if that is worth it, and waits for `poll_ready`, async-io's for this direction, if it is not.
+    /// Tries if that is worth it, and waits for `poll_ready`, async-io's for this direction, if it
+    /// is not.
     pub(crate) fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -47,7 +50,9 @@ impl Gate {
         loop {
             ready!(self.state.poll_open(cx));
             match attempt() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.shut(&poll_ready)?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.shut(&poll_ready)?
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 done => return Poll::Ready(done),
             }
@@ -60,9 +65,13 @@ impl Gate {
     }
 
     /// First shut, then asked for: whatever comes after that opens it.
-    fn shut(&self, poll_ready: impl Fn(&mut Context<'_>) -> Poll<io::Result<()>>) -> io::Result<()> {
+    fn shut(
+        &self,
+        poll_ready: impl Fn(&mut Context<'_>) -> Poll<io::Result<()>>,
+    ) -> io::Result<()> {
         self.state.lock().is_open = false;
-        // What async-io noticed earlier was taken already. What is there now it notices when asked anew, once.
+        // What async-io noticed earlier was taken already. What is there now it notices when asked
+        // anew, once.
         while let Poll::Ready(noticed) = poll_ready(&mut Context::from_waker(&self.waker)) {
             noticed?;
         }

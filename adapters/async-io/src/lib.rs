@@ -1,8 +1,10 @@
-//! What chinwag's adapters to smol and async-std share: time, sockets and names on async-io. All but the tasks.
+//! What chinwag's adapters to smol and async-std share: time, sockets and names on async-io. All
+//! but the tasks.
 //!
-//! async-io has one reactor a process, with a thread of its own, so this runs under any executor. An adapter keeps an
-//! [`AsyncIo`], hands it everything but [`Runtime::spawn`](chinwag::Runtime::spawn), and is done; a runtime of your own whose tasks may be woken from any
-//! thread can be built on it the same way.
+//! async-io has one reactor a process, with a thread of its own, so this runs under any executor.
+//! An adapter keeps an [`AsyncIo`], hands it everything but
+//! [`Runtime::spawn`](chinwag::Runtime::spawn), and is done; a runtime of your own whose tasks may
+//! be woken from any thread can be built on it the same way.
 
 mod gate;
 
@@ -40,7 +42,11 @@ impl Default for AsyncIo {
 
 impl AsyncIo {
     /// Its monotonic time begins now.
-    #[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is where time comes from")]
+    #[expect(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        reason = "this is where time comes from"
+    )]
     pub fn new() -> Self {
         Self { origin: std::time::Instant::now(), wall: Arc::default() }
     }
@@ -96,7 +102,8 @@ impl AsyncIo {
         Ok(Box::new(TcpStream(Socket::new(stream))))
     }
 
-    /// See [`Runtime::lookup`](chinwag::Runtime::lookup). The system's resolver blocks, so it runs on a thread for that.
+    /// See [`Runtime::lookup`](chinwag::Runtime::lookup). The system's resolver blocks, so it runs
+    /// on a thread for that.
     ///
     /// # Errors
     /// The resolver's.
@@ -128,7 +135,9 @@ impl Timer for Alarm {
     }
 
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.deadline != Instant::FAR_FUTURE && self.deadline <= Instant::ZERO + self.origin.elapsed() {
+        if self.deadline != Instant::FAR_FUTURE
+            && self.deadline <= Instant::ZERO + self.origin.elapsed()
+        {
             return Poll::Ready(());
         }
         Pin::new(&mut self.timer).poll(cx).map(drop)
@@ -214,7 +223,11 @@ impl Stream for TcpStream {
         Poll::Ready(Ok(len))
     }
 
-    fn poll_write_vectored(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         self.0.poll_out(cx, |mut tcp| tcp.write_vectored(bufs))
     }
 

@@ -1,4 +1,5 @@
-//! One cluster on three runtimes. It is here because no other crate may have async-std in its tree, for tests either.
+//! One cluster on three runtimes. It is here because no other crate may have async-std in its tree,
+//! for tests either.
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -28,7 +29,11 @@ async fn live(node: Node, board: &Board) {
     for peer in 1..=3 {
         // The peer is there, and adds its service as soon as it has started.
         while let Err(status) = echo(&node, peer).await {
-            assert_eq!(status.code, chinwag_async_std::Code::UnknownService, "{id} to {peer}: {status}");
+            assert_eq!(
+                status.code,
+                chinwag_async_std::Code::UnknownService,
+                "{id} to {peer}: {status}"
+            );
         }
         assert_eq!(echo(&node, peer).await, Ok((id, peer)));
     }
@@ -38,7 +43,8 @@ async fn live(node: Node, board: &Board) {
         node.leave().await.expect("the node is there");
         node.shutdown().await;
     } else {
-        let gone = node.wait_for(|view| view.get(3.into()).is_none(), PATIENCE).await.expect("it leaves");
+        let gone =
+            node.wait_for(|view| view.get(3.into()).is_none(), PATIENCE).await.expect("it leaves");
         assert_eq!(gone.members().len(), 1);
         assert_eq!(echo(&node, 3 - id).await, Ok((id, 3 - id)));
         board.has_seen_the_leave.add();
@@ -71,13 +77,15 @@ fn a_node_on_each_runtime_makes_one_cluster() {
         threads.spawn(move || {
             smol::block_on(async {
                 let node = chinwag_smol::Node::builder(2, anywhere()).config(Config::local());
-                live(node.seeds(seed(board).await).start().await.expect("starts").into(), board).await;
+                live(node.seeds(seed(board).await).start().await.expect("starts").into(), board)
+                    .await;
             });
         });
         threads.spawn(move || {
             async_std::task::block_on(async {
                 let node = chinwag_async_std::Node::builder(3, anywhere()).config(Config::local());
-                live(node.seeds(seed(board).await).start().await.expect("starts").into(), board).await;
+                live(node.seeds(seed(board).await).start().await.expect("starts").into(), board)
+                    .await;
             });
         });
     });

@@ -46,7 +46,11 @@ pub async fn large_messages_arrive_whole(host: &dyn Host) {
         ];
         for (case, result) in ended.into_iter().enumerate() {
             let status = result.expect_err("over the limit");
-            assert_eq!((status.code, status.may_have_run()), (Code::TooLarge, false), "{peer} {case}");
+            assert_eq!(
+                (status.code, status.may_have_run()),
+                (Code::TooLarge, false),
+                "{peer} {case}"
+            );
         }
     }
 }
@@ -70,7 +74,8 @@ pub async fn a_deadline_that_has_passed_runs_nothing(host: &dyn Host) {
 /// Before it answers, over the same connection.
 pub async fn a_handler_calls_its_caller_back(host: &dyn Host) {
     let nodes = cluster(host, 2).await;
-    let reply = nodes[0].0.client::<Probe>(2).timeout(PATIENCE).call(&CallBack).await.expect("answered");
+    let reply =
+        nodes[0].0.client::<Probe>(2).timeout(PATIENCE).call(&CallBack).await.expect("answered");
     assert_eq!(*reply, *"back from 1");
 }
 
@@ -140,7 +145,10 @@ pub async fn pending_calls_end_when_the_peer_does(host: &dyn Host) {
         nodes[1].0.shutdown().await;
     };
     let status = zip(client.call(&Hang), ends).await.0.expect_err("nobody answers");
-    assert!(matches!(status.code, Code::ConnectionLost | Code::PeerGone | Code::Unavailable), "{status}");
+    assert!(
+        matches!(status.code, Code::ConnectionLost | Code::PeerGone | Code::Unavailable),
+        "{status}"
+    );
     nodes[1].1.dropped.reaches(1).await;
 }
 

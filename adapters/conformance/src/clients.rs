@@ -1,12 +1,13 @@
-//! What clients do beyond one call to one member, what is around calls, and what is counted of them.
+//! What clients do beyond one call to one member, what is around calls, and what is counted of
+//! them.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chinwag::core::rpc;
 use chinwag::{
-    Bytes, CallInfo, Code, Consistency, Context, Handler, Interceptor, Message, Method, Methods, Node, Raw,
-    Role, Service, Status, TRACEPARENT, TraceContext, View,
+    Bytes, CallInfo, Code, Consistency, Context, Handler, Interceptor, Message, Method, Methods,
+    Node, Raw, Role, Service, Status, TRACEPARENT, TraceContext, View,
 };
 use futures_lite::future::{or, zip};
 
@@ -107,7 +108,10 @@ pub async fn raw_bodies_go_both_ways(host: &dyn Host) {
             reversed.reverse();
             let reply = client.call_raw::<Reverse>(bytes).await.expect("answered");
             assert_eq!(reply, reversed);
-            assert!(len == 0 || peer == 1 || reply.as_ptr().addr().is_multiple_of(16), "aligned as it came");
+            assert!(
+                len == 0 || peer == 1 || reply.as_ptr().addr().is_multiple_of(16),
+                "aligned as it came"
+            );
             let repeated = client.call(&Repeat { byte: 7, times: len }).await.expect("answered");
             assert_eq!(repeated, vec![7; len as usize]);
         }
@@ -130,7 +134,11 @@ pub async fn headers_go_both_ways(host: &dyn Host) {
         assert_eq!(*reply.body, *"by the call");
         let status = always.call(&Tell { fails: true }).await.expect_err("as told");
         assert_eq!((status.code, &*status.message), (Code::AppError, "as told"));
-        assert_eq!(status.headers().get("answered"), Some(&b"by the client"[..]), "a failure has them too");
+        assert_eq!(
+            status.headers().get("answered"),
+            Some(&b"by the client"[..]),
+            "a failure has them too"
+        );
     }
 }
 
@@ -138,7 +146,10 @@ pub async fn headers_go_both_ways(host: &dyn Host) {
 async fn start_narrow(host: &dyn Host, id: u64, seeds: &[&Node], in_flight_max: u32) -> Node {
     let seeds = seeds.iter().map(|node| node.advertised_addr().to_string());
     let narrow = rpc::Config { in_flight_max, ..rpc::Config::default() };
-    let node = Node::builder(id, host.addr()).cluster("test").config(chinwag::Config::local()).seeds(seeds);
+    let node = Node::builder(id, host.addr())
+        .cluster("test")
+        .config(chinwag::Config::local())
+        .seeds(seeds);
     node.rpc(narrow).start_on(host.runtime()).await.expect("starts")
 }
 
@@ -259,7 +270,10 @@ pub async fn interceptors_see_change_and_refuse_calls(host: &dyn Host) {
         let reach = (status.may_have_run(), status.never_sent());
         assert_eq!((status.code, reach), (Code::AppError, (false, !sent)), "{by}");
         let seen = taken();
-        assert!(!seen.iter().any(|what| what.starts_with(by) && what.contains("AppError")), "{seen:?}");
+        assert!(
+            !seen.iter().any(|what| what.starts_with(by) && what.contains("AppError")),
+            "{seen:?}"
+        );
         assert_eq!(seen.last().map(String::as_str), Some("outer Caller tell Err(AppError)"));
     }
 
@@ -305,15 +319,22 @@ pub async fn methods_are_counted_at_both_ends(host: &dyn Host) {
         let stats = nodes[node].0.stats();
         let of = |service, method| stats.method(role, service, method).expect("counted").clone();
         let reverse = of("mixed", "reverse");
-        assert_eq!((reverse.calls, reverse.in_flight, &reverse.errors[..]), (5, 0, &[][..]), "{role:?}");
+        assert_eq!(
+            (reverse.calls, reverse.in_flight, &reverse.errors[..]),
+            (5, 0, &[][..]),
+            "{role:?}"
+        );
         assert_eq!((reverse.bytes_in, reverse.bytes_out), (500, 500), "{role:?}");
         assert_eq!(reverse.latency.count(), 5, "{role:?}");
         assert_eq!(of("mixed", "tell").errors, [(Code::AppError, 2)], "{role:?}");
         assert_eq!(of("probe", "hang").errors, [(Code::Cancelled, 1)], "{role:?}");
         assert!(stats.method(role, "mixed", "repeat").is_none_or(|repeat| repeat.calls == 0));
     }
-    let slowest =
-        nodes[0].0.stats().method(Role::Caller, "mixed", "tell").map(|tell| tell.latency.quantile(1.0));
+    let slowest = nodes[0]
+        .0
+        .stats()
+        .method(Role::Caller, "mixed", "tell")
+        .map(|tell| tell.latency.quantile(1.0));
     assert!(slowest.is_some_and(|slowest| slowest > Duration::ZERO));
 }
 
@@ -324,7 +345,8 @@ pub async fn a_balanced_call_finds_a_member_that_can(host: &dyn Host) {
     nodes[3].0.add_service(mixed.clone()).expect("added");
     let balanced = nodes[0].0.balanced::<Mixed>().timeout(PATIENCE);
     for _ in 0..6 {
-        let reply = balanced.call(&Repeat { byte: 1, times: 2 }).await.expect("one of the three has it");
+        let reply =
+            balanced.call(&Repeat { byte: 1, times: 2 }).await.expect("one of the three has it");
         assert_eq!(reply, vec![1; 2]);
     }
     assert_eq!(mixed.handled.count(), 6, "each ran once");
@@ -343,11 +365,15 @@ pub async fn a_balanced_call_finds_a_member_that_can(host: &dyn Host) {
     for (node, _) in &nodes[1..3] {
         node.add_service(mixed.clone()).expect("added");
     }
-    assert_eq!(balanced.call(&Tell { fails: true }).await.expect_err("as told").code, Code::AppError);
+    assert_eq!(
+        balanced.call(&Tell { fails: true }).await.expect_err("as told").code,
+        Code::AppError
+    );
     assert_eq!(nodes[0].0.stats().retries, before);
 
     let alone = start(host, 9, &[]).await;
-    let nobody = alone.balanced::<Mixed>().call(&Tell { fails: false }).await.expect_err("no member");
+    let nobody =
+        alone.balanced::<Mixed>().call(&Tell { fails: false }).await.expect_err("no member");
     assert_eq!((nobody.code, nobody.never_sent()), (Code::Unavailable, true));
 }
 
@@ -371,8 +397,13 @@ pub async fn a_fan_out_takes_the_first_answers(host: &dyn Host) {
     let [(member, status)] = &error.failures[..] else { panic!("one fails: {error}") };
     assert_eq!((member.get(), status.code), (4, Code::UnknownService));
     assert!(error.to_string().contains("of 4 needed answers"), "{error}");
-    let too_few = one.fan_out::<Mixed>([2_u64]).first(2, &repeat).await.expect_err("one is not two");
-    assert_eq!((too_few.answered.len(), too_few.failures.len()), (0, 0), "nobody is called for nothing");
+    let too_few =
+        one.fan_out::<Mixed>([2_u64]).first(2, &repeat).await.expect_err("one is not two");
+    assert_eq!(
+        (too_few.answered.len(), too_few.failures.len()),
+        (0, 0),
+        "nobody is called for nothing"
+    );
 
     // What is kept goes on; what is not is cancelled.
     let hang = one.fan_out::<Probe>([2_u64, 3]).timeout(PATIENCE);
@@ -394,8 +425,10 @@ pub async fn a_fan_out_takes_the_first_answers(host: &dyn Host) {
     nodes[2].1.dropped.reaches(1).await;
 
     let all = one.select(Consistency::All).expect("the other three");
-    let echoed = one.fan_out::<Probe>(all).first(3, &Echo { text: "x".into() }).await.expect("all have it");
-    let mut servers: Vec<u64> = echoed.iter().map(|(_, echoed)| echoed.server.to_native()).collect();
+    let echoed =
+        one.fan_out::<Probe>(all).first(3, &Echo { text: "x".into() }).await.expect("all have it");
+    let mut servers: Vec<u64> =
+        echoed.iter().map(|(_, echoed)| echoed.server.to_native()).collect();
     servers.sort_unstable();
     assert_eq!(servers, [2, 3, 4]);
 }
@@ -424,8 +457,9 @@ impl Handler<Relay> for Relays {
     async fn handle(&self, cx: &Context, relay: View<Relay>) -> Result<(String, u64), Status> {
         if relay.to == 0 {
             let trace = String::from_utf8_lossy(cx.headers().get(TRACEPARENT).unwrap_or_default());
-            let millis =
-                cx.remaining().map_or(u64::MAX, |left| left.as_millis().try_into().unwrap_or(u64::MAX));
+            let millis = cx
+                .remaining()
+                .map_or(u64::MAX, |left| left.as_millis().try_into().unwrap_or(u64::MAX));
             return Ok((trace.into_owned(), millis));
         }
         // An hour is what it would like.
@@ -441,8 +475,8 @@ pub async fn nested_calls_inherit_trace_and_deadline(host: &dyn Host) {
     for (node, _) in &nodes {
         node.add_service(Relays).expect("added");
     }
-    let trace =
-        TraceContext::new(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c, 0xb7ad_6b71, true).expect("not 0");
+    let trace = TraceContext::new(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c, 0xb7ad_6b71, true)
+        .expect("not 0");
     let client = nodes[0].0.client::<Relays>(2).timeout(PATIENCE);
     let told = client.clone().traced(trace).call(&Relay { to: 3 }).await.expect("answered");
     let arrived = TraceContext::parse(told.0.as_bytes()).expect("a context");
@@ -452,7 +486,8 @@ pub async fn nested_calls_inherit_trace_and_deadline(host: &dyn Host) {
     assert_eq!(untraced.0, "", "nobody wants spans, so nothing is sent");
 }
 
-/// Two calls share a slot for a moment when the first one ends before anybody has looked: neither takes the other's end.
+/// Two calls share a slot for a moment when the first one ends before anybody has looked: neither
+/// takes the other's end.
 pub async fn a_slot_that_is_used_again_keeps_calls_apart(host: &dyn Host) {
     let one = start(host, 1, &[]).await;
     let two = start_narrow(host, 2, &[&one], 1).await;
@@ -460,7 +495,8 @@ pub async fn a_slot_that_is_used_again_keeps_calls_apart(host: &dyn Host) {
     sees(&one, 1).await;
     assert_eq!(echo(&one, 2).await, Ok((1, 2)));
     for _ in 0..50 {
-        // It ends as it is made, in the only slot there is, which the second call takes in the same breath.
+        // It ends as it is made, in the only slot there is, which the second call takes in the same
+        // breath.
         let late = one.client::<Probe>(2).timeout(Duration::ZERO);
         let ended = async { late.call(&Echo { text: String::new() }).await.map(drop) };
         let (late, echoed) = zip(ended, echo(&one, 2)).await;

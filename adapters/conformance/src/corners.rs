@@ -1,12 +1,13 @@
-//! Where features meet: failures passed on, calls nested deep, services replaced under a stream, limits met exactly.
+//! Where features meet: failures passed on, calls nested deep, services replaced under a stream,
+//! limits met exactly.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chinwag::core::rpc;
 use chinwag::{
-    CallInfo, Client, Code, Context, Handler, Incoming, Interceptor, Message, Methods, Node, Outgoing, Raw,
-    Role, Service, Status, StreamHandler, Streaming, View,
+    CallInfo, Client, Code, Context, Handler, Incoming, Interceptor, Message, Methods, Node,
+    Outgoing, Raw, Role, Service, Status, StreamHandler, Streaming, View,
 };
 use futures_lite::future::zip;
 
@@ -59,7 +60,8 @@ impl Streaming for PassOnLate {
     type Out = Raw;
 }
 
-/// Calls itself on the next of two members, so many times; the last one says how much time it has left, or panics.
+/// Calls itself on the next of two members, so many times; the last one says how much time it has
+/// left, or panics.
 #[derive(rkyv::Archive, rkyv::Serialize)]
 struct Dive {
     depth: u32,
@@ -222,7 +224,8 @@ async fn cluster_with_corners(host: &dyn Host, count: u64) -> (Vec<(Node, Probe)
     (nodes, corners)
 }
 
-/// What is certain of the nested call is not true of the handler that made it: it has run, and nobody runs it again.
+/// What is certain of the nested call is not true of the handler that made it: it has run, and
+/// nobody runs it again.
 pub async fn a_failure_that_a_handler_passes_on_says_that_it_ran(host: &dyn Host) {
     let (nodes, corners) = cluster_with_corners(host, 3).await;
     for (of, code) in NESTED {
@@ -254,17 +257,21 @@ pub async fn a_failure_that_a_handler_passes_on_says_that_it_ran(host: &dyn Host
     assert_eq!(nodes[0].0.stats().retries, 0);
 }
 
-/// Within a node and over one connection, up and down again; the deadline and a failure go through all of them.
+/// Within a node and over one connection, up and down again; the deadline and a failure go through
+/// all of them.
 pub async fn calls_that_call_back_and_themselves_nest_deep(host: &dyn Host) {
     let (nodes, corners) = cluster_with_corners(host, 2).await;
     for members in [[1, 1], [2, 1], [2, 2]] {
         let client = nodes[0].0.client::<Corners>(members[0]).timeout(PATIENCE);
         let before = corners.begun.count();
-        let left = client.call(&Dive { depth: 40, members, panics: false }).await.expect("answered");
+        let left =
+            client.call(&Dive { depth: 40, members, panics: false }).await.expect("answered");
         assert!(u128::from(left.to_native()) <= PATIENCE.as_millis(), "{} ms", *left);
         assert_eq!(corners.begun.count() - before, 41);
-        let status =
-            client.call(&Dive { depth: 40, members, panics: true }).await.expect_err("the last panics");
+        let status = client
+            .call(&Dive { depth: 40, members, panics: true })
+            .await
+            .expect_err("the last panics");
         assert_eq!((status.code, status.may_have_run()), (Code::Internal, true));
     }
     assert_eq!(echo(&nodes[0].0, 2).await, Ok((1, 2)));
@@ -290,7 +297,8 @@ impl Interceptor for Strict {
     fn after(&self, _: &CallInfo, _: Result<(), &Status>, _: Duration) {}
 }
 
-/// Neither stream nor handler is there for what is refused, its chunks take nobody's room, and a shorter deadline is the deadline.
+/// Neither stream nor handler is there for what is refused, its chunks take nobody's room, and a
+/// shorter deadline is the deadline.
 pub async fn interceptors_refuse_streams_and_shorten_deadlines(host: &dyn Host) {
     let (nodes, _) = cluster_with_corners(host, 2).await;
     let flows = Flows::default();
@@ -313,9 +321,11 @@ pub async fn interceptors_refuse_streams_and_shorten_deadlines(host: &dyn Host) 
     assert_eq!(flows.begun.count(), 0);
 
     nodes[0].0.add_interceptor(Role::Caller, Strict { time: Duration::from_millis(100) });
-    let status = forbidden.open(&Repeat { chunks_max: 9 }).await.map(drop).expect_err("refused at once");
+    let status =
+        forbidden.open(&Repeat { chunks_max: 9 }).await.map(drop).expect_err("refused at once");
     assert_eq!((status.code, status.never_sent()), (Code::AppError, true));
-    let hangs = nodes[0].0.client::<Probe>(2).timeout(PATIENCE).header("hurried", b"").expect("fits");
+    let hangs =
+        nodes[0].0.client::<Probe>(2).timeout(PATIENCE).header("hurried", b"").expect("fits");
     let begun = host.runtime().now().mono;
     let status = hangs.call(&Hang).await.expect_err("its time is short");
     assert_eq!(status.code, Code::DeadlineExceeded);
@@ -328,7 +338,8 @@ pub async fn interceptors_refuse_streams_and_shorten_deadlines(host: &dyn Host) 
     flows.gone.reaches(flows.begun.count()).await;
 }
 
-/// Those that were open go on with the old one, both ways, while new ones reach the one that took its place.
+/// Those that were open go on with the old one, both ways, while new ones reach the one that took
+/// its place.
 pub async fn a_service_that_is_replaced_keeps_its_streams(host: &dyn Host) {
     let (nodes, _) = cluster_with_corners(host, 2).await;
     let services = [(); 3].map(|()| Flows::default());
@@ -366,7 +377,8 @@ pub async fn a_service_that_is_replaced_keeps_its_streams(host: &dyn Host) {
     }
 }
 
-/// To the byte: of a request, and of an answer, which has run then. The connection is none the worse.
+/// To the byte: of a request, and of an answer, which has run then. The connection is none the
+/// worse.
 pub async fn headers_pass_up_to_their_limit(host: &dyn Host) {
     let (nodes, _) = cluster_with_corners(host, 2).await;
     // A pair is its lengths, in three bytes, a key of one, and a value.
@@ -381,7 +393,11 @@ pub async fn headers_pass_up_to_their_limit(host: &dyn Host) {
                 Ok(_) => assert!(fits, "{len}"),
                 Err(status) => {
                     let expected = (Code::TooLarge, may_have_run, false);
-                    assert_eq!((status.code, status.may_have_run(), fits), expected, "{len}: {status}");
+                    assert_eq!(
+                        (status.code, status.may_have_run(), fits),
+                        expected,
+                        "{len}: {status}"
+                    );
                 }
             }
         }
@@ -390,7 +406,8 @@ pub async fn headers_pass_up_to_their_limit(host: &dyn Host) {
     assert_eq!(nodes[0].0.stats().connections, 1);
 }
 
-/// A member is lost while it handles: the call goes to another one if it may run twice, and else fails as one that may have run.
+/// A member is lost while it handles: the call goes to another one if it may run twice, and else
+/// fails as one that may have run.
 pub async fn what_a_lost_member_may_have_done_is_done_again_only_if_it_may(host: &dyn Host) {
     for is_idempotent in [true, false] {
         let (nodes, corners) = cluster_with_corners(host, 4).await;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chinwag::{
-    Client, Code, Context, Handler, Incoming, Message, Methods, Never, Node, Outgoing, Raw, Service, Status,
-    StreamHandler, Streaming, View,
+    Client, Code, Context, Handler, Incoming, Message, Methods, Never, Node, Outgoing, Raw,
+    Service, Status, StreamHandler, Streaming, View,
 };
 
 use crate::Host;
@@ -28,7 +28,8 @@ impl Streaming for Sum {
     type Out = Never;
 }
 
-/// Server-streaming: raw chunks of the given length, so many of them, and then what the last field says.
+/// Server-streaming: raw chunks of the given length, so many of them, and then what the last field
+/// says.
 #[derive(rkyv::Archive, rkyv::Serialize, Clone, Copy)]
 pub(crate) struct Count {
     pub(crate) to: u64,
@@ -124,7 +125,11 @@ impl Flows {
 impl Service for Flows {
     const NAME: &'static str = "flows";
     fn methods(methods: &mut Methods<Self>) {
-        methods.add_stream::<Sum>().add_stream::<Count>().add_stream::<Repeat>().add_stream::<Swallow>();
+        methods
+            .add_stream::<Sum>()
+            .add_stream::<Count>()
+            .add_stream::<Repeat>()
+            .add_stream::<Swallow>();
         methods.add::<Carry>();
     }
 }

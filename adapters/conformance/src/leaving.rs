@@ -1,4 +1,5 @@
-//! What a leave does to calls: those in flight finish, new ones go elsewhere, and nothing holds it up for ever.
+//! What a leave does to calls: those in flight finish, new ones go elsewhere, and nothing holds it
+//! up for ever.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +8,8 @@ use std::time::Duration;
 use chinwag::core::membership::Planes;
 use chinwag::core::rpc;
 use chinwag::{
-    Client, Code, Config, Context, Handler, Message, Methods, Node, Raw, Service, Status, StreamCall, View,
+    Client, Code, Config, Context, Handler, Message, Methods, Node, Raw, Service, Status,
+    StreamCall, View,
 };
 use futures_lite::future::zip;
 
@@ -84,7 +86,8 @@ async fn drains(host: &dyn Host, config: Config) {
         let status = echo(stayer, 2).await.expect_err("it takes no new calls");
         assert_eq!((status.code, status.may_have_run()), (Code::Unavailable, false), "{status}");
         let elsewhere = stayer.balanced::<Probe>().timeout(PATIENCE);
-        let echoed = elsewhere.call(&Echo { text: String::new() }).await.expect("there is another member");
+        let echoed =
+            elsewhere.call(&Echo { text: String::new() }).await.expect("there is another member");
         assert_eq!(echoed.server.to_native(), 3);
     }
     let has_left = Arc::new(AtomicBool::new(false));
@@ -139,7 +142,11 @@ pub async fn a_leave_waits_no_longer_than_its_drain_time(host: &dyn Host) {
     let rpc = rpc::Config { drain_timeout: DRAIN, ..rpc::Config::default() };
     let mut nodes: Vec<(Node, Probe)> = cluster_with(host, 1, Config::local()).await;
     let seed = nodes[0].0.advertised_addr().to_string();
-    let leaver = Node::builder(2, host.addr()).cluster("test").config(Config::local()).rpc(rpc).seeds([seed]);
+    let leaver = Node::builder(2, host.addr())
+        .cluster("test")
+        .config(Config::local())
+        .rpc(rpc)
+        .seeds([seed]);
     let leaver = leaver.start_on(runtime.clone()).await.expect("starts");
     let probe = Probe::default();
     leaver.add_service(probe.clone()).expect("added");

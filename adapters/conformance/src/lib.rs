@@ -1,4 +1,5 @@
-//! One suite for every runtime: what a [`Runtime`] must do for chinwag, and what a node must do on it.
+//! One suite for every runtime: what a [`Runtime`] must do for chinwag, and what a node must do on
+//! it.
 //!
 //! ```text
 //!   your tests: suite!(MyHost::new())       one #[test] for each case
@@ -28,12 +29,14 @@
 //! chinwag_conformance::suite!(Mine);
 //! ```
 //!
-//! Cases wait for conditions, never for time to pass, except where a timer is what is tested. A case that hangs fails by name after
-//! [`CASE_MAX`].
+//! Cases wait for conditions, never for time to pass, except where a timer is what is tested. A
+//! case that hangs fails by name after [`CASE_MAX`].
 //!
-//! That the cases can fail is tested too: `tests/broken` breaks a runtime in one way after the other, and names the case that notices.
+//! That the cases can fail is tested too: `tests/broken` breaks a runtime in one way after the
+//! other, and names the case that notices.
 //!
-//! What it is not: a measure of speed, and no test of what the protocol does under faults, which is the simulator's.
+//! What it is not: a measure of speed, and no test of what the protocol does under faults, which is
+//! the simulator's.
 
 pub mod calls;
 pub mod clients;
@@ -69,7 +72,8 @@ use chinwag::Runtime;
 /// How long one case may take, in real time. The slowest takes about a second on a free machine.
 pub const CASE_MAX: Duration = Duration::from_secs(90);
 
-/// A case on its way. It need not be [`Send`]: it stays on the thread that [`Host::block_on`] was called on.
+/// A case on its way. It need not be [`Send`]: it stays on the thread that [`Host::block_on`] was
+/// called on.
 pub type Story<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// A running runtime. Dropping it may stop everything that runs on it.
@@ -102,7 +106,10 @@ where
 ///
 /// # Panics
 /// If the case fails, or is not done in time. Its thread is left behind then.
-#[expect(clippy::disallowed_methods, reason = "a case that hangs is given up on from outside of its runtime")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a case that hangs is given up on from outside of its runtime"
+)]
 pub fn run_within<H, C>(limit: Duration, make: impl FnOnce() -> H + Send + 'static, case: C)
 where
     H: Host + 'static,
@@ -123,7 +130,8 @@ where
     }
 }
 
-/// A `#[test]` for every case, in modules named like those of this crate, on the [`Host`] that the expression makes.
+/// A `#[test]` for every case, in modules named like those of this crate, on the [`Host`] that the
+/// expression makes.
 #[macro_export]
 macro_rules! suite {
     ($host:expr) => {

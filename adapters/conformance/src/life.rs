@@ -24,7 +24,10 @@ pub async fn shutdown_frees_the_port(host: &dyn Host) {
         "{taken}"
     );
     nodes[1].0.shutdown().await;
-    assert!(nodes[1].0.downgrade().upgrade().is_none(), "what has ended is not handed out, whoever holds it");
+    assert!(
+        nodes[1].0.downgrade().upgrade().is_none(),
+        "what has ended is not handed out, whoever holds it"
+    );
     let again = Node::builder(2, addr).cluster("test").config(Config::local());
     let again = again.seeds([nodes[0].0.advertised_addr().to_string()]);
     let again = again.start_on(host.runtime()).await.expect("the port is free");
@@ -39,7 +42,8 @@ pub async fn shutdown_frees_the_port(host: &dyn Host) {
     assert_eq!(echo(&nodes[0].0, 2).await, Ok((1, 2)), "a call reaches the new run");
 }
 
-/// Dropping the last handle ends every task and frees every socket, whatever is in flight; other things of the node do not hold it.
+/// Dropping the last handle ends every task and frees every socket, whatever is in flight; other
+/// things of the node do not hold it.
 pub async fn a_node_leaves_nothing_behind(host: &dyn Host) {
     let counted = CountedHost { host, counted: Counted::new(host.runtime()) };
     let tasks = || counted.counted.tasks();
@@ -70,13 +74,17 @@ pub async fn a_node_leaves_nothing_behind(host: &dyn Host) {
     assert!(clock.now() < clock.now(), "a clock is a clock");
 }
 
-/// Strangers take what room there is: further connections are closed and counted, and whoever needs one is told at once.
+/// Strangers take what room there is: further connections are closed and counted, and whoever needs
+/// one is told at once.
 pub async fn connections_are_limited_and_those_there_are_go_on(host: &dyn Host) {
     let runtime = host.runtime();
     // Strangers that say nothing stay for the whole case.
     let rpc = chinwag::core::rpc::Config { hello_timeout: 3 * PATIENCE, ..Default::default() };
-    let one =
-        Node::builder(1, host.addr()).cluster("test").config(Config::local()).rpc(rpc).connections_max(2);
+    let one = Node::builder(1, host.addr())
+        .cluster("test")
+        .config(Config::local())
+        .rpc(rpc)
+        .connections_max(2);
     let one = one.start_on(host.runtime()).await.expect("starts");
     one.add_service(Probe::default()).expect("added");
     let two = start(host, 2, &[&one]).await;
@@ -87,7 +95,8 @@ pub async fn connections_are_limited_and_those_there_are_go_on(host: &dyn Host) 
     assert_eq!(both_ways().await, (Ok((1, 2)), Ok((2, 1))));
     eventually(&*runtime, || one.stats().connections == 1).await;
 
-    // Whoever is let in is greeted. Not yet, perhaps, if the two nodes have dialed each other at once and one connection is still too many.
+    // Whoever is let in is greeted. Not yet, perhaps, if the two nodes have dialed each other at
+    // once and one connection is still too many.
     let stranger = loop {
         let mut stranger = runtime.connect(one.local_addr()).await.expect("the system takes it");
         if matches!(read(&mut *stranger, &mut [0; 64]).await, Ok(1..)) {
@@ -125,7 +134,8 @@ pub async fn a_start_that_cannot_work_says_why(host: &dyn Host) {
     let anywhere: SocketAddr = ([0, 0, 0, 0], 0).into();
     let everywhere = Node::builder(1, anywhere).start_on(host.runtime()).await;
     assert!(matches!(everywhere.expect_err("which address?"), StartError::NoAddress(_)));
-    let advertised = Node::builder(1, anywhere).advertise(host.addr()).seeds(["no such host.invalid:1"]);
+    let advertised =
+        Node::builder(1, anywhere).advertise(host.addr()).seeds(["no such host.invalid:1"]);
     let node = advertised.start_on(host.runtime()).await.expect("a bad seed never fails a start");
     assert_eq!(node.advertised_addr().port(), node.local_addr().port());
     let long = Node::builder(1, host.addr()).metadata_entry("key", &"x".repeat(1_000));

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chinwag::{
-    AddServiceError, ClusterExtension, Config, Consistency, Event, MetadataError, Node, Planes, Snapshot,
-    WaitError, Watch,
+    AddServiceError, ClusterExtension, Config, Consistency, Event, MetadataError, Node, Planes,
+    Snapshot, WaitError, Watch,
 };
 
 use crate::Host;
@@ -28,7 +28,11 @@ pub async fn three_nodes_see_each_other_and_call_both_ways(host: &dyn Host) {
     for (from, _) in &nodes {
         for (to, _) in &nodes {
             let (from_id, to_id) = (from.id().get(), to.id().get());
-            assert_eq!(echo(from, to_id).await, Ok((from_id, to_id)), "{from_id} to {to_id}, itself too");
+            assert_eq!(
+                echo(from, to_id).await,
+                Ok((from_id, to_id)),
+                "{from_id} to {to_id}, itself too"
+            );
         }
     }
     let picks = nodes[0].0.select(Consistency::Two).expect("two others");
@@ -69,8 +73,9 @@ pub async fn a_restart_replaces_the_old_run(host: &dyn Host) {
     let epoch = new.epoch();
     assert!(epoch > old_epoch, "a later run");
     for (node, _) in &nodes {
-        let is_new =
-            |view: &chinwag::Snapshot| view.get(3.into()).is_some_and(|member| member.epoch == epoch);
+        let is_new = |view: &chinwag::Snapshot| {
+            view.get(3.into()).is_some_and(|member| member.epoch == epoch)
+        };
         node.wait_for(is_new, PATIENCE).await.expect("the new run");
         assert_eq!(echo(node, 3).await, Ok((node.id().get(), 3)), "a call reaches the new run");
     }

@@ -134,7 +134,9 @@ pub async fn start_with(host: &dyn Host, id: u64, seeds: &[&Node], config: Confi
 /// Waits until `node` has exactly so many others in view.
 pub async fn sees(node: &Node, others: usize) {
     let seen = node.wait_for(|view| view.members().len() == others, PATIENCE).await;
-    seen.unwrap_or_else(|error| panic!("{node:?} sees {others}: {error}, but {:?}", node.members()));
+    seen.unwrap_or_else(|error| {
+        panic!("{node:?} sees {others}: {error}, but {:?}", node.members())
+    });
 }
 
 /// `count` nodes with ids from 1 that all see each other, each with a [`Probe`].

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use chinwag::core::rpc;
 use chinwag::{
-    Bytes, Context, Handler, Incoming, Method, Methods, Never, Node, Outgoing, Raw, Service, Status,
-    StreamHandler, Streaming,
+    Bytes, Context, Handler, Incoming, Method, Methods, Never, Node, Outgoing, Raw, Service,
+    Status, StreamHandler, Streaming,
 };
 
 use crate::Host;
 use crate::probe::{PATIENCE, sees, start};
 use crate::tools::{Tally, spawn};
 
-/// Server-streaming: one chunk with the length of the request, then another one when the gate lets it.
+/// Server-streaming: one chunk with the length of the request, then another one when the gate lets
+/// it.
 struct Watch;
 
 impl Method for Watch {
@@ -80,7 +81,10 @@ impl Handler<Weigh> for Watches {
 async fn pair_with(host: &dyn Host, config: rpc::Config) -> (Node, Node, Watches) {
     let one = start(host, 1, &[]).await;
     let seed = one.advertised_addr().to_string();
-    let two = Node::builder(2, host.addr()).cluster("test").config(chinwag::Config::local()).seeds([seed]);
+    let two = Node::builder(2, host.addr())
+        .cluster("test")
+        .config(chinwag::Config::local())
+        .seeds([seed]);
     let two = two.rpc(config).start_on(host.runtime()).await.expect("starts");
     let watches = Watches::default();
     two.add_service(watches.clone()).expect("added");
@@ -88,7 +92,8 @@ async fn pair_with(host: &dyn Host, config: rpc::Config) -> (Node, Node, Watches
     (one, two, watches)
 }
 
-/// More streams at once than the peer takes, the first of which find no connection: nobody knows yet how many it takes.
+/// More streams at once than the peer takes, the first of which find no connection: nobody knows
+/// yet how many it takes.
 pub async fn streams_wait_for_room_before_there_is_a_connection(host: &dyn Host) {
     let narrow = rpc::Config { in_flight_max: 3, ..rpc::Config::default() };
     let (one, _two, watches) = pair_with(host, narrow).await;
@@ -111,10 +116,14 @@ pub async fn streams_wait_for_room_before_there_is_a_connection(host: &dyn Host)
     }
 }
 
-/// Handlers that live for long have let go of their requests: what those held goes back, and others can be sent.
+/// Handlers that live for long have let go of their requests: what those held goes back, and others
+/// can be sent.
 pub async fn a_request_that_was_let_go_leaves_its_room_to_others(host: &dyn Host) {
-    let tight =
-        rpc::Config { request_window: 64 * 1024, request_window_max: 64 * 1024, ..rpc::Config::default() };
+    let tight = rpc::Config {
+        request_window: 64 * 1024,
+        request_window_max: 64 * 1024,
+        ..rpc::Config::default()
+    };
     let (one, _two, watches) = pair_with(host, tight).await;
     let client = one.client::<Watches>(2).timeout(PATIENCE);
     let (large, blob) = (Raw(vec![7; 40_000].into()), Bytes::from(vec![8; 20_000]));
@@ -133,6 +142,9 @@ pub async fn a_request_that_was_let_go_leaves_its_room_to_others(host: &dyn Host
         assert_eq!(watch.reply().await.expect("answered").body, b"40000"[..]);
     }
     for _ in 0..20 {
-        assert_eq!(client.call_raw::<Weigh>(large.0.clone()).await.expect("answered"), b"40000"[..]);
+        assert_eq!(
+            client.call_raw::<Weigh>(large.0.clone()).await.expect("answered"),
+            b"40000"[..]
+        );
     }
 }

@@ -135,7 +135,8 @@ impl Handler<Pass> for Gate {
     }
 }
 
-/// Called from another node and from its own; new calls are refused before and after the answers to the old ones.
+/// Called from another node and from its own; new calls are refused before and after the answers to
+/// the old ones.
 pub async fn a_removed_service_answers_calls_in_flight_and_refuses_new_ones(host: &dyn Host) {
     let nodes = cluster(host, 2).await;
     let (two, gate) = (&nodes[1].0, Gate::default());
@@ -196,8 +197,10 @@ pub async fn what_is_missing_and_what_is_otherwise_are_told_apart(host: &dyn Hos
         let client = nodes[0].0.client::<Stranger>(peer);
         let missing = client.call(&Missing).await.expect_err("no such method");
         assert_eq!((missing.code, missing.may_have_run()), (Code::UnknownMethod, false));
-        let other =
-            client.call(&OtherEcho { text: String::new(), more: 0 }).await.expect_err("another layout");
+        let other = client
+            .call(&OtherEcho { text: String::new(), more: 0 })
+            .await
+            .expect_err("another layout");
         assert_eq!((other.code, other.may_have_run()), (Code::SchemaMismatch, false));
         let ours = format!("{:016x}", OtherEcho::FINGERPRINT.get());
         let theirs = format!("{:016x}", Echo::FINGERPRINT.get());
@@ -211,7 +214,10 @@ pub async fn mistakes_in_a_service_are_refused(host: &dyn Host) {
     let nodes = cluster(host, 1).await;
     let node = &nodes[0].0;
     assert_eq!(node.add_service(Twice), Err(AddServiceError::DuplicateMethod("missing")));
-    assert_eq!(node.add_service(Alike), Err(AddServiceError::FingerprintCollision("missing", "copied")));
+    assert_eq!(
+        node.add_service(Alike),
+        Err(AddServiceError::FingerprintCollision("missing", "copied"))
+    );
     assert_eq!(node.add_service(Nameless), Err(AddServiceError::Name("")));
     assert_eq!(node.add_service(Probe::default()), Err(AddServiceError::DuplicateService("probe")));
     assert!(!node.remove_service::<Twice>() && !node.remove_service::<Alike>());

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use chinwag::core::rpc;
 use chinwag::{
-    Bytes, Code, Context, Handler, Incoming, Message, Methods, Outgoing, Raw, Service, Status, StreamHandler,
-    Streaming, View,
+    Bytes, Code, Context, Handler, Incoming, Message, Methods, Outgoing, Raw, Service, Status,
+    StreamHandler, Streaming, View,
 };
 use futures_lite::StreamExt;
 use futures_lite::future::{or, zip};
@@ -34,7 +34,8 @@ pub async fn each_shape_carries_its_chunks(host: &dyn Host) {
             assert_eq!(total.to_native(), (0..count).sum::<u64>() * 2);
 
             let then = Then::Answer;
-            let mut numbers = client.open(&Count { to: count, chunk_len: 1_000, then }).await.expect("open");
+            let mut numbers =
+                client.open(&Count { to: count, chunk_len: 1_000, then }).await.expect("open");
             for number in 0..count {
                 let chunk = numbers.next().await.expect("one more").expect("well");
                 assert_eq!((chunk.len(), &chunk[..8]), (1_000, &number.to_le_bytes()[..]));
@@ -88,12 +89,14 @@ pub async fn attachments_ride_beside_messages_and_chunks(host: &dyn Host) {
     }
 }
 
-/// With what the handler says: what it has sent is there before it, and a failure is told once to who reads and to who sends.
+/// With what the handler says: what it has sent is there before it, and a failure is told once to
+/// who reads and to who sends.
 pub async fn a_stream_ends_as_its_handler_does(host: &dyn Host) {
     let (_nodes, clients) = clients(host).await;
     for (client, flows) in &clients {
         for (then, code) in [(Then::Fail, Code::AppError), (Then::Panic, Code::Internal)] {
-            let mut numbers = client.open(&Count { to: 3, chunk_len: 8, then }).await.expect("open");
+            let mut numbers =
+                client.open(&Count { to: 3, chunk_len: 8, then }).await.expect("open");
             for number in 0..3_u64 {
                 let chunk = numbers.next().await.expect("one more").expect("well");
                 assert_eq!(chunk, &number.to_le_bytes()[..]);
@@ -139,13 +142,15 @@ pub async fn dropping_a_stream_cancels_its_handler(host: &dyn Host) {
         let begun = flows.begun.count();
         let hang = Count { to: 0, chunk_len: 8, then: Then::Hang };
         let hanging = client.open(&hang).await.expect("open").reply();
-        or(async { panic!("it hangs, but {:?}", hanging.await) }, flows.begun.reaches(begun + 1)).await;
+        or(async { panic!("it hangs, but {:?}", hanging.await) }, flows.begun.reaches(begun + 1))
+            .await;
         // A call that is cancelled at once may never have had a handler.
         eventually(&*host.runtime(), || flows.gone.count() == flows.begun.count()).await;
     }
 }
 
-/// A sender stops when nobody takes; other streams and calls on the connection go on; and it goes on when somebody takes.
+/// A sender stops when nobody takes; other streams and calls on the connection go on; and it goes
+/// on when somebody takes.
 pub async fn a_slow_reader_slows_its_sender_alone(host: &dyn Host) {
     const CHUNK_LEN: u32 = 10_000;
     let (nodes, clients) = clients(host).await;
@@ -168,7 +173,11 @@ pub async fn a_slow_reader_slows_its_sender_alone(host: &dyn Host) {
         }
         drop(other);
         let at_most = window / CHUNK_LEN as usize + 2;
-        assert!(sent() <= at_most, "{} chunks sent and none taken, with a window of {at_most}", sent());
+        assert!(
+            sent() <= at_most,
+            "{} chunks sent and none taken, with a window of {at_most}",
+            sent()
+        );
 
         for number in 0..500_u64 {
             let chunk = slow.next().await.expect("one more").expect("well");
@@ -188,7 +197,10 @@ pub async fn a_slow_reader_slows_its_sender_alone(host: &dyn Host) {
             }
         };
         let opening = async {
-            eventually(&*runtime, || taken.load(Ordering::SeqCst) > window / 2 / CHUNK_LEN as usize).await;
+            eventually(&*runtime, || {
+                taken.load(Ordering::SeqCst) > window / 2 / CHUNK_LEN as usize
+            })
+            .await;
             for _ in 0..20 {
                 assert!(echo(&nodes[0].0, client.peer().get()).await.is_ok());
             }
@@ -228,14 +240,16 @@ pub async fn a_deadline_ends_a_stream(host: &dyn Host) {
 pub async fn streams_end_with_their_peer(host: &dyn Host) {
     let (nodes, [_, there]) = pair(host).await;
     let client = nodes[0].0.client::<Flows>(2).without_timeout();
-    let mut numbers = client.open(&Count { to: 1, chunk_len: 8, then: Then::Hang }).await.expect("open");
+    let mut numbers =
+        client.open(&Count { to: 1, chunk_len: 8, then: Then::Hang }).await.expect("open");
     assert!(numbers.next().await.expect("one").is_ok());
     let mut swallow = client.open(&Swallow).await.expect("open");
     there.begun.reaches(2).await;
     nodes[1].0.shutdown().await;
 
-    let is_loss =
-        |status: &Status| matches!(status.code, Code::ConnectionLost | Code::PeerGone | Code::Unavailable);
+    let is_loss = |status: &Status| {
+        matches!(status.code, Code::ConnectionLost | Code::PeerGone | Code::Unavailable)
+    };
     let status = numbers.next().await.expect("told").expect_err("lost");
     assert!(is_loss(&status), "{status}");
     let status = loop {
@@ -354,7 +368,8 @@ pub async fn who_streams_is_part_of_the_schema(host: &dyn Host) {
     assert_eq!(echo(&nodes[0].0, 2).await, Ok((1, 2)), "the connection is none the worse");
 }
 
-/// Chunks that came with a call of no method, or of one that was over at once, leave their room to others.
+/// Chunks that came with a call of no method, or of one that was over at once, leave their room to
+/// others.
 pub async fn what_no_handler_takes_is_given_back(host: &dyn Host) {
     let (nodes, _) = pair(host).await;
     let client = nodes[0].0.client::<Otherwise>(2).timeout(PATIENCE);
@@ -371,8 +386,13 @@ pub async fn what_no_handler_takes_is_given_back(host: &dyn Host) {
             assert_eq!(status.code, Code::UnknownMethod, "round {round}");
         }
     }
-    let mut sum =
-        nodes[0].0.client::<Flows>(2).timeout(PATIENCE).open(&Sum { times: 1 }).await.expect("open");
+    let mut sum = nodes[0]
+        .0
+        .client::<Flows>(2)
+        .timeout(PATIENCE)
+        .open(&Sum { times: 1 })
+        .await
+        .expect("open");
     sum.send(&7).await.expect("sent");
     assert_eq!(sum.reply().await.expect("answered").body.to_native(), 7);
 }

@@ -76,7 +76,8 @@ impl Slot {
     }
 }
 
-/// Two tasks hand each other ten thousand values through one slot: a single lost wake-up stops both.
+/// Two tasks hand each other ten thousand values through one slot: a single lost wake-up stops
+/// both.
 pub async fn no_wake_up_is_lost(host: &dyn Host) {
     const COUNT: u32 = 10_000;
     let (runtime, slot) = (host.runtime(), Arc::new(Slot::default()));

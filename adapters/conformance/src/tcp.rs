@@ -10,7 +10,9 @@ use chinwag::runtime::Stream;
 use futures_lite::future::zip;
 
 use crate::Host;
-use crate::tools::{Tally, close, listen, poll_and_drop, poll_with, read, read_up_to, streams, write};
+use crate::tools::{
+    Tally, close, listen, poll_and_drop, poll_with, read, read_up_to, streams, write,
+};
 
 /// More than any system buffers for one stream.
 const BUFFERED_MAX: usize = 256 << 20;
@@ -43,7 +45,8 @@ pub async fn a_half_closed_stream_still_carries_the_other_half(host: &dyn Host) 
     assert_eq!(read_up_to(&mut *one, 100).await.expect("read to the end"), b"answer");
 }
 
-/// A stream that is dropped with bytes unread resets the connection. Where there are no resets it is an end.
+/// A stream that is dropped with bytes unread resets the connection. Where there are no resets it
+/// is an end.
 pub async fn a_reset_ends_reading_and_writing(host: &dyn Host) {
     let (mut one, mut two) = streams(host).await;
     write(&mut *one, b"never read").await.expect("written");
@@ -74,9 +77,9 @@ pub async fn a_reader_that_does_not_read_holds_the_writer_back(host: &dyn Host) 
     // Long enough for a buffer's length from anywhere in its period.
     let bytes: Vec<u8> = (0..=250).cycle().take(buf.len() + 251).collect();
     let mut written = 0;
-    while let Poll::Ready(taken) =
-        poll_with(Waker::noop(), |cx| one.poll_write_vectored(cx, &[IoSlice::new(&bytes[written % 251..])]))
-    {
+    while let Poll::Ready(taken) = poll_with(Waker::noop(), |cx| {
+        one.poll_write_vectored(cx, &[IoSlice::new(&bytes[written % 251..])])
+    }) {
         written += taken.expect("written");
         assert!(written < BUFFERED_MAX, "the reader holds nobody back");
     }
@@ -87,7 +90,9 @@ pub async fn a_reader_that_does_not_read_holds_the_writer_back(host: &dyn Host) 
         while at < end {
             let slice = &bytes[at % 251..];
             let slice = &slice[..slice.len().min(end - at)];
-            at += poll_fn(|cx| one.poll_write_vectored(cx, &[IoSlice::new(slice)])).await.expect("written");
+            at += poll_fn(|cx| one.poll_write_vectored(cx, &[IoSlice::new(slice)]))
+                .await
+                .expect("written");
         }
         close(&mut *one).await;
     };
@@ -108,7 +113,8 @@ pub async fn a_reader_that_does_not_read_holds_the_writer_back(host: &dyn Host) 
 /// More slices than a system takes at once, some of them empty, more bytes than it takes at once.
 pub async fn many_slices_arrive_in_order(host: &dyn Host) {
     let (mut one, mut two) = streams(host).await;
-    let parts: Vec<Vec<u8>> = (0_u8..=255).cycle().take(3_000).map(|n| vec![n; usize::from(n) * 4]).collect();
+    let parts: Vec<Vec<u8>> =
+        (0_u8..=255).cycle().take(3_000).map(|n| vec![n; usize::from(n) * 4]).collect();
     let whole = parts.concat();
     let writes = async {
         let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
@@ -174,7 +180,8 @@ pub async fn a_port_is_free_once_its_listener_is_dropped(host: &dyn Host) {
     assert_eq!(again.local_addr().expect("bound"), addr);
 }
 
-/// `TCP_NODELAY`, on both ends: without it, a second small write waits for the acknowledgement of the first, 40 ms.
+/// `TCP_NODELAY`, on both ends: without it, a second small write waits for the acknowledgement of
+/// the first, 40 ms.
 pub async fn small_writes_are_not_held_back(host: &dyn Host) {
     const ROUNDS: usize = 60;
     async fn twice(stream: &mut dyn Stream) {
@@ -197,7 +204,8 @@ pub async fn small_writes_are_not_held_back(host: &dyn Host) {
     assert!(rounds[ROUNDS / 2] < Duration::from_millis(30), "{rounds:?}");
 }
 
-/// A poll to write, by whichever waker, leaves the waker of the poll to read where it is, and the other way round.
+/// A poll to write, by whichever waker, leaves the waker of the poll to read where it is, and the
+/// other way round.
 pub async fn writing_does_not_forget_who_waits_to_read(host: &dyn Host) {
     let (mut one, mut two) = streams(host).await;
     let (reader, writer) = (Arc::new(Tally::default()), Arc::new(Tally::default()));

@@ -19,11 +19,15 @@ fn every_case_is_in_the_suite() {
     ];
     let suite = include_str!("lib.rs");
     for (part, source) in parts {
-        let listed = suite.split_once(&format!("            {part} {{")).expect("the part is listed").1;
-        let listed: Vec<&str> = listed.split_once('}').expect("its end").0.split_whitespace().collect();
+        let listed =
+            suite.split_once(&format!("            {part} {{")).expect("the part is listed").1;
+        let listed: Vec<&str> =
+            listed.split_once('}').expect("its end").0.split_whitespace().collect();
         let written: Vec<&str> = source
             .lines()
-            .filter_map(|line| line.strip_prefix("pub async fn ")?.strip_suffix("(host: &dyn Host) {"))
+            .filter_map(|line| {
+                line.strip_prefix("pub async fn ")?.strip_suffix("(host: &dyn Host) {")
+            })
             .collect();
         assert_eq!(listed, written, "{part}");
     }

@@ -25,7 +25,10 @@ pub async fn a_timer_fires_when_its_time_has_come_and_stays_so(host: &dyn Host) 
         expired(&mut *timer).await;
         assert!(runtime.now().mono >= deadline, "it is never early");
         for _ in 0..3 {
-            assert!(poll_with(Waker::noop(), |cx| timer.poll_expired(cx)).is_ready(), "it stays so");
+            assert!(
+                poll_with(Waker::noop(), |cx| timer.poll_expired(cx)).is_ready(),
+                "it stays so"
+            );
         }
     }
     timer.reset(Instant::FAR_FUTURE);
@@ -128,7 +131,9 @@ pub async fn time_does_not_run_back(host: &dyn Host) {
         }
         last
     };
-    let ends = zip(spawn(&*runtime, watch(runtime.clone())), spawn(&*runtime, watch(runtime.clone()))).await;
+    let ends =
+        zip(spawn(&*runtime, watch(runtime.clone())), spawn(&*runtime, watch(runtime.clone())))
+            .await;
     assert!(runtime.now().mono >= ends.0.max(ends.1));
     assert!(runtime.now().wall > chinwag::core::time::WallTime::UNIX_EPOCH);
 }

@@ -18,7 +18,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A count that only rises, and that can be waited for. As a [`Waker`], it counts how often it was woken.
+/// A count that only rises, and that can be waited for. As a [`Waker`], it counts how often it was
+/// woken.
 #[derive(Debug, Default)]
 pub struct Tally {
     state: Mutex<(usize, Vec<Waker>)>,

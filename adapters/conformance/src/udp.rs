@@ -55,7 +55,8 @@ pub async fn a_datagram_that_is_too_long_harms_nothing(host: &dyn Host) {
     assert_eq!(&buf[..5], b"after");
 }
 
-/// The system may report it to the sender, on whatever call comes next. The socket stays usable both ways.
+/// The system may report it to the sender, on whatever call comes next. The socket stays usable
+/// both ways.
 pub async fn a_closed_port_harms_nothing(host: &dyn Host) {
     let ((mut one, at_one), (mut two, at_two)) = zip(udp(host), udp(host)).await;
     let (gone, nowhere) = udp(host).await;

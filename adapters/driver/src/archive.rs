@@ -39,7 +39,8 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// Buffers of long messages that have been sent. Fresh pages cost several times what writing a message into old ones does.
+/// Buffers of long messages that have been sent. Fresh pages cost several times what writing a
+/// message into old ones does.
 static SENT: Mutex<Pool> = Mutex::new(Pool { buffers: Vec::new(), len: 0 });
 
 /// Bytes of the buffers of long messages that are being sent.
@@ -58,7 +59,8 @@ impl Pool {
         Some(buffer)
     }
 
-    /// Keeps as much as is being sent, since as much is about to be encoded again; and a little in any case.
+    /// Keeps as much as is being sent, since as much is about to be encoded again; and a little in
+    /// any case.
     fn give(&mut self, buffer: AlignedVec<ALIGN>, lent_len: usize) {
         let len_max = lent_len.max(ARCHIVES_LEN_MAX);
         self.len += buffer.capacity();
@@ -137,7 +139,8 @@ mod tests {
         for len in (0..40_000).step_by(1_013).chain([300_000, 7, 300_000, 20]) {
             let message: Vec<u8> = (0..len).map(|at: usize| at.to_le_bytes()[0]).collect();
             let encoded = encode(&message).expect("bytes");
-            let expected = rkyv::api::high::to_bytes_in::<_, Error>(&message, AlignedVec::<ALIGN>::new());
+            let expected =
+                rkyv::api::high::to_bytes_in::<_, Error>(&message, AlignedVec::<ALIGN>::new());
             assert_eq!(encoded[..], expected.expect("bytes")[..], "{len}");
         }
     }
@@ -145,8 +148,10 @@ mod tests {
     #[test]
     fn a_message_is_not_written_over_while_it_is_held() {
         let messages: Vec<Vec<u8>> = (0..200).map(|at| vec![at; usize::from(at) * 100]).collect();
-        let encoded: Vec<Bytes> = messages.iter().map(|message| encode(message).expect("bytes")).collect();
-        let again: Vec<Bytes> = messages.iter().map(|message| encode(message).expect("bytes")).collect();
+        let encoded: Vec<Bytes> =
+            messages.iter().map(|message| encode(message).expect("bytes")).collect();
+        let again: Vec<Bytes> =
+            messages.iter().map(|message| encode(message).expect("bytes")).collect();
         assert_eq!(encoded, again);
     }
 
@@ -155,7 +160,10 @@ mod tests {
         let mut pool = Pool { buffers: Vec::new(), len: 0 };
         for lent in (0..100).rev() {
             pool.give(AlignedVec::with_capacity(1 << 20), lent << 20);
-            assert!(pool.len <= ARCHIVES_LEN_MAX.max(lent << 20), "what is being sent, or a little");
+            assert!(
+                pool.len <= ARCHIVES_LEN_MAX.max(lent << 20),
+                "what is being sent, or a little"
+            );
         }
         assert_eq!(pool.buffers.len(), ARCHIVES_LEN_MAX >> 20);
         while pool.take().is_some() {}

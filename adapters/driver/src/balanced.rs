@@ -17,17 +17,20 @@ use crate::limits::{RETRIES_PERCENT, RETRIES_SAVED, RETRY_ATTEMPTS_DEFAULT};
 use crate::message::{Message, Received};
 use crate::service::{Handler, Service};
 
-/// Calls to the service `S` of any member; see [`Node::balanced`](crate::Node::balanced). Clones share one budget for retries.
+/// Calls to the service `S` of any member; see [`Node::balanced`](crate::Node::balanced). Clones
+/// share one budget for retries.
 ///
 /// A call that failed is tried on another member
 ///
-/// * if it is certain that no handler has run ([`Status::may_have_run`] is `false`): the member was gone, overloaded, going away, or
-///   has no such service or method;
-/// * if the method is [`IDEMPOTENT`](Message::IDEMPOTENT) and the connection or the member was lost while it was under way.
+/// * if it is certain that no handler has run ([`Status::may_have_run`] is `false`): the member was
+///   gone, overloaded, going away, or has no such service or method;
+/// * if the method is [`IDEMPOTENT`](Message::IDEMPOTENT) and the connection or the member was lost
+///   while it was under way.
 ///
-/// It is not tried again when the handler answered, with whatever; when its time is over; when it is too large. There are as many
-/// attempts as [`attempts`](Balanced::attempts) says, all of them within one deadline, and no more retries than the budget has: each
-/// call adds a fifth of one to it, so that when everything fails, the load rises by a fifth and not to a multiple.
+/// It is not tried again when the handler answered, with whatever; when its time is over; when it
+/// is too large. There are as many attempts as [`attempts`](Balanced::attempts) says, all of them
+/// within one deadline, and no more retries than the budget has: each call adds a fifth of one to
+/// it, so that when everything fails, the load rises by a fifth and not to a multiple.
 pub struct Balanced<S> {
     target: Target,
     /// The node's own, unless there is one here.
@@ -57,7 +60,8 @@ impl<S: Service> Balanced<S> {
         self
     }
 
-    /// Attempts at one call, the first one included: at least 1. Default [`RETRY_ATTEMPTS_DEFAULT`].
+    /// Attempts at one call, the first one included: at least 1. Default
+    /// [`RETRY_ATTEMPTS_DEFAULT`].
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts.max(1);
@@ -126,7 +130,8 @@ impl<S: Service> Balanced<S> {
         Err(last)
     }
 
-    /// A member that was not tried: of as few as the selector can be asked for that some of them must be new, else of all.
+    /// A member that was not tried: of as few as the selector can be asked for that some of them
+    /// must be new, else of all.
     fn choose(&self, tried: &[NodeId]) -> Option<NodeId> {
         let shared = &self.target.shared;
         let mut picks = Picks::new();
@@ -156,8 +161,8 @@ fn is_worth_another(status: &Status, is_idempotent: bool) -> bool {
     }
 }
 
-/// What retries cost: each call puts in [`RETRIES_PERCENT`], each retry takes out 100, and at most what [`RETRIES_SAVED`] retries cost
-/// is kept. It begins full.
+/// What retries cost: each call puts in [`RETRIES_PERCENT`], each retry takes out 100, and at most
+/// what [`RETRIES_SAVED`] retries cost is kept. It begins full.
 #[derive(Debug)]
 struct Budget {
     balance: AtomicU32,

@@ -28,8 +28,8 @@ use crate::watch::Watch;
 
 /// Everything about a node before it starts.
 ///
-/// `R` says only how it starts: with [`start`](Builder::start) on the runtime of the adapter the builder is from, or with
-/// [`start_on`](Builder::start_on) on any.
+/// `R` says only how it starts: with [`start`](Builder::start) on the runtime of the adapter the
+/// builder is from, or with [`start_on`](Builder::start_on) on any.
 pub struct Builder<R = OnRuntime> {
     id: NodeId,
     listen: SocketAddr,
@@ -87,30 +87,32 @@ impl<R> Builder<R> {
         self.metadata_entry(DATA_CENTER_KEY, name)
     }
 
-    /// One entry of what the node says about itself. One that does not fit makes [`Builder::start`] fail.
+    /// One entry of what the node says about itself. One that does not fit makes [`Builder::start`]
+    /// fail.
     #[must_use]
     pub fn metadata_entry(mut self, key: &str, value: &str) -> Self {
         self.metadata = self.metadata.and_then(|metadata| metadata.with(key, value));
         self
     }
 
-    /// Members to join through, as `host:port`. Any number, this node among them or not; looked up again at every try.
-    /// None being there now is no error: joining goes on in the background.
+    /// Members to join through, as `host:port`. Any number, this node among them or not; looked up
+    /// again at every try. None being there now is no error: joining goes on in the background.
     #[must_use]
     pub fn seeds<T: Into<String>>(mut self, seeds: impl IntoIterator<Item = T>) -> Self {
         self.seeds.extend(seeds.into_iter().map(Into::into));
         self
     }
 
-    /// The address told to others, where it is not the one listened on: behind a translator, or listening on all
-    /// interfaces. Port 0 stands for the port that is bound.
+    /// The address told to others, where it is not the one listened on: behind a translator, or
+    /// listening on all interfaces. Port 0 stands for the port that is bound.
     #[must_use]
     pub fn advertise(mut self, addr: SocketAddr) -> Self {
         self.advertise = Some(addr);
         self
     }
 
-    /// How membership behaves. Default [`Config::lan`]. Its cluster name counts unless [`Builder::cluster`] gives one.
+    /// How membership behaves. Default [`Config::lan`]. Its cluster name counts unless
+    /// [`Builder::cluster`] gives one.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
@@ -131,14 +133,16 @@ impl<R> Builder<R> {
         self
     }
 
-    /// How far ahead of this node's wall clock a stamp may be to be believed. Default [`DRIFT_MAX_DEFAULT`].
+    /// How far ahead of this node's wall clock a stamp may be to be believed. Default
+    /// [`DRIFT_MAX_DEFAULT`].
     #[must_use]
     pub fn drift_max(mut self, drift_max: Duration) -> Self {
         self.drift_max = drift_max;
         self
     }
 
-    /// A bound that an earlier run persisted ([`Clock::persist_bound`](crate::Clock::persist_bound)): every stamp is past it.
+    /// A bound that an earlier run persisted
+    /// ([`Clock::persist_bound`](crate::Clock::persist_bound)): every stamp is past it.
     #[must_use]
     pub fn clock_floor(mut self, bound: Timestamp) -> Self {
         self.clock_floor = bound;
@@ -152,23 +156,26 @@ impl<R> Builder<R> {
         self
     }
 
-    /// Connections of the node, dialled and accepted, strangers included. Beyond it, those that come are closed at once and counted as
-    /// [`connections_refused`](crate::Stats::connections_refused), and calls that need one fail as `Overloaded`, never sent. Default
-    /// [`CONNECTIONS_MAX`].
+    /// Connections of the node, dialled and accepted, strangers included. Beyond it, those that
+    /// come are closed at once and counted as
+    /// [`connections_refused`](crate::Stats::connections_refused), and calls that need one fail as
+    /// `Overloaded`, never sent. Default [`CONNECTIONS_MAX`].
     #[must_use]
     pub fn connections_max(mut self, connections_max: usize) -> Self {
         self.connections_max = connections_max;
         self
     }
 
-    /// Puts an interceptor around the calls that the node makes, or around those it handles, inside of those added before.
+    /// Puts an interceptor around the calls that the node makes, or around those it handles, inside
+    /// of those added before.
     #[must_use]
     pub fn interceptor(mut self, role: Role, interceptor: impl Interceptor) -> Self {
         self.interceptors.push((role, Arc::new(interceptor)));
         self
     }
 
-    /// Binds the sockets and starts the node on `runtime`. Joining goes on in the background, whether a seed is there or not.
+    /// Binds the sockets and starts the node on `runtime`. Joining goes on in the background,
+    /// whether a seed is there or not.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -176,12 +183,16 @@ impl<R> Builder<R> {
         self.start_watched_on(runtime).await.map(|(node, _)| node)
     }
 
-    /// [`Builder::start_on`], with a watch that misses nothing: one taken afterwards begins with the view of its moment, but an
-    /// event that is in no view, such as a conflict, may have gone by.
+    /// [`Builder::start_on`], with a watch that misses nothing: one taken afterwards begins with
+    /// the view of its moment, but an event that is in no view, such as a conflict, may have
+    /// gone by.
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn start_watched_on(mut self, runtime: Arc<dyn Runtime>) -> Result<(Node, Watch), StartError> {
+    pub async fn start_watched_on(
+        mut self,
+        runtime: Arc<dyn Runtime>,
+    ) -> Result<(Node, Watch), StartError> {
         if let Some(cluster) = self.cluster.take() {
             self.config.cluster = cluster;
         }
@@ -200,8 +211,8 @@ impl<R> Builder<R> {
         let clock = Arc::new(SharedHlc::resume(self.clock_floor, self.drift_max));
         let local = Local { id: self.id, epoch: Epoch::at(now.wall), addr, metadata };
         let cluster = self.config.cluster.clone();
-        let mut machine =
-            Membership::new(self.config, local, clock.clone(), seed, now).map_err(StartError::Config)?;
+        let mut machine = Membership::new(self.config, local, clock.clone(), seed, now)
+            .map_err(StartError::Config)?;
         if !self.seeds.is_empty() {
             machine.join(now);
         }
@@ -262,8 +273,13 @@ impl<R> fmt::Debug for Builder<R> {
     }
 }
 
-/// TCP and UDP on one port. The system picks a TCP port without asking whether UDP's is free, so that may take a few tries.
-async fn bind(runtime: &dyn Runtime, listen: SocketAddr, planes: Planes) -> Result<Sockets, StartError> {
+/// TCP and UDP on one port. The system picks a TCP port without asking whether UDP's is free, so
+/// that may take a few tries.
+async fn bind(
+    runtime: &dyn Runtime,
+    listen: SocketAddr,
+    planes: Planes,
+) -> Result<Sockets, StartError> {
     let failed = |error| StartError::Bind { addr: listen, error };
     for attempt in 1..=BIND_ATTEMPTS_MAX {
         let listener = runtime.listen(listen).await.map_err(failed)?;
@@ -294,7 +310,8 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
-    /// The node listens on all interfaces, and was not told which address to [`advertise`](Builder::advertise).
+    /// The node listens on all interfaces, and was not told which address to
+    /// [`advertise`](Builder::advertise).
     NoAddress(SocketAddr),
     /// A rule of the membership configuration is broken.
     Config(membership::ConfigError),

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use chinwag_core::id::NodeId;
 use chinwag_core::membership::Destination;
 use chinwag_core::rpc::config::{ATTACHMENTS_MAX, COPY_LEN_MAX};
-use chinwag_core::rpc::{Body, Code, Fingerprint, Headers, MethodName, Request, RequestError, Shape, Status};
+use chinwag_core::rpc::{
+    Body, Code, Fingerprint, Headers, MethodName, Request, RequestError, Shape, Status,
+};
 use chinwag_core::time::{Instant, Now};
 use tracing::Instrument;
 
@@ -126,7 +128,12 @@ impl Target {
     }
 
     /// [`Target::transfer`] inside of interceptors and a span.
-    async fn transfer_watched(&self, begun: Now, deadline: Option<Instant>, mut outgoing: Outgoing) -> Ended {
+    async fn transfer_watched(
+        &self,
+        begun: Now,
+        deadline: Option<Instant>,
+        mut outgoing: Outgoing,
+    ) -> Ended {
         let shared = &self.shared;
         let call = self.call_info(&mut outgoing, deadline, false);
         let (service, method) = (outgoing.service, outgoing.method);
@@ -176,7 +183,8 @@ impl Target {
         ended.unwrap_or_else(|status| (self.shared.runtime.now().mono, status.into()))
     }
 
-    /// One call, over as many connections as it takes while it is certain that no handler has seen it.
+    /// One call, over as many connections as it takes while it is certain that no handler has seen
+    /// it.
     async fn call_remotely(
         &self,
         mut now: Now,
@@ -190,14 +198,18 @@ impl Target {
             let mut call = placing.await?;
             let (at, answered) = (&mut call).await;
             match &answered.result {
-                // The peer turned it away because this connection is going away: certainly not run, so ask on another.
+                // The peer turned it away because this connection is going away: certainly not run,
+                // so ask on another.
                 Err(status)
                     if status.code == Code::Unavailable
                         && !status.may_have_run()
                         && call.is_leaving()
                         && attempts < CALL_ATTEMPTS_MAX => {}
-                // More calls were made before the peer's hello than it accepts at once: now it is known how many those are.
-                Err(status) if status.code == Code::Overloaded && status.never_sent() => attempts = 0,
+                // More calls were made before the peer's hello than it accepts at once: now it is
+                // known how many those are.
+                Err(status) if status.code == Code::Overloaded && status.never_sent() => {
+                    attempts = 0
+                }
                 _ => return Ok((at, answered)),
             }
             now = self.shared.runtime.now();
@@ -254,7 +266,12 @@ impl Target {
         Err(Status::unsent(Code::Unavailable, "every connection was going away"))
     }
 
-    fn request<'a>(&self, now: Now, outgoing: &'a Outgoing, deadline: Option<Instant>) -> Request<'a> {
+    fn request<'a>(
+        &self,
+        now: Now,
+        outgoing: &'a Outgoing,
+        deadline: Option<Instant>,
+    ) -> Request<'a> {
         Request {
             service: outgoing.service,
             method: outgoing.method,
@@ -301,17 +318,24 @@ impl Target {
         let call = self.call_info(&mut outgoing, deadline, true);
         let (service, method) = (outgoing.service, outgoing.method);
         let refused = |status: Status| Status::unsent(status.code, status.message);
-        let mut entered = self.shared.called.enter(&self.shared, now.mono, call).map_err(refused)?;
+        let mut entered =
+            self.shared.called.enter(&self.shared, now.mono, call).map_err(refused)?;
         outgoing.headers = entered.call.headers.clone();
         deadline = entered.call.deadline;
         let names = (service, method, self.peer);
-        let span = trace::call_span(&self.shared.trace_ids, self.trace, &mut outgoing.headers, names);
+        let span =
+            trace::call_span(&self.shared.trace_ids, self.trace, &mut outgoing.headers, names);
         let result = span.in_scope(|| self.queue_one_way(now, deadline, &outgoing));
         entered.finish(result.as_ref().map(drop), self.shared.runtime.now().mono);
         result
     }
 
-    fn queue_one_way(&self, now: Now, deadline: Option<Instant>, outgoing: &Outgoing) -> Result<(), Status> {
+    fn queue_one_way(
+        &self,
+        now: Now,
+        deadline: Option<Instant>,
+        outgoing: &Outgoing,
+    ) -> Result<(), Status> {
         let meter = self.meter(outgoing);
         let result = match self.peer == self.shared.id {
             true => self.one_way_locally(now, outgoing, deadline),
@@ -344,14 +368,16 @@ impl Target {
 
     // ---- calls of the node to itself ----
 
-    /// No socket, the same handler. It runs in the caller's own future, so that dropping that one drops the handler.
+    /// No socket, the same handler. It runs in the caller's own future, so that dropping that one
+    /// drops the handler.
     async fn call_locally(
         &self,
         now: Now,
         outgoing: &Outgoing,
         deadline: Option<Instant>,
     ) -> Result<Ended, Status> {
-        let (answer, meter) = self.begin_locally(now, outgoing, deadline, false, (Shape::UNARY, None))?;
+        let (answer, meter) =
+            self.begin_locally(now, outgoing, deadline, false, (Shape::UNARY, None))?;
         let runtime = &*self.shared.runtime;
         let measured = Measured::begin(&meter, runtime, now.mono);
         let mut answer = pin!(answer);
@@ -413,7 +439,8 @@ impl Target {
             return Err(Status::unsent(Code::DeadlineExceeded, why));
         }
         let &Outgoing { service, method, fingerprint, .. } = outgoing;
-        let endpoint = shaped(shared.registry.find(MethodName { service, method, fingerprint })?, shape)?;
+        let endpoint =
+            shaped(shared.registry.find(MethodName { service, method, fingerprint })?, shape)?;
         let meter = endpoint.meter().clone();
         meter.received(outgoing.len());
         let caller = Caller { id: shared.id, epoch: shared.epoch(), addr: shared.addr };
@@ -425,10 +452,13 @@ impl Target {
     }
 }
 
-/// What a request of the node to itself must be to be taken: as to any other node of the same configuration.
+/// What a request of the node to itself must be to be taken: as to any other node of the same
+/// configuration.
 fn check_local(shared: &Shared, outgoing: &Outgoing) -> Result<(), Status> {
     let is_beyond = |len: usize, len_max: u32| u32::try_from(len).map_or(true, |len| len > len_max);
-    if is_beyond(outgoing.len(), shared.rpc.message_len_max) || outgoing.attachments.len() > ATTACHMENTS_MAX {
+    if is_beyond(outgoing.len(), shared.rpc.message_len_max)
+        || outgoing.attachments.len() > ATTACHMENTS_MAX
+    {
         return Err(refused(RequestError::TooLarge));
     }
     if is_beyond(outgoing.headers.encoded_len(), shared.rpc.headers_len_max) {
@@ -440,7 +470,9 @@ fn check_local(shared: &Shared, outgoing: &Outgoing) -> Result<(), Status> {
 /// Why the connection did not take a request: nothing of it was sent.
 fn refused(error: RequestError) -> Status {
     let code = match error {
-        RequestError::Full | RequestError::Overloaded | RequestError::TooManyMethods => Code::Overloaded,
+        RequestError::Full | RequestError::Overloaded | RequestError::TooManyMethods => {
+            Code::Overloaded
+        }
         RequestError::TooLarge | RequestError::HeadersTooLarge => Code::TooLarge,
         RequestError::Name => Code::UnknownMethod,
         RequestError::GoingAway | RequestError::Closed => Code::Unavailable,

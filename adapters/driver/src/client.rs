@@ -15,11 +15,12 @@ use crate::service::{Handler, Service, StreamHandler};
 use crate::stream_call::{self, StreamCall};
 use crate::trace::TraceContext;
 
-/// Calls to the service `S` of one member. Cheap to make, to clone and to change; it holds no connection and does not
-/// keep the node alive.
+/// Calls to the service `S` of one member. Cheap to make, to clone and to change; it holds no
+/// connection and does not keep the node alive.
 ///
-/// The connection is the node's, shared by all clients and used both ways. It is opened by the first call that needs it. When as
-/// many calls are open on it as the peer accepts, further ones wait for their turn, in order, until their deadlines.
+/// The connection is the node's, shared by all clients and used both ways. It is opened by the
+/// first call that needs it. When as many calls are open on it as the peer accepts, further ones
+/// wait for their turn, in order, until their deadlines.
 pub struct Client<S> {
     target: Target,
     service: PhantomData<fn() -> S>,
@@ -35,8 +36,8 @@ impl<S> Client<S> {
         self.target.peer
     }
 
-    /// How long each call may take, waiting and connecting included; it travels with the call. Default
-    /// [`CALL_TIMEOUT_DEFAULT`](crate::limits::CALL_TIMEOUT_DEFAULT), or the node's
+    /// How long each call may take, waiting and connecting included; it travels with the call.
+    /// Default [`CALL_TIMEOUT_DEFAULT`](crate::limits::CALL_TIMEOUT_DEFAULT), or the node's
     /// [`call_timeout`](crate::Builder::call_timeout).
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -44,14 +45,16 @@ impl<S> Client<S> {
         self
     }
 
-    /// Calls wait until the peer answers or is gone, however long that takes. A deadline that the client has stays.
+    /// Calls wait until the peer answers or is gone, however long that takes. A deadline that the
+    /// client has stays.
     #[must_use]
     pub fn without_timeout(mut self) -> Self {
         self.target.timeout = None;
         self
     }
 
-    /// Calls end at `deadline`, or after their timeout if that is sooner. Of several deadlines the earliest counts.
+    /// Calls end at `deadline`, or after their timeout if that is sooner. Of several deadlines the
+    /// earliest counts.
     #[must_use]
     pub fn until(mut self, deadline: Instant) -> Self {
         self.target.until(deadline);
@@ -67,8 +70,8 @@ impl<S> Client<S> {
         Ok(self)
     }
 
-    /// Has the spans of its calls be children of `parent`. The clients that a [`Context`](crate::Context) gives have the
-    /// handler's already.
+    /// Has the spans of its calls be children of `parent`. The clients that a
+    /// [`Context`](crate::Context) gives have the handler's already.
     #[must_use]
     pub fn traced(mut self, parent: TraceContext) -> Self {
         self.target.trace = Some(parent);
@@ -77,10 +80,12 @@ impl<S> Client<S> {
 }
 
 impl<S: Service> Client<S> {
-    /// Calls, and waits for the answer. Dropping the future cancels the call, which the handler feels.
+    /// Calls, and waits for the answer. Dropping the future cancels the call, which the handler
+    /// feels.
     ///
     /// # Errors
-    /// A [`Status`]: the handler's own, or what kept the call from it. [`Status::may_have_run`] says whether the handler may have.
+    /// A [`Status`]: the handler's own, or what kept the call from it. [`Status::may_have_run`]
+    /// says whether the handler may have.
     pub async fn call<M: Message>(&self, message: &M) -> Result<Received<M::Reply>, Status>
     where
         S: Handler<M>,
@@ -135,8 +140,9 @@ impl<S: Service> Client<S> {
         }
     }
 
-    /// Sends a message that is not answered. `Ok` says that it was queued: it is handled at most once, or never if the
-    /// connection ends first. It does not wait: when too much is queued it is an `Overloaded` error.
+    /// Sends a message that is not answered. `Ok` says that it was queued: it is handled at most
+    /// once, or never if the connection ends first. It does not wait: when too much is queued
+    /// it is an `Overloaded` error.
     ///
     /// # Errors
     /// A [`Status`] that tells why it was not queued.
@@ -147,8 +153,8 @@ impl<S: Service> Client<S> {
         self.target.one_way(self.outgoing::<M>(message)?)
     }
 
-    /// Opens a call whose ends send chunks. It is open at once, before the handler has seen it; whether there is one shows in the
-    /// chunks or in the reply.
+    /// Opens a call whose ends send chunks. It is open at once, before the handler has seen it;
+    /// whether there is one shows in the chunks or in the reply.
     ///
     /// ```
     /// # use chinwag::{Client, Message, Methods, Never, Raw, Service, Status, StreamHandler, Streaming};
@@ -168,7 +174,10 @@ impl<S: Service> Client<S> {
     ///
     /// # Errors
     /// What kept it from being opened; as [`Client::call`].
-    pub async fn open<M: Streaming<Request = M>>(&self, request: &M) -> Result<StreamCall<M>, Status>
+    pub async fn open<M: Streaming<Request = M>>(
+        &self,
+        request: &M,
+    ) -> Result<StreamCall<M>, Status>
     where
         S: StreamHandler<M>,
     {
@@ -218,7 +227,8 @@ impl<S: Handler<M>, M: Method> Request<'_, S, M> {
     }
 
     /// Puts bytes beside the request: they are copied neither into it nor out of it. At most
-    /// [`ATTACHMENTS_MAX`](chinwag_core::rpc::config::ATTACHMENTS_MAX); they count as part of the message.
+    /// [`ATTACHMENTS_MAX`](chinwag_core::rpc::config::ATTACHMENTS_MAX); they count as part of the
+    /// message.
     pub fn attach(mut self, bytes: impl Into<Bytes>) -> Self {
         self.attachments.push(bytes.into());
         self
@@ -229,7 +239,8 @@ impl<S: Handler<M>, M: Method> Request<'_, S, M> {
     /// # Errors
     /// As [`Client::call`].
     pub async fn send(self) -> Result<Reply<M>, Status> {
-        let Arrived { headers, body, attachments } = self.client.target.send(self.outgoing()?).await?;
+        let Arrived { headers, body, attachments } =
+            self.client.target.send(self.outgoing()?).await?;
         Ok(Reply { headers, attachments, body: receive::<M>(body)? })
     }
 

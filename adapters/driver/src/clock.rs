@@ -11,12 +11,13 @@ use chinwag_core::time::WallTime;
 
 use crate::shared::Shared;
 
-/// The node's hybrid logical clock. Every stamp it gives is later than all before it, on this node, and later than
-/// every stamp that has reached this node in a message. Lock-free; cheap to clone.
+/// The node's hybrid logical clock. Every stamp it gives is later than all before it, on this node,
+/// and later than every stamp that has reached this node in a message. Lock-free; cheap to clone.
 ///
-/// A stamp is as close to wall-clock time as its source: *precise* reads the runtime's clock ([`Clock::now`]); *coarse* takes
-/// the time at which the node last did anything, without asking the system ([`Clock::now_coarse`]); *given* is the
-/// caller's ([`Clock::now_at`]). Order is the same from all three.
+/// A stamp is as close to wall-clock time as its source: *precise* reads the runtime's clock
+/// ([`Clock::now`]); *coarse* takes the time at which the node last did anything, without asking
+/// the system ([`Clock::now_coarse`]); *given* is the caller's ([`Clock::now_at`]). Order is the
+/// same from all three.
 #[derive(Clone)]
 pub struct Clock {
     shared: Arc<Shared>,
@@ -32,9 +33,12 @@ impl Clock {
         self.shared.clock.tick(self.shared.runtime.now().wall)
     }
 
-    /// A new stamp at the wall-clock time of the node task's last turn: seconds ago at worst (one probe interval).
+    /// A new stamp at the wall-clock time of the node task's last turn: seconds ago at worst (one
+    /// probe interval).
     pub fn now_coarse(&self) -> Timestamp {
-        self.shared.clock.tick(WallTime::from_nanos(self.shared.coarse_wall.load(Ordering::Relaxed)))
+        self.shared
+            .clock
+            .tick(WallTime::from_nanos(self.shared.coarse_wall.load(Ordering::Relaxed)))
     }
 
     /// A new stamp at the caller's idea of the wall-clock time.
@@ -52,7 +56,8 @@ impl Clock {
         self.shared.clock.reserve(self.shared.runtime.now().wall, count)
     }
 
-    /// Moves the clock past a stamp that came by a way of the user's own. (Those in chinwag's messages are observed already.)
+    /// Moves the clock past a stamp that came by a way of the user's own. (Those in chinwag's
+    /// messages are observed already.)
     ///
     /// # Errors
     /// [`TooFarAhead`] when it is further ahead than the node's `drift_max`: nothing moves.
@@ -65,7 +70,8 @@ impl Clock {
         self.shared.clock.last()
     }
 
-    /// How far the clock is ahead of wall-clock time: because others are, or because time stepped back.
+    /// How far the clock is ahead of wall-clock time: because others are, or because time stepped
+    /// back.
     pub fn ahead(&self) -> Duration {
         self.shared.clock.ahead(self.shared.runtime.now().wall)
     }
@@ -75,8 +81,9 @@ impl Clock {
         self.shared.clock.refused_count()
     }
 
-    /// A bound to persist, if it is time: a node that starts with [`Builder::clock_floor`](crate::Builder::clock_floor) at the last one
-    /// gives no stamp twice, whatever its wall clock says then.
+    /// A bound to persist, if it is time: a node that starts with
+    /// [`Builder::clock_floor`](crate::Builder::clock_floor) at the last one gives no stamp
+    /// twice, whatever its wall clock says then.
     pub fn persist_bound(&self) -> Option<Timestamp> {
         self.shared.clock.persist_bound(self.shared.runtime.now().wall)
     }

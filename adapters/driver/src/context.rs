@@ -56,8 +56,8 @@ pub(crate) struct Given {
     pub(crate) attachments: Vec<Bytes>,
     pub(crate) stamp: Timestamp,
     pub(crate) is_one_way: bool,
-    /// The handler's span, or what the caller sent where there is none; `None` where nobody has looked.
-    /// Boxed, because most calls have none and every context has room for it.
+    /// The handler's span, or what the caller sent where there is none; `None` where nobody has
+    /// looked. Boxed, because most calls have none and every context has room for it.
     pub(crate) trace: Option<Box<TraceContext>>,
 }
 
@@ -78,7 +78,8 @@ impl Context {
         self.caller
     }
 
-    /// When the caller stops waiting, on the runtime's monotonic clock. `None`: it waits without end, or this is one-way.
+    /// When the caller stops waiting, on the runtime's monotonic clock. `None`: it waits without
+    /// end, or this is one-way.
     pub fn deadline(&self) -> Option<Instant> {
         self.given.deadline
     }
@@ -93,54 +94,65 @@ impl Context {
         &self.given.headers
     }
 
-    /// What came beside the request: bytes that were copied neither into it nor out of it, in the order they were attached.
+    /// What came beside the request: bytes that were copied neither into it nor out of it, in the
+    /// order they were attached.
     pub fn attachments(&self) -> &[Bytes] {
         &self.given.attachments
     }
 
-    /// Puts bytes beside the answer, at most [`ATTACHMENTS_MAX`](chinwag_core::rpc::config::ATTACHMENTS_MAX) times; more make the answer
+    /// Puts bytes beside the answer, at most
+    /// [`ATTACHMENTS_MAX`](chinwag_core::rpc::config::ATTACHMENTS_MAX) times; more make the answer
     /// `TooLarge`. They are sent if it is a reply.
     pub fn attach(&self, bytes: impl Into<Bytes>) {
         lock(self.beside.get_or_init(Arc::default)).attachments.push(bytes.into());
     }
 
-    /// Adds metadata to the answer, whether it is a reply or a failure. The answer to a one-way message goes nowhere.
+    /// Adds metadata to the answer, whether it is a reply or a failure. The answer to a one-way
+    /// message goes nowhere.
     ///
     /// # Errors
-    /// [`HeadersError`] when the key is empty or long, or all of it is more than 32 KiB. What is more than the caller accepts makes
-    /// the answer `TooLarge`.
+    /// [`HeadersError`] when the key is empty or long, or all of it is more than 32 KiB. What is
+    /// more than the caller accepts makes the answer `TooLarge`.
     pub fn set_header(&self, key: &str, value: &[u8]) -> Result<(), HeadersError> {
         lock(self.beside.get_or_init(Arc::default)).headers.push(key, value)
     }
 
-    /// The caller's clock when it sent. Already observed: whatever this node stamps from now on is later.
+    /// The caller's clock when it sent. Already observed: whatever this node stamps from now on is
+    /// later.
     pub fn stamp(&self) -> Timestamp {
         self.given.stamp
     }
 
-    /// The trace that the call is part of: the handler's span, or the caller's if this node makes none.
+    /// The trace that the call is part of: the handler's span, or the caller's if this node makes
+    /// none.
     pub fn trace(&self) -> Option<TraceContext> {
         self.given.trace.as_deref().copied().or_else(|| TraceContext::of(&self.given.headers))
     }
 
-    /// The node that runs the handler; `None` once its last handle is gone. Not to be kept in the service.
+    /// The node that runs the handler; `None` once its last handle is gone. Not to be kept in the
+    /// service.
     pub fn node(&self) -> Option<Node> {
         self.shared.node()
     }
 
-    /// A client for nested calls. Whatever it is told about its timeout, its calls end when this one does; their spans are children
-    /// of the handler's.
+    /// A client for nested calls. Whatever it is told about its timeout, its calls end when this
+    /// one does; their spans are children of the handler's.
     pub fn client<S>(&self, peer: impl Into<NodeId>) -> Client<S> {
         Client::new(self.target(peer.into()))
     }
 
-    /// [`Node::balanced`] for nested calls, which end as those of [`Context::client`] do. Each has a budget for retries of its own.
+    /// [`Node::balanced`] for nested calls, which end as those of [`Context::client`] do. Each has
+    /// a budget for retries of its own.
     pub fn balanced<S: Service>(&self) -> Balanced<S> {
         Balanced::new(self.target(self.shared.id))
     }
 
-    /// [`Node::fan_out`] for nested calls, which end as those of [`Context::client`] do, [kept](FanOut::keep_rest) ones too.
-    pub fn fan_out<S: Service>(&self, members: impl IntoIterator<Item = impl Into<NodeId>>) -> FanOut<S> {
+    /// [`Node::fan_out`] for nested calls, which end as those of [`Context::client`] do,
+    /// [kept](FanOut::keep_rest) ones too.
+    pub fn fan_out<S: Service>(
+        &self,
+        members: impl IntoIterator<Item = impl Into<NodeId>>,
+    ) -> FanOut<S> {
         FanOut::new(self.target(self.shared.id), members)
     }
 

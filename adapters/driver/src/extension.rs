@@ -4,10 +4,12 @@ use std::future::Future;
 
 use crate::node::Node;
 
-/// A part that is added to a running node with [`Node::add_extension`]: it adds services, watches the members, and spawns
-/// tasks, all through the public [`Node`]. How to write one, with its life and its tests: `docs/extensions.md`.
+/// A part that is added to a running node with [`Node::add_extension`]: it adds services, watches
+/// the members, and spawns tasks, all through the public [`Node`]. How to write one, with its life
+/// and its tests: `docs/extensions.md`.
 ///
-/// What it keeps in tasks and services is a [`WeakNode`](crate::WeakNode), clients, clocks and watches: none of them keeps the node alive.
+/// What it keeps in tasks and services is a [`WeakNode`](crate::WeakNode), clients, clocks and
+/// watches: none of them keeps the node alive.
 ///
 /// ```
 /// use chinwag::{AddServiceError, ClusterExtension, Node};

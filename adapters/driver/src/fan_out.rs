@@ -17,7 +17,8 @@ use crate::message::{Message, Method, Received};
 use crate::runtime::BoxFuture;
 use crate::service::{Handler, Service};
 
-/// One message to several members at once: what quorums are made of. See [`Node::fan_out`](crate::Node::fan_out).
+/// One message to several members at once: what quorums are made of. See
+/// [`Node::fan_out`](crate::Node::fan_out).
 ///
 /// ```
 /// # use chinwag::{Consistency, Context, FanOutError, Handler, Message, Methods, Node, Service, Status, View};
@@ -45,7 +46,10 @@ pub struct FanOut<S> {
 
 impl<S: Service> FanOut<S> {
     /// Whom it calls is said for each call.
-    pub(crate) fn new(target: Target, members: impl IntoIterator<Item = impl Into<NodeId>>) -> Self {
+    pub(crate) fn new(
+        target: Target,
+        members: impl IntoIterator<Item = impl Into<NodeId>>,
+    ) -> Self {
         Self {
             target,
             members: members.into_iter().map(Into::into).collect(),
@@ -77,19 +81,19 @@ impl<S: Service> FanOut<S> {
         Ok(self)
     }
 
-    /// Calls that are still open when the wanted answers are there go on to their end, in tasks of their own, instead of being
-    /// cancelled: for writes that all are to get.
+    /// Calls that are still open when the wanted answers are there go on to their end, in tasks of
+    /// their own, instead of being cancelled: for writes that all are to get.
     #[must_use]
     pub fn keep_rest(mut self) -> Self {
         self.keeps_rest = true;
         self
     }
 
-    /// Calls every member and waits for the first `needed` that answer well; the rest is cancelled. Fails as soon as so many have
-    /// failed that it cannot be enough any more.
+    /// Calls every member and waits for the first `needed` that answer well; the rest is cancelled.
+    /// Fails as soon as so many have failed that it cannot be enough any more.
     ///
-    /// Replies come in the order of their arrival. With `needed` 0 it is done at once, before anybody was called, unless the
-    /// rest is [kept](FanOut::keep_rest).
+    /// Replies come in the order of their arrival. With `needed` 0 it is done at once, before
+    /// anybody was called, unless the rest is [kept](FanOut::keep_rest).
     ///
     /// # Errors
     /// [`FanOutError`], which has what did arrive.
@@ -105,7 +109,8 @@ impl<S: Service> FanOut<S> {
         let mut calls = match self.begin::<M>(message) {
             Ok(calls) => calls,
             Err(status) => {
-                error.failures = self.members.iter().map(|&member| (member, status.clone())).collect();
+                error.failures =
+                    self.members.iter().map(|&member| (member, status.clone())).collect();
                 return Err(error);
             }
         };
@@ -122,7 +127,8 @@ impl<S: Service> FanOut<S> {
         if error.answered.len() >= needed { Ok(error.answered) } else { Err(error) }
     }
 
-    /// Calls every member, and gives the calls: what is done with their answers, and which further members are called, is the caller's.
+    /// Calls every member, and gives the calls: what is done with their answers, and which further
+    /// members are called, is the caller's.
     ///
     /// # Errors
     /// A [`Status`] if the message could not be encoded: nobody is called.
@@ -150,7 +156,8 @@ type Open = (NodeId, BoxFuture<Result<Arrived, Status>>);
 
 /// Calls of one message to several members. Dropping it cancels those that are open.
 ///
-/// It polls all of them whenever one has something to say: good for the tens of members that a fan-out has, not for thousands.
+/// It polls all of them whenever one has something to say: good for the tens of members that a
+/// fan-out has, not for thousands.
 pub struct Calls<M> {
     target: Target,
     outgoing: Outgoing,
@@ -159,7 +166,8 @@ pub struct Calls<M> {
 }
 
 impl<M: Method> Calls<M> {
-    /// Calls one more member, with the same message and deadline. It begins when [`Calls::next`] is next waited for.
+    /// Calls one more member, with the same message and deadline. It begins when [`Calls::next`] is
+    /// next waited for.
     pub fn add(&mut self, member: impl Into<NodeId>) {
         let member = member.into();
         let (target, outgoing) = (self.target.at(member), self.outgoing.clone());
@@ -188,12 +196,14 @@ impl<M: Method> Calls<M> {
             }
         }
         let Some((place, result)) = ended else { return Poll::Pending };
-        // In order, so that which of two answers that are there at once comes first does not depend on earlier ones.
+        // In order, so that which of two answers that are there at once comes first does not depend
+        // on earlier ones.
         let (member, _) = self.open.remove(place);
         Poll::Ready(Some((member, result.and_then(|arrived| receive::<M>(arrived.body)))))
     }
 
-    /// Lets the open calls go on to their end without anybody who waits for it, also those that have not begun.
+    /// Lets the open calls go on to their end without anybody who waits for it, also those that
+    /// have not begun.
     pub fn detach(self) {
         for (_, call) in self.open {
             let done = async {
@@ -222,7 +232,8 @@ pub struct FanOutError<M: Method> {
     pub needed: usize,
     /// Who answered, and what, in the order of arrival: fewer than needed.
     pub answered: Vec<(NodeId, Received<M::Reply>)>,
-    /// Who failed, and how. Members whose calls were open when it could not be enough any more are not in here.
+    /// Who failed, and how. Members whose calls were open when it could not be enough any more are
+    /// not in here.
     pub failures: Vec<(NodeId, Status)>,
 }
 

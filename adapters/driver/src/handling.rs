@@ -14,7 +14,8 @@ use crate::stats::Role;
 use crate::stream::End;
 use crate::trace;
 
-/// Begins the handler of a call, or of a one-way message. `end` is the stream of a call that has one.
+/// Begins the handler of a call, or of a one-way message. `end` is the stream of a call that has
+/// one.
 pub(crate) fn begin(
     shared: &Arc<Shared>,
     endpoint: Arc<dyn Endpoint>,
@@ -39,7 +40,8 @@ fn begin_watched(
     end: Option<End>,
 ) -> Answer {
     let (service, method) = (endpoint.service(), endpoint.method());
-    let (span, trace) = trace::handler_span(&shared.trace_ids, &given.headers, (service, method, caller.id));
+    let (span, trace) =
+        trace::handler_span(&shared.trace_ids, &given.headers, (service, method, caller.id));
     given.trace = trace.map(Box::new);
     let this = span.clone();
     let handling = async move {
@@ -60,7 +62,8 @@ fn begin_watched(
         };
         given.headers = entered.call.headers.clone();
         given.deadline = entered.call.deadline;
-        let answered: Answered = endpoint.begin(Context::new(shared.clone(), caller, given), body, end).await;
+        let answered: Answered =
+            endpoint.begin(Context::new(shared.clone(), caller, given), body, end).await;
         entered.finish(answered.result.as_ref().map(drop), shared.runtime.now().mono);
         if let Err(status) = &answered.result {
             this.record("status", tracing::field::debug(status.code));

@@ -17,8 +17,9 @@ use crate::sync::lock;
 
 /// Around every call: authentication, metrics, context of the program's own.
 ///
-/// Several are nested: the first one added sees a call first, and its end last. As the caller's, it is around all that a call does, waiting
-/// for a connection included; as the callee's, around the handler, in the handler's task.
+/// Several are nested: the first one added sees a call first, and its end last. As the caller's, it
+/// is around all that a call does, waiting for a connection included; as the callee's, around the
+/// handler, in the handler's task.
 ///
 /// ```
 /// use chinwag::{CallInfo, Code, Interceptor, Status};
@@ -45,7 +46,8 @@ use crate::sync::lock;
 /// }
 /// ```
 pub trait Interceptor: Send + Sync + 'static {
-    /// Before the call. An error ends it there: nothing is sent, or no handler runs, and the caller's status says so.
+    /// Before the call. An error ends it there: nothing is sent, or no handler runs, and the
+    /// caller's status says so.
     ///
     /// # Errors
     /// The status that the call ends with.
@@ -54,8 +56,9 @@ pub trait Interceptor: Send + Sync + 'static {
         Ok(())
     }
 
-    /// After the call, exactly once for each `before` that let it pass, however it ended; [`Code::Cancelled`] if its future was dropped.
-    /// For a one-way message of this node, when it is queued.
+    /// After the call, exactly once for each `before` that let it pass, however it ended;
+    /// [`Code::Cancelled`] if its future was dropped. For a one-way message of this node, when
+    /// it is queued.
     fn after(&self, call: &CallInfo, result: Result<(), &Status>, took: Duration) {
         let _ = (call, result, took);
     }
@@ -114,8 +117,8 @@ impl CallInfo {
         self.deadline
     }
 
-    /// Ends the call at `deadline`, if it would not end earlier. At the callee this is what the handler sees and its nested calls
-    /// keep to; it does not end the handler itself.
+    /// Ends the call at `deadline`, if it would not end earlier. At the callee this is what the
+    /// handler sees and its nested calls keep to; it does not end the handler itself.
     pub fn shorten(&mut self, deadline: Instant) {
         self.deadline = Some(self.deadline.map_or(deadline, |old| old.min(deadline)));
     }

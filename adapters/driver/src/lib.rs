@@ -1,5 +1,5 @@
-//! A cluster layer to embed: who is in the cluster and alive, one causal clock, zero-copy calls between members, a choice of
-//! members to talk to, and a place to plug extensions in.
+//! A cluster layer to embed: who is in the cluster and alive, one causal clock, zero-copy calls
+//! between members, a choice of members to talk to, and a place to plug extensions in.
 //!
 //! ```text
 //!            your services, clients, extensions
@@ -13,9 +13,10 @@
 //!        +------------------- dyn Runtime -------------------+
 //! ```
 //!
-//! This crate is the part of chinwag that is asynchronous and the same on every runtime. The protocol is in
-//! [`core`]; a runtime is behind [`runtime::Runtime`]. Programs add an adapter crate, such as `chinwag-tokio`, which
-//! re-exports this one and has a `Node::builder(..).start()` of its own:
+//! This crate is the part of chinwag that is asynchronous and the same on every runtime. The
+//! protocol is in [`core`]; a runtime is behind [`runtime::Runtime`]. Programs add an adapter
+//! crate, such as `chinwag-tokio`, which re-exports this one and has a `Node::builder(..).start()`
+//! of its own:
 //!
 //! ```
 //! # use chinwag::{Consistency, Runtime};
@@ -33,9 +34,11 @@
 //! # }
 //! ```
 //!
-//! Libraries of services and extensions depend on this crate alone, and run on every runtime, and in the simulator.
+//! Libraries of services and extensions depend on this crate alone, and run on every runtime, and
+//! in the simulator.
 //!
-//! What it is not: it has no server of its own and no coordinator; it gives no consensus and stores nothing.
+//! What it is not: it has no server of its own and no coordinator; it gives no consensus and stores
+//! nothing.
 
 mod archive;
 mod balanced;
@@ -77,11 +80,13 @@ pub use chinwag_core as core;
 pub use chinwag_core::clock::{Stamp, Timestamp};
 pub use chinwag_core::id::{Epoch, Incarnation, NodeId};
 pub use chinwag_core::membership::{
-    BroadcastError, Config, Event, Member, Metadata, MetadataError, Planes, SendError, Snapshot, State,
+    BroadcastError, Config, Event, Member, Metadata, MetadataError, Planes, SendError, Snapshot,
+    State,
 };
 pub use chinwag_core::rpc::{Code, Fingerprint, Headers, HeadersError, Status};
 pub use chinwag_core::select::{
-    Consistency, LocalFirst, NodeSelector, Picks, PowerOfTwo, Rendezvous, SelectError, Spread, Topology,
+    Consistency, LocalFirst, NodeSelector, Picks, PowerOfTwo, Rendezvous, SelectError, Spread,
+    Topology,
 };
 
 pub use balanced::Balanced;

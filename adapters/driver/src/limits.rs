@@ -3,68 +3,73 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-/// How deeply pointers in an archive may nest. Validation recurses once per level and a peer chooses the levels: without
-/// a limit, 1.6 MB of nested boxes overflow a 2 MiB stack and abort the process. 64 is the limit Cap'n Proto ships.
+/// How deeply pointers in an archive may nest. Validation recurses once per level and a peer
+/// chooses the levels: without a limit, 1.6 MB of nested boxes overflow a 2 MiB stack and abort the
+/// process. 64 is the limit Cap'n Proto ships.
 pub const DEPTH_MAX: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
 
-/// Events a [`Watch`](crate::Watch) holds for a reader that is behind; further ones are counted and reported as `Lost`.
-/// A thousand joins at once, and still below 200 KiB.
+/// Events a [`Watch`](crate::Watch) holds for a reader that is behind; further ones are counted and
+/// reported as `Lost`. A thousand joins at once, and still below 200 KiB.
 pub const WATCH_EVENTS_MAX: usize = 1_024;
 
-/// Gossip frames from connections that wait for the node task. Frames are at most 32 KiB as membership makes them;
-/// what is shed here is repaired by the next exchange.
+/// Gossip frames from connections that wait for the node task. Frames are at most 32 KiB as
+/// membership makes them; what is shed here is repaired by the next exchange.
 pub const INBOX_FRAMES_MAX: usize = 256;
 
-/// Reports of failed gossip that wait for the node task; membership's own timers cover what is shed.
+/// Reports of failed gossip that wait for the node task; membership's own timers cover what is
+/// shed.
 pub const INBOX_FAILURES_MAX: usize = 1_024;
 
-/// Connections of a node, dialled and accepted, strangers included. Far above what one node talks to at once, and
-/// below the usual limit on descriptors of a service (65,536).
+/// Connections of a node, dialled and accepted, strangers included. Far above what one node talks
+/// to at once, and below the usual limit on descriptors of a service (65,536).
 pub const CONNECTIONS_MAX: usize = 4_096;
 
-/// One-way messages of one connection that are being handled at once; further ones are dropped. As many as calls may be
-/// open at once by default.
+/// One-way messages of one connection that are being handled at once; further ones are dropped. As
+/// many as calls may be open at once by default.
 pub const ONE_WAYS_MAX: usize = 1_024;
 
-/// Cancelled handlers of one connection whose tasks have not dropped them yet; while there are so many, further calls are refused as
-/// overloaded. As many as calls may be open at once by default, so that cancelling all of them once is nobody's misfortune.
+/// Cancelled handlers of one connection whose tasks have not dropped them yet; while there are so
+/// many, further calls are refused as overloaded. As many as calls may be open at once by default,
+/// so that cancelling all of them once is nobody's misfortune.
 pub const CANCELLED_MAX: usize = 1_024;
 
-/// Calls that wait for room on one connection; further ones are refused as overloaded. Each is a future of the program's own, of
-/// a kilobyte or more: a million of them is a mistake.
+/// Calls that wait for room on one connection; further ones are refused as overloaded. Each is a
+/// future of the program's own, of a kilobyte or more: a million of them is a mistake.
 pub const CALLS_WAITING_MAX: usize = 1 << 20;
 
 /// Addresses whose failures to connect are remembered. Forgetting one costs one early dial.
 pub const BACKOFFS_MAX: usize = 1_024;
 
-/// The wait after the first failure to connect; it doubles with each further one, less up to half as jitter. A peer that
-/// restarts is back within a second.
+/// The wait after the first failure to connect; it doubles with each further one, less up to half
+/// as jitter. A peer that restarts is back within a second.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(50);
 
-/// The longest wait before another attempt to connect. With it an attempt still has 3 s of the 5 s that
-/// `rpc::Config::hello_timeout` gives it, the wait included.
+/// The longest wait before another attempt to connect. With it an attempt still has 3 s of the 5 s
+/// that `rpc::Config::hello_timeout` gives it, the wait included.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
-/// How long a connection without calls or gossip is kept by the side that dialled it. Anti-entropy talks to random
-/// members: without this, a node ends up connected to everyone.
+/// How long a connection without calls or gossip is kept by the side that dialled it. Anti-entropy
+/// talks to random members: without this, a node ends up connected to everyone.
 pub const IDLE_MAX: Duration = Duration::from_secs(60);
 
-/// The same for a connection that another one to the same peer has replaced: time for the peer to notice.
+/// The same for a connection that another one to the same peer has replaced: time for the peer to
+/// notice.
 pub const IDLE_RETIRED_MAX: Duration = Duration::from_secs(1);
 
-/// Attempts at one call, over fresh connections, while it is certain that no handler has seen it: the connection in hand
-/// was going away.
+/// Attempts at one call, over fresh connections, while it is certain that no handler has seen it:
+/// the connection in hand was going away.
 pub const CALL_ATTEMPTS_MAX: usize = 3;
 
-/// Attempts at a balanced call, on as many members, unless its client says otherwise: with a tenth of the members out of order and not
-/// known to be, one call in a thousand fails.
+/// Attempts at a balanced call, on as many members, unless its client says otherwise: with a tenth
+/// of the members out of order and not known to be, one call in a thousand fails.
 pub const RETRY_ATTEMPTS_DEFAULT: u32 = 3;
 
-/// What each balanced call adds to the budget for retries, in hundredths of one: so when everything fails, the load rises by a
-/// fifth. Finagle's default.
+/// What each balanced call adds to the budget for retries, in hundredths of one: so when everything
+/// fails, the load rises by a fifth. Finagle's default.
 pub const RETRIES_PERCENT: u32 = 20;
 
-/// Retries that a budget can hold, and begins with: enough for the calls that were under way to a member that has just died.
+/// Retries that a budget can hold, and begins with: enough for the calls that were under way to a
+/// member that has just died.
 pub const RETRIES_SAVED: u32 = 100;
 
 /// How long a call may take unless the caller says otherwise.
@@ -76,20 +81,23 @@ pub const DATAGRAMS_PER_TURN_MAX: usize = 64;
 /// Connections accepted in one turn of the node task.
 pub const ACCEPTS_PER_TURN_MAX: usize = 16;
 
-/// Bytes of buffers in which long typed messages were encoded, and which are kept, for the whole process, to encode further ones in,
-/// where less than that is being sent. Eight of a megabyte, as many as are being sent at once where connections keep up.
+/// Bytes of buffers in which long typed messages were encoded, and which are kept, for the whole
+/// process, to encode further ones in, where less than that is being sent. Eight of a megabyte, as
+/// many as are being sent at once where connections keep up.
 pub const ARCHIVES_LEN_MAX: usize = 8 * 1024 * 1024;
 
 /// Turns a task takes before it lets others run.
 pub const TURNS_MAX: usize = 16;
 
-/// Groups in which callers are woken whose answers came together, and what a group is at least: fewer calls do not pay for a
-/// write of their own. Of 64 calls in flight, in one write or in these, the latter are 1.8 times as many a second (two cores).
+/// Groups in which callers are woken whose answers came together, and what a group is at least:
+/// fewer calls do not pay for a write of their own. Of 64 calls in flight, in one write or in
+/// these, the latter are 1.8 times as many a second (two cores).
 pub const WAKE_GROUPS: usize = 3;
 /// See [`WAKE_GROUPS`].
 pub const WAKE_GROUP_MIN: usize = 16;
 
-/// The wait after a failed accept. Out of descriptors, accepting fails at once, and for as long as that lasts.
+/// The wait after a failed accept. Out of descriptors, accepting fails at once, and for as long as
+/// that lasts.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Tries at a port that is free for both TCP and UDP, when the port is the system's choice.

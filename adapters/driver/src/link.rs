@@ -1,7 +1,8 @@
 //! [`Link`]: one connection as callers see it. Its task is in [`task`].
 //!
-//! Callers lock the machine, put a request in, ring the task's bell and leave a waker in a table: no channel, no timer and
-//! no task per call (`reference/rpc.md` §4.1). The task owns the stream and does all reading and writing.
+//! Callers lock the machine, put a request in, ring the task's bell and leave a waker in a table:
+//! no channel, no timer and no task per call (`reference/rpc.md` §4.1). The task owns the stream
+//! and does all reading and writing.
 
 mod callees;
 mod calls;
@@ -24,8 +25,8 @@ use bytes::Bytes;
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::Destination;
 use chinwag_core::rpc::{
-    Body, CallId, Code, Connection, Event, GossipError, Held, InboundId, PeerHello, Receiver, Request,
-    RequestError, Side, Status, StreamRef,
+    Body, CallId, Code, Connection, Event, GossipError, Held, InboundId, PeerHello, Receiver,
+    Request, RequestError, Side, Status, StreamRef,
 };
 use chinwag_core::time::{Instant, Now};
 
@@ -81,7 +82,8 @@ struct State {
 }
 
 impl State {
-    /// Takes the machine's events. Responses and what belongs to a stream go where they are waited for; their shells stay in the queue.
+    /// Takes the machine's events. Responses and what belongs to a stream go where they are waited
+    /// for; their shells stay in the queue.
     fn take_events(&mut self, now: Now, events: &mut VecDeque<Event>, wakers: &mut Vec<Waker>) {
         let mut has_room = false;
         self.machine.take_events(events);
@@ -95,7 +97,8 @@ impl State {
                         attachments: take(attachments),
                         result: replace(result, Ok(Bytes::new())),
                     };
-                    match self.calls.end(*call, (now.mono, answered), replace(held, Held::NOTHING)) {
+                    match self.calls.end(*call, (now.mono, answered), replace(held, Held::NOTHING))
+                    {
                         Ok(waker) => wakers.extend(waker),
                         // Its future was dropped.
                         Err(held) => self.machine.release(now, held),
@@ -175,7 +178,8 @@ impl Link {
         self.peer.get()
     }
 
-    /// Which node dialled: of two links between the same nodes, both keep the one that the lower id dialled.
+    /// Which node dialled: of two links between the same nodes, both keep the one that the lower id
+    /// dialled.
     pub(crate) fn dialer(&self, local: NodeId) -> Option<NodeId> {
         if self.target.is_some() { Some(local) } else { self.peer().map(|peer| peer.id) }
     }
@@ -195,10 +199,11 @@ impl Link {
         self.bell.ring();
     }
 
-    /// Begins a call; its future takes the outcome, and cancels when dropped. Those who wait for room come first, unless it is
-    /// this call's turn.
+    /// Begins a call; its future takes the outcome, and cancels when dropped. Those who wait for
+    /// room come first, unless it is this call's turn.
     ///
-    /// `waker` is that of the task that is about to poll the future, if it does so before it does anything else.
+    /// `waker` is that of the task that is about to poll the future, if it does so before it does
+    /// anything else.
     pub(crate) fn begin(
         &self,
         now: Now,
@@ -213,7 +218,8 @@ impl Link {
             if !is_its_turn && !state.line.is_empty() {
                 return Err(RequestError::Overloaded);
             }
-            // How many calls the peer takes at once is not known yet, and a stream that was too many cannot be begun again.
+            // How many calls the peer takes at once is not known yet, and a stream that was too
+            // many cannot be begun again.
             if port.is_some() && state.machine.peer().is_none() && !state.machine.is_closed() {
                 return Err(RequestError::Overloaded);
             }
@@ -256,8 +262,9 @@ impl Link {
         self.retire();
     }
 
-    /// The peer left in good order: no new calls; those in flight have until the peer closes, or the drain's time is over
-    /// (docs/protocol.md §5.9). What is queued, the acknowledgement of the leave, say, goes first.
+    /// The peer left in good order: no new calls; those in flight have until the peer closes, or
+    /// the drain's time is over (docs/protocol.md §5.9). What is queued, the acknowledgement of
+    /// the leave, say, goes first.
     pub(crate) fn peer_left(&self, now: Now) {
         {
             let mut state = lock(&self.state);
@@ -271,8 +278,9 @@ impl Link {
         self.retire();
     }
 
-    /// This node leaves: no new calls either way, those in flight finish (docs/protocol.md §5.9). One that is still being dialled
-    /// stays as it is: what leaves over it is a handler's call, or gossip, and what comes is refused by the node.
+    /// This node leaves: no new calls either way, those in flight finish (docs/protocol.md §5.9).
+    /// One that is still being dialled stays as it is: what leaves over it is a handler's call,
+    /// or gossip, and what comes is refused by the node.
     pub(crate) fn drain(&self, now: Now) {
         {
             let mut state = lock(&self.state);
@@ -315,7 +323,8 @@ impl Link {
         Some(Status::unsent(code, "the connection ended before it was made"))
     }
 
-    /// A handler has let go of the bytes of a streaming call's request. Locks no state: bytes may be dropped where that is locked.
+    /// A handler has let go of the bytes of a streaming call's request. Locks no state: bytes may
+    /// be dropped where that is locked.
     fn let_go(&self, id: InboundId) {
         lock(&self.let_go).push(id);
         self.bell.ring();
@@ -337,8 +346,8 @@ impl Link {
 
     /// When it has been quiet for long enough, if that is for this side to say.
     fn idle_at(&self, state: &State) -> Option<Instant> {
-        let is_quiet =
-            state.machine.calls_open() + state.machine.inbound_open() == 0 && !state.machine.is_going_away();
+        let is_quiet = state.machine.calls_open() + state.machine.inbound_open() == 0
+            && !state.machine.is_going_away();
         let is_ours = self.target.is_some() && self.peer().is_some();
         let limit = if self.is_usable() { IDLE_MAX } else { IDLE_RETIRED_MAX };
         (is_quiet && is_ours).then(|| state.used_at + limit)

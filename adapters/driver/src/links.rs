@@ -1,8 +1,8 @@
 //! [`Links`]: every connection of a node, and which one to use for whom.
 //!
-//! A connection is opened when somebody needs it, kept, and used by both ends for calls and gossip. When two nodes dial each
-//! other at once, both keep the connection that the lower id dialled; the other one is retired: it takes no new calls,
-//! and its dialler closes it once it is quiet.
+//! A connection is opened when somebody needs it, kept, and used by both ends for calls and gossip.
+//! When two nodes dial each other at once, both keep the connection that the lower id dialled; the
+//! other one is retired: it takes no new calls, and its dialler closes it once it is quiet.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -183,7 +183,8 @@ impl Links {
         }
         table.of_peer.insert((peer.id, link.key), link.clone());
         if peer.id == shared.id {
-            // Somebody else claims this node's id. Gossip may pass, so that both hear of it; calls do not go there.
+            // Somebody else claims this node's id. Gossip may pass, so that both hear of it; calls
+            // do not go there.
             link.retire();
             return Verdict::Keep;
         }
@@ -193,8 +194,11 @@ impl Links {
             self.publish(&table);
             return Verdict::Keep;
         };
-        let (winner, loser) =
-            if supersedes(link, &rival, shared.id) { (link.clone(), rival) } else { (rival, link.clone()) };
+        let (winner, loser) = if supersedes(link, &rival, shared.id) {
+            (link.clone(), rival)
+        } else {
+            (rival, link.clone())
+        };
         table.by_peer.insert(peer.id, winner.clone());
         self.publish(&table);
         if loser.peer_epoch() < winner.peer_epoch() && loser.peer_epoch().is_some() {
@@ -222,8 +226,10 @@ impl Links {
         for peer in peers.into_iter().flatten() {
             table.of_peer.remove(&(peer, link.key));
             if table.by_peer.get(&peer).is_some_and(|known| known.key == link.key) {
-                // A connection the peer dialled may be left, where this node's dial came to nothing.
-                let mut left = table.of_peer.range((peer, 0)..=(peer, u64::MAX)).map(|(_, link)| link);
+                // A connection the peer dialled may be left, where this node's dial came to
+                // nothing.
+                let mut left =
+                    table.of_peer.range((peer, 0)..=(peer, u64::MAX)).map(|(_, link)| link);
                 match left.rfind(|link| link.is_usable()).cloned() {
                     Some(link) => table.by_peer.insert(peer, link),
                     None => table.by_peer.remove(&peer),
@@ -233,14 +239,16 @@ impl Links {
         }
     }
 
-    /// Membership says that `peer` is gone: its pending calls end, at once unless it left in good order.
+    /// Membership says that `peer` is gone: its pending calls end, at once unless it left in good
+    /// order.
     pub(crate) fn peer_gone(&self, peer: &Member, gone: Gone, now: Now) {
         let Member { id: peer, epoch, addr, .. } = *peer;
         let mut table = lock(&self.table);
         let is_affected = |link: &&Arc<Link>| match (link.peer_epoch(), gone) {
             (Some(of_link), Gone::Restarted) => of_link < epoch,
             (Some(of_link), Gone::Died | Gone::Left) => of_link <= epoch,
-            // Still being dialled: for the run that has just begun if that is where it is, else for one that is over.
+            // Still being dialled: for the run that has just begun if that is where it is, else for
+            // one that is over.
             (None, Gone::Restarted) => link.target.is_some_and(|target| target.addr != addr),
             (None, Gone::Died | Gone::Left) => true,
         };
@@ -324,11 +332,13 @@ impl Table {
         }
         let failures = self.backoffs.get(&addr).map_or(0, |backoff| backoff.failures);
         let wait = backoff(failures, &mut self.rng);
-        self.backoffs.insert(addr, Backoff { failures: failures.saturating_add(1), until: now + wait });
+        self.backoffs
+            .insert(addr, Backoff { failures: failures.saturating_add(1), until: now + wait });
     }
 }
 
-/// The wait after `failures` failures and one more: doubled each time up to the longest, less up to half of it.
+/// The wait after `failures` failures and one more: doubled each time up to the longest, less up to
+/// half of it.
 fn backoff(failures: u32, rng: &mut Rng) -> Duration {
     let full = BACKOFF_MIN.saturating_mul(1 << failures.min(16)).min(BACKOFF_MAX);
     let half = full / 2;
@@ -336,8 +346,9 @@ fn backoff(failures: u32, rng: &mut Rng) -> Duration {
     full - Duration::from_nanos(jitter)
 }
 
-/// Whether `link` takes the place of `rival`, both to one peer. A later run of the peer wins; of one run, the lower dialler's
-/// wins on both sides alike; of one dialler, the newer does, since it dials only when the old one is no use.
+/// Whether `link` takes the place of `rival`, both to one peer. A later run of the peer wins; of
+/// one run, the lower dialler's wins on both sides alike; of one dialler, the newer does, since it
+/// dials only when the old one is no use.
 fn supersedes(link: &Link, rival: &Link, local: NodeId) -> bool {
     if let (Some(ours), Some(theirs)) = (link.peer_epoch(), rival.peer_epoch())
         && ours != theirs

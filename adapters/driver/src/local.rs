@@ -50,7 +50,12 @@ impl LocalCall {
     }
 
     /// Runs the handler in a task of its own, until it is done, its time is over, or nobody waits.
-    pub(crate) fn spawn(self: &Arc<Self>, answer: Answer, meter: Arc<Meter>, deadline: Option<Instant>) {
+    pub(crate) fn spawn(
+        self: &Arc<Self>,
+        answer: Answer,
+        meter: Arc<Meter>,
+        deadline: Option<Instant>,
+    ) {
         meter.begin();
         let runtime = &self.shared.runtime;
         let (begun, alarm) = (runtime.now().mono, Alarm::new(&**runtime));
@@ -169,7 +174,8 @@ impl LocalEnd {
         body: &Bytes,
         attachments: &[Bytes],
     ) -> Poll<Result<(), Status>> {
-        let arrival = Arrival { body: body.clone(), attachments: attachments.to_vec(), held: Held::NOTHING };
+        let arrival =
+            Arrival { body: body.clone(), attachments: attachments.to_vec(), held: Held::NOTHING };
         let len_max = usize::try_from(self.call.shared.rpc.message_len_max).unwrap_or(usize::MAX);
         if arrival.len() > len_max || attachments.len() > ATTACHMENTS_MAX {
             return Poll::Ready(Err(too_large()));

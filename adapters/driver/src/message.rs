@@ -1,5 +1,5 @@
-//! What travels: [`Body`], which is a typed [`Payload`] or [`Raw`] bytes; [`Method`] and [`Message`], which name it; and the
-//! fingerprint that keeps two layouts of one name apart.
+//! What travels: [`Body`], which is a typed [`Payload`] or [`Raw`] bytes; [`Method`] and
+//! [`Message`], which name it; and the fingerprint that keeps two layouts of one name apart.
 
 use bytes::Bytes;
 use chinwag_core::id::{fnv1a, fnv1a_from};
@@ -14,8 +14,8 @@ use rkyv::{Archive, Archived, Serialize};
 
 use crate::view::{ALIGN, Malformed, View};
 
-/// What a message's body can be: any [`Payload`], which is received as a [`View`] of it, or [`Raw`], which is received as the
-/// [`Bytes`] it is. Nothing else implements it.
+/// What a message's body can be: any [`Payload`], which is received as a [`View`] of it, or
+/// [`Raw`], which is received as the [`Bytes`] it is. Nothing else implements it.
 pub trait Body: Send + Sync + Sized + sealed::Sealed + 'static {
     /// What the receiver gets.
     type Received: Clone + Send + Sync + 'static;
@@ -72,8 +72,8 @@ impl Body for Never {
     }
 }
 
-/// Bytes as a body: sent as they are and received as they are, neither validated nor copied on the way through chinwag. The
-/// receiver's [`Bytes`] begin at a multiple of 16.
+/// Bytes as a body: sent as they are and received as they are, neither validated nor copied on the
+/// way through chinwag. The receiver's [`Bytes`] begin at a multiple of 16.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Raw(pub Bytes);
 
@@ -136,28 +136,32 @@ impl<T> Payload for T where
 {
 }
 
-/// A request that is its own method: the method's name and what it answers with. Every message is a [`Method`].
+/// A request that is its own method: the method's name and what it answers with. Every message is a
+/// [`Method`].
 ///
-/// The name is written down, never taken from the type: types move between modules, and names on the wire must not.
+/// The name is written down, never taken from the type: types move between modules, and names on
+/// the wire must not.
 pub trait Message: Payload + Sized {
     /// What the method answers: a [`Payload`], or [`Raw`].
     type Reply: Body;
 
-    /// The method's name within its service. At most [`NAME_LEN_MAX`](chinwag_core::rpc::config::NAME_LEN_MAX) bytes.
+    /// The method's name within its service. At most
+    /// [`NAME_LEN_MAX`](chinwag_core::rpc::config::NAME_LEN_MAX) bytes.
     const NAME: &'static str;
 
-    /// A hash of the name and of the archived layouts of request and reply. It travels with every call, so that two builds
-    /// that disagree get a `SchemaMismatch` instead of garbage. rkyv gives no hash of the fields: a change that keeps
-    /// size and alignment (renaming a field, swapping two of one type) needs another `NAME`.
+    /// A hash of the name and of the archived layouts of request and reply. It travels with every
+    /// call, so that two builds that disagree get a `SchemaMismatch` instead of garbage. rkyv
+    /// gives no hash of the fields: a change that keeps size and alignment (renaming a field,
+    /// swapping two of one type) needs another `NAME`.
     const FINGERPRINT: Fingerprint = Fingerprint::new(fingerprint::<Self, Self::Reply>(Self::NAME));
 
-    /// Whether handling it twice is as good as once. Such calls may be retried although the first attempt may have run;
-    /// see [`Balanced`](crate::Balanced). Default `false`.
+    /// Whether handling it twice is as good as once. Such calls may be retried although the first
+    /// attempt may have run; see [`Balanced`](crate::Balanced). Default `false`.
     const IDEMPOTENT: bool = false;
 }
 
-/// A method: what goes in, what comes out, and its name. Every [`Message`] is one; a method whose request is [`Raw`] is written on
-/// a marker type:
+/// A method: what goes in, what comes out, and its name. Every [`Message`] is one; a method whose
+/// request is [`Raw`] is written on a marker type:
 ///
 /// ```
 /// use chinwag::{Method, Raw};
@@ -179,8 +183,10 @@ pub trait Method: 'static {
     /// As [`Message::NAME`].
     const NAME: &'static str;
 
-    /// As [`Message::FINGERPRINT`]. The layout of raw bytes is not known: what they hold is between the two ends.
-    const FINGERPRINT: Fingerprint = Fingerprint::new(fingerprint::<Self::Request, Self::Reply>(Self::NAME));
+    /// As [`Message::FINGERPRINT`]. The layout of raw bytes is not known: what they hold is between
+    /// the two ends.
+    const FINGERPRINT: Fingerprint =
+        Fingerprint::new(fingerprint::<Self::Request, Self::Reply>(Self::NAME));
 
     /// As [`Message::IDEMPOTENT`].
     const IDEMPOTENT: bool = false;
@@ -236,14 +242,16 @@ pub trait Streaming: Method {
     const SHAPE: Shape = Shape { streams_in: Self::In::IS_CHUNK, streams_out: Self::Out::IS_CHUNK };
 }
 
-/// FNV-1a over the name, then size and alignment of both bodies as they are read, then rkyv's format.
+/// FNV-1a over the name, then size and alignment of both bodies as they are read, then rkyv's
+/// format.
 const fn fingerprint<Request: Body, Reply: Body>(name: &str) -> u64 {
     let parts = [
         Request::LAYOUT[0],
         Request::LAYOUT[1],
         Reply::LAYOUT[0],
         Reply::LAYOUT[1],
-        // Pointer width and alignment of the format, then its byte order: rkyv's features, unified over the user's build.
+        // Pointer width and alignment of the format, then its byte order: rkyv's features, unified
+        // over the user's build.
         size_of::<Archived<usize>>(),
         align_of::<Archived<u64>>(),
         <Archived<u32> as ByteOrder>::BIG as usize,
@@ -260,7 +268,8 @@ const fn mixed(mut hash: u64, parts: &[usize]) -> u64 {
     hash
 }
 
-/// Which of rkyv's byte orders a build has: its features are not visible to `cfg` here, but the types they choose are.
+/// Which of rkyv's byte orders a build has: its features are not visible to `cfg` here, but the
+/// types they choose are.
 trait ByteOrder {
     const BIG: bool;
 }

@@ -16,11 +16,12 @@ use crate::sync::lock;
 /// Codes this version knows are 1 to 12; place 0 is for those of later versions.
 const CODES: usize = 13;
 
-/// Parts of a meter. A word that two cores add to in turn costs each of them several times what one of its own does, and a call adds
-/// to two when it begins and to two when it ends.
+/// Parts of a meter. A word that two cores add to in turn costs each of them several times what one
+/// of its own does, and a call adds to two when it begins and to two when it ends.
 const SHARDS: usize = 8;
 
-/// Relaxed atomics, in parts: a thread adds to its own, as far as there are enough, and what is read is the sum.
+/// Relaxed atomics, in parts: a thread adds to its own, as far as there are enough, and what is
+/// read is the sum.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     /// Each is made by the first thread that adds to it.
@@ -104,8 +105,10 @@ impl Meter {
     }
 
     fn read(&self, role: Role, service: &'static str, method: &'static str) -> MethodStats {
-        // The endings first: what begins meanwhile is in flight, and nothing is counted as ended that has not begun.
-        let latency = self.shards().fold(Latency::default(), |sum, shard| sum.merged(&shard.latency.read()));
+        // The endings first: what begins meanwhile is in flight, and nothing is counted as ended
+        // that has not begun.
+        let latency =
+            self.shards().fold(Latency::default(), |sum, shard| sum.merged(&shard.latency.read()));
         let calls = self.sum(|shard| &shard.begun);
         let errors = self.errors.iter().enumerate().filter(|(_, count)| count.get() > 0);
         let code = |place: usize| Code::from_raw(u16::try_from(place).unwrap_or(0));
@@ -153,8 +156,9 @@ impl Drop for Measured<'_> {
     }
 }
 
-/// The meters of one service, in the order in which its methods were first used. Only ever added to, so they are read without
-/// a lock; a service has few methods, so finding one compares a few addresses.
+/// The meters of one service, in the order in which its methods were first used. Only ever added
+/// to, so they are read without a lock; a service has few methods, so finding one compares a few
+/// addresses.
 #[derive(Debug)]
 pub(crate) struct ServiceMeters {
     service: &'static str,
@@ -186,8 +190,8 @@ impl ServiceMeters {
     }
 }
 
-/// All meters of one side of a node. They are for names that the program itself has, called or offered, so a peer cannot
-/// make them more. What a service has counted stays when it is removed.
+/// All meters of one side of a node. They are for names that the program itself has, called or
+/// offered, so a peer cannot make them more. What a service has counted stays when it is removed.
 #[derive(Debug, Default)]
 pub(crate) struct Meters {
     services: Mutex<BTreeMap<&'static str, Arc<ServiceMeters>>>,
@@ -201,7 +205,11 @@ impl Meters {
 
     pub(crate) fn read(&self, role: Role, into: &mut Vec<MethodStats>) {
         for service in lock(&self.services).values() {
-            into.extend(service.entries().map(|entry| entry.meter.read(role, service.service, entry.method)));
+            into.extend(
+                service
+                    .entries()
+                    .map(|entry| entry.meter.read(role, service.service, entry.method)),
+            );
         }
     }
 }
@@ -223,7 +231,10 @@ mod tests {
         let mut read = Vec::new();
         meters.read(Role::Caller, &mut read);
         let [x, y] = &read[..] else { panic!("two methods: {read:?}") };
-        assert_eq!((x.service, x.method, x.calls, x.in_flight, x.latency.count()), ("a", "x", 2, 1, 1));
+        assert_eq!(
+            (x.service, x.method, x.calls, x.in_flight, x.latency.count()),
+            ("a", "x", 2, 1, 1)
+        );
         assert_eq!(x.errors, [(Code::Other(0), 1), (Code::AppError, 1)]);
         assert_eq!((y.method, y.calls, y.one_ways), ("y", 0, 1));
     }
@@ -242,14 +253,21 @@ mod tests {
                 meter.end(None, took);
             }
         };
-        let threads = (1..=2 * SHARDS as u64).map(|ms| std::thread::spawn(count(Duration::from_millis(ms))));
-        threads.collect::<Vec<_>>().into_iter().for_each(|thread| thread.join().expect("it counts"));
+        let threads =
+            (1..=2 * SHARDS as u64).map(|ms| std::thread::spawn(count(Duration::from_millis(ms))));
+        threads
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|thread| thread.join().expect("it counts"));
         meter.begin();
         let mut read = Vec::new();
         meters.read(Role::Caller, &mut read);
         let count = 2 * SHARDS as u64;
         let [x] = &read[..] else { panic!("one method: {read:?}") };
-        assert_eq!((x.calls, x.in_flight, x.bytes_out, x.bytes_in), (count + 1, 1, 3 * count, 5 * count));
+        assert_eq!(
+            (x.calls, x.in_flight, x.bytes_out, x.bytes_in),
+            (count + 1, 1, 3 * count, 5 * count)
+        );
         assert_eq!(x.latency.count(), count);
         assert!(x.latency.quantile(1.0) >= Duration::from_millis(count));
     }

@@ -29,10 +29,12 @@ use crate::sync::lock;
 use crate::watch::{Members, Watch};
 use crate::weak_node::WeakNode;
 
-/// A node of a cluster, and everything one does with it. Cheap to clone: every clone is the same node.
+/// A node of a cluster, and everything one does with it. Cheap to clone: every clone is the same
+/// node.
 ///
-/// Dropping the last clone ends the node at once: its sockets close, its tasks end, and the others find out by
-/// themselves. [`Node::leave`] first, to go in good order. Clients, clocks and watches do not keep the node alive.
+/// Dropping the last clone ends the node at once: its sockets close, its tasks end, and the others
+/// find out by themselves. [`Node::leave`] first, to go in good order. Clients, clocks and watches
+/// do not keep the node alive.
 #[derive(Clone)]
 pub struct Node {
     handle: Arc<Handle>,
@@ -50,8 +52,9 @@ impl Drop for Handle {
 }
 
 impl Node {
-    /// The start of a node: who it is, and where it listens (UDP and TCP, on one port; port 0 is the system's choice). Ends with
-    /// [`Builder::start_on`]. The `Node` of an adapter crate has a `builder` that ends with `start()`.
+    /// The start of a node: who it is, and where it listens (UDP and TCP, on one port; port 0 is
+    /// the system's choice). Ends with [`Builder::start_on`]. The `Node` of an adapter crate
+    /// has a `builder` that ends with `start()`.
     pub fn builder(id: impl Into<NodeId>, listen: SocketAddr) -> Builder<OnRuntime> {
         Builder::new(id, listen)
     }
@@ -75,7 +78,8 @@ impl Node {
         self.shared().id
     }
 
-    /// This run of it. It moves once if the cluster knows a later run of the same id than this one claims to be.
+    /// This run of it. It moves once if the cluster knows a later run of the same id than this one
+    /// claims to be.
     pub fn epoch(&self) -> Epoch {
         self.shared().epoch()
     }
@@ -146,8 +150,9 @@ impl Node {
         Ok(())
     }
 
-    /// Sets one entry of what the node says about itself, and leaves the others as they are, whoever changes them at the same time: how an
-    /// extension says that it runs here. Name the entry after the extension, and keep it short: all entries share 512 bytes.
+    /// Sets one entry of what the node says about itself, and leaves the others as they are,
+    /// whoever changes them at the same time: how an extension says that it runs here. Name the
+    /// entry after the extension, and keep it short: all entries share 512 bytes.
     ///
     /// # Errors
     /// See [`MetadataError`]; nothing has changed then.
@@ -214,8 +219,8 @@ impl Node {
         self.shared().registry.remove(S::NAME)
     }
 
-    /// Puts an interceptor around the calls that this node makes, or around those it handles, from now on, inside of those
-    /// added before. It stays for as long as the node does.
+    /// Puts an interceptor around the calls that this node makes, or around those it handles, from
+    /// now on, inside of those added before. It stays for as long as the node does.
     pub fn add_interceptor(&self, role: Role, interceptor: impl Interceptor) {
         self.shared().add_interceptor(role, Arc::new(interceptor));
     }
@@ -225,15 +230,19 @@ impl Node {
         Client::new(Target::new(self.shared().clone(), peer.into()))
     }
 
-    /// A client for the service `S` of whichever member the node's selector chooses, call by call, and of another one when a
-    /// call did not get through. Keep it, and clone it: its budget for retries is its own.
+    /// A client for the service `S` of whichever member the node's selector chooses, call by call,
+    /// and of another one when a call did not get through. Keep it, and clone it: its budget
+    /// for retries is its own.
     pub fn balanced<S: Service>(&self) -> Balanced<S> {
         Balanced::new(self.target())
     }
 
-    /// One message to each of `members`, of which the first answers count: quorums, hedged calls. This node itself may be
-    /// among them.
-    pub fn fan_out<S: Service>(&self, members: impl IntoIterator<Item = impl Into<NodeId>>) -> FanOut<S> {
+    /// One message to each of `members`, of which the first answers count: quorums, hedged calls.
+    /// This node itself may be among them.
+    pub fn fan_out<S: Service>(
+        &self,
+        members: impl IntoIterator<Item = impl Into<NodeId>>,
+    ) -> FanOut<S> {
         FanOut::new(self.target(), members)
     }
 
@@ -257,14 +266,19 @@ impl Node {
     ///
     /// # Errors
     /// [`SelectError`] when there are not enough.
-    pub fn select_by(&self, selector: &dyn NodeSelector, level: Consistency) -> Result<Picks, SelectError> {
+    pub fn select_by(
+        &self,
+        selector: &dyn NodeSelector,
+        level: Consistency,
+    ) -> Result<Picks, SelectError> {
         let mut picks = Picks::new();
         selector.select(&self.shared().board.topology(), level, &mut picks)?;
         Ok(picks)
     }
 
-    /// Chooses by the node's selector among the members of `topology`: those that an extension runs on, say. Whose turn it is, is kept in the topology:
-    /// make the next one with [`Topology::next`] when the view has changed.
+    /// Chooses by the node's selector among the members of `topology`: those that an extension runs
+    /// on, say. Whose turn it is, is kept in the topology: make the next one with
+    /// [`Topology::next`] when the view has changed.
     ///
     /// # Errors
     /// [`SelectError`] when there are not enough.
@@ -311,7 +325,10 @@ impl Node {
     ///
     /// # Errors
     /// The extension's own.
-    pub async fn add_extension<E: ClusterExtension>(&self, extension: E) -> Result<E::Output, E::Error> {
+    pub async fn add_extension<E: ClusterExtension>(
+        &self,
+        extension: E,
+    ) -> Result<E::Output, E::Error> {
         extension.init(self).await
     }
 
@@ -327,14 +344,17 @@ impl Node {
 
     // ---- the end ----
 
-    /// Leaves the cluster in good order. The others are told at once, and report the node as left, not as dead. From then on it
-    /// refuses new calls of theirs as [`Unavailable`](crate::Code::Unavailable), never run, so that balanced clients go elsewhere; calls in flight, both
-    /// ways, and their streams go on, and handlers may still call others.
+    /// Leaves the cluster in good order. The others are told at once, and report the node as left,
+    /// not as dead. From then on it refuses new calls of theirs as
+    /// [`Unavailable`](crate::Code::Unavailable), never run, so that balanced clients go elsewhere;
+    /// calls in flight, both ways, and their streams go on, and handlers may still call others.
     ///
-    /// Ready once enough of the others have acknowledged it, or its time ran out, and no call is in flight over a connection, or
-    /// [`drain_timeout`](chinwag_core::rpc::Config::drain_timeout) (30 s unless [`Builder::rpc`] says otherwise) has passed since it began: what is still open
-    /// then ends as [`ConnectionLost`](crate::Code::ConnectionLost). Who does not want to wait drops the future, or calls [`Node::shutdown`], which ends the
-    /// node in any case. Calls of the node to itself and one-way messages are not waited for.
+    /// Ready once enough of the others have acknowledged it, or its time ran out, and no call is in
+    /// flight over a connection, or [`drain_timeout`](chinwag_core::rpc::Config::drain_timeout)
+    /// (30 s unless [`Builder::rpc`] says otherwise) has passed since it began: what is still open
+    /// then ends as [`ConnectionLost`](crate::Code::ConnectionLost). Who does not want to wait
+    /// drops the future, or calls [`Node::shutdown`], which ends the node in any case. Calls of
+    /// the node to itself and one-way messages are not waited for.
     ///
     /// A second call is the same leave.
     ///
@@ -352,8 +372,9 @@ impl Node {
         .ok_or(LeaveError)
     }
 
-    /// Ends the node, and waits until its sockets are closed. The others find out by themselves, unless it has left. Calls
-    /// and handlers in flight end; what other clones do from now on fails.
+    /// Ends the node, and waits until its sockets are closed. The others find out by themselves,
+    /// unless it has left. Calls and handlers in flight end; what other clones do from now on
+    /// fails.
     pub async fn shutdown(&self) {
         let shared = self.shared();
         shared.close();

@@ -11,8 +11,9 @@ use crate::builder::Builder;
 use crate::node::Node;
 use crate::runtime::Ambient;
 
-/// [`Node`], started on the runtime that the caller is on: it has all its methods, and a [`builder`](NodeOn::builder) that need not be told the
-/// runtime. An adapter crate calls this its `Node`. What runs on every runtime (services, extensions) takes a [`&Node`](Node),
+/// [`Node`], started on the runtime that the caller is on: it has all its methods, and a
+/// [`builder`](NodeOn::builder) that need not be told the runtime. An adapter crate calls this its
+/// `Node`. What runs on every runtime (services, extensions) takes a [`&Node`](Node),
 /// which a reference to this turns into by itself.
 pub struct NodeOn<R> {
     inner: Node,

@@ -1,7 +1,8 @@
 //! [`NodeTask`]: the one task that drives `Membership`, the datagram socket and the listener.
 //!
-//! A turn takes in what has come (connections, names, gossip, datagrams, time), then sends what the machine wants, then
-//! publishes: the view first, the events after it. Each part is bounded, so that none starves another.
+//! A turn takes in what has come (connections, names, gossip, datagrams, time), then sends what the
+//! machine wants, then publishes: the view first, the events after it. Each part is bounded, so
+//! that none starves another.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -51,7 +52,8 @@ pub(crate) struct NodeTask {
 impl NodeTask {
     pub(crate) fn spawn(shared: &Arc<Shared>, sockets: Sockets, seeds: Vec<String>) {
         let task = Self {
-            received: vec![0; if sockets.udp.is_some() { DATAGRAM_LEN_MAX } else { 0 }].into_boxed_slice(),
+            received: vec![0; if sockets.udp.is_some() { DATAGRAM_LEN_MAX } else { 0 }]
+                .into_boxed_slice(),
             sockets,
             shared: shared.clone(),
             seeds: seeds.into(),
@@ -96,13 +98,16 @@ impl NodeTask {
                 for seed in &*seeds {
                     match shared.runtime.lookup(seed).await {
                         Ok(found) => addrs.extend(found),
-                        Err(error) => tracing::debug!(seed, %error, "a seed's name was not resolved"),
+                        Err(error) => {
+                            tracing::debug!(seed, %error, "a seed's name was not resolved")
+                        }
                     }
                 }
                 addrs
             }));
         }
-        let Some(Poll::Ready(addrs)) = self.lookup.as_mut().map(|lookup| lookup.as_mut().poll(cx)) else {
+        let Some(Poll::Ready(addrs)) = self.lookup.as_mut().map(|lookup| lookup.as_mut().poll(cx))
+        else {
             return false;
         };
         self.lookup = None;
@@ -113,7 +118,8 @@ impl NodeTask {
     /// What connections have brought.
     fn take_inbox(&mut self, now: Now) -> bool {
         let inbox = self.shared.take_inbox();
-        let has_any = !inbox.frames.is_empty() || !inbox.failures.is_empty() || !inbox.foreigners.is_empty();
+        let has_any =
+            !inbox.frames.is_empty() || !inbox.failures.is_empty() || !inbox.foreigners.is_empty();
         for (peer, frame) in inbox.frames {
             lock(&self.shared.machine).handle_stream(now, peer, &frame);
         }

@@ -1,8 +1,9 @@
 //! [`Pipe`]: the chunks of one direction of a stream, between whoever brings them and whoever takes them.
 //!
-//! The chunks of a call over a connection are brought by the connection, which never has to wait: the peer sends no more than it
-//! was granted, and is granted more when a chunk is taken. Those of a call of the node to itself are brought by the other end,
-//! which waits while as much as a stream's window is not taken.
+//! The chunks of a call over a connection are brought by the connection, which never has to wait:
+//! the peer sends no more than it was granted, and is granted more when a chunk is taken. Those of
+//! a call of the node to itself are brought by the other end, which waits while as much as a
+//! stream's window is not taken.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -71,7 +72,8 @@ impl Pipe {
         Ok(())
     }
 
-    /// [`Pipe::push`] of `arrival` once less than `window` is not taken; an error when the call is over. `Ready` leaves none.
+    /// [`Pipe::push`] of `arrival` once less than `window` is not taken; an error when the call is
+    /// over. `Ready` leaves none.
     pub(crate) fn poll_push(
         &self,
         cx: &mut Context<'_>,
@@ -160,7 +162,10 @@ impl End {
 
 /// What a chunk meets that is larger than the peer accepts.
 pub(crate) fn too_large() -> Status {
-    Status::new(Code::TooLarge, "the chunk is larger than the peer accepts, or has too many attachments")
+    Status::new(
+        Code::TooLarge,
+        "the chunk is larger than the peer accepts, or has too many attachments",
+    )
 }
 
 /// What a chunk meets that is sent to a call which has ended well.

@@ -40,7 +40,8 @@ impl From<Status> for Answered {
 impl Answered {
     /// Bytes of the bodies, those beside the answer included.
     pub(crate) fn len(&self) -> usize {
-        self.result.as_ref().map_or(0, Bytes::len) + self.attachments.iter().map(Bytes::len).sum::<usize>()
+        self.result.as_ref().map_or(0, Bytes::len)
+            + self.attachments.iter().map(Bytes::len).sum::<usize>()
     }
 
     /// Its parts, where a failure has its headers with it.
@@ -81,7 +82,9 @@ impl<S: Service> Enrolment<S> {
     {
         Self {
             fingerprint: M::FINGERPRINT,
-            offer: |service, meter| Arc::new(Offered::<S, M> { service, meter, method: PhantomData }),
+            offer: |service, meter| {
+                Arc::new(Offered::<S, M> { service, meter, method: PhantomData })
+            },
         }
     }
 
@@ -91,7 +94,9 @@ impl<S: Service> Enrolment<S> {
     {
         Self {
             fingerprint: M::STREAM_FINGERPRINT,
-            offer: |service, meter| Arc::new(Streamed::<S, M> { service, meter, method: PhantomData }),
+            offer: |service, meter| {
+                Arc::new(Streamed::<S, M> { service, meter, method: PhantomData })
+            },
         }
     }
 }
@@ -103,7 +108,8 @@ struct Offered<S, M> {
 }
 
 impl<S: Handler<M>, M: Method> Endpoint for Offered<S, M> {
-    /// Validates, handles, encodes: all of it where the handler runs, so that a large message does not hold up its connection.
+    /// Validates, handles, encodes: all of it where the handler runs, so that a large message does
+    /// not hold up its connection.
     fn begin(self: Arc<Self>, cx: Context, body: Bytes, _: Option<End>) -> BoxFuture<Answered> {
         Box::pin(async move {
             let result = match M::Request::receive(body) {
@@ -183,15 +189,20 @@ fn not_received(malformed: &Malformed) -> Status {
     Status::never_ran(Code::SchemaMismatch, malformed.to_string())
 }
 
-/// What a handler answers. A failure never says that no handler has run, also where it is passed on from a nested call, of which that is
-/// true: the caller would ask again, and the handler would run twice (`docs/protocol.md` §5.5.3).
+/// What a handler answers. A failure never says that no handler has run, also where it is passed on
+/// from a nested call, of which that is true: the caller would ask again, and the handler would run
+/// twice (`docs/protocol.md` §5.5.3).
 fn handled<B: Body>(result: Result<B, Status>) -> Result<Bytes, Status> {
     let not_encoded = |error| Status::new(Code::Internal, format!("reply not encoded: {error}"));
     result.map_err(Status::having_run).and_then(|reply| reply.encode().map_err(not_encoded))
 }
 
-/// `endpoint`, if calls of `shape` are for it. Fingerprints tell shapes apart, so only a caller that makes its own up gets here wrongly.
-pub(crate) fn shaped(endpoint: Arc<dyn Endpoint>, shape: Shape) -> Result<Arc<dyn Endpoint>, Status> {
+/// `endpoint`, if calls of `shape` are for it. Fingerprints tell shapes apart, so only a caller
+/// that makes its own up gets here wrongly.
+pub(crate) fn shaped(
+    endpoint: Arc<dyn Endpoint>,
+    shape: Shape,
+) -> Result<Arc<dyn Endpoint>, Status> {
     if endpoint.shape() == shape {
         return Ok(endpoint);
     }
@@ -201,7 +212,8 @@ pub(crate) fn shaped(endpoint: Arc<dyn Endpoint>, shape: Shape) -> Result<Arc<dy
 
 type Services = BTreeMap<&'static str, BTreeMap<&'static str, Arc<dyn Endpoint>>>;
 
-/// The services of a node: an immutable table behind one atomic, so that looking one up takes no lock.
+/// The services of a node: an immutable table behind one atomic, so that looking one up takes no
+/// lock.
 #[derive(Default)]
 pub(crate) struct Registry {
     services: ArcSwap<Services>,
@@ -253,7 +265,10 @@ impl Registry {
     pub(crate) fn find(&self, call: MethodName<'_>) -> Result<Arc<dyn Endpoint>, Status> {
         let services = self.services.load();
         let Some(methods) = services.get(call.service) else {
-            return Err(Status::new(Code::UnknownService, format!("no service {:?}", call.service)));
+            return Err(Status::new(
+                Code::UnknownService,
+                format!("no service {:?}", call.service),
+            ));
         };
         let Some(endpoint) = methods.get(call.method) else {
             let text = format!("service {:?} has no method {:?}", call.service, call.method);
@@ -277,8 +292,9 @@ impl Registry {
     }
 }
 
-/// What a connection has looked up, by the peer's numbers for its methods, so that a call compares one number and indexes. It is
-/// as long as the peer's table of names, which is limited. It does not keep a service alive.
+/// What a connection has looked up, by the peer's numbers for its methods, so that a call compares
+/// one number and indexes. It is as long as the peer's table of names, which is limited. It does
+/// not keep a service alive.
 #[derive(Default)]
 pub(crate) struct Known {
     version: u64,
@@ -288,8 +304,8 @@ pub(crate) struct Known {
 type Met = (Weak<dyn Endpoint>, Arc<Meter>);
 
 impl Known {
-    /// Forgets what may have changed. To be called before each batch of calls, and not within one: what is known stays known
-    /// until the next.
+    /// Forgets what may have changed. To be called before each batch of calls, and not within one:
+    /// what is known stays known until the next.
     pub(crate) fn refresh(&mut self, registry: &Registry) {
         let version = registry.version.load(Ordering::Acquire);
         if self.version != version {
@@ -348,8 +364,9 @@ impl Future for Answer {
         let Some(future) = &mut self.future else {
             return Poll::Ready(Status::new(Code::Internal, "the handler has ended").into());
         };
-        // The future is not touched again after a panic, only dropped: nobody sees a broken invariant of its own. What it
-        // shares with others is the service's to keep whole, as it is with any task that panics.
+        // The future is not touched again after a panic, only dropped: nobody sees a broken
+        // invariant of its own. What it shares with others is the service's to keep whole,
+        // as it is with any task that panics.
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
         let answered = match polled {
             Ok(Poll::Pending) => return Poll::Pending,

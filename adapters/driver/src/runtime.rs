@@ -6,23 +6,28 @@
 //!   dyn Runtime      tokio | smol | async-std | the simulator
 //! ```
 //!
-//! Everything this crate learns about the outside world comes through one `Arc<dyn Runtime>`: the time, randomness (one
-//! seed), tasks, timers, sockets, names. Nothing else is asked of a runtime, so an adapter is one file, and a simulator
-//! can be one. The seam is crossed once per datagram or per batch of stream bytes, never per call.
+//! Everything this crate learns about the outside world comes through one `Arc<dyn Runtime>`: the
+//! time, randomness (one seed), tasks, timers, sockets, names. Nothing else is asked of a runtime,
+//! so an adapter is one file, and a simulator can be one. The seam is crossed once per datagram or
+//! per batch of stream bytes, never per call.
 //!
 //! # What every implementation keeps to
 //!
-//! * **Wakers.** A `poll_*` that returns [`Poll::Pending`] has arranged for the waker of the *latest* such call to be woken
-//!   once progress is possible. Receiving and sending of one socket keep separate wakers (so do reading and writing
-//!   of one stream): a pending write does not forget a pending read. Spurious wake-ups are allowed. A waker may be
-//!   woken from any thread, but never from inside the `poll_*` call that was given it: chinwag calls them holding a lock.
-//! * **Non-blocking.** No method blocks its thread. `bind_udp`, `listen`, `connect` and `lookup` may suspend.
-//! * **Ending.** Dropping a socket closes it and frees its port before the drop returns. Dropping the future of
-//!   `connect` or `lookup` abandons the attempt. Dropping a [`Timer`] disarms it.
-//! * **Errors** are [`io::Error`]s. A socket that has returned an error may be polled again, and may fail again.
-//! * **No delay.** Streams have `TCP_NODELAY` on, those accepted as well as those dialled. (One side without it meets delayed
-//!   acknowledgements: 44 ms a call.)
-//! * **Tasks.** A spawned task runs until it returns. If it panics, it ends alone. Tasks may run in parallel.
+//! * **Wakers.** A `poll_*` that returns [`Poll::Pending`] has arranged for the waker of the
+//!   *latest* such call to be woken once progress is possible. Receiving and sending of one socket
+//!   keep separate wakers (so do reading and writing of one stream): a pending write does not
+//!   forget a pending read. Spurious wake-ups are allowed. A waker may be woken from any thread,
+//!   but never from inside the `poll_*` call that was given it: chinwag calls them holding a lock.
+//! * **Non-blocking.** No method blocks its thread. `bind_udp`, `listen`, `connect` and `lookup`
+//!   may suspend.
+//! * **Ending.** Dropping a socket closes it and frees its port before the drop returns. Dropping
+//!   the future of `connect` or `lookup` abandons the attempt. Dropping a [`Timer`] disarms it.
+//! * **Errors** are [`io::Error`]s. A socket that has returned an error may be polled again, and
+//!   may fail again.
+//! * **No delay.** Streams have `TCP_NODELAY` on, those accepted as well as those dialled. (One
+//!   side without it meets delayed acknowledgements: 44 ms a call.)
+//! * **Tasks.** A spawned task runs until it returns. If it panics, it ends alone. Tasks may run in
+//!   parallel.
 
 use std::fmt;
 use std::future::Future;
@@ -40,15 +45,16 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 
 /// What chinwag asks of a runtime. The module documentation states the contract.
 pub trait Runtime: Send + Sync + 'static {
-    /// What time it is. `mono` never runs back and is the clock of [`Runtime::timer`]; its origin is the runtime's choice.
-    /// `wall` may step in either direction.
+    /// What time it is. `mono` never runs back and is the clock of [`Runtime::timer`]; its origin
+    /// is the runtime's choice. `wall` may step in either direction.
     fn now(&self) -> Now;
 
-    /// A seed for one node's generator. Two calls give two seeds that have nothing to do with each other, except where a
-    /// simulator wants them to. It need not be secret.
+    /// A seed for one node's generator. Two calls give two seeds that have nothing to do with each
+    /// other, except where a simulator wants them to. It need not be secret.
     fn seed(&self) -> u64;
 
-    /// Runs `task` to its end, beside the caller. It is polled first after this returns, never inside it.
+    /// Runs `task` to its end, beside the caller. It is polled first after this returns, never
+    /// inside it.
     fn spawn(&self, task: BoxFuture<()>);
 
     /// A new timer, not armed.
@@ -59,15 +65,17 @@ pub trait Runtime: Send + Sync + 'static {
     /// Fails with [`io::ErrorKind::AddrInUse`] when the port is taken.
     fn bind_udp(&self, addr: SocketAddr) -> BoxFuture<io::Result<Box<dyn UdpSocket>>>;
 
-    /// A TCP listener bound to `addr`, as [`Runtime::bind_udp`]. A port just freed by another listener can be bound again
-    /// at once, even while connections of it linger (`SO_REUSEADDR` on Unix).
+    /// A TCP listener bound to `addr`, as [`Runtime::bind_udp`]. A port just freed by another
+    /// listener can be bound again at once, even while connections of it linger (`SO_REUSEADDR`
+    /// on Unix).
     fn listen(&self, addr: SocketAddr) -> BoxFuture<io::Result<Box<dyn Listener>>>;
 
     /// A TCP connection to `addr`. May take as long as it likes; chinwag bounds it.
     fn connect(&self, addr: SocketAddr) -> BoxFuture<io::Result<Box<dyn Stream>>>;
 
-    /// The addresses of `name`, a `host:port` where host is a name or an address. Asked again at every try: an
-    /// implementation does not cache. No addresses is an error or an empty list; both mean the same.
+    /// The addresses of `name`, a `host:port` where host is a name or an address. Asked again at
+    /// every try: an implementation does not cache. No addresses is an error or an empty list;
+    /// both mean the same.
     fn lookup(&self, name: &str) -> BoxFuture<io::Result<Vec<SocketAddr>>>;
 }
 
@@ -77,8 +85,9 @@ impl fmt::Debug for dyn Runtime {
     }
 }
 
-/// The runtime that the surrounding code runs on, for [`Builder::start`](crate::Builder::start). Each adapter
-/// implements it for its own type, so that `Node::builder(..).start()` need not name a runtime.
+/// The runtime that the surrounding code runs on, for [`Builder::start`](crate::Builder::start).
+/// Each adapter implements it for its own type, so that `Node::builder(..).start()` need not name a
+/// runtime.
 pub trait Ambient: Runtime {
     /// The runtime the caller is on, or why there is none.
     fn current() -> io::Result<Arc<dyn Runtime>>;
@@ -86,18 +95,20 @@ pub trait Ambient: Runtime {
 
 /// One deadline that can be moved.
 pub trait Timer: Send {
-    /// Arms the timer for `deadline`, earlier or later than before, or in the past. [`Instant::FAR_FUTURE`] disarms it. A
-    /// waker left by an earlier [`Timer::poll_expired`] need not survive this: poll again.
+    /// Arms the timer for `deadline`, earlier or later than before, or in the past.
+    /// [`Instant::FAR_FUTURE`] disarms it. A waker left by an earlier [`Timer::poll_expired`]
+    /// need not survive this: poll again.
     fn reset(&mut self, deadline: Instant);
 
-    /// Ready once [`Runtime::now`] has reached the deadline, and at every further call until the next reset. A timer may
-    /// be late; it is never early by the clock of `now`.
+    /// Ready once [`Runtime::now`] has reached the deadline, and at every further call until the
+    /// next reset. A timer may be late; it is never early by the clock of `now`.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 /// A bound UDP socket.
 pub trait UdpSocket: Send {
-    /// Takes one datagram into `buf` and gives its length and sender. What does not fit in `buf` is lost.
+    /// Takes one datagram into `buf` and gives its length and sender. What does not fit in `buf` is
+    /// lost.
     ///
     /// An error concerns some earlier datagram (a port unreachable, say); the socket stays usable.
     fn poll_recv_from(
@@ -107,8 +118,12 @@ pub trait UdpSocket: Send {
     ) -> Poll<io::Result<(usize, SocketAddr)>>;
 
     /// Sends one datagram. Ready with `Ok` says that it was handed on, not that it arrived.
-    fn poll_send_to(&mut self, cx: &mut Context<'_>, datagram: &[u8], to: SocketAddr)
-    -> Poll<io::Result<()>>;
+    fn poll_send_to(
+        &mut self,
+        cx: &mut Context<'_>,
+        datagram: &[u8],
+        to: SocketAddr,
+    ) -> Poll<io::Result<()>>;
 
     /// The address it is bound to, with the real port.
     fn local_addr(&self) -> io::Result<SocketAddr>;
@@ -116,22 +131,28 @@ pub trait UdpSocket: Send {
 
 /// A listening TCP socket.
 pub trait Listener: Send {
-    /// Takes one connection. An error concerns that connection, or means that the process is out of descriptors; the
-    /// caller waits a little before it tries again.
+    /// Takes one connection. An error concerns that connection, or means that the process is out of
+    /// descriptors; the caller waits a little before it tries again.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Box<dyn Stream>>>;
 
     /// The address it is bound to, with the real port.
     fn local_addr(&self) -> io::Result<SocketAddr>;
 }
 
-/// A connected byte stream: ordered, reliable, full duplex. One task owns it and polls both directions.
+/// A connected byte stream: ordered, reliable, full duplex. One task owns it and polls both
+/// directions.
 pub trait Stream: Send {
-    /// Puts bytes at the front of `buf`, which is not empty, and says how many. Zero is the end of the stream.
+    /// Puts bytes at the front of `buf`, which is not empty, and says how many. Zero is the end of
+    /// the stream.
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>>;
 
-    /// Takes bytes from the front of `bufs`, in order, and says how many: at least one, unless all of `bufs` are empty.
-    /// What is taken is on its way: there is no separate flush.
-    fn poll_write_vectored(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
+    /// Takes bytes from the front of `bufs`, in order, and says how many: at least one, unless all
+    /// of `bufs` are empty. What is taken is on its way: there is no separate flush.
+    fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>>;
 
     /// Ends the sending direction, after what was written. Ready once that is handed on.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
@@ -140,8 +161,9 @@ pub trait Stream: Send {
     fn peer_addr(&self) -> io::Result<SocketAddr>;
 }
 
-/// Wall-clock time told by a monotonic clock, for [`Runtime::now`]: the system is asked for it once a millisecond at most, since the
-/// two readings of a clock are a good part of what a small call costs. A step of the wall clock is seen that much later.
+/// Wall-clock time told by a monotonic clock, for [`Runtime::now`]: the system is asked for it once
+/// a millisecond at most, since the two readings of a clock are a good part of what a small call
+/// costs. A step of the wall clock is seen that much later.
 #[derive(Debug, Default)]
 pub struct WallClock {
     /// Nanoseconds from the monotonic clock's origin to wall-clock time, wrapping.
@@ -151,10 +173,12 @@ pub struct WallClock {
 }
 
 impl WallClock {
-    /// What `ask` would give, or gave less than a millisecond of `mono` ago and the time since then.
+    /// What `ask` would give, or gave less than a millisecond of `mono` ago and the time since
+    /// then.
     pub fn at(&self, mono: Instant, ask: impl FnOnce() -> WallTime) -> WallTime {
         let now = mono.as_nanos();
-        // Of two threads that ask at once either may win: their answers differ by no more than the time between them.
+        // Of two threads that ask at once either may win: their answers differ by no more than the
+        // time between them.
         if now >= self.again_at.load(Ordering::Relaxed) {
             self.offset.store(ask().as_nanos().wrapping_sub(now), Ordering::Relaxed);
             self.again_at.store(now.saturating_add(WALL_CLOCK_AGE_MAX), Ordering::Relaxed);
@@ -166,8 +190,9 @@ impl WallClock {
 /// A millisecond, in nanoseconds.
 const WALL_CLOCK_AGE_MAX: u64 = 1_000_000;
 
-/// A [`Timer`] that is moved only to fire earlier: most deadlines are later than the one before, which is past or over by then.
-/// So it fires now and then for nothing, and most turns of a task leave it alone.
+/// A [`Timer`] that is moved only to fire earlier: most deadlines are later than the one before,
+/// which is past or over by then. So it fires now and then for nothing, and most turns of a task
+/// leave it alone.
 pub(crate) struct Alarm {
     timer: Box<dyn Timer>,
     /// What the timer is set to: never later than the deadline.

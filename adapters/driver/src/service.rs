@@ -1,4 +1,5 @@
-//! What a node offers: [`Service`] and its [`Handler`]s. How calls find them is in [`registry`](crate::registry).
+//! What a node offers: [`Service`] and its [`Handler`]s. How calls find them is in
+//! [`registry`](crate::registry).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -40,7 +41,8 @@ use crate::stream::{Incoming, Outgoing};
 /// }
 /// ```
 ///
-/// A service that holds a [`Node`](crate::Node) keeps that node from ending with its last handle; use [`Context::node`] instead.
+/// A service that holds a [`Node`](crate::Node) keeps that node from ending with its last handle;
+/// use [`Context::node`] instead.
 pub trait Service: Sized + Send + Sync + 'static {
     /// The service's name on the wire, 1 to 255 bytes. One node has one service of a name.
     const NAME: &'static str;
@@ -51,11 +53,13 @@ pub trait Service: Sized + Send + Sync + 'static {
 
 /// How a [`Service`] answers one method. Written as a plain `async fn`.
 ///
-/// `M` is a [`Message`](crate::Message), whose request arrives as a [`View`](crate::View) of it, or any other [`Method`].
+/// `M` is a [`Message`](crate::Message), whose request arrives as a [`View`](crate::View) of it, or
+/// any other [`Method`].
 ///
-/// The future is polled once where the request was read; if it waits, it becomes a task. It is dropped when the
-/// caller cancels, the deadline passes, or the connection ends. A panic ends the call with
-/// [`Code::Internal`](crate::Code::Internal), and nothing else. Whatever failure it returns, its caller is told that it may have run.
+/// The future is polled once where the request was read; if it waits, it becomes a task. It is
+/// dropped when the caller cancels, the deadline passes, or the connection ends. A panic ends the
+/// call with [`Code::Internal`](crate::Code::Internal), and nothing else. Whatever failure it
+/// returns, its caller is told that it may have run.
 ///
 /// That a message is sent to a service which does not handle it does not compile:
 ///
@@ -79,8 +83,9 @@ pub trait Handler<M: Method>: Service {
     ) -> impl Future<Output = Result<M::Reply, Status>> + Send;
 }
 
-/// How a [`Service`] answers a method that streams: with `incoming`, what the caller sends; `outgoing`, what it is sent; and the
-/// reply, which ends the call in both directions, whatever is still under way.
+/// How a [`Service`] answers a method that streams: with `incoming`, what the caller sends;
+/// `outgoing`, what it is sent; and the reply, which ends the call in both directions, whatever is
+/// still under way.
 ///
 /// Otherwise as [`Handler`]. `docs/rpc.md` has an example of each shape.
 pub trait StreamHandler<M: Streaming>: Service {
@@ -166,8 +171,9 @@ pub enum AddServiceError {
     DuplicateService(&'static str),
     /// Two methods of the service have the same name.
     DuplicateMethod(&'static str),
-    /// Two methods of the service have different names and the same fingerprint. Where it is derived, that is a collision of
-    /// hashes, which another name for one of them undoes; where it is written down, it is written down twice.
+    /// Two methods of the service have different names and the same fingerprint. Where it is
+    /// derived, that is a collision of hashes, which another name for one of them undoes; where
+    /// it is written down, it is written down twice.
     FingerprintCollision(&'static str, &'static str),
     /// The service's or a method's name is empty or longer than 255 bytes.
     Name(&'static str),

@@ -26,14 +26,18 @@ use crate::sync::{Bell, Wakers, lock};
 use crate::trace::TraceIds;
 use crate::watch::Board;
 
-/// One node's common state. Locks, each held for the length of a few statements and never across an `await`:
+/// One node's common state. Locks, each held for the length of a few statements and never across an
+/// `await`:
 ///
-/// * `machine`: the node task, and verbs. Never by connection tasks: calls do not wait for membership.
-/// * `inbox`, `leave`, `life`, the board's watches, the table of [`Links`], each [`Link`](crate::link::Link)'s state.
+/// * `machine`: the node task, and verbs. Never by connection tasks: calls do not wait for
+///   membership.
+/// * `inbox`, `leave`, `life`, the board's watches, the table of [`Links`], each
+///   [`Link`](crate::link::Link)'s state.
 ///
 /// * Pipes of streams and what belongs to them.
 ///
-/// No two of them are held at once, except that `Links` is locked before a link's state is, and that before a pipe of its streams.
+/// No two of them are held at once, except that `Links` is locked before a link's state is, and
+/// that before a pipe of its streams.
 pub(crate) struct Shared {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) id: NodeId,
@@ -175,7 +179,12 @@ impl Shared {
     }
 
     pub(crate) fn hello(&self) -> rpc::Hello {
-        rpc::Hello { cluster: self.cluster.clone(), id: self.id, epoch: self.epoch(), addr: self.addr }
+        rpc::Hello {
+            cluster: self.cluster.clone(),
+            id: self.id,
+            epoch: self.epoch(),
+            addr: self.addr,
+        }
     }
 
     /// Hands a gossip frame to the node task. Shed, and counted, when that is behind.
@@ -241,7 +250,8 @@ impl Shared {
         self.is_leaving.load(Ordering::SeqCst)
     }
 
-    /// Says goodbye to members and over every connection, once; gives when calls in flight are waited for no longer.
+    /// Says goodbye to members and over every connection, once; gives when calls in flight are
+    /// waited for no longer.
     pub(crate) fn leave(&self) -> Instant {
         let now = self.runtime.now();
         let until = *lock(&self.leave).drain_until.get_or_insert(now.mono + self.rpc.drain_timeout);
@@ -270,8 +280,13 @@ impl Shared {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Ready with the leave's report once no call is in flight or `is_time_up`, or with `None` when the node has ended before that.
-    pub(crate) fn poll_left(&self, cx: &mut Context<'_>, is_time_up: bool) -> Poll<Option<LeaveReport>> {
+    /// Ready with the leave's report once no call is in flight or `is_time_up`, or with `None` when
+    /// the node has ended before that.
+    pub(crate) fn poll_left(
+        &self,
+        cx: &mut Context<'_>,
+        is_time_up: bool,
+    ) -> Poll<Option<LeaveReport>> {
         // First, so that what changes while the connections are looked at is not missed.
         lock(&self.leave).wakers.add(cx.waker());
         let is_quiet = is_time_up || !self.links.is_busy();
@@ -294,7 +309,8 @@ impl Shared {
     }
 }
 
-/// Counts a task that holds sockets. The last field of such a task, so that it is dropped after them.
+/// Counts a task that holds sockets. The last field of such a task, so that it is dropped after
+/// them.
 pub(crate) struct Alive {
     shared: Arc<Shared>,
 }

@@ -39,12 +39,14 @@ pub struct Stats {
     pub retries: u64,
     /// Retries that were not made because the budget for them was spent.
     pub retries_unaffordable: u64,
-    /// Each method that this node has called, then each it has offered; sorted by service within each.
+    /// Each method that this node has called, then each it has offered; sorted by service within
+    /// each.
     pub methods: Vec<MethodStats>,
 }
 
 impl Stats {
-    /// What `method` of `service` has counted on that side; `None` if it was never called, or offered, here.
+    /// What `method` of `service` has counted on that side; `None` if it was never called, or
+    /// offered, here.
     pub fn method(&self, role: Role, service: &str, method: &str) -> Option<&MethodStats> {
         let is_it = |m: &&MethodStats| m.role == role && m.service == service && m.method == method;
         self.methods.iter().find(is_it)
@@ -72,7 +74,8 @@ pub struct MethodStats {
     pub method: &'static str,
     /// Calls that have begun. At the callee, those that reached its handler.
     pub calls: u64,
-    /// Of those, how many have not ended. At the caller, those that wait for a free slot of their connection count.
+    /// Of those, how many have not ended. At the caller, those that wait for a free slot of their
+    /// connection count.
     pub in_flight: u64,
     /// One-way messages sent, or handled.
     pub one_ways: u64,
@@ -82,8 +85,9 @@ pub struct MethodStats {
     pub bytes_in: u64,
     /// Bytes of bodies sent: of requests at the caller, of replies at the callee.
     pub bytes_out: u64,
-    /// How long calls took that have ended, however they did. At the caller from the call to its end; at the callee from when its
-    /// connection began to handle what it had read to when the answer was queued.
+    /// How long calls took that have ended, however they did. At the caller from the call to its
+    /// end; at the callee from when its connection began to handle what it had read to when
+    /// the answer was queued.
     pub latency: Latency,
 }
 

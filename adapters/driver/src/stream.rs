@@ -59,10 +59,11 @@ impl End {
     }
 }
 
-/// What the other end sends, in order. Taking a chunk is what lets the other end send more: whoever does not take slows the
-/// sender down, and nobody else.
+/// What the other end sends, in order. Taking a chunk is what lets the other end send more: whoever
+/// does not take slows the sender down, and nobody else.
 ///
-/// It ends when the other end has finished; of [`Never`](crate::Never), at once. When the call ended before that with a failure, it ends with that, once. Dropping it lets the rest be
+/// It ends when the other end has finished; of [`Never`](crate::Never), at once. When the call
+/// ended before that with a failure, it ends with that, once. Dropping it lets the rest be
 /// dropped as it comes.
 pub struct Incoming<B> {
     end: End,
@@ -96,7 +97,8 @@ impl<B: Body> Incoming<B> {
     }
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Chunk<B>, Status>>> {
-        // Nobody finishes a direction that has no chunks: who takes them all would wait for the end of the call, and that for it.
+        // Nobody finishes a direction that has no chunks: who takes them all would wait for the end
+        // of the call, and that for it.
         if !B::IS_CHUNK {
             return Poll::Ready(None);
         }
@@ -137,8 +139,9 @@ impl<B> Drop for Incoming<B> {
 
 /// What this end sends, in order.
 ///
-/// At the caller, one that is dropped before [`finish`](Outgoing::finish) cancels the call: half of a stream is never taken for the whole. At
-/// the handler, the end of the call is the end of the stream.
+/// At the caller, one that is dropped before [`finish`](Outgoing::finish) cancels the call: half of
+/// a stream is never taken for the whole. At the handler, the end of the call is the end of the
+/// stream.
 pub struct Outgoing<B> {
     end: End,
     meter: Arc<Meter>,
@@ -152,20 +155,24 @@ impl<B: Body> Outgoing<B> {
         Self { end, meter, is_callers: is_callers && B::IS_CHUNK, body: PhantomData }
     }
 
-    /// Sends a chunk, once the other end has room for it. `Ok` says that it was queued. Dropping the future before it is ready sends nothing.
+    /// Sends a chunk, once the other end has room for it. `Ok` says that it was queued. Dropping
+    /// the future before it is ready sends nothing.
     ///
     /// # Errors
-    /// The status the call ended with, `Cancelled` if it ended well; or `TooLarge`, after which the call goes on.
+    /// The status the call ended with, `Cancelled` if it ended well; or `TooLarge`, after which the
+    /// call goes on.
     pub async fn send(&mut self, chunk: &B) -> Result<(), Status> {
         self.send_with(chunk, &[]).await
     }
 
-    /// [`Outgoing::send`] with bytes beside the chunk, at most [`ATTACHMENTS_MAX`](chinwag_core::rpc::config::ATTACHMENTS_MAX).
+    /// [`Outgoing::send`] with bytes beside the chunk, at most
+    /// [`ATTACHMENTS_MAX`](chinwag_core::rpc::config::ATTACHMENTS_MAX).
     ///
     /// # Errors
     /// As [`Outgoing::send`].
     pub async fn send_with(&mut self, chunk: &B, attachments: &[Bytes]) -> Result<(), Status> {
-        let not_encoded = |error| Status::new(Code::Internal, format!("chunk not encoded: {error}"));
+        let not_encoded =
+            |error| Status::new(Code::Internal, format!("chunk not encoded: {error}"));
         let body = chunk.encode().map_err(not_encoded)?;
         poll_fn(|cx| self.end.poll_send(cx, &body, attachments)).await?;
         self.meter.sent(body.len() + attachments.iter().map(Bytes::len).sum::<usize>());
@@ -195,7 +202,9 @@ impl<B> Drop for Outgoing<B> {
 
 impl<B: Body> fmt::Debug for Chunk<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Chunk").field("attachments", &self.attachments.len()).finish_non_exhaustive()
+        f.debug_struct("Chunk")
+            .field("attachments", &self.attachments.len())
+            .finish_non_exhaustive()
     }
 }
 

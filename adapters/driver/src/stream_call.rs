@@ -26,7 +26,8 @@ use crate::trace;
 
 /// A call whose ends send chunks; see [`Client::open`](crate::Client::open). Dropping it cancels.
 pub struct StreamCall<M: Streaming> {
-    // First, so that a call that is dropped is cancelled by its reader, which knows whether it is over.
+    // First, so that a call that is dropped is cancelled by its reader, which knows whether it is
+    // over.
     reader: CallReader<M>,
     outgoing: Outgoing<M::In>,
 }
@@ -72,8 +73,8 @@ impl<M: Streaming> StreamCall<M> {
         self.reader.reply().await
     }
 
-    /// Its two directions, for two tasks. Dropping the sending one before it has finished cancels the call, and so does dropping the
-    /// reader.
+    /// Its two directions, for two tasks. Dropping the sending one before it has finished cancels
+    /// the call, and so does dropping the reader.
     pub fn split(self) -> (Outgoing<M::In>, CallReader<M>) {
         (self.outgoing, self.reader)
     }
@@ -171,7 +172,10 @@ impl Drop for Pending {
 }
 
 /// Opens a call of `M` on `target`.
-pub(crate) async fn open<M: Streaming>(target: &Target, mut parcel: Parcel) -> Result<StreamCall<M>, Status> {
+pub(crate) async fn open<M: Streaming>(
+    target: &Target,
+    mut parcel: Parcel,
+) -> Result<StreamCall<M>, Status> {
     let shared = &target.shared;
     let begun = shared.runtime.now();
     let mut deadline = target.deadline(begun.mono);
@@ -221,7 +225,8 @@ pub(crate) async fn open<M: Streaming>(target: &Target, mut parcel: Parcel) -> R
     Ok(StreamCall { reader, outgoing: Outgoing::new(end, meter, true) })
 }
 
-/// A call between its beginning and its being open, where it can wait for a connection and be dropped.
+/// A call between its beginning and its being open, where it can wait for a connection and be
+/// dropped.
 struct Opening<'a> {
     shared: &'a Shared,
     meter: &'a Meter,

@@ -1,18 +1,22 @@
-//! The few pieces of synchronisation the driver needs: short locks, a [`Bell`] for each task, and lists of wakers.
+//! The few pieces of synchronisation the driver needs: short locks, a [`Bell`] for each task, and
+//! lists of wakers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-/// Locks, also after a panic elsewhere: every critical section leaves its data whole at each step that can panic.
+/// Locks, also after a panic elsewhere: every critical section leaves its data whole at each step
+/// that can panic.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How one task is told that there is something to do. Ringing a bell that already rings costs one atomic swap.
+/// How one task is told that there is something to do. Ringing a bell that already rings costs one
+/// atomic swap.
 ///
-/// The task calls [`Bell::begin`] at the start of each poll and looks at everything after it; whoever changes something the
-/// task should look at does so before [`Bell::ring`]. So no change is missed.
+/// The task calls [`Bell::begin`] at the start of each poll and looks at everything after it;
+/// whoever changes something the task should look at does so before [`Bell::ring`]. So no change is
+/// missed.
 #[derive(Debug, Default)]
 pub(crate) struct Bell {
     is_rung: AtomicBool,

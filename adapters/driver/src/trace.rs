@@ -1,9 +1,10 @@
 //! [`TraceContext`]: what joins the spans of a call's two ends, in the form of W3C Trace Context.
 //!
-//! A call made while `tracing` wants spans of the target `chinwag::call` at level DEBUG has one, named `call`, with the header
-//! `traceparent` that names it. The handler at the other end is in a span named `handle` with the same `trace_id`, and the caller's
-//! `span_id` as `parent_id`; calls it makes through its [`Context`](crate::Context) go on with the trace. A node that wants no spans
-//! passes the context on. Where nobody wants spans, nothing is sent.
+//! A call made while `tracing` wants spans of the target `chinwag::call` at level DEBUG has one,
+//! named `call`, with the header `traceparent` that names it. The handler at the other end is in a
+//! span named `handle` with the same `trace_id`, and the caller's `span_id` as `parent_id`; calls
+//! it makes through its [`Context`](crate::Context) go on with the trace. A node that wants no
+//! spans passes the context on. Where nobody wants spans, nothing is sent.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,7 +38,8 @@ impl TraceContext {
         Some(Self { trace_id, span_id, flags: is_sampled as u8 })
     }
 
-    /// A `traceparent` header's value, or `None` if it is not one. Of a later version, what this one knows of it is read.
+    /// A `traceparent` header's value, or `None` if it is not one. Of a later version, what this
+    /// one knows of it is read.
     pub fn parse(value: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(value).ok()?;
         let mut parts = text.split('-');
@@ -126,7 +128,8 @@ pub(crate) fn is_wanted() -> bool {
     tracing::enabled!(target: "chinwag::call", tracing::Level::DEBUG)
 }
 
-/// The caller's span, and its context in `headers`. One that the user has put there is left, and is taken for the span's own.
+/// The caller's span, and its context in `headers`. One that the user has put there is left, and is
+/// taken for the span's own.
 pub(crate) fn call_span(
     ids: &TraceIds,
     parent: Option<TraceContext>,
@@ -199,7 +202,8 @@ mod tests {
 
     #[test]
     fn a_context_reads_as_it_was_written() {
-        let context = TraceContext::parse(EXAMPLE.as_bytes()).expect("the example of the recommendation");
+        let context =
+            TraceContext::parse(EXAMPLE.as_bytes()).expect("the example of the recommendation");
         assert_eq!(context.trace_id(), 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c);
         assert_eq!((context.span_id(), context.is_sampled()), (0xb7ad_6b71_6920_3331, true));
         assert_eq!(context.to_string(), EXAMPLE);
@@ -214,7 +218,10 @@ mod tests {
             ("no trace", "00-00000000000000000000000000000000-b7ad6b7169203331-01"),
             ("no span", "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01"),
             ("the forbidden version", "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
-            ("more than version 0 has", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x"),
+            (
+                "more than version 0 has",
+                "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
+            ),
             ("a sign", "00-+af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
             ("short", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331"),
         ] {

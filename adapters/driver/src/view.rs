@@ -17,14 +17,16 @@ use rkyv::validation::shared::SharedValidator;
 use crate::limits::DEPTH_MAX;
 use crate::message::Payload;
 
-/// The alignment a message is read at: that of `u128`, the widest primitive an archive holds. The root's own
-/// alignment is not enough, since what it points to may need more.
+/// The alignment a message is read at: that of `u128`, the widest primitive an archive holds. The
+/// root's own alignment is not enough, since what it points to may need more.
 pub(crate) const ALIGN: usize = 16;
 
-/// A message as it was received: validated once, never copied, read through [`Deref`] as [`Archived<T>`](rkyv::Archived).
+/// A message as it was received: validated once, never copied, read through [`Deref`] as
+/// [`Archived<T>`](rkyv::Archived).
 ///
-/// Cloning counts a reference. The bytes stay alive as long as any clone does, so a small view may keep a receive buffer
-/// alive: take what is needed out of it (`rkyv::deserialize`, or [`View::bytes`]) to keep it for long.
+/// Cloning counts a reference. The bytes stay alive as long as any clone does, so a small view may
+/// keep a receive buffer alive: take what is needed out of it (`rkyv::deserialize`, or
+/// [`View::bytes`]) to keep it for long.
 pub struct View<T: Archive> {
     bytes: Bytes,
     /// `Send` and `Sync` exactly as a shared pointer to the archived value would be.
@@ -34,10 +36,12 @@ pub struct View<T: Archive> {
 impl<T: Payload> View<T> {
     /// Validates `bytes` as an archive of `T` that ends where `bytes` end.
     ///
-    /// Never panics. Fails when `bytes` are short, malformed, or nested deeper than [`DEPTH_MAX`]. Bytes that do not start at a
-    /// multiple of 16 are copied to one first; what a connection receives does, and is not copied.
+    /// Never panics. Fails when `bytes` are short, malformed, or nested deeper than [`DEPTH_MAX`].
+    /// Bytes that do not start at a multiple of 16 are copied to one first; what a connection
+    /// receives does, and is not copied.
     pub fn new(bytes: Bytes) -> Result<Self, Malformed> {
-        let bytes = if bytes.as_ptr().addr().is_multiple_of(ALIGN) { bytes } else { aligned_copy(&bytes) };
+        let bytes =
+            if bytes.as_ptr().addr().is_multiple_of(ALIGN) { bytes } else { aligned_copy(&bytes) };
         let archive = ArchiveValidator::with_max_depth(&bytes, Some(DEPTH_MAX));
         let mut validator = Validator::new(archive, SharedValidator::new());
         access_with_context::<T::Archived, _, Error>(&bytes, &mut validator).map_err(Malformed)?;
@@ -46,7 +50,8 @@ impl<T: Payload> View<T> {
 }
 
 impl<T: Archive> View<T> {
-    /// The bytes below. A byte field can be kept without a copy: `view.bytes().slice_ref(&view.body)`.
+    /// The bytes below. A byte field can be kept without a copy:
+    /// `view.bytes().slice_ref(&view.body)`.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
@@ -56,10 +61,11 @@ impl<T: Archive> Deref for View<T> {
     type Target = T::Archived;
 
     fn deref(&self) -> &T::Archived {
-        // SAFETY: `View::new`, the only constructor, has validated these very bytes, at this very address, as an archive of
-        // `T` whose root ends at their end. `Bytes` neither moves nor changes what it holds while any handle to it
-        // lives, and offers no way to write; `T::Archived: Portable` (from `Archive`) rules out interior mutability. So what was
-        // valid then is valid now, for as long as `self` is borrowed.
+        // SAFETY: `View::new`, the only constructor, has validated these very bytes, at this very
+        // address, as an archive of `T` whose root ends at their end. `Bytes` neither moves
+        // nor changes what it holds while any handle to it lives, and offers no way to
+        // write; `T::Archived: Portable` (from `Archive`) rules out interior mutability. So what
+        // was valid then is valid now, for as long as `self` is borrowed.
         unsafe { rkyv::access_unchecked::<T::Archived>(&self.bytes) }
     }
 }

@@ -17,7 +17,8 @@ use chinwag_core::select::{Outstanding, Topology};
 use crate::limits::WATCH_EVENTS_MAX;
 use crate::sync::lock;
 
-/// The view of the cluster at one version. Cheap to clone, and never changes: ask the node again for a newer one.
+/// The view of the cluster at one version. Cheap to clone, and never changes: ask the node again
+/// for a newer one.
 #[derive(Clone)]
 pub struct Members {
     snapshot: Arc<Snapshot>,
@@ -40,7 +41,8 @@ impl fmt::Debug for Members {
 /// Where the node task publishes, and everybody reads without a lock.
 pub(crate) struct Board {
     current: ArcSwap<Snapshot>,
-    /// Behind `current` until somebody selects: suspicions change the view and nobody may be selecting.
+    /// Behind `current` until somebody selects: suspicions change the view and nobody may be
+    /// selecting.
     topology: ArcSwap<Topology>,
     /// Somebody has selected. Until then there is nobody to count outstanding calls for.
     has_selected: AtomicBool,
@@ -72,7 +74,8 @@ impl Board {
         Members { snapshot: self.current.load_full() }
     }
 
-    /// The topology of the current view. Two atomic loads, unless the view has changed since the last time.
+    /// The topology of the current view. Two atomic loads, unless the view has changed since the
+    /// last time.
     pub(crate) fn topology(&self) -> arc_swap::Guard<Arc<Topology>> {
         // Read first, so that the word stays shared between the cores.
         if !self.has_selected.load(Ordering::Relaxed) {
@@ -101,11 +104,13 @@ impl Board {
         self.topology.load().load(peer).map(|load| load.begin())
     }
 
-    /// Publishes the view first and then the events that led to it, so that whoever hears an event sees its effect.
+    /// Publishes the view first and then the events that led to it, so that whoever hears an event
+    /// sees its effect.
     pub(crate) fn publish(&self, snapshot: Option<Snapshot>, events: &[Event]) {
         let mut wakers = Vec::new();
         {
-            // Under the lock that `watch` takes: a watch begins with a view and gets exactly the events after it.
+            // Under the lock that `watch` takes: a watch begins with a view and gets exactly the
+            // events after it.
             let mut watches = lock(&self.watches);
             if let Some(snapshot) = snapshot {
                 self.current.store(Arc::new(snapshot));
@@ -159,7 +164,8 @@ struct QueueState {
     events: VecDeque<Event>,
     /// Events shed since the last one in `events`.
     lost: u64,
-    /// Set by each publication, also one without events: the local node's own view may have changed.
+    /// Set by each publication, also one without events: the local node's own view may have
+    /// changed.
     is_stale: bool,
     is_closed: bool,
     waker: Option<Waker>,
@@ -178,7 +184,8 @@ impl Queue {
 
 impl QueueState {
     fn push(&mut self, event: &Event) {
-        // Room for the `Lost` before the event and for the event: what is shed is told of where it is missing.
+        // Room for the `Lost` before the event and for the event: what is shed is told of where it
+        // is missing.
         let is_gap = self.lost > 0;
         if self.events.len() + usize::from(is_gap) >= WATCH_EVENTS_MAX {
             self.lost += 1;
@@ -198,12 +205,13 @@ impl QueueState {
     }
 }
 
-/// What happens in the cluster, from one moment on: [`Watch::members`] is the view at that moment, and folding the
-/// [`Event`]s over it gives every later view.
+/// What happens in the cluster, from one moment on: [`Watch::members`] is the view at that moment,
+/// and folding the [`Event`]s over it gives every later view.
 ///
-/// It holds [`WATCH_EVENTS_MAX`] events for a reader that is behind. Further ones are shed and reported as one
-/// [`Event::Lost`] in the place where they are missing: read [`Node::members`](crate::Node::members) then. An event is given out after the view
-/// that contains it is published. A watch does not keep the node alive.
+/// It holds [`WATCH_EVENTS_MAX`] events for a reader that is behind. Further ones are shed and
+/// reported as one [`Event::Lost`] in the place where they are missing: read
+/// [`Node::members`](crate::Node::members) then. An event is given out after the view that contains
+/// it is published. A watch does not keep the node alive.
 pub struct Watch {
     queue: Arc<Queue>,
     members: Members,
@@ -240,7 +248,8 @@ impl Watch {
         lock(&self.queue.state).pop()
     }
 
-    /// Ready whenever anything was published since the last such call: `false` once the node has ended. Drops events.
+    /// Ready whenever anything was published since the last such call: `false` once the node has
+    /// ended. Drops events.
     pub(crate) fn poll_published(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut state = lock(&self.queue.state);
         state.events.clear();
@@ -267,7 +276,10 @@ impl futures_core::Stream for Watch {
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = lock(&self.queue.state);
-        f.debug_struct("Watch").field("waiting", &state.events.len()).field("lost", &state.lost).finish()
+        f.debug_struct("Watch")
+            .field("waiting", &state.events.len())
+            .field("lost", &state.lost)
+            .finish()
     }
 }
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use crate::node::Node;
 use crate::shared::Shared;
 
-/// A [`Node`] that is not kept alive by it: for the tasks and services of an extension, which would otherwise outlive their user's wish to
-/// end the node by dropping it. From [`Node::downgrade`].
+/// A [`Node`] that is not kept alive by it: for the tasks and services of an extension, which would
+/// otherwise outlive their user's wish to end the node by dropping it. From [`Node::downgrade`].
 ///
-/// Keep what [`upgrade`](Self::upgrade) gives for one step of work, not over a wait without a bound.
+/// Keep what [`upgrade`](Self::upgrade) gives for one step of work, not over a wait without a
+/// bound.
 #[derive(Clone)]
 pub struct WeakNode {
     shared: Arc<Shared>,

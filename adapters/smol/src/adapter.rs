@@ -18,7 +18,8 @@ pub struct Smol {
 }
 
 impl Smol {
-    /// On the global executor, that of `smol::spawn`, whose threads smol starts by itself (`SMOL_THREADS` of them, one by default).
+    /// On the global executor, that of `smol::spawn`, whose threads smol starts by itself
+    /// (`SMOL_THREADS` of them, one by default).
     pub fn new() -> Self {
         Self { io: AsyncIo::new(), executor: None }
     }

@@ -32,7 +32,9 @@ impl Host for Own {
 }
 
 mod on_the_global_executor {
-    chinwag_conformance::suite!(super::super::Global(std::sync::Arc::new(chinwag_smol::Smol::new())));
+    chinwag_conformance::suite!(super::super::Global(std::sync::Arc::new(
+        chinwag_smol::Smol::new()
+    )));
 }
 
 mod on_an_executor_of_its_own {

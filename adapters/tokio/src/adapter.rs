@@ -10,7 +10,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use chinwag::core::time::{Instant, Now, WallTime};
-use chinwag::runtime::{Ambient, BoxFuture, Listener, Runtime, Stream, Timer, UdpSocket, WallClock};
+use chinwag::runtime::{
+    Ambient, BoxFuture, Listener, Runtime, Stream, Timer, UdpSocket, WallClock,
+};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Handle;
 use tokio::time::Sleep;
@@ -38,12 +40,18 @@ impl Tokio {
 
 impl Ambient for Tokio {
     fn current() -> io::Result<Arc<dyn Runtime>> {
-        Handle::try_current().map(|handle| Arc::new(Self::new(handle)) as _).map_err(io::Error::other)
+        Handle::try_current()
+            .map(|handle| Arc::new(Self::new(handle)) as _)
+            .map_err(io::Error::other)
     }
 }
 
 impl Runtime for Tokio {
-    #[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is where time comes from")]
+    #[expect(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        reason = "this is where time comes from"
+    )]
     fn now(&self) -> Now {
         let mono = tokio::time::Instant::now().saturating_duration_since(self.origin);
         let mono = Instant::ZERO + mono;
@@ -117,8 +125,10 @@ impl Timer for TokioTimer {
             return;
         }
         let after = Duration::from_nanos(deadline.as_nanos());
-        // Past the end of tokio's clock: a year is as good as never for a deadline that is polled again.
-        let at = self.runtime.origin.checked_add(after).unwrap_or_else(|| self.runtime.origin + YEAR);
+        // Past the end of tokio's clock: a year is as good as never for a deadline that is polled
+        // again.
+        let at =
+            self.runtime.origin.checked_add(after).unwrap_or_else(|| self.runtime.origin + YEAR);
         match &mut self.sleep {
             Some(sleep) => sleep.as_mut().reset(at),
             None => {
@@ -188,7 +198,11 @@ impl Stream for TcpStream {
         Poll::Ready(Ok(buf.filled().len()))
     }
 
-    fn poll_write_vectored(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
     }
 

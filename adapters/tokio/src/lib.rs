@@ -15,5 +15,6 @@ pub use adapter::Tokio;
 pub use chinwag;
 pub use chinwag::*;
 
-/// [`chinwag::Node`], started on tokio: it has all its methods, and a [`builder`](NodeOn::builder) that need not be told the runtime.
+/// [`chinwag::Node`], started on tokio: it has all its methods, and a [`builder`](NodeOn::builder)
+/// that need not be told the runtime.
 pub type Node = NodeOn<Tokio>;

@@ -1,4 +1,5 @@
-//! What an idle connection costs in memory, both ends together. In a process of its own, because it counts all of its heap.
+//! What an idle connection costs in memory, both ends together. In a process of its own, because it
+//! counts all of its heap.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -38,9 +39,11 @@ impl Peer {
         let stream = TcpStream::connect(to).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
         let addr = stream.local_addr().expect("connected");
-        let hello = Hello { cluster: "idle".into(), id: NodeId::new(id), epoch: Epoch::new(1), addr };
+        let hello =
+            Hello { cluster: "idle".into(), id: NodeId::new(id), epoch: Epoch::new(1), addr };
         let clock = Arc::new(SharedHlc::new(Duration::from_millis(500)));
-        let (machine, receiver) = Connection::new(Side::Dialer, config.clone(), hello, clock, now());
+        let (machine, receiver) =
+            Connection::new(Side::Dialer, config.clone(), hello, clock, now());
         Self { stream, machine, receiver, out: Transmit::new() }
     }
 
@@ -48,7 +51,9 @@ impl Peer {
     fn run(&mut self, is_it: impl Fn(&Event) -> bool) {
         loop {
             while self.machine.poll_transmit(now(), &mut self.out) > 0 {
-                self.out.slices().for_each(|bytes| self.stream.write_all(bytes).expect("it is open"));
+                self.out
+                    .slices()
+                    .for_each(|bytes| self.stream.write_all(bytes).expect("it is open"));
                 self.out.clear();
             }
             while let Some(event) = self.machine.poll_event() {
@@ -82,7 +87,8 @@ impl Peer {
 
 #[test]
 fn a_thousand_idle_connections_cost_little() {
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
+    let runtime =
+        Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
     let node = {
         let _entered = runtime.enter();
         runtime.block_on(Node::builder(1, (Ipv4Addr::LOCALHOST, 0).into()).cluster("idle").start())

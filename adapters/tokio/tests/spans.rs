@@ -1,4 +1,5 @@
-//! Spans of a call's two ends join: in a process of its own, because whoever listens to spans does so for the whole process.
+//! Spans of a call's two ends join: in a process of its own, because whoever listens to spans does
+//! so for the whole process.
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,8 +40,11 @@ impl Visit for Span {
     }
 }
 
-static LISTENER: Listener =
-    Listener { ids: AtomicU64::new(1), spans: Mutex::new(Vec::new()), entered: Mutex::new(Vec::new()) };
+static LISTENER: Listener = Listener {
+    ids: AtomicU64::new(1),
+    spans: Mutex::new(Vec::new()),
+    entered: Mutex::new(Vec::new()),
+};
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -56,7 +60,8 @@ impl Subscriber for Global {
 
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {
         let id = LISTENER.ids.fetch_add(1, Ordering::Relaxed);
-        let mut span = Span { id, name: attributes.metadata().name(), fields: Vec::new(), events: 0 };
+        let mut span =
+            Span { id, name: attributes.metadata().name(), fields: Vec::new(), events: 0 };
         attributes.record(&mut span);
         lock(&LISTENER.spans).push(span);
         Id::from_u64(id)
@@ -76,7 +81,8 @@ impl Subscriber for Global {
         }
         let innermost = lock(&LISTENER.entered).last().cloned();
         let mut spans = lock(&LISTENER.spans);
-        let innermost = spans.iter_mut().find(|span| Some(span.id) == innermost.as_ref().map(Id::into_u64));
+        let innermost =
+            spans.iter_mut().find(|span| Some(span.id) == innermost.as_ref().map(Id::into_u64));
         innermost.expect("the event is inside of a span").events += 1;
     }
 
@@ -90,7 +96,8 @@ impl Subscriber for Global {
     }
 }
 
-/// Handled by a nested call to the node it names, or by a fan-out to it, unless that is 0: then it fails.
+/// Handled by a nested call to the node it names, or by a fan-out to it, unless that is 0: then it
+/// fails.
 #[derive(rkyv::Archive, rkyv::Serialize)]
 struct Hop {
     to: u64,

@@ -41,7 +41,8 @@ mod on_threads {
 #[test]
 fn a_node_starts_on_the_runtime_it_is_started_in() {
     async fn start(id: u64, seeds: Vec<String>) -> Result<Node, StartError> {
-        let builder = Node::builder(id, ([127, 0, 0, 1], 0).into()).config(Config::local()).seeds(seeds);
+        let builder =
+            Node::builder(id, ([127, 0, 0, 1], 0).into()).config(Config::local()).seeds(seeds);
         builder.start().await
     }
     one_thread().0.block_on(async {
@@ -51,7 +52,8 @@ fn a_node_starts_on_the_runtime_it_is_started_in() {
         sees(&two, 1).await;
     });
     let mut outside = std::pin::pin!(start(1, Vec::new()));
-    let started = outside.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    let started =
+        outside.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
     assert!(matches!(started, Poll::Ready(Err(StartError::NoRuntime(_)))));
 }
 

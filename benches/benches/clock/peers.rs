@@ -77,7 +77,8 @@ pub(crate) fn datacake_observe<'a>(is_new: bool) -> Entrant<'a> {
         let now = HLCTimestamp::now(0, 2).datacake_timestamp();
         // Its numbers are above the node's eight bits, and carry into the time.
         let (time, step) = if is_new { (now + AHEAD, 1 << 8) } else { (now - AHEAD, 0) };
-        let mut raw = HLCTimestamp::new(time, 0, 2).as_u64().max(if is_new { clock.as_u64() } else { 0 });
+        let mut raw =
+            HLCTimestamp::new(time, 0, 2).as_u64().max(if is_new { clock.as_u64() } else { 0 });
         raw = raw & !0xff | 2;
         let begun = cpu_time();
         for _ in 0..count {
@@ -91,7 +92,8 @@ pub(crate) fn datacake_observe<'a>(is_new: bool) -> Entrant<'a> {
 }
 
 pub(crate) fn actor_tick<'a>() -> Entrant<'a> {
-    let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime without sockets");
+    let runtime =
+        Builder::new_current_thread().enable_time().build().expect("a runtime without sockets");
     let clock = runtime.block_on(async { Clock::new(1) });
     Entrant::timed(Role::Peer, names::ACTOR, move |count| {
         runtime.block_on(async {

@@ -1,4 +1,5 @@
-//! Membership at 100, 1,000 and 10,000 members: what the hot paths cost must not follow the size (no path scans the members).
+//! Membership at 100, 1,000 and 10,000 members: what the hot paths cost must not follow the size
+//! (no path scans the members).
 //!
 //! The machine is the real one; everybody else is bytes.
 
@@ -41,7 +42,8 @@ fn heap(summary: &mut Summary, size: u64) {
 
 /// Updates that say what is known.
 fn nothing_new(group: &mut Group<'_>, summary: &mut Summary, size: u64) {
-    // One datagram after another, so that every member is heard of and caches help no more than they would.
+    // One datagram after another, so that every member is heard of and caches help no more than
+    // they would.
     let datagrams: Vec<Vec<u8>> =
         (0..size / UPDATES).map(|at| updates(SEED + at * UPDATES, size, 0)).collect();
     let mut node = Node::alone(&Config::lan()).join(size);
@@ -61,7 +63,11 @@ fn nothing_new(group: &mut Group<'_>, summary: &mut Summary, size: u64) {
         UPDATES,
         Some(80.0),
     );
-    summary.shown(Shown::Membership, "an update, nothing new", &format!("{} members", figure(size as f64)));
+    summary.shown(
+        Shown::Membership,
+        "an update, nothing new",
+        &format!("{} members", figure(size as f64)),
+    );
 }
 
 /// Updates that each change a record, and the events of it.
@@ -86,7 +92,11 @@ fn all_new(group: &mut Group<'_>, summary: &mut Summary, size: u64) {
         UPDATES,
         Some(80.0),
     );
-    summary.shown(Shown::Membership, "an update, all new", &format!("{} members", figure(size as f64)));
+    summary.shown(
+        Shown::Membership,
+        "an update, all new",
+        &format!("{} members", figure(size as f64)),
+    );
 }
 
 /// A datagram filled with rumours.
@@ -109,7 +119,11 @@ fn full_datagram(group: &mut Group<'_>, summary: &mut Summary, size: u64) {
         1,
         None,
     );
-    summary.shown(Shown::Membership, "a full datagram, built", &format!("{} members", figure(size as f64)));
+    summary.shown(
+        Shown::Membership,
+        "a full datagram, built",
+        &format!("{} members", figure(size as f64)),
+    );
 }
 
 /// A second in which nothing happens.
@@ -121,7 +135,11 @@ fn idle_second(group: &mut Group<'_>, summary: &mut Summary, size: u64) {
     let name = "idle node-second";
     group.bench_function(BenchmarkId::new(name, size), |b| b.iter(|| node.second()));
     let stats = node.machine.stats();
-    assert_eq!((stats.probes_failed, stats.malformed), (0, 0), "the cluster was idle and well: {stats:?}");
+    assert_eq!(
+        (stats.probes_failed, stats.malformed),
+        (0, 0),
+        "the cluster was idle and well: {stats:?}"
+    );
     assert_eq!(node.machine.live_count() as u64, size, "nobody was lost");
     summary.measured(
         &format!("ns of CPU per idle node-second, {size}"),
@@ -131,5 +149,9 @@ fn idle_second(group: &mut Group<'_>, summary: &mut Summary, size: u64) {
         1,
         Some(2_000.0),
     );
-    summary.shown(Shown::Membership, "an idle node-second", &format!("{} members", figure(size as f64)));
+    summary.shown(
+        Shown::Membership,
+        "an idle node-second",
+        &format!("{} members", figure(size as f64)),
+    );
 }

@@ -1,4 +1,5 @@
-//! Connections: what a frame costs on its way out and on its way in, and what a whole call costs both machines.
+//! Connections: what a frame costs on its way out and on its way in, and what a whole call costs
+//! both machines.
 
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -23,7 +24,14 @@ pub(crate) fn benches(c: &mut Criterion, summary: &mut Summary) {
                 black_box(pair.dialer.poll_transmit(NOW, &mut pair.out))
             });
         });
-        summary.measured(&format!("ns per RPC frame out, {size} bytes"), "rpc", name, size, 1, None);
+        summary.measured(
+            &format!("ns per RPC frame out, {size} bytes"),
+            "rpc",
+            name,
+            size,
+            1,
+            None,
+        );
         summary.shown(Shown::Rpc, "frame out", &format!("{size} bytes"));
 
         let (mut pair, name) = (Pair::open(), "frame in, one-way");
@@ -43,8 +51,11 @@ pub(crate) fn benches(c: &mut Criterion, summary: &mut Summary) {
         summary.shown(Shown::Rpc, "frame in", &format!("{size} bytes"));
     }
     for batch in [1, 64] {
-        let (pair, body, name) =
-            (RefCell::new(Pair::open()), body(32), "call of 32 bytes, both machines, in batches of");
+        let (pair, body, name) = (
+            RefCell::new(Pair::open()),
+            body(32),
+            "call of 32 bytes, both machines, in batches of",
+        );
         group.bench_function(BenchmarkId::new(name, batch), |b| {
             b.iter(|| pair.borrow_mut().calls(batch, &body));
         });

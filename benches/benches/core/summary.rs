@@ -16,7 +16,8 @@ members. An idle node-second is all timers, probes, answers and exchanges of a s
 
 const RPC: &str = "A frame on its way out of a connection's machine, on its way in, and a whole call with both machines, for each call of a batch; no sockets.";
 
-const SELECT: &str = "One selection from 1,000 members in ten data centres, into picks that are used again.";
+const SELECT: &str =
+    "One selection from 1,000 members in ten data centres, into picks that are used again.";
 
 enum Value {
     Known(f64),
@@ -44,12 +45,15 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// A summary of what criterion is going to measure, and the criterion for it: short measurements, all in a folder of its own.
+    /// A summary of what criterion is going to measure, and the criterion for it: short
+    /// measurements, all in a folder of its own.
     pub(crate) fn with_criterion() -> (Self, Criterion) {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("criterion-core");
         let millis = core::time::Duration::from_millis;
-        let criterion =
-            Criterion::default().sample_size(20).warm_up_time(millis(200)).measurement_time(millis(600));
+        let criterion = Criterion::default()
+            .sample_size(20)
+            .warm_up_time(millis(200))
+            .measurement_time(millis(600));
         let criterion = criterion.without_plots().output_directory(&folder).configure_from_args();
         // What an earlier run has measured must not pass for this one's.
         forget(&folder);
@@ -97,7 +101,12 @@ impl Summary {
             for (at, shown, row, column) in &self.shown {
                 let Value::Measured { samples, by } = &self.rows[*at].1 else { continue };
                 if let Some(times) = per_iteration(samples).filter(|_| *shown == which) {
-                    table.add(Role::Chinwag, row, column, times.iter().map(|time| time / by).collect());
+                    table.add(
+                        Role::Chinwag,
+                        row,
+                        column,
+                        times.iter().map(|time| time / by).collect(),
+                    );
                 }
             }
             table
@@ -111,8 +120,8 @@ impl Summary {
         }
     }
 
-    /// Prints every figure that this run has: the fastest sample, which a busy machine disturbs least, and the median.
-    /// The fastest is what the aim is for.
+    /// Prints every figure that this run has: the fastest sample, which a busy machine disturbs
+    /// least, and the median. The fastest is what the aim is for.
     #[expect(clippy::print_stdout, reason = "a bench prints what it found")]
     pub(crate) fn print(&self) {
         println!("{:<64} {:>10} {:>10}  aim", "figure", "fastest", "median");
@@ -135,7 +144,8 @@ impl Summary {
 /// Nanoseconds an iteration of each sample, ascending; not empty.
 fn per_iteration(samples: &Path) -> Option<Vec<f64>> {
     let samples: serde_json::Value = serde_json::from_slice(&fs::read(samples).ok()?).ok()?;
-    let numbers = |key: &str| Some(samples[key].as_array()?.iter().filter_map(serde_json::Value::as_f64));
+    let numbers =
+        |key: &str| Some(samples[key].as_array()?.iter().filter_map(serde_json::Value::as_f64));
     let mut times: Vec<f64> =
         numbers("times")?.zip(numbers("iters")?).map(|(time, iters)| time / iters).collect();
     times.sort_by(f64::total_cmp);

@@ -1,6 +1,8 @@
-//! What `cargo bench --bench membership` measures in a process of its own, where a counting allocator does not slow what is timed.
+//! What `cargo bench --bench membership` measures in a process of its own, where a counting
+//! allocator does not slow what is timed.
 //!
-//! `membership-child MAKE MEMBERS` prints the heap bytes that a machine holds for each member it knows.
+//! `membership-child MAKE MEMBERS` prints the heap bytes that a machine holds for each member it
+//! knows.
 
 use std::alloc::System;
 

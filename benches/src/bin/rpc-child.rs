@@ -1,6 +1,8 @@
-//! What `cargo bench --bench rpc` measures of one contender in a process of its own: its allocations, its peak memory.
+//! What `cargo bench --bench rpc` measures of one contender in a process of its own: its
+//! allocations, its peak memory.
 //!
-//! `rpc-child allocations KIND SIZE CALLS` prints allocations and bytes a call; `rpc-child memory KIND MILLIS` prints bytes.
+//! `rpc-child allocations KIND SIZE CALLS` prints allocations and bytes a call; `rpc-child memory
+//! KIND MILLIS` prints bytes.
 
 use std::alloc::System;
 use std::time::Duration;
@@ -16,7 +18,8 @@ static ALLOCATOR: StatsAlloc<System> = StatsAlloc::system();
 enum Args {
     /// Allocations of sequential calls, both sides, and their bytes; each a call.
     Allocations { kind: String, size: usize, calls: usize },
-    /// The most memory that the process has, both sides in it, with 64 calls in flight, up to 1 MiB each.
+    /// The most memory that the process has, both sides in it, with 64 calls in flight, up to 1 MiB
+    /// each.
     Memory { kind: String, millis: u64 },
 }
 

@@ -56,11 +56,12 @@ impl Machine for Chinwag {
     type Alarm = Infallible;
 
     fn start(node: u32, _: u32, net: &mut Net<Self>) -> Self {
-        let local = Local { id: id(node), epoch: EPOCH, addr: addr(node), metadata: Metadata::new() };
+        let local =
+            Local { id: id(node), epoch: EPOCH, addr: addr(node), metadata: Metadata::new() };
         let clock = Arc::new(SharedHlc::new(DRIFT_MAX_DEFAULT));
         let seed = u64::from(node) + 1;
-        let machine =
-            Membership::new(Config::lan(), local, clock, seed, at(net.now())).expect("a preset is valid");
+        let machine = Membership::new(Config::lan(), local, clock, seed, at(net.now()))
+            .expect("a preset is valid");
         let mut started = Self { machine, seeds: seeds(node) };
         started.machine.handle_seeds(at(net.now()), &started.seeds);
         started.settle(net);

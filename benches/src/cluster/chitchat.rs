@@ -1,12 +1,14 @@
-//! chitchat, whose machine is its own: it can be had only with its tasks. They run on one thread whose time is virtual, over its own
-//! transport without sockets: every message is encoded, decoded, and compared with what was encoded; it takes no time.
+//! chitchat, whose machine is its own: it can be had only with its tasks. They run on one thread
+//! whose time is virtual, over its own transport without sockets: every message is encoded,
+//! decoded, and compared with what was encoded; it takes no time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chitchat::transport::ChannelTransport;
 use chitchat::{
-    ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, ProtocolVersion, spawn_chitchat,
+    ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, ProtocolVersion,
+    spawn_chitchat,
 };
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep};
@@ -23,10 +25,12 @@ pub struct Chitchat {
 }
 
 impl Chitchat {
-    /// So many nodes, which start one after the other as time goes on, and compress their digests or do not.
+    /// So many nodes, which start one after the other as time goes on, and compress their digests
+    /// or do not.
     pub fn new(nodes: u32, is_compressed: bool) -> Self {
         let version = if is_compressed { ProtocolVersion::V1 } else { ProtocolVersion::V0 };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.expect("a runtime without sockets");
         let (network, started) = (ChannelTransport::default(), Arc::new(Mutex::new(Vec::new())));
         let begun = runtime.block_on(async { Instant::now() });
@@ -88,7 +92,11 @@ impl Virtual for Chitchat {
 
     fn sent(&self) -> Sent {
         let sent = self.network.statistics();
-        Sent { datagrams: sent.num_messages_total, datagram_bytes: sent.num_bytes_total, stream_bytes: 0 }
+        Sent {
+            datagrams: sent.num_messages_total,
+            datagram_bytes: sent.num_bytes_total,
+            stream_bytes: 0,
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use kinship_core::{Command, Config, Identity, Instant, Node, Security, StreamEvent, StreamId, Transmit};
+use kinship_core::{
+    Command, Config, Identity, Instant, Node, Security, StreamEvent, StreamId, Transmit,
+};
 
 use super::{Machine, Net, addr, node_at, seeds};
 
@@ -23,7 +25,8 @@ pub struct Kinship {
 pub enum Parcel {
     /// A datagram.
     Datagram(Vec<u8>),
-    /// Frames, each behind its length, on the receiver's connection `to`, which the sender calls `from`.
+    /// Frames, each behind its length, on the receiver's connection `to`, which the sender calls
+    /// `from`.
     Frames { to: StreamId, from: StreamId, bytes: Vec<u8> },
     /// The end of the receiver's connection.
     Close(StreamId),
@@ -33,16 +36,23 @@ impl Kinship {
     fn settle(&mut self, net: &mut Net<Self>) {
         while let Some(transmit) = self.machine.poll_transmit() {
             match transmit {
-                Transmit::Datagram { to, payload } => net.send(to, payload.len(), Parcel::Datagram(payload)),
+                Transmit::Datagram { to, payload } => {
+                    net.send(to, payload.len(), Parcel::Datagram(payload))
+                }
                 Transmit::Connect { conn, to } => {
-                    // A name that no other connection into that node has: whose it is, and which of its.
+                    // A name that no other connection into that node has: whose it is, and which of
+                    // its.
                     let index = u64::from(self.node) << 32 | self.opened;
                     self.opened += 1;
                     self.connections.insert(conn, (node_at(to), StreamId::inbound(index)));
                 }
                 Transmit::Stream { conn, frame } => {
                     if let Some(&(peer, to)) = self.connections.get(&conn) {
-                        net.stream(addr(peer), frame.len(), Parcel::Frames { to, from: conn, bytes: frame });
+                        net.stream(
+                            addr(peer),
+                            frame.len(),
+                            Parcel::Frames { to, from: conn, bytes: frame },
+                        );
                     }
                 }
                 Transmit::Close { conn } => {
@@ -69,7 +79,9 @@ impl Machine for Kinship {
     type Alarm = Infallible;
 
     fn start(node: u32, _: u32, net: &mut Net<Self>) -> Self {
-        let local = Identity::new(format!("node-{node:05}"), addr(node)).expect("a short name").with_epoch(1);
+        let local = Identity::new(format!("node-{node:05}"), addr(node))
+            .expect("a short name")
+            .with_epoch(1);
         let (now, seed) = (at(net.now()), u64::from(node));
         let config = Config::lan(Security::InsecurePlaintext);
         let mut machine = Node::new(config, local, now, seed, &[7; 32]).expect("a preset is valid");
@@ -86,7 +98,8 @@ impl Machine for Kinship {
         match parcel {
             Parcel::Datagram(bytes) => self.machine.handle_datagram(now, addr(from), &bytes),
             Parcel::Frames { to, from: back, bytes } => {
-                // One that this side has opened and closed is gone; one that the other has opened may be new.
+                // One that this side has opened and closed is gone; one that the other has opened
+                // may be new.
                 if to.is_inbound() {
                     self.connections.entry(to).or_insert((from, back));
                 }

@@ -1,4 +1,5 @@
-//! A membership machine to which everybody else is played: bytes written by the rules of `docs/protocol.md` §2.
+//! A membership machine to which everybody else is played: bytes written by the rules of
+//! `docs/protocol.md` §2.
 
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -7,7 +8,9 @@ use std::time::Duration;
 
 use chinwag_core::clock::{DRIFT_MAX_DEFAULT, SharedHlc, Timestamp};
 use chinwag_core::id::{Epoch, Fence, NodeId};
-use chinwag_core::membership::{Config, Local, Membership, Metadata, Plane, StreamPeer, TimeoutReason};
+use chinwag_core::membership::{
+    Config, Local, Membership, Metadata, Plane, StreamPeer, TimeoutReason,
+};
 use chinwag_core::time::{Instant, Now, WallTime};
 use chinwag_core::wire::datagram::HEADER_LEN;
 use chinwag_core::wire::put;
@@ -73,7 +76,8 @@ impl Node {
     pub fn join(mut self, size: u64) -> Self {
         self.size = size;
         self.machine.handle_seeds(self.now(), &[addr(SEED)]);
-        let transmit = self.machine.poll_transmit(self.now(), &mut self.buf).expect("the seed is asked");
+        let transmit =
+            self.machine.poll_transmit(self.now(), &mut self.buf).expect("the seed is asked");
         assert_eq!((transmit.plane, self.buf[HEADER_LEN]), (Plane::Stream, wire::SYNC_REQUEST));
         let exchange = number(&self.buf);
         let ids: Vec<u64> = (SEED..SEED + size).collect();
@@ -109,8 +113,8 @@ impl Node {
         sent
     }
 
-    /// One second in which nothing changes: what is due is done, every ping is answered after 300 us, the node is pinged
-    /// once, and every table exchange finds the tables equal.
+    /// One second in which nothing changes: what is due is done, every ping is answered after 300
+    /// us, the node is pinged once, and every table exchange finds the tables equal.
     pub fn second(&mut self) {
         let end = self.mono + 1_000_000_000;
         self.seconds += 1;
@@ -161,7 +165,8 @@ impl Fresh {
 
     /// The next.
     pub fn datagram(&mut self) -> Vec<u8> {
-        let incarnation = u32::try_from(self.next / self.size).expect("a bench does not run for so long");
+        let incarnation =
+            u32::try_from(self.next / self.size).expect("a bench does not run for so long");
         let bytes = updates(SEED + self.next % self.size, self.size, incarnation);
         self.next += UPDATES;
         bytes
@@ -181,9 +186,14 @@ impl Builder {
     pub fn new(size: u64) -> Self {
         let hour = Duration::from_secs(3_600);
         // Hardly anything but gossip is due.
-        let quiet =
-            Config { probe_interval: hour, sync_interval: hour, sync_interval_min: hour, ..Config::lan() };
-        let mut builder = Self { node: Node::alone(&quiet).join(size), fresh: Fresh::new(size), queued: 0 };
+        let quiet = Config {
+            probe_interval: hour,
+            sync_interval: hour,
+            sync_interval_min: hour,
+            ..Config::lan()
+        };
+        let mut builder =
+            Self { node: Node::alone(&quiet).join(size), fresh: Fresh::new(size), queued: 0 };
         for _ in 0..size / UPDATES {
             let bytes = builder.fresh.datagram();
             builder.node.hear(&bytes);
@@ -288,7 +298,8 @@ fn put_update(out: &mut Vec<u8>, id: u64, incarnation: u32) {
     out[len_at..len_at + 2].copy_from_slice(&len.to_le_bytes());
 }
 
-/// A datagram from the seed that says that [`UPDATES`] members, from `first` on, of `size` in all, are alive.
+/// A datagram from the seed that says that [`UPDATES`] members, from `first` on, of `size` in all,
+/// are alive.
 pub fn updates(first: u64, size: u64, incarnation: u32) -> Vec<u8> {
     let mut out = header(SEED);
     for id in first..first + UPDATES {

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use chinwag_core::clock::{DRIFT_MAX_DEFAULT, SharedHlc};
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::rpc::{
-    Config, Connection, Event, Fingerprint, Headers, Hello, Receiver, Request, Shape, Side, Transmit,
+    Config, Connection, Event, Fingerprint, Headers, Hello, Receiver, Request, Shape, Side,
+    Transmit,
 };
 use chinwag_core::time::{Instant, Now, WallTime};
 
@@ -51,16 +52,21 @@ impl Pair {
     pub fn open() -> Self {
         let connection = |side, id| {
             let addr = "127.0.0.1:7000".parse().expect("an address");
-            let hello = Hello { cluster: "bench".into(), id: NodeId::new(id), epoch: Epoch::new(1), addr };
+            let hello =
+                Hello { cluster: "bench".into(), id: NodeId::new(id), epoch: Epoch::new(1), addr };
             let clock = Arc::new(SharedHlc::new(DRIFT_MAX_DEFAULT));
             Connection::new(side, Arc::new(Config::default()), hello, clock, NOW)
         };
         let (dialer, dialer_reads) = connection(Side::Dialer, 1);
         let (acceptor, acceptor_reads) = connection(Side::Acceptor, 2);
-        let mut pair = Self { dialer, dialer_reads, acceptor, acceptor_reads, out: Transmit::new() };
+        let mut pair =
+            Self { dialer, dialer_reads, acceptor, acceptor_reads, out: Transmit::new() };
         pair.carry_out();
         pair.carry_back();
-        assert!(matches!(pair.dialer.poll_event(), Some(Event::Connected(_))), "the hellos are accepted");
+        assert!(
+            matches!(pair.dialer.poll_event(), Some(Event::Connected(_))),
+            "the hellos are accepted"
+        );
         assert!(matches!(pair.acceptor.poll_event(), Some(Event::Connected(_))), "on both sides");
         pair
     }

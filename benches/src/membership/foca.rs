@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::BufMut;
 use foca::{
-    Codec, Config, Header, Incarnation, Member, Message, NoCustomBroadcast, Notification, PostcardCodec,
-    Runtime, State, Timer,
+    Codec, Config, Header, Incarnation, Member, Message, NoCustomBroadcast, Notification,
+    PostcardCodec, Runtime, State, Timer,
 };
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -44,7 +44,8 @@ impl Runtime<SocketAddr> for &mut Sink {
 
 impl Foca {
     pub(super) fn new(members: u64) -> Self {
-        let size = u32::try_from(members).ok().and_then(NonZeroU32::new).expect("some, and not too many");
+        let size =
+            u32::try_from(members).ok().and_then(NonZeroU32::new).expect("some, and not too many");
         let rng = SmallRng::seed_from_u64(7);
         let mut machine = foca::Foca::new(addr(LOCAL), Config::new_lan(size), rng, PostcardCodec);
         let mut sink = Sink::default();

@@ -74,7 +74,9 @@ impl Machine for Kinship {
         let messages: Vec<Message<'_>> = ids
             .iter()
             .zip(&names)
-            .map(|(id, name)| alive(NodeId::new(name).expect("a short name"), addr(*id), incarnation))
+            .map(|(id, name)| {
+                alive(NodeId::new(name).expect("a short name"), addr(*id), incarnation)
+            })
             .collect();
         self.seal(&messages)
     }

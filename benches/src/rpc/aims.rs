@@ -64,8 +64,10 @@ fn of_kind(kind: Kind) -> Option<Aims> {
     }
 }
 
-const OF_A_CONNECTION: [(Metric, usize, Limit); 2] =
-    [(Metric::BehindP99, SIZES[0], Limit::AtMost(0.35)), (Metric::Memory, SIZES[3], Limit::AtMost(2.0))];
+const OF_A_CONNECTION: [(Metric, usize, Limit); 2] = [
+    (Metric::BehindP99, SIZES[0], Limit::AtMost(0.35)),
+    (Metric::Memory, SIZES[3], Limit::AtMost(2.0)),
+];
 
 fn raw(_: usize) -> Vec<(Metric, Limit)> {
     vec![
@@ -104,7 +106,8 @@ fn adapters(report: &Report) -> Vec<Verdict> {
                     _ => values.iter().copied().fold(0.0, f64::max) / value,
                 };
                 let name = if *kind == Kind::Typed { "tokio" } else { kind.name() };
-                let what = format!("{name} to the best adapter, {}, {}", bytes(*size), metric.name());
+                let what =
+                    format!("{name} to the best adapter, {}, {}", bytes(*size), metric.name());
                 verdicts.push(Limit::AtMost(1.3).verdict(what, times));
             }
         }

@@ -39,7 +39,8 @@ pub(crate) trait Caller: Clone + Send + 'static {
 pub enum Kind {
     /// One connection, one call at a time, no ids and no tasks: what loopback costs.
     PingPong,
-    /// The same with smol's own sockets, on its global executor with its one thread: what async-io costs.
+    /// The same with smol's own sockets, on its global executor with its one thread: what async-io
+    /// costs.
     PingPongSmol,
     /// The same on an executor with two threads.
     PingPongSmol2,
@@ -51,7 +52,8 @@ pub enum Kind {
     Raw,
     /// Typed messages on tokio, with a `Bytes` field.
     Typed,
-    /// Typed messages on tokio, with a `Vec<u8>` field: owned by the handler, so copied out of the view and in again.
+    /// Typed messages on tokio, with a `Vec<u8>` field: owned by the handler, so copied out of the
+    /// view and in again.
     TypedVec,
     /// [`Kind::Typed`] on smol as it comes: its global executor with one thread.
     Smol,
@@ -138,7 +140,9 @@ impl Kind {
             Self::TypedVec => on_tokio::<TypedVec>(),
             Self::Smol => on_smol::<Typed>(),
             Self::Smol2 => on_two_of_smol::<Typed>(),
-            Self::AsyncStd => on::<Typed>(Arc::new(chinwag_async_std::AsyncStd::new()), Box::new(())),
+            Self::AsyncStd => {
+                on::<Typed>(Arc::new(chinwag_async_std::AsyncStd::new()), Box::new(()))
+            }
             #[cfg(feature = "peers")]
             Self::Datacake => on_tokio::<peers::Datacake>(),
             #[cfg(feature = "peers")]
@@ -157,8 +161,8 @@ pub trait Contender {
     /// Calls of [`in_flight`] callers on each of the first `connections`.
     fn throughput(&self, size: usize, connections: usize, time: Duration) -> Throughput;
 
-    /// Nanoseconds of each small call while four callers send large ones on the same connection; and how many large ones went a
-    /// second meanwhile.
+    /// Nanoseconds of each small call while four callers send large ones on the same connection;
+    /// and how many large ones went a second meanwhile.
     fn behind(&self, small: usize, large: usize, time: Duration) -> (Vec<u64>, f64);
 
     /// So many calls, one after the other on one connection.
@@ -211,7 +215,10 @@ fn on_smol<S: Setup>() -> Box<dyn Contender> {
     on::<S>(Arc::new(chinwag_smol::Smol::new()), Box::new(()))
 }
 
-#[expect(clippy::disallowed_methods, reason = "an executor of smol has the threads that it is given")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an executor of smol has the threads that it is given"
+)]
 fn on_two_of_smol<S: Setup>() -> Box<dyn Contender> {
     let executor = Arc::new(smol::Executor::new());
     for _ in 0..2 {

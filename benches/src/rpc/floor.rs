@@ -6,12 +6,13 @@
 //!   caller <- oneshot <- reader task <- [u32 length][u32 id][body].. <-------------------------------+
 //! ```
 //!
-//! A writer takes whatever has been queued and writes it at once with vectored writes. Before that it lets the run queue turn once when
-//! more calls are in flight than are queued: their callers are about to queue the next ones, and a writer that does not wait for them
-//! writes batches of one. No deadlines, no limits, no types, no cancellation.
+//! A writer takes whatever has been queued and writes it at once with vectored writes. Before that
+//! it lets the run queue turn once when more calls are in flight than are queued: their callers are
+//! about to queue the next ones, and a writer that does not wait for them writes batches of one. No
+//! deadlines, no limits, no types, no cancellation.
 //!
-//! The floor gives every body a slice of its own, as one does at first; [`FloorCopy`] copies small ones behind their headers, which is
-//! cheaper. It is there to see, and no aim is set against it.
+//! The floor gives every body a slice of its own, as one does at first; [`FloorCopy`] copies small
+//! ones behind their headers, which is cheaper. It is there to see, and no aim is set against it.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -34,7 +35,8 @@ const HEADER_LEN: usize = 8;
 const READ_LEN: usize = 64 * 1_024;
 /// Room in it below which there is a new one.
 const READ_LEN_MIN: usize = 4 * 1_024;
-/// Room behind a long message: a read that does not fill what it is given tells tokio that there is no more.
+/// Room behind a long message: a read that does not fill what it is given tells tokio that there is
+/// no more.
 const READ_LEN_OVER: usize = 64;
 /// Messages, and then slices, that one write takes.
 const BATCH: usize = 64;
@@ -65,7 +67,9 @@ impl<const COPY: usize> Setup for FloorWith<COPY> {
         });
         let mut floor = Self { connections: Vec::new() };
         for _ in 0..connections {
-            floor.connections.push(connect::<COPY>(TcpStream::connect(addr).await.expect("it listens")));
+            floor
+                .connections
+                .push(connect::<COPY>(TcpStream::connect(addr).await.expect("it listens")));
         }
         floor
     }
@@ -208,7 +212,8 @@ impl Reader {
     async fn fill(&mut self) -> io::Result<usize> {
         let spare = self.buf.capacity() - self.buf.len();
         if spare < self.missing.max(READ_LEN_MIN) {
-            // By the time there is more to read, earlier bodies may be gone, and their memory can be used again.
+            // By the time there is more to read, earlier bodies may be gone, and their memory can
+            // be used again.
             self.stream.readable().await?;
             self.buf.reserve(self.missing.max(READ_LEN) + READ_LEN_OVER);
         }

@@ -1,5 +1,9 @@
 //! One contender, measured for a while.
-#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is where time is measured")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this is where time is measured"
+)]
 
 use std::future::Future;
 use std::sync::Arc;
@@ -38,7 +42,11 @@ where
     async { result.await.expect("a caller that fails ends the measurement") }
 }
 
-pub(crate) fn sequential(runtime: &dyn Runtime, mut caller: impl Caller, time: Duration) -> Vec<u64> {
+pub(crate) fn sequential(
+    runtime: &dyn Runtime,
+    mut caller: impl Caller,
+    time: Duration,
+) -> Vec<u64> {
     block_on(spawn(runtime, async move {
         timed(&mut caller, time / WARM_UP).await;
         timed(&mut caller, time).await
@@ -91,7 +99,8 @@ pub(crate) fn throughput(
     time: Duration,
 ) -> Throughput {
     let phase = Arc::new(AtomicU8::new(WARMING));
-    let tasks: Vec<_> = callers.map(|caller| spawn(runtime, repeat(caller, phase.clone()))).collect();
+    let tasks: Vec<_> =
+        callers.map(|caller| spawn(runtime, repeat(caller, phase.clone()))).collect();
     std::thread::sleep(time / WARM_UP);
     let (begun, cpu) = (Instant::now(), cpu_time());
     phase.store(COUNTING, Relaxed);
@@ -127,7 +136,8 @@ fn cpu_time() -> Duration {
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
-/// Bytes that this process has had in memory at most; `None` where the system does not say (it is Linux that does).
+/// Bytes that this process has had in memory at most; `None` where the system does not say (it is
+/// Linux that does).
 pub fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -1,6 +1,7 @@
 //! [`Typed`] and [`TypedVec`]: chinwag's own calls between nodes, on any runtime.
 //!
-//! Between two nodes there is one connection, so four connections are four servers that one node calls.
+//! Between two nodes there is one connection, so four connections are four servers that one node
+//! calls.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -8,7 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chinwag::{
-    Client, Config, Context, Handler, Message, Method, Methods, Node, Raw, Runtime, Service, Status, View,
+    Client, Config, Context, Handler, Message, Method, Methods, Node, Raw, Runtime, Service,
+    Status, View,
 };
 
 use super::contender::{Caller, Setup};
@@ -16,7 +18,8 @@ use super::contender::{Caller, Setup};
 /// The node that calls; servers have the next ids.
 const CLIENT: u64 = 1;
 
-/// Every call has a deadline, as a program's would, whose cost is part of what is measured; none is to reach it, however busy the machine is.
+/// Every call has a deadline, as a program's would, whose cost is part of what is measured; none is
+/// to reach it, however busy the machine is.
 const CALL_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A node, and the servers it sees.
@@ -45,8 +48,14 @@ impl Nodes {
 async fn start(runtime: &Arc<dyn Runtime>, id: u64, seeds: &[String]) -> Node {
     // On a machine that measures, nobody is to be found dead for being late.
     let config = Config { suspicion_mult: 1_000, ..Config::lan() };
-    let builder = Node::builder(id, (Ipv4Addr::LOCALHOST, 0).into()).cluster("bench").config(config);
-    builder.call_timeout(CALL_TIMEOUT).seeds(seeds).start_on(runtime.clone()).await.expect("free ports")
+    let builder =
+        Node::builder(id, (Ipv4Addr::LOCALHOST, 0).into()).cluster("bench").config(config);
+    builder
+        .call_timeout(CALL_TIMEOUT)
+        .seeds(seeds)
+        .start_on(runtime.clone())
+        .await
+        .expect("free ports")
 }
 
 /// Answers with what it is sent.
@@ -156,7 +165,11 @@ pub(super) struct TypedCaller<M: Message<Reply = M>> {
 
 impl<M: Message<Reply = M>> Clone for TypedCaller<M> {
     fn clone(&self) -> Self {
-        Self { client: self.client.clone(), message: self.message.clone(), is_answer: self.is_answer }
+        Self {
+            client: self.client.clone(),
+            message: self.message.clone(),
+            is_answer: self.is_answer,
+        }
     }
 }
 
@@ -185,7 +198,11 @@ impl Setup for Typed {
         let is_answer = |answer: &View<Msg>, message: &Msg| {
             answer.id == message.id && answer.body.len() == message.body.len()
         };
-        TypedCaller { client: self.0.client.client(self.0.servers[connection].id()), message, is_answer }
+        TypedCaller {
+            client: self.0.client.client(self.0.servers[connection].id()),
+            message,
+            is_answer,
+        }
     }
 }
 
@@ -204,6 +221,10 @@ impl Setup for TypedVec {
         let is_answer = |answer: &View<MsgVec>, message: &MsgVec| {
             answer.id == message.id && answer.body.len() == message.body.len()
         };
-        TypedCaller { client: self.0.client.client(self.0.servers[connection].id()), message, is_answer }
+        TypedCaller {
+            client: self.0.client.client(self.0.servers[connection].id()),
+            message,
+            is_answer,
+        }
     }
 }

@@ -1,6 +1,8 @@
-//! Other frameworks at the same echo: `{u64, String, bytes}`, which the handler takes as a typed message and gives back.
+//! Other frameworks at the same echo: `{u64, String, bytes}`, which the handler takes as a typed
+//! message and gives back.
 //!
-//! Each in its best case: `TCP_NODELAY` where it lets one set it, `Bytes` where it knows them, one connection a client.
+//! Each in its best case: `TCP_NODELAY` where it lets one set it, `Bytes` where it knows them, one
+//! connection a client.
 
 mod datacake;
 mod tarpc;

@@ -46,7 +46,9 @@ async fn echo(mut stream: TcpStream) {
         }
         let len = u32::from_le_bytes([message[0], message[1], message[2], message[3]]) as usize;
         message.resize(4 + len, 0);
-        if stream.read_exact(&mut message[4..]).await.is_err() || stream.write_all(&message).await.is_err() {
+        if stream.read_exact(&mut message[4..]).await.is_err()
+            || stream.write_all(&message).await.is_err()
+        {
             return;
         }
     }

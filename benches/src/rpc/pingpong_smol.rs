@@ -21,7 +21,8 @@ impl Setup for PingPongSmol {
     async fn start(runtime: Arc<dyn Runtime>, _: usize) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let addr = listener.local_addr().expect("bound");
-        // As every program has that waits for time somewhere: with one timer or many, async-io takes its tree of them apart in each round.
+        // As every program has that waits for time somewhere: with one timer or many, async-io
+        // takes its tree of them apart in each round.
         runtime.spawn(Box::pin(async { _ = smol::Timer::after(Duration::from_secs(3_600)).await }));
         let spawner = runtime.clone();
         runtime.spawn(Box::pin(async move {
@@ -50,7 +51,9 @@ async fn echo(mut stream: TcpStream) {
         }
         let len = u32::from_le_bytes([message[0], message[1], message[2], message[3]]) as usize;
         message.resize(4 + len, 0);
-        if stream.read_exact(&mut message[4..]).await.is_err() || stream.write_all(&message).await.is_err() {
+        if stream.read_exact(&mut message[4..]).await.is_err()
+            || stream.write_all(&message).await.is_err()
+        {
             return;
         }
     }

@@ -53,7 +53,8 @@ impl Only {
     pub fn parse(words: &str) -> Result<Self, String> {
         let mut only = Self::default();
         for word in words.split(',').filter(|word| !word.is_empty()) {
-            let size = SIZES.into_iter().find(|size| short(*size) == word || size.to_string() == word);
+            let size =
+                SIZES.into_iter().find(|size| short(*size) == word || size.to_string() == word);
             let part = Part::EVERY.into_iter().find(|(name, _)| *name == word);
             match (Kind::of_name(word), size, part) {
                 (Some(kind), ..) => only.kinds.push(kind),
@@ -76,7 +77,10 @@ impl Only {
     }
 
     fn sizes(&self) -> Vec<usize> {
-        SIZES.into_iter().filter(|size| self.sizes.is_empty() || self.sizes.contains(size)).collect()
+        SIZES
+            .into_iter()
+            .filter(|size| self.sizes.is_empty() || self.sizes.contains(size))
+            .collect()
     }
 }
 
@@ -145,7 +149,8 @@ impl Plan {
             let time = self.time(size);
             for (_, part) in Part::EVERY {
                 for (kind, contender) in after.iter().chain(before) {
-                    let is_wanted = self.only.has(part) && (kind.is_multiplexed() || part == Part::Latency);
+                    let is_wanted =
+                        self.only.has(part) && (kind.is_multiplexed() || part == Part::Latency);
                     if is_wanted && part.is_of_size() {
                         measure(part, &**contender, size, time, &mut |metric, value| {
                             report.add(*kind, metric, size, value);
@@ -174,17 +179,24 @@ impl Plan {
         if self.only.has(Part::Allocations) {
             self.say(&format!("allocations of {}", kind.name()));
             for size in self.only.sizes() {
-                // As many calls as take about as long at every size, and enough that what a warm pool still needs does not show.
-                let count = (self.time.as_millis() as usize * 20 * SIZES[1] / size.max(SIZES[1])).max(20);
-                let numbers =
-                    self.child(&["allocations", kind.name(), &size.to_string(), &count.to_string()]);
+                // As many calls as take about as long at every size, and enough that what a warm
+                // pool still needs does not show.
+                let count =
+                    (self.time.as_millis() as usize * 20 * SIZES[1] / size.max(SIZES[1])).max(20);
+                let numbers = self.child(&[
+                    "allocations",
+                    kind.name(),
+                    &size.to_string(),
+                    &count.to_string(),
+                ]);
                 report.add(kind, Metric::Allocations, size, numbers[0]);
                 report.add(kind, Metric::Allocated, size, numbers[1]);
             }
         }
         if self.only.has(Part::Memory) {
             self.say(&format!("memory of {}", kind.name()));
-            let numbers = self.child(&["memory", kind.name(), &(self.time * 3).as_millis().to_string()]);
+            let numbers =
+                self.child(&["memory", kind.name(), &(self.time * 3).as_millis().to_string()]);
             for bytes in numbers {
                 report.add(kind, Metric::Memory, SIZES[3], bytes);
             }
@@ -193,7 +205,8 @@ impl Plan {
 
     /// What the child prints: numbers.
     fn child(&self, args: &[&str]) -> Vec<f64> {
-        run(&self.child, args).unwrap_or_else(|error| panic!("{} {args:?}: {error}", self.child.display()))
+        run(&self.child, args)
+            .unwrap_or_else(|error| panic!("{} {args:?}: {error}", self.child.display()))
     }
 
     #[expect(clippy::print_stderr, reason = "a bench says what it does")]
@@ -210,7 +223,9 @@ fn run(program: &Path, args: &[&str]) -> Result<Vec<f64>, String> {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
     let text = String::from_utf8(output.stdout).map_err(|error| error.to_string())?;
-    text.split_whitespace().map(|word| word.parse().map_err(|_| format!("printed {text:?}"))).collect()
+    text.split_whitespace()
+        .map(|word| word.parse().map_err(|_| format!("printed {text:?}")))
+        .collect()
 }
 
 fn measure(

@@ -72,15 +72,21 @@ impl Report {
     }
 
     pub(super) fn add(&mut self, kind: Kind, metric: Metric, size: usize, value: f64) {
-        match self.cells.iter_mut().find(|cell| (cell.kind, cell.metric, cell.size) == (kind, metric, size)) {
+        match self
+            .cells
+            .iter_mut()
+            .find(|cell| (cell.kind, cell.metric, cell.size) == (kind, metric, size))
+        {
             Some(cell) => cell.values.push(value),
             None => self.cells.push(Cell { kind, metric, size, values: vec![value] }),
         }
     }
 
     pub(super) fn values(&self, kind: Kind, metric: Metric, size: usize) -> Option<&[f64]> {
-        let cell =
-            self.cells.iter().find(|cell| (cell.kind, cell.metric, cell.size) == (kind, metric, size))?;
+        let cell = self
+            .cells
+            .iter()
+            .find(|cell| (cell.kind, cell.metric, cell.size) == (kind, metric, size))?;
         Some(&cell.values)
     }
 
@@ -89,7 +95,8 @@ impl Report {
         Some(median(self.values(kind, metric, size)?.to_vec()))
     }
 
-    /// To the floor: the median of the rounds' ratios, so that what disturbs a whole round does not show.
+    /// To the floor: the median of the rounds' ratios, so that what disturbs a whole round does not
+    /// show.
     pub(super) fn ratio(&self, kind: Kind, metric: Metric, size: usize) -> Option<f64> {
         let values = self.values(kind, metric, size)?;
         let floor = self.values(Kind::Floor, metric, size)?;
@@ -110,7 +117,8 @@ impl Report {
         (verdicts.len(), verdicts.iter().filter(|verdict| !verdict.holds).count())
     }
 
-    /// Everything: each cell with its values, round by round, each aim, and the tables of the page of benchmarks.
+    /// Everything: each cell with its values, round by round, each aim, and the tables of the page
+    /// of benchmarks.
     pub fn json(&self) -> Value {
         let cells = self.cells.iter().map(|cell| {
             json!({
@@ -227,7 +235,10 @@ impl fmt::Display for Report {
             self.rounds
         )?;
         let is_other = |metric| {
-            matches!(metric, Metric::BehindP50 | Metric::BehindP99 | Metric::BehindCalls | Metric::Memory)
+            matches!(
+                metric,
+                Metric::BehindP50 | Metric::BehindP99 | Metric::BehindCalls | Metric::Memory
+            )
         };
         for size in &self.sizes {
             if self.cells.iter().any(|cell| cell.size == *size && !is_other(cell.metric)) {
@@ -243,7 +254,11 @@ impl fmt::Display for Report {
         }
         writeln!(f, "\nAims")?;
         for Verdict { what, value, limit, holds } in verdicts {
-            writeln!(f, "{what:<58}{value:>8.2}  {limit:<9}{}", if holds { "holds" } else { "MISSED" })?;
+            writeln!(
+                f,
+                "{what:<58}{value:>8.2}  {limit:<9}{}",
+                if holds { "holds" } else { "MISSED" }
+            )?;
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! What the page of benchmarks shows of a [`Report`]: a table for each metric, with the sizes of payloads for its columns.
+//! What the page of benchmarks shows of a [`Report`]: a table for each metric, with the sizes of
+//! payloads for its columns.
 
 use super::report::{Metric, Report, bytes};
 use super::{CONNECTIONS, Kind, SIZES, in_flight};
@@ -26,8 +27,10 @@ type Shown = (Metric, f64, Table);
 
 /// Latency, throughput and CPU.
 fn calls() -> Vec<Shown> {
-    let one =
-        format!("{} callers on one connection, fewer with the largest payload.", in_flight(SIZES[0], 1));
+    let one = format!(
+        "{} callers on one connection, fewer with the largest payload.",
+        in_flight(SIZES[0], 1)
+    );
     let four = format!(
         "The same on {CONNECTIONS} connections, each to a server of its own; the floor's four go to one."
     );
@@ -35,7 +38,11 @@ fn calls() -> Vec<Shown> {
     let first = format!("{HOW} {alone}");
     vec![
         (Metric::P50, 1.0, table("rpc-p50", "A call alone, median", "us", Better::Lower, &first)),
-        (Metric::P99, 1.0, table("rpc-p99", "A call alone, 99th of 100", "us", Better::Lower, alone)),
+        (
+            Metric::P99,
+            1.0,
+            table("rpc-p99", "A call alone, 99th of 100", "us", Better::Lower, alone),
+        ),
         (
             Metric::OneCalls,
             1.0,
@@ -44,7 +51,13 @@ fn calls() -> Vec<Shown> {
         (
             Metric::OneCpu,
             1.0,
-            table("rpc-one-cpu", "CPU of a call on one connection", "us, both sides", Better::Lower, CPU),
+            table(
+                "rpc-one-cpu",
+                "CPU of a call on one connection",
+                "us, both sides",
+                Better::Lower,
+                CPU,
+            ),
         ),
         (
             Metric::FourCalls,
@@ -54,15 +67,20 @@ fn calls() -> Vec<Shown> {
         (
             Metric::FourCpu,
             1.0,
-            table("rpc-four-cpu", "CPU of a call on four connections", "us, both sides", Better::Lower, CPU),
+            table(
+                "rpc-four-cpu",
+                "CPU of a call on four connections",
+                "us, both sides",
+                Better::Lower,
+                CPU,
+            ),
         ),
     ]
 }
 
 /// What else a call costs, and what it costs others.
 fn others() -> Vec<Shown> {
-    let small =
-        "A call of 32 bytes on a connection on which four callers send 1 MiB each, one call after another.";
+    let small = "A call of 32 bytes on a connection on which four callers send 1 MiB each, one call after another.";
     vec![
         (
             Metric::Allocations,
@@ -78,7 +96,13 @@ fn others() -> Vec<Shown> {
         (
             Metric::BehindP50,
             1.0,
-            table("rpc-behind-p50", "A small call behind large ones, median", "us", Better::Lower, small),
+            table(
+                "rpc-behind-p50",
+                "A small call behind large ones, median",
+                "us",
+                Better::Lower,
+                small,
+            ),
         ),
         (
             Metric::BehindP99,
@@ -115,18 +139,20 @@ length-prefixed, multiplexed echo on tokio; `pingpong` has one caller and no mul
 with a `Vec<u8>`, which is copied; typed messages on the other runtimes: smol has one thread unless told otherwise, async-std one for each core. Peers carry the same typed message: datacake-rpc (rkyv over HTTP/2), tonic (gRPC), tarpc \
 (bincode).";
 
-const CPU: &str = "User and system time of both sides, of the process, for each call of the table above.";
+const CPU: &str =
+    "User and system time of both sides, of the process, for each call of the table above.";
 
 const ALLOCATIONS: &str = "Counted in a process of its own, after a warm-up, one call at a time.";
 
-const MEMORY: &str =
-    "The most memory that a process with both sides had, with up to 64 calls of up to 1 MiB in flight.";
+const MEMORY: &str = "The most memory that a process with both sides had, with up to 64 calls of up to 1 MiB in flight.";
 
 fn role(kind: Kind) -> Role {
     match kind {
-        Kind::PingPong | Kind::PingPongSmol | Kind::PingPongSmol2 | Kind::Floor | Kind::FloorCopy => {
-            Role::Floor
-        }
+        Kind::PingPong
+        | Kind::PingPongSmol
+        | Kind::PingPongSmol2
+        | Kind::Floor
+        | Kind::FloorCopy => Role::Floor,
         Kind::Typed => Role::Main,
         Kind::Raw | Kind::TypedVec | Kind::Smol | Kind::Smol2 | Kind::AsyncStd => Role::Chinwag,
         #[cfg(feature = "peers")]

@@ -4,7 +4,9 @@ use std::future::Future;
 use std::net::Ipv4Addr;
 use std::ops::Range;
 
-use chinwag_store::{Consistency, Keyspace, MemoryStorage, RedbStorage, Storage, Store, StoreExtension};
+use chinwag_store::{
+    Consistency, Keyspace, MemoryStorage, RedbStorage, Storage, Store, StoreExtension,
+};
 use chinwag_tokio::{Config, Node};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -25,8 +27,9 @@ impl Nodes {
         for (id, storage) in (1_u64..).zip(storages) {
             let seeds: Vec<_> =
                 nodes.first().map(|(node, _)| node.local_addr().to_string()).into_iter().collect();
-            let builder =
-                Node::builder(id, (Ipv4Addr::LOCALHOST, 0).into()).cluster("bench").config(config());
+            let builder = Node::builder(id, (Ipv4Addr::LOCALHOST, 0).into())
+                .cluster("bench")
+                .config(config());
             let node = builder.seeds(seeds).start().await?;
             let store = node.add_extension(StoreExtension::new(storage)).await?;
             nodes.push((node, store));
@@ -43,7 +46,8 @@ impl Nodes {
     }
 
     async fn put_many(&self, keys: Range<u64>) -> Result<(), Fault> {
-        let written = self.keyspace.put_many(keys.map(|key| (key, &VALUE[..])), Consistency::All).await?;
+        let written =
+            self.keyspace.put_many(keys.map(|key| (key, &VALUE[..])), Consistency::All).await?;
         if written.replicas == 3 { Ok(()) } else { Err("not by all".into()) }
     }
 

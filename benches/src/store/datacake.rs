@@ -1,4 +1,5 @@
-//! datacake's store, with the storage in memory that it is tested with. It has no durable one of its own crate.
+//! datacake's store, with the storage in memory that it is tested with. It has no durable one of
+//! its own crate.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -8,7 +9,9 @@ use datacake_eventual_consistency::test_utils::MemStore;
 use datacake_eventual_consistency::{
     EventuallyConsistentStore, EventuallyConsistentStoreExtension, ReplicatorKeyspaceHandle,
 };
-use datacake_node::{ConnectionConfig, Consistency, DCAwareSelector, DatacakeNode, DatacakeNodeBuilder};
+use datacake_node::{
+    ConnectionConfig, Consistency, DCAwareSelector, DatacakeNode, DatacakeNodeBuilder,
+};
 
 use super::{Fault, PATIENCE, Replicas, VALUE};
 
@@ -56,7 +59,10 @@ impl Replicas for Datacake {
 
     async fn put_many(&self, keys: Range<u64>) -> Result<(), Fault> {
         let documents = keys.map(|key| (key, VALUE.to_vec()));
-        self.keyspace.put_many(documents, Consistency::All).await.map_err(|error| error.to_string().into())
+        self.keyspace
+            .put_many(documents, Consistency::All)
+            .await
+            .map_err(|error| error.to_string().into())
     }
 
     async fn put(&self, key: u64) -> Result<(), Fault> {
@@ -87,7 +93,12 @@ impl Datacake {
     /// Its selector hears of members a moment after its watchers do: until then `All` is fewer.
     async fn settle(&self) -> Result<(), Fault> {
         let begun = tokio::time::Instant::now();
-        while self.nodes[0].0.select_nodes(Consistency::All).await.map_err(|error| error.to_string())?.len()
+        while self.nodes[0]
+            .0
+            .select_nodes(Consistency::All)
+            .await
+            .map_err(|error| error.to_string())?
+            .len()
             < 2
         {
             if begun.elapsed() > PATIENCE {

@@ -34,8 +34,10 @@ fn rounds_of_other_counts_are_compared_by_their_medians() {
 
 #[test]
 fn figures_have_three_digits_that_count() {
-    let cases = [(0.0123, "0.012"), (1.234, "1.23"), (9.999, "10.0"), (12.34, "12.3"), (999.4, "999")];
-    for (value, text) in cases.into_iter().chain([(1_234.0, "1,234"), (12_345_678.0, "12,345,678")]) {
+    let cases =
+        [(0.0123, "0.012"), (1.234, "1.23"), (9.999, "10.0"), (12.34, "12.3"), (999.4, "999")];
+    for (value, text) in cases.into_iter().chain([(1_234.0, "1,234"), (12_345_678.0, "12,345,678")])
+    {
         assert_eq!(figure(value), text);
     }
 }

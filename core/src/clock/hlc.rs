@@ -6,7 +6,8 @@ use core::time::Duration;
 use super::{Limits, Timestamp, Timestamps, TooFarAhead, ahead};
 use crate::time::WallTime;
 
-/// A hybrid logical clock for one owner. Every step is total: no panic, no wait, no error on [`Hlc::tick`].
+/// A hybrid logical clock for one owner. Every step is total: no panic, no wait, no error on
+/// [`Hlc::tick`].
 #[derive(Clone, Debug)]
 pub struct Hlc {
     last: Timestamp,
@@ -16,15 +17,18 @@ pub struct Hlc {
 }
 
 impl Hlc {
-    /// A clock that has given no stamp yet. `drift_max` is how far ahead of the wall clock a peer's stamp may be
-    /// ([`DRIFT_MAX_DEFAULT`](super::DRIFT_MAX_DEFAULT)); it counts in whole microseconds.
+    /// A clock that has given no stamp yet. `drift_max` is how far ahead of the wall clock a peer's
+    /// stamp may be ([`DRIFT_MAX_DEFAULT`](super::DRIFT_MAX_DEFAULT)); it counts in whole
+    /// microseconds.
     pub fn new(drift_max: Duration) -> Self {
         Self::resume(Timestamp::default(), drift_max)
     }
 
-    /// A clock whose stamps are all past `bound`, which an earlier run persisted ([`Hlc::persist_bound`]).
+    /// A clock whose stamps are all past `bound`, which an earlier run persisted
+    /// ([`Hlc::persist_bound`]).
     ///
-    /// The bound is believed whatever it is: a damaged one leaves the clock ahead, which [`Hlc::ahead`] shows.
+    /// The bound is believed whatever it is: a damaged one leaves the clock ahead, which
+    /// [`Hlc::ahead`] shows.
     pub fn resume(bound: Timestamp, drift_max: Duration) -> Self {
         let bound = bound.min(Timestamp::MAX);
         Self { last: bound, limits: Limits::new(drift_max), refused_count: 0, bound }
@@ -44,11 +48,12 @@ impl Hlc {
         Timestamps::new(first, count.get())
     }
 
-    /// Takes in the stamp of a message from a peer: every later [`Hlc::tick`] is past it (docs/protocol.md §3.4).
+    /// Takes in the stamp of a message from a peer: every later [`Hlc::tick`] is past it
+    /// (docs/protocol.md §3.4).
     ///
     /// # Errors
-    /// [`TooFarAhead`] if `remote` is more than `drift_max` ahead of `wall`. The refusal is counted; nothing else
-    /// has changed.
+    /// [`TooFarAhead`] if `remote` is more than `drift_max` ahead of `wall`. The refusal is
+    /// counted; nothing else has changed.
     pub fn observe(&mut self, wall: WallTime, remote: Timestamp) -> Result<(), TooFarAhead> {
         self.limits.check(wall, remote).inspect_err(|_| self.refused_count += 1)?;
         self.last = self.last.max(remote);
@@ -70,7 +75,8 @@ impl Hlc {
         self.refused_count
     }
 
-    /// The bound to persist now, if one is due; see [`SharedHlc::persist_bound`](super::SharedHlc::persist_bound).
+    /// The bound to persist now, if one is due; see
+    /// [`SharedHlc::persist_bound`](super::SharedHlc::persist_bound).
     pub fn persist_bound(&mut self, wall: WallTime) -> Option<Timestamp> {
         let next = self.limits.next_bound(wall, self.last, self.bound)?;
         self.bound = next;

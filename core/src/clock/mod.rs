@@ -7,12 +7,12 @@
 //! +----------------------------------------------+------------+
 //! ```
 //!
-//! [`tick`](SharedHlc::tick) is `max(last + 1, wall << 12)`: a full counter carries into the microseconds, so there
-//! is no overflow to fail on, and comparing stamps is comparing integers.
-//! [`observe`](SharedHlc::observe) moves the clock past a stamp that came from a peer, unless that stamp is further
-//! ahead of the wall clock than `drift_max`. If event e is in the past of event f then `stamp(e) < stamp(f)`
-//! (Kulkarni, Demirbas et al., "Logical Physical Clocks", 2014, theorem 1). The converse does not hold: a stamp
-//! resolves conflicts, it cannot detect concurrency.
+//! [`tick`](SharedHlc::tick) is `max(last + 1, wall << 12)`: a full counter carries into the
+//! microseconds, so there is no overflow to fail on, and comparing stamps is comparing integers.
+//! [`observe`](SharedHlc::observe) moves the clock past a stamp that came from a peer, unless that
+//! stamp is further ahead of the wall clock than `drift_max`. If event e is in the past of event f
+//! then `stamp(e) < stamp(f)` (Kulkarni, Demirbas et al., "Logical Physical Clocks", 2014, theorem
+//! 1). The converse does not hold: a stamp resolves conflicts, it cannot detect concurrency.
 //!
 //! ```
 //! use chinwag_core::clock::{DRIFT_MAX_DEFAULT, SharedHlc};
@@ -27,9 +27,9 @@
 //! # Ok::<(), chinwag_core::clock::TooFarAhead>(())
 //! ```
 //!
-//! [`Hlc`] is the machine by itself, [`SharedHlc`] the same on one atomic word for all tasks of a node. Neither
-//! reads a clock, waits, sleeps, or fails to give a stamp. What neither does: tell concurrent events apart, or set
-//! anybody's wall clock.
+//! [`Hlc`] is the machine by itself, [`SharedHlc`] the same on one atomic word for all tasks of a
+//! node. Neither reads a clock, waits, sleeps, or fails to give a stamp. What neither does: tell
+//! concurrent events apart, or set anybody's wall clock.
 
 mod hlc;
 mod shared;
@@ -48,15 +48,17 @@ use crate::time::WallTime;
 
 /// How far ahead of the local wall clock a peer's stamp may be: 500 ms.
 ///
-/// The same number as uhlc's and CockroachDB's. It is far above what NTP leaves between machines (1–50 ms) and
-/// bounds what a wrong clock can do to the others to half a second.
+/// The same number as uhlc's and CockroachDB's. It is far above what NTP leaves between machines
+/// (1–50 ms) and bounds what a wrong clock can do to the others to half a second.
 pub const DRIFT_MAX_DEFAULT: Duration = Duration::from_millis(500);
 
-/// The shortest window of [`SharedHlc::persist_bound`], for clocks whose `drift_max` is next to nothing: writing a
-/// bound more often than each half millisecond would cost more than the clock is worth.
+/// The shortest window of [`SharedHlc::persist_bound`], for clocks whose `drift_max` is next to
+/// nothing: writing a bound more often than each half millisecond would cost more than the clock is
+/// worth.
 const PERSIST_WINDOW_MIN: Duration = Duration::from_millis(1);
 
-/// A peer's stamp was further ahead of the local wall clock than `drift_max`. The clock has not moved.
+/// A peer's stamp was further ahead of the local wall clock than `drift_max`. The clock has not
+/// moved.
 ///
 /// Either the peer's wall clock is wrong or the local one is. The caller knows which peer sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,8 +85,8 @@ struct Limits {
 
 impl Limits {
     fn new(drift_max: Duration) -> Self {
-        // Half of `drift_max`: a clock that resumes at its bound the moment it stopped is ahead by one window, and
-        // its peers must still accept its stamps (docs/protocol.md §3.9).
+        // Half of `drift_max`: a clock that resumes at its bound the moment it stopped is ahead by
+        // one window, and its peers must still accept its stamps (docs/protocol.md §3.9).
         let window = (drift_max / 2).max(PERSIST_WINDOW_MIN);
         Self {
             drift_max_micros: micros(drift_max),
@@ -101,7 +103,8 @@ impl Limits {
         Ok(())
     }
 
-    /// The bound to persist next, or `None` while `bound` is good for another half window (docs/protocol.md §3.9).
+    /// The bound to persist next, or `None` while `bound` is good for another half window
+    /// (docs/protocol.md §3.9).
     fn next_bound(&self, wall: WallTime, last: Timestamp, bound: Timestamp) -> Option<Timestamp> {
         let reached = last.max(Timestamp::at(wall));
         let next = reached.saturating_add(self.persist_window);

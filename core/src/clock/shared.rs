@@ -9,17 +9,18 @@ use crate::time::WallTime;
 
 /// A hybrid logical clock that any number of threads use at once, without a lock.
 ///
-/// Used by one thread it is exactly [`Hlc`](super::Hlc). Used by many, every stamp is unique to one call and every
-/// call's stamp is past all stamps whose calls returned before it began.
+/// Used by one thread it is exactly [`Hlc`](super::Hlc). Used by many, every stamp is unique to one
+/// call and every call's stamp is past all stamps whose calls returned before it began.
 ///
-/// Why this holds: each call's stamp is the value that its own read-modify-write left in `last`, and that operation
-/// raised `last`. `Relaxed` is enough: all operations are on one word, whose modification order is total, and a
-/// call that happens after another cannot see an older value. A lock or a 128-bit word (time and node together)
-/// would buy nothing, since the node never changes, and cost three times as much.
+/// Why this holds: each call's stamp is the value that its own read-modify-write left in `last`,
+/// and that operation raised `last`. `Relaxed` is enough: all operations are on one word, whose
+/// modification order is total, and a call that happens after another cannot see an older value. A
+/// lock or a 128-bit word (time and node together) would buy nothing, since the node never changes,
+/// and cost three times as much.
 #[derive(Debug)]
 pub struct SharedHlc {
-    /// The last stamp, raw. May pass [`Timestamp::MAX`] by what is under way when it gets there; never read without
-    /// the cap.
+    /// The last stamp, raw. May pass [`Timestamp::MAX`] by what is under way when it gets there;
+    /// never read without the cap.
     last: AtomicU64,
     limits: Limits,
     refused_count: AtomicU64,
@@ -28,15 +29,18 @@ pub struct SharedHlc {
 }
 
 impl SharedHlc {
-    /// A clock that has given no stamp yet. `drift_max` is how far ahead of the wall clock a peer's stamp may be
-    /// ([`DRIFT_MAX_DEFAULT`](super::DRIFT_MAX_DEFAULT)); it counts in whole microseconds.
+    /// A clock that has given no stamp yet. `drift_max` is how far ahead of the wall clock a peer's
+    /// stamp may be ([`DRIFT_MAX_DEFAULT`](super::DRIFT_MAX_DEFAULT)); it counts in whole
+    /// microseconds.
     pub fn new(drift_max: Duration) -> Self {
         Self::resume(Timestamp::default(), drift_max)
     }
 
-    /// A clock whose stamps are all past `bound`, which an earlier run persisted ([`SharedHlc::persist_bound`]).
+    /// A clock whose stamps are all past `bound`, which an earlier run persisted
+    /// ([`SharedHlc::persist_bound`]).
     ///
-    /// The bound is believed whatever it is: a damaged one leaves the clock ahead, which [`SharedHlc::ahead`] shows.
+    /// The bound is believed whatever it is: a damaged one leaves the clock ahead, which
+    /// [`SharedHlc::ahead`] shows.
     pub fn resume(bound: Timestamp, drift_max: Duration) -> Self {
         let bound = bound.min(Timestamp::MAX).get();
         Self {
@@ -54,8 +58,8 @@ impl SharedHlc {
         self.advance(wall, 1)
     }
 
-    /// `count` stamps at once, as if by as many [`SharedHlc::tick`]s with no other call between them, for the price
-    /// of one.
+    /// `count` stamps at once, as if by as many [`SharedHlc::tick`]s with no other call between
+    /// them, for the price of one.
     #[inline]
     pub fn reserve(&self, wall: WallTime, count: NonZeroU32) -> Timestamps {
         Timestamps::new(self.advance(wall, count.get()), count.get())
@@ -65,8 +69,8 @@ impl SharedHlc {
     /// (docs/protocol.md §3.4).
     ///
     /// # Errors
-    /// [`TooFarAhead`] if `remote` is more than `drift_max` ahead of `wall`. The refusal is counted; nothing else
-    /// has changed. Drop the message, or its sender.
+    /// [`TooFarAhead`] if `remote` is more than `drift_max` ahead of `wall`. The refusal is
+    /// counted; nothing else has changed. Drop the message, or its sender.
     #[inline]
     pub fn observe(&self, wall: WallTime, remote: Timestamp) -> Result<(), TooFarAhead> {
         if let Err(refusal) = self.limits.check(wall, remote) {
@@ -85,8 +89,8 @@ impl SharedHlc {
         Timestamp::from_raw(self.last.load(Relaxed)).min(Timestamp::MAX)
     }
 
-    /// How far the clock is ahead of `wall`; zero if it is not. Past `drift_max` this node's own stamps are refused
-    /// by others: its wall clock has stepped back.
+    /// How far the clock is ahead of `wall`; zero if it is not. Past `drift_max` this node's own
+    /// stamps are refused by others: its wall clock has stepped back.
     pub fn ahead(&self, wall: WallTime) -> Duration {
         ahead(self.last(), wall)
     }
@@ -96,13 +100,15 @@ impl SharedHlc {
         self.refused_count.load(Relaxed)
     }
 
-    /// The bound to persist now, if one is due: on the first call, and again each time the clock or the wall comes
-    /// within half a window of the last bound given. The window is half of `drift_max`, at least 1 ms.
+    /// The bound to persist now, if one is due: on the first call, and again each time the clock or
+    /// the wall comes within half a window of the last bound given. The window is half of
+    /// `drift_max`, at least 1 ms.
     ///
-    /// Write it to disk and give it to [`SharedHlc::resume`] at the next start: no stamp of this run is given
-    /// again, even if the wall clock has stepped back in between. That holds as long as this is called, and what it
-    /// gives is on disk, more often than every half window. Nothing waits for the disk, so a stall there weakens
-    /// the guarantee and not the node. Of several threads that call at once, one gets the bound.
+    /// Write it to disk and give it to [`SharedHlc::resume`] at the next start: no stamp of this
+    /// run is given again, even if the wall clock has stepped back in between. That holds as
+    /// long as this is called, and what it gives is on disk, more often than every half window.
+    /// Nothing waits for the disk, so a stall there weakens the guarantee and not the node. Of
+    /// several threads that call at once, one gets the bound.
     pub fn persist_bound(&self, wall: WallTime) -> Option<Timestamp> {
         let bound = self.bound.load(Relaxed);
         let next = self.limits.next_bound(wall, self.last(), Timestamp::from_raw(bound))?;
@@ -126,7 +132,8 @@ impl SharedHlc {
         if last >= Timestamp::MAX.get() {
             return Timestamp::MAX; // docs/protocol.md §3.6: stays at the end, never wraps.
         }
-        // Each thread that passed the check adds at most 2^32 once: this cannot wrap (see `Timestamp::MAX`).
+        // Each thread that passed the check adds at most 2^32 once: this cannot wrap (see
+        // `Timestamp::MAX`).
         let first = self.last.fetch_add(count, Relaxed) + 1;
         Timestamp::from_raw(first).min(Timestamp::MAX)
     }

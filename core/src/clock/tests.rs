@@ -1,4 +1,5 @@
-//! The rules of `docs/protocol.md` §3, each cited by the test that holds it, and the defects of others' clocks.
+//! The rules of `docs/protocol.md` §3, each cited by the test that holds it, and the defects of
+//! others' clocks.
 
 extern crate std;
 
@@ -128,7 +129,9 @@ fn rule_3_6_at_the_end_of_time_the_clock_stays_and_neither_wraps_nor_panics() {
         for at in [past, past, wall(TODAY), past] {
             assert_eq!(shared.tick(at), Timestamp::MAX);
             assert_eq!(pure.tick(at), Timestamp::MAX);
-            assert!(shared.reserve(at, NonZeroU32::MAX).take(3).all(|stamp| stamp == Timestamp::MAX));
+            assert!(
+                shared.reserve(at, NonZeroU32::MAX).take(3).all(|stamp| stamp == Timestamp::MAX)
+            );
             assert!(pure.reserve(at, NonZeroU32::MAX).take(3).all(|stamp| stamp == Timestamp::MAX));
             assert_eq!(shared.last(), Timestamp::MAX);
         }
@@ -150,15 +153,20 @@ fn rule_3_6_a_range_over_the_end_is_capped_and_the_clock_does_not_wrap() {
         let range: Vec<_> = clock.reserve(wall(TODAY), NonZeroU32::MAX).take(4).collect();
         assert!(range.is_sorted() && range[0] > near && range[3] == Timestamp::MAX);
     }
-    assert_eq!(SharedHlc::resume(Timestamp::from_raw(u64::MAX), DRIFT).tick(wall(TODAY)), Timestamp::MAX);
+    assert_eq!(
+        SharedHlc::resume(Timestamp::from_raw(u64::MAX), DRIFT).tick(wall(TODAY)),
+        Timestamp::MAX
+    );
 }
 
-/// What a schedule may do to a clock: a mix of ordinary and hostile values, the wall walking and jumping.
+/// What a schedule may do to a clock: a mix of ordinary and hostile values, the wall walking and
+/// jumping.
 #[test]
 fn rule_3_3_to_3_6_the_shared_clock_is_the_pure_one_under_any_schedule() {
     for seed in 0..200 {
         let mut rng = Rng::new(seed);
-        let drift = [DRIFT, Duration::ZERO, Duration::from_secs(4_100), Duration::MAX][rng.index(4)];
+        let drift =
+            [DRIFT, Duration::ZERO, Duration::from_secs(4_100), Duration::MAX][rng.index(4)];
         let start = Timestamp::from_raw([0, raw(TODAY, 0).get(), u64::MAX][rng.index(16).min(2)]);
         let start = if rng.below(4) == 0 { start } else { Timestamp::default() };
         let (mut pure, shared) = (Hlc::resume(start, drift), SharedHlc::resume(start, drift));
@@ -183,12 +191,18 @@ fn rule_3_3_to_3_6_the_shared_clock_is_the_pure_one_under_any_schedule() {
                         0 => Timestamp::from_raw(rng.next_u64()),
                         1 => Timestamp::from_raw(u64::MAX - rng.below_u64(1 << 49)),
                         2 => previous,
-                        _ => raw((at + rng.below_u64(1_000_000)) & ((1 << 52) - 1), rng.below_u64(4_096)),
+                        _ => raw(
+                            (at + rng.below_u64(1_000_000)) & ((1 << 52) - 1),
+                            rng.below_u64(4_096),
+                        ),
                     };
                     let before = pure.last();
                     let taken = pure.observe(now, remote);
                     assert_eq!(taken, shared.observe(now, remote), "seed {seed}");
-                    assert!(taken.is_ok() || pure.last() == before, "seed {seed}: a refusal moved the clock");
+                    assert!(
+                        taken.is_ok() || pure.last() == before,
+                        "seed {seed}: a refusal moved the clock"
+                    );
                     assert!(taken.is_err() || pure.last() >= remote, "seed {seed}");
                 }
                 3 => assert_eq!(pure.persist_bound(now), shared.persist_bound(now), "seed {seed}"),
@@ -241,12 +255,14 @@ fn rule_3_2_stamps_are_unique_and_rise_on_each_of_four_threads() {
     assert_eq!(unique.len(), all.iter().map(Vec::len).sum::<usize>());
 }
 
-/// One node of a made-up cluster: its clock, how wrong its wall clock is, and the events in its past.
+/// One node of a made-up cluster: its clock, how wrong its wall clock is, and the events in its
+/// past.
 struct Site {
     clock: Hlc,
     offset: u64,
     rate_ppm: u64,
-    /// For each site, how many of its events are in this site's past: a vector clock, the definition of "hb".
+    /// For each site, how many of its events are in this site's past: a vector clock, the
+    /// definition of "hb".
     past: [u32; SITES],
 }
 
@@ -272,7 +288,8 @@ impl Site {
     }
 }
 
-/// Theorem 1 of the HLC paper and its corollary, with vector clocks as the oracle of what happened before what.
+/// Theorem 1 of the HLC paper and its corollary, with vector clocks as the oracle of what happened
+/// before what.
 #[test]
 fn rules_3_4_and_3_7_cause_comes_before_effect_and_no_clock_leads_by_more_than_the_skew() {
     for seed in 0..20 {
@@ -299,7 +316,8 @@ fn rules_3_4_and_3_7_cause_comes_before_effect_and_no_clock_leads_by_more_than_t
                 }
                 _ if network.is_empty() => {}
                 _ => {
-                    // Any message in flight may be next: the network reorders, and delays by as much as it likes.
+                    // Any message in flight may be next: the network reorders, and delays by as
+                    // much as it likes.
                     let (to, (stamp, past)) = network.swap_remove(rng.index(network.len()));
                     let now = sites[to].wall(real);
                     sites[to].clock.observe(now, stamp).unwrap();
@@ -365,8 +383,8 @@ fn rule_3_9_of_threads_that_ask_at_once_one_gets_the_bound() {
     assert_eq!(given, [raw(TODAY + 250_000, 0)]);
 }
 
-/// datacake-crdt 0.4: one stamp 60 s ahead is adopted, the 16-bit counter can no longer reset, and after 65,535 stamps
-/// the clock's actor panics for good.
+/// datacake-crdt 0.4: one stamp 60 s ahead is adopted, the 16-bit counter can no longer reset, and
+/// after 65,535 stamps the clock's actor panics for good.
 #[test]
 fn defect_datacake_one_remote_stamp_kills_the_clock() {
     let mut clock = Hlc::new(DRIFT);
@@ -406,7 +424,11 @@ fn the_protocol_text_agrees_with_the_code() {
     let tests = include_str!("tests.rs");
     for rule in 1..=9 {
         assert!(section.contains(&format!("**§3.{rule} ")), "§3.{rule} is not in the text");
-        let cited = [format!("fn rule_3_{rule}_"), format!("fn rules_3_{rule}_"), format!("_and_3_{rule}_")];
+        let cited = [
+            format!("fn rule_3_{rule}_"),
+            format!("fn rules_3_{rule}_"),
+            format!("_and_3_{rule}_"),
+        ];
         assert!(cited.iter().any(|name| tests.contains(name)), "no test cites §3.{rule}");
     }
     assert!(!section.contains(&format!("§3.{}", 9 + 1)), "rules past 9 are not checked");

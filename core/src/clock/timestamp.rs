@@ -8,8 +8,8 @@ use crate::time::WallTime;
 
 /// Hybrid logical time: 52 bits of microseconds since the UNIX epoch, then 12 bits of counter.
 ///
-/// Later is greater. Two nodes can give the same timestamp; [`Stamp`] tells these apart. The default is 0, before
-/// every timestamp that a clock gives.
+/// Later is greater. Two nodes can give the same timestamp; [`Stamp`] tells these apart. The
+/// default is 0, before every timestamp that a clock gives.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
@@ -17,11 +17,13 @@ impl Timestamp {
     /// Bits of counter below the microseconds.
     pub const COUNTER_BITS: u32 = 12;
 
-    /// The last timestamp that a clock gives, in the year 2112: 19 hours short of the end of the 52 bits.
+    /// The last timestamp that a clock gives, in the year 2112: 19 hours short of the end of the 52
+    /// bits.
     ///
-    /// A clock that reaches it stays there: it does not wrap and does not panic, but its stamps are no longer
-    /// unique. The 2^48 values above are room for additions that are under way when it is reached: a `fetch_add` of
-    /// at most 2^32 by each of 65,536 threads (docs/protocol.md §3.6).
+    /// A clock that reaches it stays there: it does not wrap and does not panic, but its stamps are
+    /// no longer unique. The 2^48 values above are room for additions that are under way when
+    /// it is reached: a `fetch_add` of at most 2^32 by each of 65,536 threads (docs/protocol.md
+    /// §3.6).
     pub const MAX: Self = Self(u64::MAX - (1 << 48));
 
     /// The timestamp with the value `raw`, as read from the wire. Any value is a timestamp.

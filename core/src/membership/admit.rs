@@ -1,8 +1,8 @@
 //! Who may be believed to be whom (`docs/protocol.md` §4.9).
 //!
-//! Two things are asked of an address before a claim is believed: of the incumbent, when another node claims its id
-//! from elsewhere; and of the claimant, when word of it may be older than a tombstone that has been forgotten. Both
-//! are one ping with one deadline.
+//! Two things are asked of an address before a claim is believed: of the incumbent, when another
+//! node claims its id from elsewhere; and of the claimant, when word of it may be older than a
+//! tombstone that has been forgotten. Both are one ping with one deadline.
 
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -123,8 +123,8 @@ impl Membership {
         self.ask(now, asked, claim.run, claim, Question::Claimant);
     }
 
-    /// Asks the incumbent of an id whether it lives, on behalf of a claimant that asks for the table. Answers whether the
-    /// claimant has to wait.
+    /// Asks the incumbent of an id whether it lives, on behalf of a claimant that asks for the
+    /// table. Answers whether the claimant has to wait.
     pub(super) fn challenge(
         &mut self,
         now: Now,
@@ -143,7 +143,14 @@ impl Membership {
         self.ask(now, incumbent, asked, claim, question)
     }
 
-    fn ask(&mut self, now: Now, to: Destination, asked: Run, claim: Claim, question: Question) -> bool {
+    fn ask(
+        &mut self,
+        now: Now,
+        to: Destination,
+        asked: Run,
+        claim: Claim,
+        question: Question,
+    ) -> bool {
         let is_open = self.checks.open.iter().any(|check| check.claim.run == claim.run);
         if is_open {
             return true;
@@ -158,14 +165,22 @@ impl Membership {
         self.checks.refresh();
         for plane in [Plane::Datagram, Plane::Stream] {
             let body = Body::Ping { seq, target: asked };
-            self.send(Intent { to, plane, body, peer: None, tells_own: false, carries_rumors: false });
+            self.send(Intent {
+                to,
+                plane,
+                body,
+                peer: None,
+                tells_own: false,
+                carries_rumors: false,
+            });
         }
         true
     }
 
     /// An answer to an open question; answers whether it was one.
     pub(super) fn check_acked(&mut self, now: Now, seq: u32, subject: Run) -> bool {
-        let found = self.checks.open.iter().position(|check| check.seq == seq && check.asked == subject);
+        let found =
+            self.checks.open.iter().position(|check| check.seq == seq && check.asked == subject);
         let Some(at) = found else { return false };
         let check = self.checks.open.swap_remove(at);
         self.checks.refresh();
@@ -179,7 +194,8 @@ impl Membership {
                 self.report_conflict(check.claim.run, check.claim.addr);
                 let to_claimant = Body::Conflict { rival: check.asked, addr: incumbent.addr };
                 self.answer(claimant, Plane::Stream, to_claimant);
-                let to_incumbent = Body::Conflict { rival: check.claim.run, addr: check.claim.addr };
+                let to_incumbent =
+                    Body::Conflict { rival: check.claim.run, addr: check.claim.addr };
                 self.answer(incumbent, Plane::Datagram, to_incumbent);
             }
         }
@@ -197,7 +213,8 @@ impl Membership {
         self.checks.refresh();
     }
 
-    /// Somebody says that another live node claims an id. An event and nothing more: it proves nothing.
+    /// Somebody says that another live node claims an id. An event and nothing more: it proves
+    /// nothing.
     pub(super) fn on_conflict(&mut self, rival: Run, addr: SocketAddr) {
         if rival.id == self.local_id() && addr != self.table.addr(LOCAL) {
             self.report_conflict(rival, addr);

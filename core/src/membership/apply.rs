@@ -1,4 +1,5 @@
-//! Merging claims: the one place where belief about a member changes (`docs/protocol.md` §4.2, §4.5).
+//! Merging claims: the one place where belief about a member changes (`docs/protocol.md` §4.2,
+//! §4.5).
 
 use core::time::Duration;
 
@@ -49,20 +50,23 @@ impl Membership {
         };
         let age = Duration::from_secs(u64::from(update.age.unwrap_or(0)));
         let is_live = update.state.is_live();
-        // By its age and not by the instant, which saturates where the clock is younger than the tombstone.
+        // By its age and not by the instant, which saturates where the clock is younger than the
+        // tombstone.
         let is_long_gone = !is_live && age >= self.config.tombstone_lifetime;
         if is_long_gone || (!is_live && update.age.is_none()) {
             self.stats.updates_stale += 1;
             return;
         }
-        // §4.9: D8 of other implementations, which take any stale claim for news once the tombstone is gone.
+        // §4.9: D8 of other implementations, which take any stale claim for news once the tombstone
+        // is gone.
         let is_doubtful = self.table.forgotten().is_some_and(|forgotten| update.epoch <= forgotten);
         if is_live && is_doubtful && via != Via::FirstHand {
             self.verify(now, update);
             return;
         }
         let is_full = self.table.is_full();
-        let Some(metadata) = self.metadata_read.decode(details.metadata).filter(|_| !is_full) else {
+        let Some(metadata) = self.metadata_read.decode(details.metadata).filter(|_| !is_full)
+        else {
             self.stats.updates_refused += 1;
             return;
         };
@@ -109,8 +113,12 @@ impl Membership {
         };
         let details = update.details.as_ref().zip(metadata);
         let is_told_death = claim.state == State::Dead && known.state.is_live();
-        let is_doubted = self.config.told_deaths_doubted || matches!(via, Via::Transfer | Via::FirstTransfer);
-        if is_told_death && is_doubted && !self.suspicions.has_heard_out(slot, claim.life(), now.mono) {
+        let is_doubted =
+            self.config.told_deaths_doubted || matches!(via, Via::Transfer | Via::FirstTransfer);
+        if is_told_death
+            && is_doubted
+            && !self.suspicions.has_heard_out(slot, claim.life(), now.mono)
+        {
             self.doubt(now, slot, claim, details);
             return;
         }
@@ -122,24 +130,29 @@ impl Membership {
             self.suspicions.cancel(slot);
         }
         if let (false, Some(age)) = (claim.state.is_live(), update.age) {
-            // No further back than makes it due now: a deadline in the past would look like a pause (§4.4.1).
+            // No further back than makes it due now: a deadline in the past would look like a pause
+            // (§4.4.1).
             let age = Duration::from_secs(u64::from(age)).min(self.config.tombstone_lifetime);
             self.table.backdate(slot, Since::ago(now.mono, age));
         }
         self.changed(now, slot, known, via);
     }
 
-    /// A claim that does not change the rank may still bring a new accuser, or details that were missing.
+    /// A claim that does not change the rank may still bring a new accuser, or details that were
+    /// missing.
     fn merge_lesser(&mut self, now: Now, slot: Slot, update: &Update<'_>, via: Via) {
         let record = self.table.get(slot);
         let known = record.rank();
         let is_of_run = update.epoch == known.epoch;
-        let later = update.details.as_ref().filter(|said| is_of_run && said.incarnation > record.details);
-        let later = match later.map(|said| Some((said, self.sound_details(slot, update.epoch, said)?))) {
-            // Refused, and whole: what is wrong with the details is wrong with the accusers beside them.
-            Some(None) => return,
-            later => later.flatten(),
-        };
+        let later =
+            update.details.as_ref().filter(|said| is_of_run && said.incarnation > record.details);
+        let later =
+            match later.map(|said| Some((said, self.sound_details(slot, update.epoch, said)?))) {
+                // Refused, and whole: what is wrong with the details is wrong with the accusers
+                // beside them.
+                Some(None) => return,
+                later => later.flatten(),
+            };
         let is_accused = rank(update) == known && update.state == State::Suspect;
         let is_confirmed = is_accused && self.suspicions.confirm(slot, update.id, &update.accusers);
         if self.learn(now, slot, later) || is_confirmed {
@@ -150,8 +163,8 @@ impl Membership {
         }
     }
 
-    /// What a member has said of itself in a later incarnation than was known holds, whatever becomes of the claim that brings it (§4.2).
-    /// Answers whether there was any such.
+    /// What a member has said of itself in a later incarnation than was known holds, whatever
+    /// becomes of the claim that brings it (§4.2). Answers whether there was any such.
     fn learn(&mut self, now: Now, slot: Slot, details: Option<(&Details<'_>, Metadata)>) -> bool {
         let record = self.table.get(slot);
         let known = record.rank();
@@ -165,10 +178,15 @@ impl Membership {
         true
     }
 
-    /// The metadata of `details`, unless they are broken or put a known run at another address: a run keeps its
-    /// address, so that is somebody else under the same id (§4.9, R4).
+    /// The metadata of `details`, unless they are broken or put a known run at another address: a
+    /// run keeps its address, so that is somebody else under the same id (§4.9, R4).
     #[inline]
-    fn sound_details(&mut self, slot: Slot, epoch: Epoch, details: &Details<'_>) -> Option<Metadata> {
+    fn sound_details(
+        &mut self,
+        slot: Slot,
+        epoch: Epoch,
+        details: &Details<'_>,
+    ) -> Option<Metadata> {
         let record = self.table.get(slot);
         let (id, was) = (record.id, self.table.addr(slot));
         if epoch == record.epoch && details.addr != was {
@@ -181,11 +199,19 @@ impl Membership {
         metadata
     }
 
-    /// §4.5.1: a death told of a member that is live here is no verdict yet. Alive, it is suspected for the minimum time
-    /// and told at once, so that it can refute (D11 of other implementations, which bury it unheard). Suspected for less than
-    /// that, it gets the rest of it: the same bad observer may have told of suspicion and death in one breath.
-    fn doubt(&mut self, now: Now, slot: Slot, claim: Rank, details: Option<(&Details<'_>, Metadata)>) {
-        let is_running = self.suspicions.get(slot).is_some_and(|running| running.life == claim.life());
+    /// §4.5.1: a death told of a member that is live here is no verdict yet. Alive, it is suspected
+    /// for the minimum time and told at once, so that it can refute (D11 of other
+    /// implementations, which bury it unheard). Suspected for less than that, it gets the rest
+    /// of it: the same bad observer may have told of suspicion and death in one breath.
+    fn doubt(
+        &mut self,
+        now: Now,
+        slot: Slot,
+        claim: Rank,
+        details: Option<(&Details<'_>, Metadata)>,
+    ) {
+        let is_running =
+            self.suspicions.get(slot).is_some_and(|running| running.life == claim.life());
         if is_running {
             if self.learn(now, slot, details) {
                 self.stats.updates_applied += 1;
@@ -199,7 +225,8 @@ impl Membership {
             return;
         }
         let known = self.table.get(slot).rank();
-        let suspicion = Suspicion::of_told_death(claim.life(), self.cluster_size(), &self.config, now.mono);
+        let suspicion =
+            Suspicion::of_told_death(claim.life(), self.cluster_size(), &self.config, now.mono);
         self.adopt(now, slot, Rank { state: State::Suspect, ..claim }, details);
         self.suspicions.start(slot, suspicion);
         self.stats.updates_applied += 1;
@@ -210,8 +237,9 @@ impl Membership {
     fn begin_suspicion(&mut self, now: Now, slot: Slot, update: &Update<'_>) {
         let life = (update.epoch, update.incarnation);
         let (members, config) = (self.cluster_size(), &self.config);
-        // Nobody's probe has failed: it is a doubt that a told death has begun elsewhere (§4.5.1), and told on. Were it
-        // taken for an accusation, the same death told here would end it at once.
+        // Nobody's probe has failed: it is a doubt that a told death has begun elsewhere (§4.5.1),
+        // and told on. Were it taken for an accusation, the same death told here would end
+        // it at once.
         let is_doubt = update.accusers.iter().all(|&accuser| accuser == update.id);
         let suspicion = if is_doubt {
             Suspicion::of_told_death(life, members, config, now.mono)
@@ -240,7 +268,9 @@ impl Membership {
                 self.suspicions.start(slot, suspicion);
                 self.changed(now, slot, known, Via::Gossip);
             }
-            State::Suspect if self.suspicions.confirm(slot, subject, &[own]) => self.spread(now, slot),
+            State::Suspect if self.suspicions.confirm(slot, subject, &[own]) => {
+                self.spread(now, slot)
+            }
             _ => {}
         }
     }
@@ -256,10 +286,17 @@ impl Membership {
 
     /// Sets the rank, and the details if they are newer than what stands there.
     #[inline]
-    fn adopt(&mut self, now: Now, slot: Slot, claim: Rank, details: Option<(&Details<'_>, Metadata)>) {
+    fn adopt(
+        &mut self,
+        now: Now,
+        slot: Slot,
+        claim: Rank,
+        details: Option<(&Details<'_>, Metadata)>,
+    ) {
         let Self { table, rng, .. } = self;
         let (epoch, said) = (table.get(slot).epoch, table.get(slot).details);
-        let newer = details.filter(|(details, _)| claim.epoch > epoch || details.incarnation > said);
+        let newer =
+            details.filter(|(details, _)| claim.epoch > epoch || details.incarnation > said);
         if let Some((details, _)) = &newer {
             table.set_addr(slot, details.addr);
         }
@@ -275,7 +312,8 @@ impl Membership {
         });
     }
 
-    /// The event of a member that stood at `known` and now stands as the table says; none while it stays out of the view.
+    /// The event of a member that stood at `known` and now stands as the table says; none while it
+    /// stays out of the view.
     fn transition(&self, known: Rank, slot: Slot) -> Option<Event> {
         let record = self.table.get(slot);
         let is_new = !known.state.is_live() || record.epoch > known.epoch;
@@ -345,7 +383,8 @@ impl Membership {
         if let (true, Some(details)) = (claim.state.is_live(), &update.details)
             && details.addr != self.table.addr(LOCAL)
         {
-            // Another run of this id elsewhere. A later one is a rival; an earlier one is this node's own past.
+            // Another run of this id elsewhere. A later one is a rival; an earlier one is this
+            // node's own past.
             if claim.epoch >= own.epoch {
                 self.report_conflict(Run { id: update.id, epoch: claim.epoch }, details.addr);
                 self.warn_rival(claim.epoch, details.addr);
@@ -353,8 +392,8 @@ impl Membership {
             return;
         }
         if claim.life() < own.life() || claim == own {
-            // D7 of other implementations: an accusation of an earlier life is answered, not ignored, or the accuser
-            // would never learn that it is refuted.
+            // D7 of other implementations: an accusation of an earlier life is answered, not
+            // ignored, or the accuser would never learn that it is refuted.
             self.stats.updates_stale += 1;
             if claim.state != State::Alive && self.table.local().rumor == NOWHERE {
                 self.spread(now, LOCAL);
@@ -367,12 +406,16 @@ impl Membership {
         self.spread(now, LOCAL);
     }
 
-    /// Moves the local node past `claim`: to the next incarnation of its epoch, or past a later epoch (§4.2). A claim at
-    /// the end of all epochs cannot be passed and is left standing; only a forger makes one.
+    /// Moves the local node past `claim`: to the next incarnation of its epoch, or past a later
+    /// epoch (§4.2). A claim at the end of all epochs cannot be passed and is left standing;
+    /// only a forger makes one.
     pub(super) fn raise(&mut self, now: Now, claim: Rank) {
         let own = self.table.local().rank();
-        let accused =
-            if claim.epoch == own.epoch { claim.incarnation.max(own.incarnation) } else { own.incarnation };
+        let accused = if claim.epoch == own.epoch {
+            claim.incarnation.max(own.incarnation)
+        } else {
+            own.incarnation
+        };
         let next = match accused.get().checked_add(1) {
             Some(count) if claim.epoch <= own.epoch => Some((own.epoch, Incarnation::new(count))),
             _ => claim.epoch.max(own.epoch).next().map(|epoch| (epoch, Incarnation::ZERO)),

@@ -1,10 +1,12 @@
-//! How much the node trusts itself (Lifeguard's local health multiplier), and how long answers take.
+//! How much the node trusts itself (Lifeguard's local health multiplier), and how long answers
+//! take.
 
 use core::time::Duration;
 
 use crate::time::nanos;
 
-/// A saturating score in `0..=max`: 0 is healthy. Interval and timeouts stretch by `score + 1` (`docs/protocol.md` §4.4).
+/// A saturating score in `0..=max`: 0 is healthy. Interval and timeouts stretch by `score + 1`
+/// (`docs/protocol.md` §4.4).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Awareness {
     score: u8,
@@ -33,7 +35,8 @@ impl Awareness {
     }
 }
 
-/// Smoothed round-trip time and its deviation, as TCP keeps them (RFC 6298 §2: gains 1/8 and 1/4, four deviations).
+/// Smoothed round-trip time and its deviation, as TCP keeps them (RFC 6298 §2: gains 1/8 and 1/4,
+/// four deviations).
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RoundTrip {
     smoothed: u64,

@@ -59,7 +59,9 @@ pub enum SendError {
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooLong { len } => write!(f, "a message of {len} bytes is longer than {MESSAGE_LEN_MAX}"),
+            Self::TooLong { len } => {
+                write!(f, "a message of {len} bytes is longer than {MESSAGE_LEN_MAX}")
+            }
             Self::UnknownMember(id) => write!(f, "no live member has the id {id}"),
             Self::HasLeft => write!(f, "this node has left the cluster"),
         }
@@ -102,7 +104,8 @@ impl Window {
     }
 }
 
-/// What has been broadcast and seen. Windows are kept for members and tombstones only, so they are as bounded.
+/// What has been broadcast and seen. Windows are kept for members and tombstones only, so they are
+/// as bounded.
 #[derive(Debug, Default)]
 pub(crate) struct Broadcasts {
     sent: u32,
@@ -132,8 +135,9 @@ impl Broadcasts {
 }
 
 impl Membership {
-    /// Sends `payload` to every member, by rumour; each gives it out at most once. Members that join later, and those
-    /// that a partition hides for as long as the rumour lives, do not get it.
+    /// Sends `payload` to every member, by rumour; each gives it out at most once. Members that
+    /// join later, and those that a partition hides for as long as the rumour lives, do not get
+    /// it.
     ///
     /// # Errors
     /// [`BroadcastError`]; nothing is sent.
@@ -154,12 +158,17 @@ impl Membership {
         let own = self.table.local();
         let origin = Run { id: own.id, epoch: own.epoch };
         let payload = Bytes::copy_from_slice(payload);
-        self.rumors.push(Rumor::Broadcast(Broadcast { origin, seq: self.broadcasts.sent, payload }));
+        self.rumors.push(Rumor::Broadcast(Broadcast {
+            origin,
+            seq: self.broadcasts.sent,
+            payload,
+        }));
         self.arm_gossip(now);
         Ok(())
     }
 
-    /// Sends `payload` to one member, once, with no acknowledgement: by datagram if it fits one, else by stream.
+    /// Sends `payload` to one member, once, with no acknowledgement: by datagram if it fits one,
+    /// else by stream.
     ///
     /// # Errors
     /// [`SendError`]; nothing is sent.
@@ -174,7 +183,8 @@ impl Membership {
         let slot = slot.filter(|&slot| self.table.get(slot).state.is_live());
         let slot = slot.ok_or(SendError::UnknownMember(to))?;
         let len = HEADER_LEN + MESSAGE_HEADER_LEN + 3 + payload.len();
-        let plane = if len <= self.config.datagram_len_max { Plane::Datagram } else { Plane::Stream };
+        let plane =
+            if len <= self.config.datagram_len_max { Plane::Datagram } else { Plane::Stream };
         let intent = Intent {
             to: self.destination(slot),
             plane,

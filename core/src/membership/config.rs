@@ -1,4 +1,5 @@
-//! Every knob and every limit of [`Membership`](super::Membership), in one place, each with the reason for its number.
+//! Every knob and every limit of [`Membership`](super::Membership), in one place, each with the
+//! reason for its number.
 
 use alloc::string::String;
 use core::fmt;
@@ -6,18 +7,19 @@ use core::time::Duration;
 
 use crate::wire::datagram::HEADER_LEN;
 
-/// Members, tombstones included, that a node remembers at most: the largest clusters known of this kind hold some
-/// tens of thousands, and a forger must not be able to fill the memory.
+/// Members, tombstones included, that a node remembers at most: the largest clusters known of this
+/// kind hold some tens of thousands, and a forger must not be able to fill the memory.
 pub const MEMBERS_MAX: usize = 65_536;
-/// Dead and left members remembered at most: a rolling restart of the largest cluster under new ids.
+/// Dead and left members remembered at most: a rolling restart of the largest cluster under new
+/// ids.
 pub const TOMBSTONES_MAX: usize = 16_384;
-/// Events waiting to be taken at most. A driver takes them after every input; one input makes at most a few
-/// thousand (a whole table in one chunk).
+/// Events waiting to be taken at most. A driver takes them after every input; one input makes at
+/// most a few thousand (a whole table in one chunk).
 pub const EVENTS_MAX: usize = 16_384;
 /// Messages waiting to be polled at most; a driver polls after every input, which makes a few.
 pub const OUTBOX_MAX: usize = 4_096;
-/// Probes relayed for others at one time: k per member of a large cluster that all lose one link at once is rare,
-/// and a relay that refuses only costs a nack.
+/// Probes relayed for others at one time: k per member of a large cluster that all lose one link at
+/// once is rare, and a relay that refuses only costs a nack.
 pub const RELAYS_MAX: usize = 256;
 /// Liveness checks of claimants at one time (§4.9).
 pub const CHECKS_MAX: usize = 128;
@@ -35,20 +37,22 @@ pub const TRANSFERS_MAX: usize = 128;
 pub const EXCHANGES_MAX: usize = 4;
 /// Bytes of one stream-plane payload at most: one gossip frame.
 pub const STREAM_LEN_MAX: usize = 32_768;
-/// The smallest and largest datagram length that may be configured: IPv6's minimum MTU less headers, UDP's maximum.
+/// The smallest and largest datagram length that may be configured: IPv6's minimum MTU less
+/// headers, UDP's maximum.
 pub const DATAGRAM_LEN_RANGE: (usize, usize) = (1_232, 65_507);
 /// Seeds that one look-up may give at most.
 pub const SEEDS_MAX: usize = 64;
 /// Addresses of foreign clusters that are reported; later ones are only counted.
 pub const FOREIGN_MAX: usize = 64;
-/// Changes learnt from a table transfer are gossiped on only while fewer than this many rumours wait: a few repair
-/// quickly by gossip, many are cheaper by further transfers (§4.7).
+/// Changes learnt from a table transfer are gossiped on only while fewer than this many rumours
+/// wait: a few repair quickly by gossip, many are cheaper by further transfers (§4.7).
 pub const RELAYED_RUMORS_MAX: usize = 64;
 
 /// Which planes carry membership messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planes {
-    /// Datagrams, with streams for table transfers, long messages, and pings whose datagrams go unanswered.
+    /// Datagrams, with streams for table transfers, long messages, and pings whose datagrams go
+    /// unanswered.
     Both,
     /// Streams alone, for networks without UDP.
     StreamOnly,
@@ -56,11 +60,12 @@ pub enum Planes {
 
 /// The configuration of one node's membership. Start from a preset.
 ///
-/// Durations are on the node's monotonic clock. Defaults are those of [`Config::lan`]; figures of the other presets
-/// are in `docs/protocol.md` §4.12, which a test compares with the code.
+/// Durations are on the node's monotonic clock. Defaults are those of [`Config::lan`]; figures of
+/// the other presets are in `docs/protocol.md` §4.12, which a test compares with the code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The cluster's name: nodes with another name are not heard. At most 255 bytes. Default `"chinwag"`.
+    /// The cluster's name: nodes with another name are not heard. At most 255 bytes. Default
+    /// `"chinwag"`.
     pub cluster: String,
     /// Which planes are used. Default [`Planes::Both`].
     pub planes: Planes,
@@ -75,25 +80,30 @@ pub struct Config {
     pub probe_timeout_min: Duration,
     /// Members asked to ping indirectly (k of SWIM). Default 3.
     pub indirect_probes: usize,
-    /// Whether a ping that goes unanswered is repeated on the stream plane beside the indirect ones. Default true.
+    /// Whether a ping that goes unanswered is repeated on the stream plane beside the indirect
+    /// ones. Default true.
     pub stream_pings: bool,
     /// Whether relays are asked to say when they got no answer either (Lifeguard). Default true.
     pub nacks: bool,
     /// The highest awareness score (Lifeguard's S); 0 switches the scaling off. Default 8.
     pub awareness_max: u8,
-    /// Suspicion lasts at least this many probe intervals times max(1, log10 n) (Lifeguard's alpha). Default 4.
+    /// Suspicion lasts at least this many probe intervals times max(1, log10 n) (Lifeguard's
+    /// alpha). Default 4.
     pub suspicion_mult: u32,
-    /// And at most this many times that (Lifeguard's beta); 1 switches the shrinking off. Default 6.
+    /// And at most this many times that (Lifeguard's beta); 1 switches the shrinking off. Default
+    /// 6.
     pub suspicion_max_mult: u32,
-    /// Independent confirmations that bring a suspicion to its minimum (Lifeguard's K), at most 7. Default 3.
+    /// Independent confirmations that bring a suspicion to its minimum (Lifeguard's K), at most 7.
+    /// Default 3.
     pub confirmations: usize,
     /// Whether a message to a suspect carries the suspicion (Lifeguard's Buddy). Default true.
     pub buddy: bool,
-    /// Whether a death that others tell of is doubted until the minimum suspicion is over (§4.5.1). Without it a member that is
-    /// told dead is dead at once, as in SWIM. Deaths in table transfers are always doubted. Default true.
+    /// Whether a death that others tell of is doubted until the minimum suspicion is over
+    /// (§4.5.1). Without it a member that is told dead is dead at once, as in SWIM. Deaths in
+    /// table transfers are always doubted. Default true.
     pub told_deaths_doubted: bool,
-    /// Whether a node that finds its own timers late by more than `probe_timeout_max` passes no verdicts for the
-    /// time it slept. Default true.
+    /// Whether a node that finds its own timers late by more than `probe_timeout_max` passes no
+    /// verdicts for the time it slept. Default true.
     pub pause_guard: bool,
 
     /// Time between gossip ticks while rumours wait. Default 200 ms.
@@ -103,17 +113,19 @@ pub struct Config {
     /// A rumour is sent at most this many times the decimal digits of n. Default 6.
     pub retransmit_mult: u32,
 
-    /// Time between table exchanges up to 32 members; grows with log2 of n beyond (§4.7). Default 30 s.
+    /// Time between table exchanges up to 32 members; grows with log2 of n beyond (§4.7). Default
+    /// 30 s.
     pub sync_interval: Duration,
     /// Time to the next exchange after one that found differences, at least. Default 500 ms.
     pub sync_interval_min: Duration,
     /// An exchange that has not been answered by then has failed. Default 5 s.
     pub sync_timeout: Duration,
-    /// Bytes of table sent per second at most, with a burst of twice that; beyond it, askers are sent on to other
-    /// members. Default 192 KiB.
+    /// Bytes of table sent per second at most, with a burst of twice that; beyond it, askers are
+    /// sent on to other members. Default 192 KiB.
     pub sync_rate_max: u32,
 
-    /// First wait before the seeds are tried again; doubles up to `join_retry_max`. Default 250 ms.
+    /// First wait before the seeds are tried again; doubles up to `join_retry_max`. Default 250
+    /// ms.
     pub join_retry_min: Duration,
     /// Longest wait before the seeds are tried again. Default 10 s.
     pub join_retry_max: Duration,
@@ -125,12 +137,12 @@ pub struct Config {
     pub seed_interval: Duration,
     /// How long a dead or left member is remembered, at most. Default 24 h.
     pub tombstone_lifetime: Duration,
-    /// Dead and left members remembered, 16 to [`TOMBSTONES_MAX`]: a death is remembered at least until it is told on.
-    /// Default 4,096.
+    /// Dead and left members remembered, 16 to [`TOMBSTONES_MAX`]: a death is remembered at least
+    /// until it is told on. Default 4,096.
     pub tombstones_max: usize,
 
-    /// Members that must acknowledge a leave, if there are as many, 1 to 16: a leave that nobody acknowledges may be one
-    /// that nobody has heard, and ends as a death. Default 3.
+    /// Members that must acknowledge a leave, if there are as many, 1 to 16: a leave that nobody
+    /// acknowledges may be one that nobody has heard, and ends as a death. Default 3.
     pub leave_acks: usize,
     /// A leave completes after this time in any case. Default 5 s.
     pub leave_timeout: Duration,
@@ -223,7 +235,8 @@ impl Config {
         }
     }
 
-    /// Plain SWIM of the 2002 paper with a suspicion of fixed length: every extension of Lifeguard off, and what goes past Lifeguard.
+    /// Plain SWIM of the 2002 paper with a suspicion of fixed length: every extension of Lifeguard
+    /// off, and what goes past Lifeguard.
     #[must_use]
     pub fn without_lifeguard(self) -> Self {
         Self {
@@ -254,13 +267,19 @@ impl Config {
             ("tombstone_lifetime", self.tombstone_lifetime),
             ("leave_timeout", self.leave_timeout),
         ];
-        if let Some(&(field, _)) = nonzero.iter().find(|(_, value)| *value < Duration::from_millis(1)) {
+        if let Some(&(field, _)) =
+            nonzero.iter().find(|(_, value)| *value < Duration::from_millis(1))
+        {
             return Err(ConfigError { field, rule: "must be at least 1 ms" });
         }
         // Defect D13 of other implementations: a timeout past the interval, silently accepted.
         let indirect = self.probe_interval.saturating_sub(self.probe_timeout_max);
         let rules = [
-            (self.cluster.len() <= 255 && !self.cluster.is_empty(), "cluster", "must be 1 to 255 bytes long"),
+            (
+                self.cluster.len() <= 255 && !self.cluster.is_empty(),
+                "cluster",
+                "must be 1 to 255 bytes long",
+            ),
             (
                 (DATAGRAM_LEN_RANGE.0..=DATAGRAM_LEN_RANGE.1).contains(&self.datagram_len_max),
                 "datagram_len_max",
@@ -276,11 +295,19 @@ impl Config {
                 "probe_timeout_max",
                 "must leave probe_timeout_min of the probe_interval for indirect probes",
             ),
-            (self.probe_interval <= Duration::from_secs(3_600), "probe_interval", "must be at most an hour"),
+            (
+                self.probe_interval <= Duration::from_secs(3_600),
+                "probe_interval",
+                "must be at most an hour",
+            ),
             (self.indirect_probes <= 16, "indirect_probes", "must be at most 16"),
             (self.awareness_max <= 64, "awareness_max", "must be at most 64"),
             ((1..=1_000).contains(&self.suspicion_mult), "suspicion_mult", "must be 1 to 1,000"),
-            ((1..=1_000).contains(&self.suspicion_max_mult), "suspicion_max_mult", "must be 1 to 1,000"),
+            (
+                (1..=1_000).contains(&self.suspicion_max_mult),
+                "suspicion_max_mult",
+                "must be 1 to 1,000",
+            ),
             (self.confirmations < ACCUSERS_MAX, "confirmations", "must be at most 7"),
             ((1..=64).contains(&self.gossip_fanout), "gossip_fanout", "must be 1 to 64"),
             ((1..=100).contains(&self.retransmit_mult), "retransmit_mult", "must be 1 to 100"),
@@ -296,7 +323,11 @@ impl Config {
                 "must not be under join_retry_min",
             ),
             ((1..=EXCHANGES_MAX).contains(&self.join_fanout), "join_fanout", "must be 1 to 4"),
-            ((16..=TOMBSTONES_MAX).contains(&self.tombstones_max), "tombstones_max", "must be 16 to 16,384"),
+            (
+                (16..=TOMBSTONES_MAX).contains(&self.tombstones_max),
+                "tombstones_max",
+                "must be 16 to 16,384",
+            ),
             ((1..=16).contains(&self.leave_acks), "leave_acks", "must be 1 to 16"),
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {

@@ -11,13 +11,15 @@ use crate::membership::Member;
 
 /// What happened, in order.
 ///
-/// The first six are changes of the view; each carries the member as it is after the change, and folding them over
-/// an empty map (insert for `Joined`, `Suspected`, `Recovered`, `Updated`; remove for `Died`, `Left`) gives exactly
-/// [`Snapshot::members`]. None of them is ever about the local node.
+/// The first six are changes of the view; each carries the member as it is after the change, and
+/// folding them over an empty map (insert for `Joined`, `Suspected`, `Recovered`, `Updated`; remove
+/// for `Died`, `Left`) gives exactly [`Snapshot::members`]. None of them is ever about the local
+/// node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A member is new, is back from the dead, or has begun a new run (its epoch is higher than before).
+    /// A member is new, is back from the dead, or has begun a new run (its epoch is higher than
+    /// before).
     Joined(Member),
     /// A probe of the member failed somewhere.
     Suspected(Member),
@@ -38,8 +40,8 @@ pub enum Event {
     },
     /// The last other live member is gone.
     Isolated,
-    /// A node of another cluster talks to this one, or was talked to; said once per address or name, for a bounded
-    /// number of them.
+    /// A node of another cluster talks to this one, or was talked to; said once per address or
+    /// name, for a bounded number of them.
     ForeignCluster {
         /// Where it is.
         from: SocketAddr,
@@ -62,7 +64,8 @@ pub enum Event {
         /// What.
         payload: Bytes,
     },
-    /// The leave is done: enough members acknowledged it, there was nobody to tell, or its time ran out.
+    /// The leave is done: enough members acknowledged it, there was nobody to tell, or its time ran
+    /// out.
     LeaveCompleted {
         /// Members that acknowledged.
         acked: u32,

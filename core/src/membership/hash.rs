@@ -4,8 +4,9 @@ use core::hash::Hasher;
 
 use crate::rng::mix;
 
-/// SplitMix64's finaliser over the written integers: no seed, so the same on every run. Keys are slots or the ids of
-/// members, whose number is bounded, so a flood of colliding keys costs at most a bounded scan.
+/// SplitMix64's finaliser over the written integers: no seed, so the same on every run. Keys are
+/// slots or the ids of members, whose number is bounded, so a flood of colliding keys costs at most
+/// a bounded scan.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct MixHasher(u64);
 

@@ -1,8 +1,9 @@
 //! Finding the cluster, and finding it again (`docs/protocol.md` §4.8).
 //!
-//! Seeds are looked up and asked until one answers, with a growing wait, for ever. Afterwards they are tried again at a
-//! slow, fixed rate for as long as one of them is not in the view, and dead members are pinged one at a time: so two
-//! sides of a healed partition find each other with no help.
+//! Seeds are looked up and asked until one answers, with a growing wait, for ever. Afterwards they
+//! are tried again at a slow, fixed rate for as long as one of them is not in the view, and dead
+//! members are pinged one at a time: so two sides of a healed partition find each other with no
+//! help.
 
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -43,8 +44,8 @@ impl Join {
 }
 
 impl Membership {
-    /// Starts looking for a cluster through seeds: `poll_lookup` will ask for their addresses, now and again later.
-    /// Without this the node waits to be found.
+    /// Starts looking for a cluster through seeds: `poll_lookup` will ask for their addresses, now
+    /// and again later. Without this the node waits to be found.
     pub fn join(&mut self, now: Now) {
         if !self.leave.has_begun() {
             self.join.due = Some(now.mono);
@@ -58,8 +59,8 @@ impl Membership {
         core::mem::take(&mut self.join.is_lookup_wanted)
     }
 
-    /// The seeds have these addresses at this time; none if nothing could be looked up. Addresses past the first
-    /// [`SEEDS_MAX`] are ignored.
+    /// The seeds have these addresses at this time; none if nothing could be looked up. Addresses
+    /// past the first [`SEEDS_MAX`] are ignored.
     pub fn handle_seeds(&mut self, now: Now, addrs: &[SocketAddr]) {
         if self.leave.has_begun() {
             return;
@@ -73,8 +74,13 @@ impl Membership {
                 self.join.seeds.push(Seed { addr, id });
             }
         }
-        let mut absent: Vec<SocketAddr> =
-            self.join.seeds.iter().filter(|seed| !self.is_present(seed)).map(|seed| seed.addr).collect();
+        let mut absent: Vec<SocketAddr> = self
+            .join
+            .seeds
+            .iter()
+            .filter(|seed| !self.is_present(seed))
+            .map(|seed| seed.addr)
+            .collect();
         let is_joining = !self.is_joined();
         for _ in 0..self.config.join_fanout {
             if absent.is_empty() {
@@ -89,7 +95,8 @@ impl Membership {
         let are_known = !self.join.seeds.is_empty();
         if self.is_joined() {
             self.join.wait = self.config.join_retry_min;
-            let spread = self.config.seed_interval / 2 + jitter(&mut self.rng, self.config.seed_interval);
+            let spread =
+                self.config.seed_interval / 2 + jitter(&mut self.rng, self.config.seed_interval);
             self.join.due = Some(now.mono + spread);
             if are_known && self.join.seeds.iter().all(|seed| self.is_present(seed)) {
                 return;
@@ -112,7 +119,9 @@ impl Membership {
 
     fn is_present(&self, seed: &Seed) -> bool {
         let slot = seed.id.and_then(|id| self.table.find(id));
-        slot.is_some_and(|slot| self.table.get(slot).state.is_live() && self.table.addr(slot) == seed.addr)
+        slot.is_some_and(|slot| {
+            self.table.get(slot).state.is_live() && self.table.addr(slot) == seed.addr
+        })
     }
 
     /// Whoever has answered at `addr` is `id`.
@@ -152,14 +161,17 @@ impl Membership {
         }
     }
 
-    /// A dead member has answered. It may not have been able to say more: to one that has moved since it last heard of it, an
-    /// answer is no longer than the question (§4.6). So the two exchange tables, over a stream, which proves where both are.
+    /// A dead member has answered. It may not have been able to say more: to one that has moved
+    /// since it last heard of it, an answer is no longer than the question (§4.6). So the two
+    /// exchange tables, over a stream, which proves where both are.
     pub(super) fn reconnect_acked(&mut self, now: Now, seq: u32, from: NodeId) -> bool {
         if self.reconnecting != Some((seq, from)) {
             return false;
         }
         self.reconnecting = None;
-        if let Some(slot) = self.table.find(from).filter(|&slot| !self.table.get(slot).state.is_live()) {
+        if let Some(slot) =
+            self.table.find(from).filter(|&slot| !self.table.get(slot).state.is_live())
+        {
             let is_joining = !self.is_joined();
             self.begin_exchange(now, self.destination(slot), is_joining);
         }

@@ -1,7 +1,8 @@
 //! Going in good order (`docs/protocol.md` §4.11).
 //!
-//! The node says that it has left, to a few members at a time, until enough of them have acknowledged: each of those
-//! tells the rest. It answers pings meanwhile, so nobody suspects it, and is silent afterwards.
+//! The node says that it has left, to a few members at a time, until enough of them have
+//! acknowledged: each of those tells the rest. It answers pings meanwhile, so nobody suspects it,
+//! and is silent afterwards.
 
 use smallvec::SmallVec;
 
@@ -45,7 +46,8 @@ impl Leave {
 }
 
 impl Membership {
-    /// Leaves the cluster. [`Event::LeaveCompleted`] says when enough members know; a second call changes nothing.
+    /// Leaves the cluster. [`Event::LeaveCompleted`] says when enough members know; a second call
+    /// changes nothing.
     pub fn leave(&mut self, now: Now) {
         if self.leave.has_begun {
             return;
@@ -62,7 +64,8 @@ impl Membership {
         }
         let seq = self.next_seq();
         let ends = now.mono + self.config.leave_timeout;
-        self.leave.running = Some(Farewell { seq, needed, acked: SmallVec::new(), next_at: now.mono, ends });
+        self.leave.running =
+            Some(Farewell { seq, needed, acked: SmallVec::new(), next_at: now.mono, ends });
         self.spread(now, LOCAL);
         self.on_leave_due(now);
     }

@@ -6,7 +6,8 @@ use core::net::SocketAddr;
 use crate::id::{Epoch, Incarnation, NodeId};
 use crate::membership::Metadata;
 
-/// What is believed about a member, in rising precedence within one incarnation (`docs/protocol.md` §4.2).
+/// What is believed about a member, in rising precedence within one incarnation (`docs/protocol.md`
+/// §4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
     /// It answers.
@@ -20,7 +21,8 @@ pub enum State {
 }
 
 impl State {
-    /// Whether a member in this state is in the view: [`Alive`](Self::Alive) or [`Suspect`](Self::Suspect).
+    /// Whether a member in this state is in the view: [`Alive`](Self::Alive) or
+    /// [`Suspect`](Self::Suspect).
     pub const fn is_live(self) -> bool {
         matches!(self, Self::Alive | Self::Suspect)
     }
@@ -66,8 +68,9 @@ impl Member {
     }
 }
 
-/// The order of claims about one member: a later run beats an earlier one, then a later incarnation, then the graver
-/// state. Merging is taking the maximum, so the order of arrival does not matter (§4.2).
+/// The order of claims about one member: a later run beats an earlier one, then a later
+/// incarnation, then the graver state. Merging is taking the maximum, so the order of arrival does
+/// not matter (§4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
     pub(crate) epoch: Epoch,

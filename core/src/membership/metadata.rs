@@ -6,8 +6,8 @@ use core::fmt;
 
 use crate::wire::{Reader, put};
 
-/// Bytes of one encoded [`Metadata`], at most: an update that carries it, its header and its address must still
-/// fit one datagram beside a ping, with room for others.
+/// Bytes of one encoded [`Metadata`], at most: an update that carries it, its header and its
+/// address must still fit one datagram beside a ping, with room for others.
 pub const METADATA_LEN_MAX: usize = 512;
 
 /// The key under which a member names its data centre.
@@ -15,8 +15,9 @@ pub const DATA_CENTER_KEY: &str = "dc";
 
 /// A bounded map of short strings that a member publishes about itself, sorted by key.
 ///
-/// It is replaced as a whole, under a new incarnation. Cloning counts a reference. The bytes it holds are its wire
-/// form (`docs/protocol.md` §2.5), at most [`METADATA_LEN_MAX`] of them; keys are unique and not empty.
+/// It is replaced as a whole, under a new incarnation. Cloning counts a reference. The bytes it
+/// holds are its wire form (`docs/protocol.md` §2.5), at most [`METADATA_LEN_MAX`] of them; keys
+/// are unique and not empty.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Metadata {
     /// `(key length, key, value length, value)*` in key order; `None` is the empty map.
@@ -41,7 +42,9 @@ pub enum MetadataError {
 impl fmt::Display for MetadataError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooLong { len } => write!(f, "metadata takes {len} bytes, more than {METADATA_LEN_MAX}"),
+            Self::TooLong { len } => {
+                write!(f, "metadata takes {len} bytes, more than {METADATA_LEN_MAX}")
+            }
             Self::EmptyKey => write!(f, "a metadata key is empty"),
             Self::HasLeft => write!(f, "this node has left the cluster"),
         }
@@ -78,7 +81,8 @@ impl Metadata {
 
     fn from_sorted(pairs: &[(&str, &str)]) -> Result<Self, MetadataError> {
         let len: usize = pairs.iter().map(|(key, value)| key.len() + value.len() + 4).sum();
-        // A refusal must not first build what it refuses; lengths take at most two bytes each below the limit.
+        // A refusal must not first build what it refuses; lengths take at most two bytes each below
+        // the limit.
         if len > METADATA_LEN_MAX + 4 * pairs.len() {
             return Err(MetadataError::TooLong { len });
         }
@@ -141,8 +145,8 @@ impl Metadata {
 /// Maps kept to be shared: a few data centres or racks of a large cluster.
 const RECENT: usize = 8;
 
-/// The maps read last. Members say the same again and again, and many say the same as others: a map that is known is neither
-/// checked nor held a second time.
+/// The maps read last. Members say the same again and again, and many say the same as others: a map
+/// that is known is neither checked nor held a second time.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
     maps: [Metadata; RECENT],
@@ -181,8 +185,13 @@ mod tests {
 
     #[test]
     fn a_map_keeps_its_pairs_sorted_and_replaces_values() {
-        let map =
-            Metadata::new().with("zone", "b").unwrap().with("dc", "eu").unwrap().with("zone", "c").unwrap();
+        let map = Metadata::new()
+            .with("zone", "b")
+            .unwrap()
+            .with("dc", "eu")
+            .unwrap()
+            .with("zone", "c")
+            .unwrap();
         assert_eq!(map.iter().collect::<Vec<_>>(), [("dc", "eu"), ("zone", "c")]);
         assert_eq!(map.data_center(), "eu");
         assert_eq!(map.get("rack"), None);
@@ -204,11 +213,14 @@ mod tests {
         let mut recent = Recent::default();
         let maps: Vec<Metadata> =
             (0..RECENT).map(|at| Metadata::new().with("rack", &at.to_string()).unwrap()).collect();
-        let first: Vec<Metadata> = maps.iter().filter_map(|map| recent.decode(map.as_bytes())).collect();
+        let first: Vec<Metadata> =
+            maps.iter().filter_map(|map| recent.decode(map.as_bytes())).collect();
         assert_eq!(first, maps);
         for (known, map) in first.iter().zip(&maps) {
             let again = recent.decode(map.as_bytes()).unwrap();
-            let (Some(again), Some(known)) = (again.encoded, &known.encoded) else { panic!("not empty") };
+            let (Some(again), Some(known)) = (again.encoded, &known.encoded) else {
+                panic!("not empty")
+            };
             assert!(Arc::ptr_eq(&again, known));
         }
         assert_eq!(recent.decode(b""), Some(Metadata::new()));
@@ -220,8 +232,14 @@ mod tests {
     fn only_the_canonical_form_is_read() {
         let ok = |bytes: &[u8]| Metadata::decode(bytes).is_some();
         assert!(ok(b"") && ok(b"\x01a\x00\x01b\x00"));
-        let refused: [&[u8]; 6] =
-            [b"\x01b\x00\x01a\x00", b"\x01a\x00\x01a\x00", b"\x00\x00", b"\x01a", b"\x01\xff\x00", &[0; 513]];
+        let refused: [&[u8]; 6] = [
+            b"\x01b\x00\x01a\x00",
+            b"\x01a\x00\x01a\x00",
+            b"\x00\x00",
+            b"\x01a",
+            b"\x01\xff\x00",
+            &[0; 513],
+        ];
         for bytes in refused {
             assert!(!ok(bytes), "{bytes:?}");
         }

@@ -11,11 +11,13 @@
 //!                      poll_transmit(&mut buf)      poll_event()            poll_timeout()
 //! ```
 //!
-//! [`Membership`] is SWIM with all of Lifeguard: randomised round-robin probes with indirect and stream-plane pings,
-//! suspicions that shrink with independent confirmations, refutation, rumours on every datagram, and anti-entropy by
-//! digest. `docs/protocol.md` §4 is its specification; code cites the rule it implements.
+//! [`Membership`] is SWIM with all of Lifeguard: randomised round-robin probes with indirect and
+//! stream-plane pings, suspicions that shrink with independent confirmations, refutation, rumours
+//! on every datagram, and anti-entropy by digest. `docs/protocol.md` §4 is its specification; code
+//! cites the rule it implements.
 //!
-//! It is a function of its inputs: no socket, clock, thread or chance but the seed. The driver's loop is
+//! It is a function of its inputs: no socket, clock, thread or chance but the seed. The driver's
+//! loop is
 //!
 //! ```text
 //! loop {
@@ -27,8 +29,8 @@
 //! }
 //! ```
 //!
-//! It is not a consensus protocol: views of different members differ for moments, and two sides of a partition both
-//! go on. Ownership of anything belongs to something that agrees.
+//! It is not a consensus protocol: views of different members differ for moments, and two sides of
+//! a partition both go on. Ownership of anything belongs to something that agrees.
 
 mod admit;
 mod apply;
@@ -114,8 +116,8 @@ impl From<&PeerHello> for StreamPeer {
 
 /// The membership machine of one node. See the [module](self) for the loop that drives it.
 ///
-/// `handle_*` methods take the world in and never fail; `poll_*` methods give out what the machine wants; verbs are
-/// the user's commands; the rest are getters.
+/// `handle_*` methods take the world in and never fail; `poll_*` methods give out what the machine
+/// wants; verbs are the user's commands; the rest are getters.
 #[derive(Debug)]
 pub struct Membership {
     config: Config,
@@ -162,7 +164,10 @@ impl Membership {
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         if local.addr.port() == 0 {
-            return Err(ConfigError { field: "local.addr", rule: "must have a port that others can reach" });
+            return Err(ConfigError {
+                field: "local.addr",
+                rule: "must have a port that others can reach",
+            });
         }
         let mut rng = Rng::new(seed);
         let table = Table::new(Entry {
@@ -235,9 +240,15 @@ impl Membership {
         self.table.member(LOCAL)
     }
 
-    /// The machine of a stream that this node dials or takes now, and its receiver: with this node's hello, and on its clock. To be made
-    /// when the stream is there: the node's run is another one once it has learned of a later run of its id.
-    pub fn connection(&self, side: Side, config: Arc<rpc::Config>, now: Now) -> (Connection, Receiver) {
+    /// The machine of a stream that this node dials or takes now, and its receiver: with this
+    /// node's hello, and on its clock. To be made when the stream is there: the node's run is
+    /// another one once it has learned of a later run of its id.
+    pub fn connection(
+        &self,
+        side: Side,
+        config: Arc<rpc::Config>,
+        now: Now,
+    ) -> (Connection, Receiver) {
         let local = self.local();
         let cluster = self.config.cluster.clone();
         let hello = Hello { cluster, id: local.id, epoch: local.epoch, addr: local.addr };
@@ -250,7 +261,8 @@ impl Membership {
         self.table.version()
     }
 
-    /// The view as an immutable value: the one call, with a table transfer, whose cost follows the size.
+    /// The view as an immutable value: the one call, with a table transfer, whose cost follows the
+    /// size.
     pub fn snapshot(&self) -> Snapshot {
         let others = self.table.iter().skip(1).filter(|(_, record)| record.state.is_live());
         let mut members: Vec<Member> = others.map(|(slot, _)| self.table.member(slot)).collect();

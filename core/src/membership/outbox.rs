@@ -24,8 +24,8 @@ pub enum Plane {
 pub struct Destination {
     /// The address of its datagram socket and listener.
     pub addr: SocketAddr,
-    /// Who is expected there; `None` for a seed that has not been met. On the stream plane, an open connection to
-    /// this node is used if there is one.
+    /// Who is expected there; `None` for a seed that has not been met. On the stream plane, an
+    /// open connection to this node is used if there is one.
     pub id: Option<NodeId>,
 }
 
@@ -48,7 +48,8 @@ pub(crate) struct Intent {
     pub(crate) peer: Option<Slot>,
     /// Whether the local node's own record goes along.
     pub(crate) tells_own: bool,
-    /// Whether waiting rumours may fill it up: only towards addresses that are known to be the member's.
+    /// Whether waiting rumours may fill it up: only towards addresses that are known to be the
+    /// member's.
     pub(crate) carries_rumors: bool,
 }
 
@@ -58,7 +59,8 @@ pub(crate) enum Body {
         seq: u32,
         target: Run,
     },
-    /// A ping that says what is thought of its target whether or not Buddy is on: it is sent for that.
+    /// A ping that says what is thought of its target whether or not Buddy is on: it is sent for
+    /// that.
     Warning {
         seq: u32,
         target: Run,
@@ -130,7 +132,8 @@ impl Outbox {
     #[inline]
     pub(crate) fn tell(&mut self, event: Event, stats: &mut Stats) {
         if self.events.len() >= EVENTS_MAX {
-            // A gap in the middle would make what follows unreadable, so everything waiting is given up.
+            // A gap in the middle would make what follows unreadable, so everything waiting is
+            // given up.
             let shed = self.events.len() as u64;
             self.lost += shed;
             stats.events_shed += shed;

@@ -1,4 +1,5 @@
-//! Is the next member of the ring alive? (`docs/protocol.md` §4.3, §4.4; SWIM §3.1, Lifeguard §IV-A)
+//! Is the next member of the ring alive? (`docs/protocol.md` §4.3, §4.4; SWIM §3.1, Lifeguard
+//! §IV-A)
 //!
 //! ```text
 //! idle ──due──> direct ──timeout──> indirect ──end of the interval──> verdict: accuse
@@ -6,8 +7,8 @@
 //!   └─────────────┴────────────────────┘
 //! ```
 //!
-//! One round at a time, so two rounds cannot disagree about one member. The verdict falls at the end of the scaled
-//! interval; an answer that is later than that changes nothing.
+//! One round at a time, so two rounds cannot disagree about one member. The verdict falls at the
+//! end of the scaled interval; an answer that is later than that changes nothing.
 
 use core::time::Duration;
 
@@ -66,7 +67,8 @@ impl Probe {
         self.due
     }
 
-    /// Where the record of the last target was: a guess, for it may have been forgotten since, and the slot given to another.
+    /// Where the record of the last target was: a guess, for it may have been forgotten since, and
+    /// the slot given to another.
     pub(crate) fn slot(&self) -> Slot {
         self.slot
     }
@@ -77,7 +79,8 @@ impl Probe {
         self.due = due;
     }
 
-    /// Goes on after a time with nobody to probe. A deadline left over from before would look like a pause (§4.4.1).
+    /// Goes on after a time with nobody to probe. A deadline left over from before would look like
+    /// a pause (§4.4.1).
     pub(crate) fn resume(&mut self, now: Instant, wait: Duration) {
         if self.phase != Phase::Idle || self.due <= now {
             self.abandon(now + wait);
@@ -104,7 +107,8 @@ impl Membership {
         let Some(slot) = self.table.next_probe(&mut self.rng) else { return };
         let seq = self.next_seq();
         let target = self.run_of(slot);
-        // D2 of other implementations: the timeout stretches with the interval, not the interval alone.
+        // D2 of other implementations: the timeout stretches with the interval, not the interval
+        // alone.
         let round_trip =
             self.round_trip.timeout(self.config.probe_timeout_min, self.config.probe_timeout_max);
         let wait = self.awareness.scale(round_trip);
@@ -131,10 +135,18 @@ impl Membership {
 
     fn ping_as(&mut self, slot: Slot, body: Body, plane: Plane) {
         let to = self.destination(slot);
-        self.send(Intent { to, plane, body, peer: Some(slot), tells_own: false, carries_rumors: true });
+        self.send(Intent {
+            to,
+            plane,
+            body,
+            peer: Some(slot),
+            tells_own: false,
+            carries_rumors: true,
+        });
     }
 
-    /// Tells the member in `slot` what is said of it, so that it can refute. Gives the number of the ping.
+    /// Tells the member in `slot` what is said of it, so that it can refute. Gives the number of
+    /// the ping.
     pub(super) fn warn(&mut self, slot: Slot) -> u32 {
         let seq = self.next_seq();
         self.ping_as(slot, Body::Warning { seq, target: self.run_of(slot) }, Plane::Datagram);
@@ -173,7 +185,8 @@ impl Membership {
         self.begin_probe(now);
         let Some(slot) = slot else { return };
         self.stats.probes_failed += 1;
-        // D4 of other implementations: a failed probe counts, and missing nacks count once more (Lifeguard §IV-A).
+        // D4 of other implementations: a failed probe counts, and missing nacks count once more
+        // (Lifeguard §IV-A).
         self.awareness.worse();
         if missed_nacks {
             self.awareness.worse();
@@ -195,11 +208,15 @@ impl Membership {
             return;
         }
         let is_direct = speaker.run == subject;
-        if self.probe.awaits(seq, subject) && (is_direct || self.probe.relays.contains(&speaker.run.id)) {
-            // The relays' pings carry other numbers and the repetition goes over the stream plane, so an ack by datagram
-            // is to the first ping even when it is late: without those samples the wait would never grow to a round
-            // trip longer than itself. On the stream plane alone a late ack is ambiguous (Karn) and not measured.
-            if is_direct && (self.probe.phase == Phase::Direct || speaker.plane == Plane::Datagram) {
+        if self.probe.awaits(seq, subject)
+            && (is_direct || self.probe.relays.contains(&speaker.run.id))
+        {
+            // The relays' pings carry other numbers and the repetition goes over the stream plane,
+            // so an ack by datagram is to the first ping even when it is late: without
+            // those samples the wait would never grow to a round trip longer than
+            // itself. On the stream plane alone a late ack is ambiguous (Karn) and not measured.
+            if is_direct && (self.probe.phase == Phase::Direct || speaker.plane == Plane::Datagram)
+            {
                 self.round_trip.observe(now.mono.since(self.probe.began));
             }
             self.awareness.better();
@@ -207,7 +224,8 @@ impl Membership {
             self.probe.abandon(ends);
             return;
         }
-        if is_direct && (self.relay_acked(now, seq, subject) || self.check_acked(now, seq, subject)) {
+        if is_direct && (self.relay_acked(now, seq, subject) || self.check_acked(now, seq, subject))
+        {
             return;
         }
         if is_direct && self.reconnect_acked(now, seq, subject.id) {

@@ -1,4 +1,5 @@
-//! Taking messages in: who speaks, may it speak here, and which part of the machine it speaks to (`docs/protocol.md` §2.3).
+//! Taking messages in: who speaks, may it speak here, and which part of the machine it speaks to
+//! (`docs/protocol.md` §2.3).
 
 use alloc::sync::Arc;
 use core::net::SocketAddr;
@@ -23,14 +24,14 @@ pub(super) struct Speaker {
     pub(super) plane: Plane,
     /// Its record, if it is a member or was one.
     pub(super) slot: Option<Slot>,
-    /// Whether the answer may be longer than the question: the payload came from the address that its member record
-    /// names, or over a connection.
+    /// Whether the answer may be longer than the question: the payload came from the address that
+    /// its member record names, or over a connection.
     pub(super) is_proven: bool,
 }
 
 impl Membership {
-    /// A datagram came from `from`. Whatever it says, nothing but counters changes unless it is whole, of a known version
-    /// and of this cluster.
+    /// A datagram came from `from`. Whatever it says, nothing but counters changes unless it is
+    /// whole, of a known version and of this cluster.
     pub fn handle_datagram(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) {
         self.stats.datagrams_in += 1;
         self.stats.datagram_bytes_in += bytes.len() as u64;
@@ -38,7 +39,8 @@ impl Membership {
         self.receive(now, reply, Plane::Datagram, bytes);
     }
 
-    /// A gossip frame came over a connection from `peer`. A payload that claims another sender is dropped.
+    /// A gossip frame came over a connection from `peer`. A payload that claims another sender is
+    /// dropped.
     pub fn handle_stream(&mut self, now: Now, peer: StreamPeer, bytes: &[u8]) {
         self.stats.streams_in += 1;
         self.stats.stream_bytes_in += bytes.len() as u64;
@@ -56,7 +58,8 @@ impl Membership {
         if header.fence != self.fence {
             return self.hear_foreigner(reply.addr, None);
         }
-        let is_own_run = header.sender == self.local_id() && header.epoch == self.table.local().epoch;
+        let is_own_run =
+            header.sender == self.local_id() && header.epoch == self.table.local().epoch;
         if is_own_run || reply.id.is_some_and(|id| id != header.sender) || self.leave.is_done() {
             return self.stats.misdirected += 1;
         }
@@ -98,14 +101,16 @@ impl Membership {
                     via = Via::Transfer;
                     self.on_sync_busy(now, speaker, exchange);
                 }
-                // §4.6: an answer is as long as its question, so a stranger gets one and not one for each that a payload holds.
+                // §4.6: an answer is as long as its question, so a stranger gets one and not one
+                // for each that a payload holds.
                 Next::Message(Message::Ping { .. } | Message::PingReq { .. })
                     if is_answered && !speaker.is_proven =>
                 {
                     self.stats.misdirected += 1;
                 }
                 Next::Message(message) => {
-                    is_answered |= matches!(message, Message::Ping { .. } | Message::PingReq { .. });
+                    is_answered |=
+                        matches!(message, Message::Ping { .. } | Message::PingReq { .. });
                     self.on_message(now, speaker, &message);
                 }
                 Next::UnknownKind => self.stats.unknown_kind += 1,
@@ -130,9 +135,14 @@ impl Membership {
             }
             Message::Ack { seq, subject } => self.on_ack(now, speaker, seq, subject),
             Message::Nack { seq, subject } => self.on_nack(speaker, seq, subject),
-            Message::Broadcast { origin, seq, payload } => self.on_broadcast(now, origin, seq, payload),
-            Message::Payload(payload) if payload.len() > MESSAGE_LEN_MAX => self.stats.malformed += 1,
-            // The user is told who sent it, so it must have come from there, as far as can be known without keys.
+            Message::Broadcast { origin, seq, payload } => {
+                self.on_broadcast(now, origin, seq, payload)
+            }
+            Message::Payload(payload) if payload.len() > MESSAGE_LEN_MAX => {
+                self.stats.malformed += 1
+            }
+            // The user is told who sent it, so it must have come from there, as far as can be known
+            // without keys.
             Message::Payload(_) if speaker.slot.is_none() || !speaker.is_proven => {
                 self.stats.misdirected += 1;
             }
@@ -171,7 +181,8 @@ impl Membership {
         self.send(intent);
     }
 
-    /// Whoever accuses the local node is answered with its own word: on the ack to the same datagram if there is one.
+    /// Whoever accuses the local node is answered with its own word: on the ack to the same
+    /// datagram if there is one.
     fn answer_accuser(&mut self, now: Now, speaker: &Speaker) {
         if !speaker.is_proven || self.leave.has_begun() {
             return;
@@ -180,14 +191,15 @@ impl Membership {
         if let Some(intent) = last.filter(|intent| !matches!(intent.body, Body::Payload(_))) {
             intent.tells_own = true;
         } else if let Some(slot) = self.table.find(speaker.run.id).filter(|&slot| slot != LOCAL) {
-            // Looked up afresh: the payload itself may have pushed the speaker's tombstone out of the table.
+            // Looked up afresh: the payload itself may have pushed the speaker's tombstone out of
+            // the table.
             self.send_gossip(slot, true);
         }
         self.arm_gossip(now);
     }
 
-    /// The peer of a stream at `from` said in its hello that it is in another cluster, called `cluster`. The connection
-    /// has ended over it; this reports it.
+    /// The peer of a stream at `from` said in its hello that it is in another cluster, called
+    /// `cluster`. The connection has ended over it; this reports it.
     pub fn handle_foreign_hello(&mut self, from: SocketAddr, cluster: &str) {
         self.hear_foreigner(from, Some(cluster));
     }

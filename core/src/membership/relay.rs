@@ -1,8 +1,8 @@
 //! Pinging a member on another's behalf (`docs/protocol.md` §4.3).
 //!
-//! The nack leaves at 80 % of the time that the asker has left, which the request says: it arrives before the asker's
-//! verdict (defect D1 of other implementations, whose nack always comes too late). An ack after the nack is still
-//! passed on, and counts.
+//! The nack leaves at 80 % of the time that the asker has left, which the request says: it arrives
+//! before the asker's verdict (defect D1 of other implementations, whose nack always comes too
+//! late). An ack after the nack is still passed on, and counts.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -60,18 +60,26 @@ impl Relays {
 }
 
 impl Membership {
-    pub(super) fn on_ping_req(&mut self, now: Now, speaker: &Speaker, seq: u32, target: Run, budget_ms: u32) {
+    pub(super) fn on_ping_req(
+        &mut self,
+        now: Now,
+        speaker: &Speaker,
+        seq: u32,
+        target: Run,
+        budget_ms: u32,
+    ) {
         let known = self.table.find(target.id).filter(|_| target.id != self.local_id());
         let known = known.filter(|&slot| self.table.get(slot).epoch == target.epoch);
-        // Only members may ask, and only about members: else anybody could make this node send anywhere.
+        // Only members may ask, and only about members: else anybody could make this node send
+        // anywhere.
         let Some(slot) = known.filter(|_| speaker.is_proven && speaker.slot.is_some()) else {
             return self.refuse_relay(speaker, seq, target, budget_ms);
         };
         if self.relays.running.len() >= RELAYS_MAX {
             return self.refuse_relay(speaker, seq, target, budget_ms);
         }
-        let budget =
-            Duration::from_millis(u64::from(budget_ms)).min(self.awareness.scale(self.config.probe_interval));
+        let budget = Duration::from_millis(u64::from(budget_ms))
+            .min(self.awareness.scale(self.config.probe_interval));
         let own_seq = self.next_seq();
         let ends = if budget_ms == 0 { self.config.probe_interval } else { budget };
         self.relays.running.push(Relay {
@@ -96,12 +104,20 @@ impl Membership {
 
     /// Passes an ack on to whoever asked for the ping; answers whether the ack was one.
     pub(super) fn relay_acked(&mut self, now: Now, seq: u32, subject: Run) -> bool {
-        let found = self.relays.running.iter().position(|relay| relay.seq == seq && relay.target == subject);
+        let found = self
+            .relays
+            .running
+            .iter()
+            .position(|relay| relay.seq == seq && relay.target == subject);
         let Some(at) = found else { return false };
         let relay = self.relays.running.swap_remove(at);
         self.relays.refresh();
         if relay.ends >= now.mono {
-            self.answer(relay.asker, relay.asker_plane, Body::Ack { seq: relay.asker_seq, subject });
+            self.answer(
+                relay.asker,
+                relay.asker_plane,
+                Body::Ack { seq: relay.asker_seq, subject },
+            );
         }
         true
     }

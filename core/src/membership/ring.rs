@@ -1,9 +1,10 @@
-//! The order in which members are probed: randomised round robin (SWIM §4.3; `docs/protocol.md` §4.3).
+//! The order in which members are probed: randomised round robin (SWIM §4.3; `docs/protocol.md`
+//! §4.3).
 //!
-//! A round is an incremental Fisher-Yates shuffle: each step draws the next member from those not yet visited, so a
-//! round is a uniformly random permutation, nothing is reshuffled at its end, and every step costs the same at any
-//! size. A member joins at a uniformly random position and is visited in this round or the next. Any member is
-//! visited at least once in any 2n - 1 steps.
+//! A round is an incremental Fisher-Yates shuffle: each step draws the next member from those not
+//! yet visited, so a round is a uniformly random permutation, nothing is reshuffled at its end, and
+//! every step costs the same at any size. A member joins at a uniformly random position and is
+//! visited in this round or the next. Any member is visited at least once in any 2n - 1 steps.
 
 use alloc::vec::Vec;
 
@@ -64,7 +65,8 @@ impl Ring {
     /// Takes out the slot that stands at `at`.
     pub(crate) fn remove(&mut self, at: u32, mut moved: impl FnMut(Slot, u32)) {
         let mut at = at as usize;
-        // The hole wanders to the border of the visited part, so that no visited slot becomes unvisited or reverse.
+        // The hole wanders to the border of the visited part, so that no visited slot becomes
+        // unvisited or reverse.
         if at < self.visited {
             self.visited -= 1;
             self.swap(at, self.visited, &mut moved);

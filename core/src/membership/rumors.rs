@@ -1,9 +1,10 @@
 //! What is to be told: the rumour queue (`docs/protocol.md` §4.6).
 //!
-//! One entry a member, which stands for whatever the table says of it when it is sent, so the newest claim replaces
-//! older ones by construction; and one a user broadcast. Entries are kept by how often they have been sent, in
-//! linked lists over one slab: taking, promoting, replacing and removing an entry cost the same at any length. When a
-//! large cluster starts, everybody has a rumour about everybody, so an entry is small and the slab is given up when all is told.
+//! One entry a member, which stands for whatever the table says of it when it is sent, so the
+//! newest claim replaces older ones by construction; and one a user broadcast. Entries are kept by
+//! how often they have been sent, in linked lists over one slab: taking, promoting, replacing and
+//! removing an entry cost the same at any length. When a large cluster starts, everybody has a
+//! rumour about everybody, so an entry is small and the slab is given up when all is told.
 
 use alloc::vec::Vec;
 
@@ -181,7 +182,8 @@ impl Rumors {
         }
     }
 
-    /// Counts one transmission of an entry. Gives the rumour back when it has been sent `limit` times and is done.
+    /// Counts one transmission of an entry. Gives the rumour back when it has been sent `limit`
+    /// times and is done.
     pub(crate) fn sent(&mut self, at: u32, limit: u32) -> Option<Rumor> {
         if self.entries[at as usize].sent_count + 1 >= limit {
             return self.take(at);
@@ -200,7 +202,11 @@ impl Rumors {
     /// The entry after `at` in the same order.
     pub(crate) fn after(&self, at: u32) -> Option<u32> {
         let entry = &self.entries[at as usize];
-        if entry.next != NIL { Some(entry.next) } else { self.first_from(entry.sent_count as usize + 1) }
+        if entry.next != NIL {
+            Some(entry.next)
+        } else {
+            self.first_from(entry.sent_count as usize + 1)
+        }
     }
 
     fn first_from(&self, tier: usize) -> Option<u32> {

@@ -4,11 +4,13 @@ use core::time::Duration;
 
 use crate::time::{Instant, nanos};
 
-/// Nanoseconds that [`Since`] is ahead of [`Instant`]: 146 years, more than the 136 years of the longest age on the wire.
+/// Nanoseconds that [`Since`] is ahead of [`Instant`]: 146 years, more than the 136 years of the
+/// longest age on the wire.
 const BIAS: u64 = 1 << 62;
 
-/// Since when a member is in its state. A peer may tell of a time before this node's clock began, which an [`Instant`]
-/// cannot say: the age of a tombstone would begin again at every node younger than it (§4.1).
+/// Since when a member is in its state. A peer may tell of a time before this node's clock began,
+/// which an [`Instant`] cannot say: the age of a tombstone would begin again at every node younger
+/// than it (§4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Since(u64);
 

@@ -12,7 +12,8 @@ pub struct Sizes {
     pub tombstones: usize,
     /// Running suspicions: at most one a live member.
     pub suspicions: usize,
-    /// Rumours that wait, broadcasts among them: at most one a record, and [`BROADCASTS_MAX`](super::BROADCASTS_MAX).
+    /// Rumours that wait, broadcasts among them: at most one a record, and
+    /// [`BROADCASTS_MAX`](super::BROADCASTS_MAX).
     pub rumors: usize,
     /// Broadcasts among the rumours: at most [`BROADCASTS_MAX`](super::BROADCASTS_MAX).
     pub broadcasts: usize,
@@ -32,7 +33,8 @@ pub struct Sizes {
     pub exchanges: usize,
     /// Tables being sent: at most [`TRANSFERS_MAX`](super::TRANSFERS_MAX).
     pub transfers: usize,
-    /// Foreign addresses and clusters that were reported: at most [`FOREIGN_MAX`](super::FOREIGN_MAX).
+    /// Foreign addresses and clusters that were reported: at most
+    /// [`FOREIGN_MAX`](super::FOREIGN_MAX).
     pub foreign: usize,
 }
 

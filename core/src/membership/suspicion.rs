@@ -1,12 +1,12 @@
 //! How long a suspected member has (`docs/protocol.md` §4.5; Lifeguard §IV-B).
 //!
-//! A suspicion belongs to one `(epoch, incarnation)` and one timer. It starts long and shrinks as members whose own
-//! probes failed confirm it:
+//! A suspicion belongs to one `(epoch, incarnation)` and one timer. It starts long and shrinks as
+//! members whose own probes failed confirm it:
 //!
 //! T = max(min, max - (max - min) · log(C + 1) / log(K + 1))
 //!
-//! where C counts confirmations beyond the first accuser and K those expected. Logarithms are fixed-point, so that
-//! every platform gives the same nanosecond.
+//! where C counts confirmations beyond the first accuser and K those expected. Logarithms are
+//! fixed-point, so that every platform gives the same nanosecond.
 
 use alloc::collections::BTreeSet;
 use core::time::Duration;
@@ -20,7 +20,8 @@ use crate::membership::ring::Slot;
 use crate::time::Instant;
 use crate::wire::update::Accusers;
 
-/// A hasher for slots and ids, fixed so that no order depends on chance. Nothing iterates these maps.
+/// A hasher for slots and ids, fixed so that no order depends on chance. Nothing iterates these
+/// maps.
 pub(crate) type Hasher = core::hash::BuildHasherDefault<crate::membership::hash::MixHasher>;
 
 /// One running suspicion.
@@ -28,7 +29,8 @@ pub(crate) type Hasher = core::hash::BuildHasherDefault<crate::membership::hash:
 pub(crate) struct Suspicion {
     pub(crate) life: (Epoch, Incarnation),
     pub(crate) accusers: Accusers,
-    /// Whether it was a death told by others that began it (§4.5): such a telling cannot end it too.
+    /// Whether it was a death told by others that began it (§4.5): such a telling cannot end it
+    /// too.
     pub(crate) is_of_told_death: bool,
     began: Instant,
     deadline: Instant,
@@ -76,7 +78,8 @@ impl Suspicions {
         }
     }
 
-    /// Adds accusers of the same incarnation. Answers whether there was a new one, which is worth telling others.
+    /// Adds accusers of the same incarnation. Answers whether there was a new one, which is worth
+    /// telling others.
     pub(crate) fn confirm(&mut self, slot: Slot, subject: NodeId, accusers: &[NodeId]) -> bool {
         let Some(suspicion) = self.running.get_mut(&slot) else { return false };
         let before = suspicion.accusers.len();
@@ -92,15 +95,21 @@ impl Suspicions {
         true
     }
 
-    /// Whether this life of the member has been suspected here, on an accusation, for the minimum time: then a told death
-    /// ends it at once (§4.5.1).
-    pub(crate) fn has_heard_out(&self, slot: Slot, life: (Epoch, Incarnation), now: Instant) -> bool {
+    /// Whether this life of the member has been suspected here, on an accusation, for the minimum
+    /// time: then a told death ends it at once (§4.5.1).
+    pub(crate) fn has_heard_out(
+        &self,
+        slot: Slot,
+        life: (Epoch, Incarnation),
+        now: Instant,
+    ) -> bool {
         self.get(slot).is_some_and(|running| {
             running.life == life && !running.is_of_told_death && running.began + running.min <= now
         })
     }
 
-    /// Others have heard enough: the suspicion lasts its minimum from its beginning. Answers whether that is news.
+    /// Others have heard enough: the suspicion lasts its minimum from its beginning. Answers
+    /// whether that is news.
     pub(crate) fn shorten(&mut self, slot: Slot) -> bool {
         let Some(suspicion) = self.running.get_mut(&slot) else { return false };
         let deadline = suspicion.began + suspicion.min;
@@ -155,7 +164,8 @@ impl Suspicion {
         suspicion
     }
 
-    /// One that a told death begins: whoever told has waited, so the member has the minimum to refute.
+    /// One that a told death begins: whoever told has waited, so the member has the minimum to
+    /// refute.
     pub(crate) fn of_told_death(
         life: (Epoch, Incarnation),
         members: usize,
@@ -176,7 +186,8 @@ impl Suspicion {
     }
 
     fn timeout(&self) -> Duration {
-        let confirmations = u32::try_from(self.accusers.len().saturating_sub(1)).expect("at most 8");
+        let confirmations =
+            u32::try_from(self.accusers.len().saturating_sub(1)).expect("at most 8");
         if self.expected == 0 || confirmations >= self.expected {
             return self.min;
         }
@@ -207,7 +218,8 @@ pub(crate) fn suspicion_min(config: &Config, members: usize) -> Duration {
     config.probe_interval.saturating_mul(config.suspicion_mult).saturating_mul(scale) / (1 << 16)
 }
 
-/// log2 of `x` (1 if `x` is 0) with 16 fractional bits, truncated: repeated squaring of the mantissa.
+/// log2 of `x` (1 if `x` is 0) with 16 fractional bits, truncated: repeated squaring of the
+/// mantissa.
 pub(crate) fn log2_fixed(x: u32) -> u32 {
     let x = x.max(1);
     let whole = x.ilog2();

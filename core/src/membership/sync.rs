@@ -7,9 +7,9 @@
 //!   SyncChunk { same mask } + records the asker had before, …, last ──>      (not from a joiner)
 //! ```
 //!
-//! Equal digests end it after one answer. A chunk stands alone: nothing is reassembled, so nothing is held for a peer
-//! but a cursor. An answerer that has sent its share says so and names a few members to ask instead, so a thousand
-//! joiners do not all take the table from their one seed.
+//! Equal digests end it after one answer. A chunk stands alone: nothing is reassembled, so nothing
+//! is held for a peer but a cursor. An answerer that has sent its share says so and names a few
+//! members to ask instead, so a thousand joiners do not all take the table from their one seed.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -126,7 +126,8 @@ impl Sync {
         let earned = u128::from(nanos(now.since(self.refilled))) * u128::from(rate) / 1_000_000_000;
         // Fractions of a byte are not lost: time is only taken when it has earned something.
         if earned > 0 {
-            self.allowance = self.allowance.saturating_add(i64::try_from(earned).unwrap_or(burst)).min(burst);
+            self.allowance =
+                self.allowance.saturating_add(i64::try_from(earned).unwrap_or(burst)).min(burst);
             self.refilled = now;
         }
     }
@@ -134,7 +135,9 @@ impl Sync {
 
 impl Membership {
     pub(super) fn on_sync_due(&mut self, now: Now) {
-        while let Some(at) = self.sync.exchanges.iter().position(|exchange| exchange.ends <= now.mono) {
+        while let Some(at) =
+            self.sync.exchanges.iter().position(|exchange| exchange.ends <= now.mono)
+        {
             let failed = self.sync.exchanges.swap_remove(at);
             self.exchange_failed(now, &failed);
         }
@@ -174,16 +177,19 @@ impl Membership {
         self.stats.syncs_failed += 1;
         let peer = failed.to.id.and_then(|id| self.table.find(id));
         let is_in_view = peer.is_some_and(|slot| self.table.get(slot).state.is_live());
-        // An exchange with a seed that is away, or a dead member, was none of the regular ones: if its failure moved the next of those
-        // away, and seeds are tried more often than that is far, there would never be another.
+        // An exchange with a seed that is away, or a dead member, was none of the regular ones: if
+        // its failure moved the next of those away, and seeds are tried more often than
+        // that is far, there would never be another.
         if is_in_view && !failed.is_joining && self.is_joined() {
-            // Soon, but not again and again at a peer that never answers, as one that disputes this node's id.
+            // Soon, but not again and again at a peer that never answers, as one that disputes this
+            // node's id.
             self.schedule_sync(now, self.sync.retry);
             self.sync.retry = self.sync.retry.saturating_mul(2).min(self.sync_interval_scaled());
         }
     }
 
-    /// A stream to `to` could not be opened, or broke before the frame was out: whatever waits for it need not wait on.
+    /// A stream to `to` could not be opened, or broke before the frame was out: whatever waits for
+    /// it need not wait on.
     pub fn handle_stream_failed(&mut self, now: Now, to: Destination) {
         while let Some(at) = self.sync.exchanges.iter().position(|exchange| exchange.to == to) {
             let failed = self.sync.exchanges.swap_remove(at);
@@ -201,7 +207,8 @@ impl Membership {
         digest: Digest<'_>,
         own: &Update<'_>,
     ) {
-        // A whole table is never sent to an address that has not proved itself, and never as a datagram.
+        // A whole table is never sent to an address that has not proved itself, and never as a
+        // datagram.
         let Some(details) = own.details.as_ref().filter(|_| speaker.plane == Plane::Stream) else {
             return self.stats.malformed += 1;
         };
@@ -262,7 +269,8 @@ impl Membership {
         has_tombstones: bool,
     ) {
         let cursor = if mask == 0 { self.table.slots_end() } else { LOCAL };
-        let transfer = Transfer { to, exchange, mask, cursor, is_reply, version_max, has_tombstones };
+        let transfer =
+            Transfer { to, exchange, mask, cursor, is_reply, version_max, has_tombstones };
         self.sync.transfers.push_back(transfer);
     }
 
@@ -297,9 +305,10 @@ impl Membership {
         if ours.is_joining { Via::FirstTransfer } else { Via::Transfer }
     }
 
-    /// The payload has been read, and with it the end of an exchange, if it held one. What it taught brings the next
-    /// exchange near; one that taught nothing moves it away, up to the scaled interval: the tables are equal, or differ
-    /// in what no exchange settles (a rival, a member that one of the two cannot reach).
+    /// The payload has been read, and with it the end of an exchange, if it held one. What it
+    /// taught brings the next exchange near; one that taught nothing moves it away, up to the
+    /// scaled interval: the tables are equal, or differ in what no exchange settles (a rival, a
+    /// member that one of the two cannot reach).
     pub(super) fn end_exchange(&mut self, now: Now) {
         let Some(applied) = self.sync.ending.take() else { return };
         self.sync.retry = self.config.sync_interval_min;
@@ -387,8 +396,8 @@ impl Membership {
         Some(Transmit { to: transfer.to, plane: Plane::Stream })
     }
 
-    /// Whether the record under the cursor is part of the transfer. A claim about the receiver itself always is: a
-    /// node that comes back has to learn what is said of it.
+    /// Whether the record under the cursor is part of the transfer. A claim about the receiver
+    /// itself always is: a node that comes back has to learn what is said of it.
     fn belongs(&self, transfer: &Transfer) -> bool {
         let Some(record) = self.table.try_get(transfer.cursor) else { return false };
         let is_in_mask = transfer.mask >> bucket_of(record.id) & 1 == 1;
@@ -398,7 +407,12 @@ impl Membership {
     }
 
     /// Writes a few members for an asker that is sent on.
-    pub(super) fn write_alternatives(&mut self, now: Now, except: Option<NodeId>, buf: &mut Vec<u8>) {
+    pub(super) fn write_alternatives(
+        &mut self,
+        now: Now,
+        except: Option<NodeId>,
+        buf: &mut Vec<u8>,
+    ) {
         self.write_record(LOCAL, now.mono, true, buf);
         let except = except.and_then(|id| self.table.find(id)).unwrap_or(LOCAL);
         for id in self.draw_live(ALTERNATIVES, except) {

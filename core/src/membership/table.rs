@@ -1,8 +1,9 @@
-//! The member table: what is known about every member, found by id in constant time (`docs/protocol.md` §4.1).
+//! The member table: what is known about every member, found by id in constant time
+//! (`docs/protocol.md` §4.1).
 //!
-//! Slot 0 is the local node. Live members stand in the probe [`Ring`]; dead ones in a list of their own, to be
-//! reconnected; dead and left ones in an order of age, to be forgotten. The digest is kept as members change, so no
-//! call but a table transfer ever walks the members.
+//! Slot 0 is the local node. Live members stand in the probe [`Ring`]; dead ones in a list of their
+//! own, to be reconnected; dead and left ones in an order of age, to be forgotten. The digest is
+//! kept as members change, so no call but a table transfer ever walks the members.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -37,14 +38,16 @@ impl ShortAddr {
     /// `addr`, if it is of this kind.
     fn of(addr: SocketAddr) -> Option<Self> {
         match addr {
-            SocketAddr::V4(addr) => Some(Self { ip: *addr.ip(), port: NonZeroU16::new(addr.port())? }),
+            SocketAddr::V4(addr) => {
+                Some(Self { ip: *addr.ip(), port: NonZeroU16::new(addr.port())? })
+            }
             SocketAddr::V6(_) => None,
         }
     }
 }
 
-/// What is known about one member, in one line of cache. What only some members have stands beside the records: where those
-/// are that have no IPv4 address, and since when the gone are gone.
+/// What is known about one member, in one line of cache. What only some members have stands beside
+/// the records: where those are that have no IPv4 address, and since when the gone are gone.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     pub(crate) id: NodeId,
@@ -73,8 +76,8 @@ impl Record {
         Rank { epoch: self.epoch, incarnation: self.incarnation, state: self.state }
     }
 
-    /// What the record adds to its bucket's digest: everything two tables must agree on about a live member.
-    /// Suspicions are left out: gossip spreads them, and they pass.
+    /// What the record adds to its bucket's digest: everything two tables must agree on about a
+    /// live member. Suspicions are left out: gossip spreads them, and they pass.
     fn digest(&self) -> u64 {
         let life = mix(self.id.get()) ^ mix(self.epoch.get() << 16);
         let said = u64::from(self.incarnation.get()) << 32 | u64::from(self.details.get());
@@ -109,8 +112,8 @@ pub(crate) struct Table {
     long_addrs: HashMap<Slot, SocketAddr, Hasher>,
     digest: [u64; BUCKETS],
     version: u64,
-    /// The latest epoch among forgotten tombstones: a stale claim that somebody of such an epoch lives cannot be
-    /// told from news (§4.9).
+    /// The latest epoch among forgotten tombstones: a stale claim that somebody of such an epoch
+    /// lives cannot be told from news (§4.9).
     forgotten: Option<Epoch>,
 }
 
@@ -139,8 +142,9 @@ impl Table {
         self.index.find(mix(id.get()), |&slot| self.id_at(slot) == Some(id)).copied()
     }
 
-    /// [`find`](Self::find), with a guess where it is: a guess that is right costs the record alone, which is wanted anyway, and
-    /// not the index, which is two more misses of the caches in a large table.
+    /// [`find`](Self::find), with a guess where it is: a guess that is right costs the record
+    /// alone, which is wanted anyway, and not the index, which is two more misses of the caches
+    /// in a large table.
     #[inline]
     pub(crate) fn find_from(&self, guess: Option<Slot>, id: NodeId) -> Option<Slot> {
         guess.filter(|&slot| self.id_at(slot) == Some(id)).or_else(|| self.find(id))
@@ -168,11 +172,15 @@ impl Table {
     pub(crate) fn addr(&self, slot: Slot) -> SocketAddr {
         match self.get(slot).addr {
             Some(ShortAddr { ip, port }) => SocketAddr::from((ip, port.get())),
-            None => *self.long_addrs.get(&slot).expect("set_addr puts an address in one place or the other"),
+            None => *self
+                .long_addrs
+                .get(&slot)
+                .expect("set_addr puts an address in one place or the other"),
         }
     }
 
-    /// Moves the member in `slot`. No order and no digest depends on addresses; the change that brings one is an [`update`](Self::update).
+    /// Moves the member in `slot`. No order and no digest depends on addresses; the change that
+    /// brings one is an [`update`](Self::update).
     pub(crate) fn set_addr(&mut self, slot: Slot, addr: SocketAddr) {
         let short = ShortAddr::of(addr);
         self.get_mut(slot).addr = short;
@@ -291,7 +299,8 @@ impl Table {
             versions: entry.versions,
         };
         let slot = self.free.pop().unwrap_or_else(|| {
-            // By an eighth, not by doubling: records are most of what a node holds, and half of them would be air.
+            // By an eighth, not by doubling: records are most of what a node holds, and half of
+            // them would be air.
             if self.records.len() == self.records.capacity() {
                 self.records.reserve_exact(self.records.len() / 8 + 16);
             }
@@ -308,8 +317,8 @@ impl Table {
         slot
     }
 
-    /// Changes a record through `change`, and moves it between ring, list of the dead and tombstones as its state
-    /// asks for. The one way a record changes.
+    /// Changes a record through `change`, and moves it between ring, list of the dead and
+    /// tombstones as its state asks for. The one way a record changes.
     #[inline]
     pub(crate) fn update(
         &mut self,
@@ -365,7 +374,9 @@ impl Table {
     /// Puts `slot` into the orders of its state, in which it is since `since`.
     fn enlist(&mut self, slot: Slot, since: Since, rng: &mut Rng) {
         let Self { ring, records, dead, .. } = self;
-        let Some(state) = records[slot as usize].as_ref().map(|record| record.state) else { return };
+        let Some(state) = records[slot as usize].as_ref().map(|record| record.state) else {
+            return;
+        };
         match state {
             State::Alive | State::Suspect => {
                 ring.insert(slot, rng, |slot, at| set_at(records, slot, at));
@@ -433,7 +444,8 @@ fn set_at(records: &mut [Option<Record>], slot: Slot, at: u32) {
     }
 }
 
-/// The digest bucket of a member: the high bits of its mixed id, which the index does not use first.
+/// The digest bucket of a member: the high bits of its mixed id, which the index does not use
+/// first.
 pub(crate) fn bucket_of(id: NodeId) -> usize {
     const _: () = assert!(BUCKETS == 64, "six bits pick a bucket");
     (mix(id.get()) >> 58) as usize

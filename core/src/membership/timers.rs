@@ -33,7 +33,8 @@ pub enum TimeoutReason {
 }
 
 impl Membership {
-    /// When [`handle_timeout`](Self::handle_timeout) is wanted; `None`: never, until something else happens.
+    /// When [`handle_timeout`](Self::handle_timeout) is wanted; `None`: never, until something else
+    /// happens.
     #[inline]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.next_timeout().map(|(at, _)| at)
@@ -48,7 +49,8 @@ impl Membership {
         if self.leave.is_done() {
             return None;
         }
-        let mut first = First { at: Instant::from_nanos(u64::MAX), reason: TimeoutReason::Tombstone };
+        let mut first =
+            First { at: Instant::from_nanos(u64::MAX), reason: TimeoutReason::Tombstone };
         if self.is_joined() && !self.leave.has_begun() {
             first.offer(Some(self.probe.due()), TimeoutReason::Probe);
         }
@@ -71,8 +73,9 @@ impl Membership {
     /// Does everything that is due. An early call does nothing; a late one does each thing once.
     pub fn handle_timeout(&mut self, now: Now) {
         self.guard_against_pause(now);
-        // Every handler moves its own deadline past `now`, or ends what it was for; one pass a reason is all there is
-        // to do, but for suspicions and tombstones, of which many may be due.
+        // Every handler moves its own deadline past `now`, or ends what it was for; one pass a
+        // reason is all there is to do, but for suspicions and tombstones, of which many
+        // may be due.
         while let Some((_, reason)) = self.next_timeout().filter(|&(at, _)| at <= now.mono) {
             match reason {
                 TimeoutReason::Probe => self.on_probe_due(now),
@@ -89,8 +92,8 @@ impl Membership {
         }
     }
 
-    /// §4.4: a node whose own timers are this late was asleep. What it waited for may lie unread in its sockets, so it
-    /// passes no verdict for the time it slept.
+    /// §4.4: a node whose own timers are this late was asleep. What it waited for may lie unread in
+    /// its sockets, so it passes no verdict for the time it slept.
     fn guard_against_pause(&mut self, now: Now) {
         let Some(due) = self.poll_timeout() else { return };
         let late = now.mono.since(due);
@@ -147,8 +150,9 @@ impl Membership {
     }
 }
 
-/// The earliest deadline so far, and among equals the one offered first. This is asked for several times an input, so it
-/// keeps two words and no list. The end of all time stands for none: nothing is due 584 years after a node's start.
+/// The earliest deadline so far, and among equals the one offered first. This is asked for several
+/// times an input, so it keeps two words and no list. The end of all time stands for none: nothing
+/// is due 584 years after a node's start.
 struct First {
     at: Instant,
     reason: TimeoutReason,

@@ -21,9 +21,9 @@ use crate::wire::{VERSION_MAX, VERSION_MIN};
 const MISFITS_MAX: usize = 4;
 
 impl Membership {
-    /// Writes the next message into `buf`, whose earlier contents are discarded, and says where it goes. A datagram is
-    /// never longer than the configured maximum; a stream payload never longer than
-    /// [`STREAM_LEN_MAX`].
+    /// Writes the next message into `buf`, whose earlier contents are discarded, and says where it
+    /// goes. A datagram is never longer than the configured maximum; a stream payload never
+    /// longer than [`STREAM_LEN_MAX`].
     pub fn poll_transmit(&mut self, now: Now, buf: &mut Vec<u8>) -> Option<Transmit> {
         while let Some(intent) = self.out.next() {
             buf.clear();
@@ -41,7 +41,10 @@ impl Membership {
     fn count_out(&mut self, plane: Plane, len: usize) {
         match plane {
             Plane::Datagram => {
-                debug_assert!(len <= self.config.datagram_len_max, "B2: a datagram keeps to the MTU");
+                debug_assert!(
+                    len <= self.config.datagram_len_max,
+                    "B2: a datagram keeps to the MTU"
+                );
                 self.stats.datagrams_out += 1;
                 self.stats.datagram_bytes_out += len as u64;
             }
@@ -63,10 +66,9 @@ impl Membership {
         let limit = self.len_max(intent.plane);
         if (self.config.buddy || matches!(intent.body, Body::Warning { .. }))
             && let Some(slot) = intent.peer
-            && self
-                .table
-                .try_get(slot)
-                .is_some_and(|record| Some(record.id) == intent.to.id && record.state != State::Alive)
+            && self.table.try_get(slot).is_some_and(|record| {
+                Some(record.id) == intent.to.id && record.state != State::Alive
+            })
         {
             self.write_fitting(slot, now.mono, false, limit, buf);
         }
@@ -79,9 +81,16 @@ impl Membership {
         buf.len() > header_len
     }
 
-    /// [`write_record`](Self::write_record), unless it would make the payload too long: beside a long message of the user
-    /// there may be no room, and a later message will have some.
-    fn write_fitting(&self, slot: Slot, now: Instant, with_details: bool, limit: usize, buf: &mut Vec<u8>) {
+    /// [`write_record`](Self::write_record), unless it would make the payload too long: beside a
+    /// long message of the user there may be no room, and a later message will have some.
+    fn write_fitting(
+        &self,
+        slot: Slot,
+        now: Instant,
+        with_details: bool,
+        limit: usize,
+        buf: &mut Vec<u8>,
+    ) {
         let len = buf.len();
         self.write_record(slot, now, with_details, buf);
         if buf.len() > limit {
@@ -110,8 +119,9 @@ impl Membership {
         header.encode(buf);
     }
 
-    /// The highest version that both this build and the peer speak; the lowest towards strangers, which every build
-    /// that can talk to this one speaks. `guess` is where its record is, if that is known.
+    /// The highest version that both this build and the peer speak; the lowest towards strangers,
+    /// which every build that can talk to this one speaks. `guess` is where its record is, if
+    /// that is known.
     pub(super) fn peer_version(&self, peer: Option<NodeId>, guess: Option<Slot>) -> u8 {
         let slot = peer.and_then(|id| self.table.find_from(guess, id));
         let theirs = slot.map_or(VERSION_MIN, |slot| self.table.get(slot).versions & 0xf);
@@ -120,8 +130,12 @@ impl Membership {
 
     fn write_body(&mut self, now: Now, intent: &Intent, buf: &mut Vec<u8>) {
         match &intent.body {
-            Body::Ping { seq, target } | Body::Warning { seq, target } => encode::ping(buf, *seq, *target),
-            Body::PingReq { seq, target, budget_ms } => encode::ping_req(buf, *seq, *target, *budget_ms),
+            Body::Ping { seq, target } | Body::Warning { seq, target } => {
+                encode::ping(buf, *seq, *target)
+            }
+            Body::PingReq { seq, target, budget_ms } => {
+                encode::ping_req(buf, *seq, *target, *budget_ms)
+            }
             Body::Ack { seq, subject } => encode::ack(buf, *seq, *subject),
             Body::Nack { seq, subject } => encode::nack(buf, *seq, *subject),
             Body::Gossip => {}
@@ -142,7 +156,13 @@ impl Membership {
     }
 
     /// Writes what the table says of `slot`; with its details if wanted, and always if it is alive.
-    pub(super) fn write_record(&self, slot: Slot, now: Instant, with_details: bool, buf: &mut Vec<u8>) {
+    pub(super) fn write_record(
+        &self,
+        slot: Slot,
+        now: Instant,
+        with_details: bool,
+        buf: &mut Vec<u8>,
+    ) {
         if let Some(update) = self.update_of(slot, now, with_details) {
             encode::update(buf, &update);
         }
@@ -169,7 +189,8 @@ impl Membership {
         })
     }
 
-    /// Fills the rest of a datagram with rumours, the least-sent first, each at most once, and counts them sent.
+    /// Fills the rest of a datagram with rumours, the least-sent first, each at most once, and
+    /// counts them sent.
     fn write_rumors(&mut self, now: Now, limit: usize, buf: &mut Vec<u8>) {
         // A stream payload takes no more of them than a datagram would: the rest go to others.
         let limit = limit.min(self.config.datagram_len_max);
@@ -204,7 +225,8 @@ impl Membership {
         }
     }
 
-    /// How often a rumour is sent: the configured factor times the decimal digits of n, which is ceil(log10(n + 1)).
+    /// How often a rumour is sent: the configured factor times the decimal digits of n, which is
+    /// ceil(log10(n + 1)).
     fn transmissions_max(&self) -> u32 {
         let members = u32::try_from(self.cluster_size()).unwrap_or(u32::MAX);
         self.config.retransmit_mult * (members.ilog10() + 1)

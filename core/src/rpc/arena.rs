@@ -7,12 +7,12 @@ use super::frame::padded;
 
 /// Bytes of the first chunk: enough for a connection that hardly speaks.
 const CHUNK_LEN_MIN: usize = 1_024;
-/// Bytes of a chunk, and so what a kept small body keeps alive at most: some hundred small bodies to an allocation, or two of
-/// the largest.
+/// Bytes of a chunk, and so what a kept small body keeps alive at most: some hundred small bodies
+/// to an allocation, or two of the largest.
 pub(super) const CHUNK_LEN_MAX: usize = 16 * 1_024;
 
-/// Copies bodies to 16-byte aligned places in a shared chunk. A chunk whose bodies are all gone is used again; one that somebody
-/// keeps a body of is left to them.
+/// Copies bodies to 16-byte aligned places in a shared chunk. A chunk whose bodies are all gone is
+/// used again; one that somebody keeps a body of is left to them.
 #[derive(Debug, Default)]
 pub(super) struct Arena {
     /// The rest of the chunk: empty, its capacity aligned and free.
@@ -45,15 +45,20 @@ impl Arena {
 
     /// A copy of `bytes` that shares its memory with no other.
     pub(super) fn copy_alone(bytes: &[u8]) -> Bytes {
-        let mut alone =
-            Self { chunk: BytesMut::with_capacity(padded(bytes.len()) + ALIGN), chunk_len: usize::MAX };
+        let mut alone = Self {
+            chunk: BytesMut::with_capacity(padded(bytes.len()) + ALIGN),
+            chunk_len: usize::MAX,
+        };
         align(&mut alone.chunk);
         alone.copy(bytes)
     }
 
     /// A chunk with room for `len` bytes.
     fn renew(&mut self, len: usize) {
-        if self.chunk_len < CHUNK_LEN_MAX || len > self.chunk_len || !self.chunk.try_reclaim(self.chunk_len) {
+        if self.chunk_len < CHUNK_LEN_MAX
+            || len > self.chunk_len
+            || !self.chunk.try_reclaim(self.chunk_len)
+        {
             self.chunk_len = (4 * self.chunk_len).clamp(CHUNK_LEN_MIN, CHUNK_LEN_MAX).max(len);
             self.chunk = BytesMut::with_capacity(self.chunk_len + ALIGN);
         }
@@ -71,7 +76,8 @@ impl Arena {
     }
 }
 
-/// Moves the beginning of an empty buffer with at least [`ALIGN`] bytes of capacity to a multiple of it.
+/// Moves the beginning of an empty buffer with at least [`ALIGN`] bytes of capacity to a multiple
+/// of it.
 fn align(buffer: &mut BytesMut) {
     let addr = buffer.as_ptr().addr();
     buffer.resize(addr.next_multiple_of(ALIGN) - addr, 0);

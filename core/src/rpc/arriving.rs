@@ -1,4 +1,5 @@
-//! Streams on their way in: chunks, their ends and aborts, and the peer's grants (`docs/protocol.md` §5.11, §5.12).
+//! Streams on their way in: chunks, their ends and aborts, and the peer's grants
+//! (`docs/protocol.md` §5.11, §5.12).
 
 use super::config::COPY_LEN_MAX;
 use super::connection::Connection;
@@ -22,7 +23,8 @@ enum Target {
 }
 
 /// A rule of §5.11.4.
-const ORDER: &str = "chunks come one after the other, in a direction that the call has, before its end";
+const ORDER: &str =
+    "chunks come one after the other, in a direction that the call has, before its end";
 
 impl Connection {
     fn target(&self, header: FrameHeader) -> Target {
@@ -40,8 +42,14 @@ impl Connection {
         }
     }
 
-    /// Decides on a `Data`. One whose body comes apart from its header begins here; others begin when they are whole.
-    pub(super) fn judge_data(&mut self, now: Now, receiver: &Receiver, header: FrameHeader) -> Verdict {
+    /// Decides on a `Data`. One whose body comes apart from its header begins here; others begin
+    /// when they are whole.
+    pub(super) fn judge_data(
+        &mut self,
+        now: Now,
+        receiver: &Receiver,
+        header: FrameHeader,
+    ) -> Verdict {
         if header.flags & FLAG_END != 0 && header.is_fragmented() {
             return Verdict::End("the end of a stream is one frame");
         }
@@ -73,7 +81,11 @@ impl Connection {
     }
 
     /// A chunk begins (§5.12.3): whose it is, or `None` if its call is over.
-    fn begin_chunk(&mut self, now: Now, header: FrameHeader) -> Result<Option<StreamRef>, &'static str> {
+    fn begin_chunk(
+        &mut self,
+        now: Now,
+        header: FrameHeader,
+    ) -> Result<Option<StreamRef>, &'static str> {
         let cost = cost_of(header);
         let overdrawn = |_: Overdrawn| "a message begins with credit";
         self.inflows.begin(Window::Data, cost).map_err(overdrawn)?;
@@ -159,7 +171,11 @@ impl Connection {
     }
 
     /// The peer goes no further with a message that was under way (§5.10.3).
-    pub(super) fn on_abort(&mut self, now: Now, aborted: Option<FrameHeader>) -> Result<(), CloseReason> {
+    pub(super) fn on_abort(
+        &mut self,
+        now: Now,
+        aborted: Option<FrameHeader>,
+    ) -> Result<(), CloseReason> {
         self.stats.frames_in += 1;
         let Some(header) = aborted else {
             return Ok(());
@@ -189,7 +205,11 @@ impl Connection {
     }
 
     /// The peer grants more (§5.12.4).
-    pub(super) fn on_credit(&mut self, header: FrameHeader, body: &[u8]) -> Result<(), CloseReason> {
+    pub(super) fn on_credit(
+        &mut self,
+        header: FrameHeader,
+        body: &[u8],
+    ) -> Result<(), CloseReason> {
         let taken_back = |_: TakenBack| CloseReason::Protocol("what is granted stays granted");
         let Some(&total) = body.first_chunk::<8>() else {
             return Err(CloseReason::Protocol("a grant is a number of 8 bytes"));

@@ -42,8 +42,11 @@ impl Connection {
             "methods are looked for before a request is waited for"
         );
         let deadline = timeout.map(|micros| since + Duration::from_micros(micros));
-        let ends =
-            Ends { has_deadline: deadline.is_some(), is_streaming: shape.is_streaming(), held: held.cost };
+        let ends = Ends {
+            has_deadline: deadline.is_some(),
+            is_streaming: shape.is_streaming(),
+            held: held.cost,
+        };
         let id = self.inbound.open(header.call, ends);
         if ends.is_streaming {
             self.open_stream(now, StreamRef::Inbound(id), shape);

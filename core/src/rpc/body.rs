@@ -9,8 +9,9 @@ use super::config::COPY_LEN_MAX;
 
 /// A message's body on its way out.
 ///
-/// A short one is copied into the frame whichever it is, so lending it saves the caller an allocation: it can encode into one buffer
-/// for ever. A long one ([`COPY_LEN_MAX`] and more) is written from where it lies if it is [`Body::Owned`], and copied if lent.
+/// A short one is copied into the frame whichever it is, so lending it saves the caller an
+/// allocation: it can encode into one buffer for ever. A long one ([`COPY_LEN_MAX`] and more) is
+/// written from where it lies if it is [`Body::Owned`], and copied if lent.
 #[derive(Clone, Debug)]
 pub enum Body<'a> {
     /// Read before the verb returns.

@@ -9,7 +9,8 @@ use super::event::CallId;
 const SLOT_BITS: u32 = SLOTS_MAX.trailing_zeros();
 const GENERATIONS: u32 = 1 << (u32::BITS - SLOT_BITS);
 
-/// Slots that take turns at least, so that ids come back late even where one call follows another (§5.4.1).
+/// Slots that take turns at least, so that ids come back late even where one call follows another
+/// (§5.4.1).
 const SLOTS_TURNING: u32 = 64;
 
 /// An open call.
@@ -17,7 +18,8 @@ const SLOTS_TURNING: u32 = 64;
 pub(super) struct Open {
     pub(super) has_deadline: bool,
     pub(super) is_streaming: bool,
-    /// Where in the stream its request begins; `None` while it waits for the peer's hello or in a flow.
+    /// Where in the stream its request begins; `None` while it waits for the peer's hello or in a
+    /// flow.
     pub(super) position: Option<u64>,
 }
 
@@ -60,7 +62,8 @@ impl Calls {
             self.slots.push(Slot { generation: 0, open: None });
             return Some(known);
         }
-        // Slots beyond the limit were opened before the peer said what it is; they are not used again.
+        // Slots beyond the limit were opened before the peer said what it is; they are not used
+        // again.
         while let Some(slot) = self.free.pop_front() {
             if slot < limit {
                 return Some(slot);
@@ -71,7 +74,8 @@ impl Calls {
 
     /// The open call with this id.
     pub(super) fn get(&self, call: CallId) -> Option<&Open> {
-        let slot = self.slots.get(call.slot()).filter(|slot| slot.generation == call.0 >> SLOT_BITS)?;
+        let slot =
+            self.slots.get(call.slot()).filter(|slot| slot.generation == call.0 >> SLOT_BITS)?;
         slot.open.as_ref()
     }
 

@@ -32,10 +32,12 @@ use super::transmit::Transmit;
 use crate::clock::SharedHlc;
 use crate::time::{Instant, Now};
 
-/// Bytes queued from which on waiting for a larger batch gains nothing: what the peer reads at once by default.
+/// Bytes queued from which on waiting for a larger batch gains nothing: what the peer reads at once
+/// by default.
 const FLUSH_LEN: usize = 128 * 1024;
 
-/// Which end of the stream this is. The protocol is the same for both; the driver tells connections apart by it.
+/// Which end of the stream this is. The protocol is the same for both; the driver tells connections
+/// apart by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// This node connected.
@@ -46,9 +48,9 @@ pub enum Side {
 
 /// The machine over one byte stream: calls, one-way messages and gossip, both ways.
 ///
-/// Its methods are of four families: `handle_*` take the world in, `poll_*` give out what it wants, the
-/// verbs ([`request`](Self::request), [`respond`](Self::respond), [`cancel`](Self::cancel), …) are the user's, the rest are
-/// getters. A driver does, for ever:
+/// Its methods are of four families: `handle_*` take the world in, `poll_*` give out what it wants,
+/// the verbs ([`request`](Self::request), [`respond`](Self::respond), [`cancel`](Self::cancel), …)
+/// are the user's, the rest are getters. A driver does, for ever:
 ///
 /// ```text
 /// read into receiver.buffer()  -> handle_received(now, &mut receiver, len)   (end or error of the stream: handle_closed(now))
@@ -57,9 +59,10 @@ pub enum Side {
 /// wait for readable, writable, a verb, or poll_timeout()        -> handle_timeout(now)
 /// ```
 ///
-/// A driver that was held up reads before it calls `handle_timeout`, so that its own pause is not taken for the peer's silence.
-/// It reads on while a write is blocked. A peer can make the machine end this connection and nothing worse; what it holds is bounded
-/// by its [`Config`] whatever the peer does.
+/// A driver that was held up reads before it calls `handle_timeout`, so that its own pause is not
+/// taken for the peer's silence. It reads on while a write is blocked. A peer can make the machine
+/// end this connection and nothing worse; what it holds is bounded by its [`Config`] whatever the
+/// peer does.
 pub struct Connection {
     pub(super) side: Side,
     /// Within its ranges.
@@ -107,8 +110,8 @@ pub(super) enum Phase {
 }
 
 impl Connection {
-    /// A connection over a stream that has just opened, and the half of it that reads the stream. Its hello is ready to be
-    /// transmitted.
+    /// A connection over a stream that has just opened, and the half of it that reads the stream.
+    /// Its hello is ready to be transmitted.
     pub fn new(
         side: Side,
         config: Arc<Config>,
@@ -156,8 +159,8 @@ impl Connection {
 
     // ---- the world in ----
 
-    /// `len` bytes of the stream were put at the front of [`Receiver::buffer`]; more than it holds counts as all of it. The receiver is
-    /// the one that was made with this connection.
+    /// `len` bytes of the stream were put at the front of [`Receiver::buffer`]; more than it holds
+    /// counts as all of it. The receiver is the one that was made with this connection.
     pub fn handle_received(&mut self, now: Now, receiver: &mut Receiver, len: usize) {
         if self.is_closed() {
             return receiver.close();
@@ -185,7 +188,8 @@ impl Connection {
         self.close(CloseReason::Lost);
     }
 
-    /// Membership declared the peer dead or restarted: every call ends as `PeerGone`, and so does the connection.
+    /// Membership declared the peer dead or restarted: every call ends as `PeerGone`, and so does
+    /// the connection.
     pub fn handle_peer_gone(&mut self, _now: Now) {
         self.close(CloseReason::PeerGone);
     }
@@ -199,11 +203,13 @@ impl Connection {
 
     // ---- what the machine wants ----
 
-    /// Adds at most [`Config::transmit_len_max`] bytes to `out`, to be written in order, and returns how many; 0 when there is
-    /// nothing to write. What is in `out` cannot be overtaken any more, so a driver asks again when it has written all of it.
+    /// Adds at most [`Config::transmit_len_max`] bytes to `out`, to be written in order, and
+    /// returns how many; 0 when there is nothing to write. What is in `out` cannot be overtaken
+    /// any more, so a driver asks again when it has written all of it.
     ///
-    /// After [`Event::Closed`] there is nothing more, except for a hello that the peer may need to name a mismatch. Bytes
-    /// given out earlier are still to be written before the stream is closed.
+    /// After [`Event::Closed`] there is nothing more, except for a hello that the peer may need to
+    /// name a mismatch. Bytes given out earlier are still to be written before the stream is
+    /// closed.
     pub fn poll_transmit(&mut self, now: Now, out: &mut Transmit) -> usize {
         if self.is_grant_due() {
             self.grant(now);
@@ -219,7 +225,8 @@ impl Connection {
         moved
     }
 
-    /// All events, oldest first, into `events` if that is empty; if not, it changes nothing. What it held is kept for further events.
+    /// All events, oldest first, into `events` if that is empty; if not, it changes nothing. What
+    /// it held is kept for further events.
     pub fn take_events(&mut self, events: &mut VecDeque<Event>) {
         if events.is_empty() {
             core::mem::swap(&mut self.events, events);
@@ -294,7 +301,11 @@ impl Connection {
             self.deadlines.insert(now.mono + timeout, Due::Call(call));
         }
         if is_expired {
-            self.end_call(call, Code::DeadlineExceeded, "the deadline had passed when the call was made");
+            self.end_call(
+                call,
+                Code::DeadlineExceeded,
+                "the deadline had passed when the call was made",
+            );
             return Ok(call);
         }
         match method {
@@ -315,7 +326,8 @@ impl Connection {
     /// Sends a message that wants no answer. Whether it arrives cannot be known.
     ///
     /// # Errors
-    /// See [`RequestError`]; nothing changed. A deadline that has passed is no error: the message is dropped and counted.
+    /// See [`RequestError`]; nothing changed. A deadline that has passed is no error: the message
+    /// is dropped and counted.
     pub fn one_way(&mut self, now: Now, request: Request<'_>) -> Result<(), RequestError> {
         self.check(&request)?;
         if request.deadline.is_some_and(|timeout| micros(timeout) == 0) {
@@ -347,8 +359,8 @@ impl Connection {
         self.respond_with(now, id, &Headers::new(), &[], result)
     }
 
-    /// Answers a call of the peer, with headers, and with bytes beside the body of a success. It ends the call in both
-    /// directions; chunks sent before it arrive before it.
+    /// Answers a call of the peer, with headers, and with bytes beside the body of a success. It
+    /// ends the call in both directions; chunks sent before it arrive before it.
     ///
     /// # Errors
     /// See [`RespondError`].
@@ -368,9 +380,12 @@ impl Connection {
             return Err(RespondError::Ended);
         }
         let is_too_large = exceeds(headers.encoded_len(), headers_len_max)
-            || result.as_ref().is_ok_and(|body| !are_fitting(body.len(), attachments, message_len_max));
+            || result
+                .as_ref()
+                .is_ok_and(|body| !are_fitting(body.len(), attachments, message_len_max));
         if is_too_large {
-            let status = Status::new(Code::TooLarge, "the response is larger than the caller accepts");
+            let status =
+                Status::new(Code::TooLarge, "the response is larger than the caller accepts");
             self.send_response(now, id.call, &Headers::new(), &[], Err(status));
         } else {
             self.send_response(now, id.call, headers, attachments, result);
@@ -379,8 +394,9 @@ impl Connection {
         if is_too_large { Err(RespondError::TooLarge) } else { Ok(()) }
     }
 
-    /// Gives a call up; its handler is told. No event follows but chunks that are in the queue. Returns whether the call was open:
-    /// if not, its [`Event::Response`] is in the queue or was given out.
+    /// Gives a call up; its handler is told. No event follows but chunks that are in the queue.
+    /// Returns whether the call was open: if not, its [`Event::Response`] is in the queue or
+    /// was given out.
     pub fn cancel(&mut self, _now: Now, call: CallId) -> bool {
         let Some(open) = self.calls.end(call) else {
             return false;
@@ -413,7 +429,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes no new calls from either side, lets the open ones finish, then closes (§5.9). A second call changes nothing.
+    /// Takes no new calls from either side, lets the open ones finish, then closes (§5.9). A second
+    /// call changes nothing.
     pub fn go_away(&mut self, now: Now) {
         if self.is_closed() || self.went_away.is_some() {
             return;
@@ -430,7 +447,11 @@ impl Connection {
 
     /// Counters.
     pub fn stats(&self) -> Stats {
-        Stats { bytes_out: self.outbox.bytes_left(), frames_out: self.outbox.frames(), ..self.stats }
+        Stats {
+            bytes_out: self.outbox.bytes_left(),
+            frames_out: self.outbox.frames(),
+            ..self.stats
+        }
     }
 
     /// Which end this is.

@@ -8,7 +8,8 @@ use super::config::{ATTACHMENTS_MAX, COPY_LEN_MAX};
 use super::frame::padded;
 use super::transmit::Transmit;
 
-/// Bytes of an encoded table of attachments at most: count, and a length for the body and each of them.
+/// Bytes of an encoded table of attachments at most: count, and a length for the body and each of
+/// them.
 pub(super) const TABLE_LEN_MAX: usize = 1 + 4 * (1 + ATTACHMENTS_MAX);
 
 /// The body proper, then the attachments. What has been taken is gone.
@@ -39,13 +40,17 @@ impl Content {
 
     /// The table of attachments, in `table`; empty if there are none. Nothing has been taken yet.
     pub(super) fn encode_table<'a>(&self, table: &'a mut [u8; TABLE_LEN_MAX]) -> &'a [u8] {
-        debug_assert!(self.at == 0 && self.parts.len() <= 1 + ATTACHMENTS_MAX, "checked when it was given");
+        debug_assert!(
+            self.at == 0 && self.parts.len() <= 1 + ATTACHMENTS_MAX,
+            "checked when it was given"
+        );
         if self.parts.len() == 1 {
             return &[];
         }
         table[0] = u8::try_from(self.parts.len() - 1).expect("there are at most 16");
         for (field, part) in table[1..].chunks_exact_mut(4).zip(&self.parts) {
-            let len = u32::try_from(part.len()).expect("bodies are checked against limits below 4 GiB");
+            let len =
+                u32::try_from(part.len()).expect("bodies are checked against limits below 4 GiB");
             field.copy_from_slice(&len.to_le_bytes());
         }
         &table[..1 + 4 * self.parts.len()]

@@ -1,19 +1,22 @@
 //! [`Inflow`] and [`Outflow`]: one window as its receiver and as its sender keep it (`docs/protocol.md` §5.12).
 //!
-//! Both count bytes since the connection, or the stream, began. A sender may begin a message while what it has sent is below what
-//! was granted, so a message larger than the window goes too, alone. The receiver grants what was released plus the window.
+//! Both count bytes since the connection, or the stream, began. A sender may begin a message while
+//! what it has sent is below what was granted, so a message larger than the window goes too, alone.
+//! The receiver grants what was released plus the window.
 
 use core::time::Duration;
 
 use super::frame::padded;
 use crate::time::Instant;
 
-/// What a message costs beside its padded body: about what its event takes in memory, so that a flood of empty chunks is bounded.
+/// What a message costs beside its padded body: about what its event takes in memory, so that a
+/// flood of empty chunks is bounded.
 pub(super) const MESSAGE_COST: usize = 128;
 
 /// What a message with a body of this length costs (§5.12.1).
 pub(super) fn cost(body_len: usize) -> u32 {
-    u32::try_from(padded(body_len) + MESSAGE_COST).expect("bodies are checked against limits below 4 GiB")
+    u32::try_from(padded(body_len) + MESSAGE_COST)
+        .expect("bodies are checked against limits below 4 GiB")
 }
 
 /// A window whose messages come in.
@@ -47,15 +50,21 @@ impl Inflow {
         Ok(())
     }
 
-    /// What a message cost is free again. Returns whether the window would be twice as large if it may be: a whole window was
-    /// released within two round trips (§5.12.8).
-    pub(super) fn release(&mut self, now: Instant, cost: u32, round_trip: Option<Duration>) -> bool {
+    /// What a message cost is free again. Returns whether the window would be twice as large if it
+    /// may be: a whole window was released within two round trips (§5.12.8).
+    pub(super) fn release(
+        &mut self,
+        now: Instant,
+        cost: u32,
+        round_trip: Option<Duration>,
+    ) -> bool {
         self.released += u64::from(cost);
         debug_assert!(self.released <= self.received, "nothing is released twice");
         if self.released - self.weighed < self.window {
             return false;
         }
-        let is_fast = round_trip.is_some_and(|round_trip| now.since(self.weighed_at) <= 2 * round_trip);
+        let is_fast =
+            round_trip.is_some_and(|round_trip| now.since(self.weighed_at) <= 2 * round_trip);
         (self.weighed_at, self.weighed) = (now, self.released);
         is_fast
     }
@@ -80,8 +89,9 @@ impl Inflow {
         self.released + self.window >= self.granted + (self.window / 2).max(1)
     }
 
-    /// The same of a window that many empty, of whom some may be slow: half of what those leave (§5.12.7). Half of the whole would
-    /// stop the others as soon as the slow ones hold half of it.
+    /// The same of a window that many empty, of whom some may be slow: half of what those leave
+    /// (§5.12.7). Half of the whole would stop the others as soon as the slow ones hold half of
+    /// it.
     pub(super) fn is_shared_grant_due(&self) -> bool {
         let (allowed, held) = (self.released + self.window, self.received - self.released);
         let usable = self.window.saturating_sub(held);

@@ -1,8 +1,9 @@
 //! [`Deadlines`]: when open calls run out, both ways (`docs/protocol.md` §5.8.2).
 //!
-//! Most calls end before their deadline, and most have the same time to run, so their deadlines come in order: a queue, whose
-//! ends are all that is touched. One that comes out of order goes to a heap. Taking an entry out of the middle of either costs a
-//! search, so an ended call's entry stays until it reaches the front or until such entries outnumber the live ones. A tree would be
+//! Most calls end before their deadline, and most have the same time to run, so their deadlines
+//! come in order: a queue, whose ends are all that is touched. One that comes out of order goes to
+//! a heap. Taking an entry out of the middle of either costs a search, so an ended call's entry
+//! stays until it reaches the front or until such entries outnumber the live ones. A tree would be
 //! exact but would allocate and free a node for a lone call.
 
 use alloc::collections::{BinaryHeap, VecDeque};
@@ -94,7 +95,8 @@ mod tests {
     use super::*;
     use crate::rng::Rng;
 
-    /// Against a sorted set: what is due comes in order of time, whatever the order it was put in and whatever ends before.
+    /// Against a sorted set: what is due comes in order of time, whatever the order it was put in
+    /// and whatever ends before.
     #[test]
     fn what_is_due_comes_in_order() {
         for seed in 0..200 {
@@ -124,7 +126,11 @@ mod tests {
                 }
                 let is_due = |&&(at, _): &&(Instant, Due)| at <= Instant::from_nanos(now);
                 let expected: Vec<_> = model.iter().take_while(is_due).copied().collect();
-                assert_eq!(due, expected.iter().map(|&(_, due)| due).collect::<Vec<_>>(), "seed {seed}");
+                assert_eq!(
+                    due,
+                    expected.iter().map(|&(_, due)| due).collect::<Vec<_>>(),
+                    "seed {seed}"
+                );
                 model.retain(|entry| !expected.contains(entry));
             }
             assert!(deadlines.held() <= 2 * model.len() + 64);

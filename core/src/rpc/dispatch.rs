@@ -90,7 +90,12 @@ impl Connection {
     }
 
     /// Decides on a frame by its header, and deals with those that are nothing but a header.
-    fn judge(&mut self, now: Now, receiver: &Receiver, header: FrameHeader) -> Result<Verdict, CloseReason> {
+    fn judge(
+        &mut self,
+        now: Now,
+        receiver: &Receiver,
+        header: FrameHeader,
+    ) -> Result<Verdict, CloseReason> {
         let body_len = header.body_len as usize;
         if body_len > SKIP_LEN_MAX {
             return Ok(Verdict::End("a body has at most 256 MiB"));
@@ -163,14 +168,19 @@ impl Connection {
         if is_large && let Err(Overdrawn) = self.inflows.begin(window_of(header), cost_of(header)) {
             return Ok(Verdict::End("a message begins with credit"));
         }
-        let verdict = self.judge_size(now, header, is_too_large, is_large || header.is_fragmented())?;
+        let verdict =
+            self.judge_size(now, header, is_too_large, is_large || header.is_fragmented())?;
         if is_large && matches!(verdict, Verdict::Skip) {
-            self.release(now, Held { window: window_of(header), stream: None, cost: cost_of(header) });
+            self.release(
+                now,
+                Held { window: window_of(header), stream: None, cost: cost_of(header) },
+            );
         }
         Ok(verdict)
     }
 
-    /// Decides on a message, of which is known whether it is too large, and whether its body comes apart from its header.
+    /// Decides on a message, of which is known whether it is too large, and whether its body comes
+    /// apart from its header.
     fn judge_size(
         &mut self,
         now: Now,
@@ -196,7 +206,8 @@ impl Connection {
                 }
             }
             Kind::Response if is_too_large => {
-                let status = Status::new(Code::TooLarge, "the response is larger than this node accepts");
+                let status =
+                    Status::new(Code::TooLarge, "the response is larger than this node accepts");
                 self.on_response(now, CallId(header.call), Answer::failed(status));
                 Ok(Verdict::Skip)
             }
@@ -239,7 +250,8 @@ impl Connection {
             Some((Code::Unavailable, "this node is going away"))
         } else if !self.inbound.has_room(call) {
             Some((Code::Overloaded, "more calls than this node accepts at once"))
-        } else if self.answers_len() >= self.config.outbound_len_max.saturating_mul(ANSWERS_FACTOR) {
+        } else if self.answers_len() >= self.config.outbound_len_max.saturating_mul(ANSWERS_FACTOR)
+        {
             Some((Code::Overloaded, "answers wait to be read"))
         } else if self.has_events_full() {
             Some((Code::Overloaded, "events wait to be handled"))
@@ -264,7 +276,12 @@ impl Connection {
         let is_late = |micros| since + Duration::from_micros(micros) <= now.mono;
         if timeout.is_some_and(is_late) {
             self.release(now, held);
-            return self.refuse(now, header.call, Code::DeadlineExceeded, "the deadline passed on the way");
+            return self.refuse(
+                now,
+                header.call,
+                Code::DeadlineExceeded,
+                "the deadline passed on the way",
+            );
         }
         let (body, attachments) = split(body, &parts).ok_or(BAD_PARTS)?;
         let asked = Asked { stamp, timeout, since, held, shape: Shape::of(header.flags) };
@@ -285,7 +302,15 @@ impl Connection {
             return Ok(());
         }
         let (method_id, Extension { stamp, headers, .. }) = (header.method, extension);
-        self.events.push_back(Event::OneWay { method_id, headers, deadline, stamp, body, attachments, held });
+        self.events.push_back(Event::OneWay {
+            method_id,
+            headers,
+            deadline,
+            stamp,
+            body,
+            attachments,
+            held,
+        });
         Ok(())
     }
 
@@ -344,7 +369,8 @@ impl Connection {
         }
     }
 
-    /// At most one pong waits, so pings cannot fill the queue of a peer that does not read (§5.7.5).
+    /// At most one pong waits, so pings cannot fill the queue of a peer that does not read
+    /// (§5.7.5).
     fn on_ping(&mut self, call: u32) -> Result<(), CloseReason> {
         if self.pong_at.is_some_and(|at| !self.outbox.has_left(at)) {
             self.stats.pings_merged += 1;
@@ -387,7 +413,8 @@ impl Connection {
 }
 
 /// §5.3.5.
-pub(super) const BAD_PARTS: CloseReason = CloseReason::Protocol("a body and its attachments add up");
+pub(super) const BAD_PARTS: CloseReason =
+    CloseReason::Protocol("a body and its attachments add up");
 
 fn bad_extension(_: BadExtension) -> CloseReason {
     CloseReason::Protocol("a header block holds whole pairs, and attachments are few")

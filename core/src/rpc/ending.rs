@@ -1,4 +1,5 @@
-//! How calls and connections end: deadlines, timers, go-away, the close (`docs/protocol.md` §5.4, §5.8, §5.9).
+//! How calls and connections end: deadlines, timers, go-away, the close (`docs/protocol.md` §5.4,
+//! §5.8, §5.9).
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -29,7 +30,12 @@ pub(super) struct Answer {
 impl Answer {
     /// No answer that came could be taken.
     pub(super) fn failed(status: Status) -> Self {
-        Self { headers: Headers::new(), result: Err(status), attachments: Vec::new(), held: Held::NOTHING }
+        Self {
+            headers: Headers::new(),
+            result: Err(status),
+            attachments: Vec::new(),
+            held: Held::NOTHING,
+        }
     }
 }
 
@@ -48,7 +54,8 @@ impl Connection {
         self.events.push_back(Event::Response { call, headers, result, attachments, held });
     }
 
-    /// Takes a call of the peer out of the table, with what ends with it. Returns whether it was open.
+    /// Takes a call of the peer out of the table, with what ends with it. Returns whether it was
+    /// open.
     pub(super) fn close_inbound(&mut self, now: Now, id: InboundId) -> bool {
         let Some(ends) = self.inbound.end(id) else {
             return false;
@@ -72,20 +79,25 @@ impl Connection {
         if self.owes_go_away {
             self.say_go_away();
         }
-        // Nothing may be left to be written, so the next write is too late to tell those who waited for this room.
+        // Nothing may be left to be written, so the next write is too late to tell those who waited
+        // for this room.
         self.unblock();
         dropped
     }
 
-    /// Ends an open call from this side, with an event; the peer is told if it may know of the call (§5.4.3).
+    /// Ends an open call from this side, with an event; the peer is told if it may know of the call
+    /// (§5.4.3).
     pub(super) fn end_call(&mut self, call: CallId, code: Code, message: &str) {
         let Some(open) = self.calls.end(call) else {
             return;
         };
-        // On a connection that goes on, what is queued of a request still leaves: with a cancel after it if that is all of it, and the peer
-        // may begin the one before it reads the other; else with an abort.
+        // On a connection that goes on, what is queued of a request still leaves: with a cancel
+        // after it if that is all of it, and the peer may begin the one before it reads the
+        // other; else with an abort.
         let status = match open.position {
-            Some(_) if self.flows.has_request(Owner::Call(call.0)) => Status::never_ran(code, message),
+            Some(_) if self.flows.has_request(Owner::Call(call.0)) => {
+                Status::never_ran(code, message)
+            }
             Some(_) => Status::new(code, message),
             None => Status::unsent(code, message),
         };
@@ -94,7 +106,13 @@ impl Connection {
     }
 
     /// The status of a call that ends without an answer: it says how far the request got (§5.5.3).
-    fn status_of_ended(&self, call: CallId, open: Open, code: Code, message: impl Into<String>) -> Status {
+    fn status_of_ended(
+        &self,
+        call: CallId,
+        open: Open,
+        code: Code,
+        message: impl Into<String>,
+    ) -> Status {
         if !self.has_left(open) {
             Status::unsent(code, message)
         } else if self.flows.has_request(Owner::Call(call.0)) {
@@ -109,7 +127,8 @@ impl Connection {
         open.position.is_some_and(|position| self.outbox.has_left(position))
     }
 
-    /// What remains of a call that ended before its response: its deadline, and its request, here or at the peer.
+    /// What remains of a call that ended before its response: its deadline, and its request, here
+    /// or at the peer.
     pub(super) fn forget_call(&mut self, call: CallId, open: Open) {
         self.stats.calls_out_ended += 1;
         if open.has_deadline {
@@ -143,7 +162,9 @@ impl Connection {
     pub(super) fn expire_calls(&mut self, now: Now) {
         while let Some(due) = self.deadlines.pop_due(now.mono) {
             match due {
-                Due::Call(call) => self.end_call(call, Code::DeadlineExceeded, "the deadline passed"),
+                Due::Call(call) => {
+                    self.end_call(call, Code::DeadlineExceeded, "the deadline passed")
+                }
                 Due::Inbound(id) => self.expire_inbound(now, id),
             }
         }
@@ -153,7 +174,8 @@ impl Connection {
         if self.close_inbound(now, id) {
             self.drop_queued(Owner::Inbound(id.call));
             self.events.push_back(Event::Cancelled(id));
-            let status = Status::new(Code::DeadlineExceeded, "the deadline passed while the call ran");
+            let status =
+                Status::new(Code::DeadlineExceeded, "the deadline passed while the call ran");
             self.send_response(now, id.call, &Headers::new(), &[], Err(status));
         }
     }
@@ -195,7 +217,8 @@ impl Connection {
         self.went_away.map(|at| at + self.config.drain_timeout)
     }
 
-    /// Says the go-away, or owes it while requests and one-way messages wait: small frames overtake them, and none may come after it (§5.9.1).
+    /// Says the go-away, or owes it while requests and one-way messages wait: small frames overtake
+    /// them, and none may come after it (§5.9.1).
     pub(super) fn say_go_away(&mut self) {
         self.owes_go_away = self.flows.has_new_calls();
         if !self.owes_go_away {
@@ -203,7 +226,8 @@ impl Connection {
         }
     }
 
-    /// The connection ends when both sides have gone away and nothing is left of either's calls (§5.9.2).
+    /// The connection ends when both sides have gone away and nothing is left of either's calls
+    /// (§5.9.2).
     pub(super) fn close_if_drained(&mut self) {
         let is_drained = matches!(self.phase, Phase::Open(_))
             && self.went_away.is_some()
@@ -229,7 +253,8 @@ impl Connection {
         }
     }
 
-    /// The end: every call has its event, in slot order, then `Closed` (§5.9.4). Later ends change nothing.
+    /// The end: every call has its event, in slot order, then `Closed` (§5.9.4). Later ends change
+    /// nothing.
     pub(super) fn close(&mut self, reason: CloseReason) {
         if self.is_closed() {
             return;

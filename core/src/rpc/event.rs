@@ -1,4 +1,5 @@
-//! What a connection tells its driver, and what it is told to do: [`Event`], [`Request`], ids and errors.
+//! What a connection tells its driver, and what it is told to do: [`Event`], [`Request`], ids and
+//! errors.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -15,7 +16,8 @@ use super::stream::{Held, Shape, StreamRef};
 use crate::clock::Timestamp;
 use crate::time::Instant;
 
-/// The hash of a method's request and reply layout: both ends must hold the same for a call to be dispatched.
+/// The hash of a method's request and reply layout: both ends must hold the same for a call to be
+/// dispatched.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(u64);
 
@@ -47,8 +49,8 @@ impl CallId {
         self.0
     }
 
-    /// The slot: a small dense index, below `in_flight_max`, of at most one open call at a time. A driver can keep its
-    /// wakers in a plain table by it.
+    /// The slot: a small dense index, below `in_flight_max`, of at most one open call at a time. A
+    /// driver can keep its wakers in a plain table by it.
     pub const fn slot(self) -> usize {
         (self.0 & (super::config::SLOTS_MAX - 1)) as usize
     }
@@ -60,8 +62,8 @@ impl fmt::Debug for CallId {
     }
 }
 
-/// A call of the peer that waits for [`respond`](super::Connection::respond). Never given out twice by a connection, up
-/// to 2^32 calls with the same wire id.
+/// A call of the peer that waits for [`respond`](super::Connection::respond). Never given out twice
+/// by a connection, up to 2^32 calls with the same wire id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InboundId {
     pub(super) call: u32,
@@ -112,8 +114,9 @@ pub enum Event {
     Request {
         /// To answer with.
         id: InboundId,
-        /// The peer's number for the method on this connection: from 0, dense, always of the same names and layout, which
-        /// [`Connection::method`](super::Connection::method) tells. What a driver has looked up for it can be kept in a plain table.
+        /// The peer's number for the method on this connection: from 0, dense, always of the same
+        /// names and layout, which [`Connection::method`](super::Connection::method)
+        /// tells. What a driver has looked up for it can be kept in a plain table.
         method_id: u16,
         /// Metadata.
         headers: Headers,
@@ -145,15 +148,16 @@ pub enum Event {
         /// To be released when it has been handled.
         held: Held,
     },
-    /// A call of the peer needs no answer any more: it was cancelled or its deadline passed. Answering is an error that
-    /// changes nothing.
+    /// A call of the peer needs no answer any more: it was cancelled or its deadline passed.
+    /// Answering is an error that changes nothing.
     Cancelled(InboundId),
-    /// A call of ours ended. Exactly one for each call that [`request`](super::Connection::request) returned, except
-    /// those ended by [`cancel`](super::Connection::cancel).
+    /// A call of ours ended. Exactly one for each call that [`request`](super::Connection::request)
+    /// returned, except those ended by [`cancel`](super::Connection::cancel).
     Response {
         /// The call.
         call: CallId,
-        /// Metadata of the answer, also of one that is a status. None when the call ended on this side.
+        /// Metadata of the answer, also of one that is a status. None when the call ended on this
+        /// side.
         headers: Headers,
         /// How it ended.
         result: Result<Bytes, Status>,
@@ -162,8 +166,8 @@ pub enum Event {
         /// To be released when the caller has taken the answer.
         held: Held,
     },
-    /// A chunk of a stream. They come in order, each once, after the `Request` and before the `Response` or `Cancelled` of
-    /// their call.
+    /// A chunk of a stream. They come in order, each once, after the `Request` and before the
+    /// `Response` or `Cancelled` of their call.
     Chunk {
         /// Whose.
         stream: StreamRef,
@@ -182,7 +186,8 @@ pub enum Event {
     Gossip(Bytes),
     /// The peer takes no new calls; those open finish.
     GoAway,
-    /// The end. Every call has had its event; calls of the peer are over without further events. The last event.
+    /// The end. Every call has had its event; calls of the peer are over without further events.
+    /// The last event.
     Closed(CloseReason),
 }
 
@@ -306,9 +311,11 @@ impl core::error::Error for RequestError {}
 /// Why an answer was not sent as given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RespondError {
-    /// The call is over: answered, cancelled, past its deadline, or the connection ended. Nothing changed.
+    /// The call is over: answered, cancelled, past its deadline, or the connection ended. Nothing
+    /// changed.
     Ended,
-    /// The answer or its headers are larger than the peer accepts. The call was answered with `TooLarge` instead.
+    /// The answer or its headers are larger than the peer accepts. The call was answered with
+    /// `TooLarge` instead.
     TooLarge,
 }
 
@@ -346,7 +353,8 @@ impl fmt::Display for GossipError {
 
 impl core::error::Error for GossipError {}
 
-/// When what is queued should be written (`reference/rpc.md` §4.2): small calls live from being batched.
+/// When what is queued should be written (`reference/rpc.md` §4.2): small calls live from being
+/// batched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flush {
     /// Nothing is queued.

@@ -6,8 +6,9 @@
 //!                      no credit: parked -  |   - no lane: queued
 //! ```
 //!
-//! A flow takes a turn at a time, of a fragment's length or of whatever small messages fit into one. What is under way in fragments
-//! is limited: many large messages at once would all be half done, and in memory, at once.
+//! A flow takes a turn at a time, of a fragment's length or of whatever small messages fit into
+//! one. What is under way in fragments is limited: many large messages at once would all be half
+//! done, and in memory, at once.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -43,7 +44,8 @@ pub(super) struct Message {
     pub(super) deadline: Option<Instant>,
     pub(super) headers: Headers,
     pub(super) content: Content,
-    /// Whose credit it takes when it begins. A chunk has taken its stream's before, and a place in the connection's.
+    /// Whose credit it takes when it begins. A chunk has taken its stream's before, and a place in
+    /// the connection's.
     pub(super) window: Option<Window>,
 }
 
@@ -131,7 +133,8 @@ pub(super) struct Flows {
     aborts: u8,
     lanes_max: u8,
     turn_len: usize,
-    /// Bytes of bodies and headers that wait, and those of answers and chunks to the peer's calls among them.
+    /// Bytes of bodies and headers that wait, and those of answers and chunks to the peer's calls
+    /// among them.
     len: usize,
     answers_len: usize,
     serial: u32,
@@ -233,7 +236,8 @@ impl Flows {
         self.ring.append(&mut parked);
     }
 
-    /// Lets the next flow have its turn: at most `len_max` bytes of bodies, beside the messages' headers. `None` when no flow can.
+    /// Lets the next flow have its turn: at most `len_max` bytes of bodies, beside the messages'
+    /// headers. `None` when no flow can.
     pub(super) fn turn(
         &mut self,
         now: Instant,
@@ -311,7 +315,8 @@ impl Flows {
         has_sent.then_some(turn)
     }
 
-    /// What travels in one frame: also what would leave less than a quarter of a fragment for the last.
+    /// What travels in one frame: also what would leave less than a quarter of a fragment for the
+    /// last.
     fn whole_len_max(&self) -> usize {
         self.turn_len + self.turn_len / 4
     }
@@ -338,7 +343,8 @@ impl Flows {
         }
     }
 
-    /// Sends the next piece, of at most `len_max` bytes, of the message that a flow has under way, and says how long it is.
+    /// Sends the next piece, of at most `len_max` bytes, of the message that a flow has under way,
+    /// and says how long it is.
     fn continue_first(&mut self, at: u32, outbox: &mut Outbox, len_max: usize) -> usize {
         let flow = &mut self.flows[at as usize];
         let (Some((lane, rest)), Some(message)) = (flow.under_way, flow.queue.front_mut()) else {
@@ -451,8 +457,8 @@ impl Flows {
         self.sweep();
     }
 
-    /// Keys of flows that are gone go before they outnumber the others: an application that calls and cancels while nothing can be
-    /// written must not fill memory with them.
+    /// Keys of flows that are gone go before they outnumber the others: an application that calls
+    /// and cancels while nothing can be written must not fill memory with them.
     fn sweep(&mut self) {
         let live = self.flows.len() - self.free.len();
         let parked: usize = self.parked.iter().map(VecDeque::len).sum();

@@ -14,7 +14,8 @@ pub(super) const fn padded(len: usize) -> usize {
     len.next_multiple_of(ALIGN)
 }
 
-/// Bytes of the extension's fixed fields: stamp and timeout. One unit, so frames without headers carry no padding here.
+/// Bytes of the extension's fixed fields: stamp and timeout. One unit, so frames without headers
+/// carry no padding here.
 pub(super) const EXTENSION_FIXED_LEN: usize = 16;
 
 /// The timeout that means none.
@@ -135,11 +136,12 @@ impl FrameHeader {
         out
     }
 
-    /// The header as two little-endian words. Put together in registers: bytes that are stored one by one and then copied as one block
-    /// make the processor wait.
+    /// The header as two little-endian words. Put together in registers: bytes that are stored one
+    /// by one and then copied as one block make the processor wait.
     pub(super) fn words(self) -> [u64; 2] {
         let front = u64::from(self.body_len) | u64::from(self.call) << 32;
-        let kinds = u64::from(self.kind.get()) | u64::from(self.flags) << 8 | u64::from(self.method) << 16;
+        let kinds =
+            u64::from(self.kind.get()) | u64::from(self.flags) << 8 | u64::from(self.method) << 16;
         [front, kinds | u64::from(self.extension_len) << 32 | u64::from(self.code) << 48]
     }
 
@@ -172,8 +174,8 @@ impl FrameHeader {
         padded(self.extension_len as usize)
     }
 
-    /// Bytes of body and its padding. Lengths near 4 GiB do not wrap on 32-bit machines: they saturate, and are refused
-    /// as longer than can be skipped.
+    /// Bytes of body and its padding. Lengths near 4 GiB do not wrap on 32-bit machines: they
+    /// saturate, and are refused as longer than can be skipped.
     pub(super) const fn body_padded(self) -> usize {
         match (self.body_len as usize).checked_next_multiple_of(ALIGN) {
             Some(len) => len,
@@ -194,7 +196,8 @@ pub(super) struct Extension {
 }
 
 impl Extension {
-    /// The extension in `bytes`, or `None` if its header block or its attachments are none. Missing fields are absent, what follows is skipped.
+    /// The extension in `bytes`, or `None` if its header block or its attachments are none. Missing
+    /// fields are absent, what follows is skipped.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes;
         let stamp = Timestamp::from_raw(read::u64(&mut rest).unwrap_or(0));
@@ -214,7 +217,11 @@ impl Extension {
 
     /// Bytes of an extension with these headers.
     pub(super) fn len_with(headers: &Headers) -> usize {
-        if headers.is_empty() { EXTENSION_FIXED_LEN } else { EXTENSION_FIXED_LEN + 2 + headers.encoded_len() }
+        if headers.is_empty() {
+            EXTENSION_FIXED_LEN
+        } else {
+            EXTENSION_FIXED_LEN + 2 + headers.encoded_len()
+        }
     }
 }
 
@@ -252,7 +259,8 @@ pub(super) fn split(body: Bytes, parts: &[u32]) -> Option<(Bytes, Vec<Bytes>)> {
     rest.is_empty().then(|| (pieces.remove(0), attachments))
 }
 
-/// Bytes of the header block that an extension announces, without decoding it: what the limit is about.
+/// Bytes of the header block that an extension announces, without decoding it: what the limit is
+/// about.
 pub(super) fn headers_len(extension: &[u8]) -> usize {
     match extension.get(EXTENSION_FIXED_LEN..EXTENSION_FIXED_LEN + 2) {
         Some(len) => usize::from(u16::from_le_bytes([len[0], len[1]])),

@@ -18,10 +18,13 @@ impl Connection {
         self.waiting_len = 0;
         for waiting in core::mem::take(&mut self.waiting) {
             match waiting {
-                Waiting::Gossip(payload) => self.outbox.plain(FrameHeader::new(Kind::Gossip, 0), &payload),
+                Waiting::Gossip(payload) => {
+                    self.outbox.plain(FrameHeader::new(Kind::Gossip, 0), &payload)
+                }
                 Waiting::Message { call, message, deadline } => {
                     let is_streaming = message.shape.is_streaming();
-                    if let Err((code, why)) = self.send_waiting(now, peer, call, message, deadline) {
+                    if let Err((code, why)) = self.send_waiting(now, peer, call, message, deadline)
+                    {
                         match call {
                             Some(call) => self.end_call(call, code, why),
                             None => self.stats.one_way_dropped += 1,
@@ -62,8 +65,12 @@ impl Connection {
         let Early { service, method, fingerprint, headers, body, attachments, shape } = message;
         match self.method_id(&service, &method, fingerprint) {
             Ok(Some(method)) => {
-                let carried =
-                    Carried { headers: &headers, body: body.into(), attachments: &attachments, shape };
+                let carried = Carried {
+                    headers: &headers,
+                    body: body.into(),
+                    attachments: &attachments,
+                    shape,
+                };
                 self.send_message(now, call, method, timeout, carried);
                 Ok(())
             }

@@ -9,8 +9,8 @@ use super::read;
 
 /// Bounded metadata of a message, in the order it was pushed. A key may occur more than once.
 ///
-/// Kept as it travels: per pair a key length (u8), a value length (u16), the key (UTF-8) and the value (any bytes). Empty
-/// headers allocate nothing.
+/// Kept as it travels: per pair a key length (u8), a value length (u16), the key (UTF-8) and the
+/// value (any bytes). Empty headers allocate nothing.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers {
     /// Boxed, because most messages have none and every event has room for them. Never empty.

@@ -1,4 +1,5 @@
-//! The hello: who speaks, in which cluster, which versions, within which limits (`docs/protocol.md` §5.1).
+//! The hello: who speaks, in which cluster, which versions, within which limits (`docs/protocol.md`
+//! §5.1).
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,7 +12,8 @@ use super::read;
 use super::status::clip;
 use crate::id::{Epoch, Fence, NodeId};
 
-/// The stream versions this build speaks, lowest and highest. Peers use the highest both speak (§5.1).
+/// The stream versions this build speaks, lowest and highest. Peers use the highest both speak
+/// (§5.1).
 pub const STREAM_VERSION_MIN: u8 = 1;
 /// See [`STREAM_VERSION_MIN`].
 pub const STREAM_VERSION_MAX: u8 = 1;
@@ -19,9 +21,10 @@ pub const STREAM_VERSION_MAX: u8 = 1;
 /// What every stream begins with. It never changes.
 pub const MAGIC: [u8; 8] = *b"\xc7hinwag\n";
 
-/// How this build archives messages: bit 0 big endian, bits 1-2 the relative pointer's width (0: 16 bits, 1: 32, 2:
-/// 64), bit 3 unaligned primitives, bits 4-7 rkyv's format generation, 8 for 0.8 (§5.1). rkyv's format features are
-/// unified over the user's build, so this can only be found out, not chosen.
+/// How this build archives messages: bit 0 big endian, bits 1-2 the relative pointer's width (0: 16
+/// bits, 1: 32, 2: 64), bit 3 unaligned primitives, bits 4-7 rkyv's format generation, 8 for 0.8
+/// (§5.1). rkyv's format features are unified over the user's build, so this can only be found out,
+/// not chosen.
 pub fn archive_format() -> u8 {
     let pointer = match size_of::<rkyv::primitive::FixedUsize>() {
         2 => 0,
@@ -37,7 +40,8 @@ pub fn archive_format() -> u8 {
 /// Who this side is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// The cluster's name; its [`Fence`] is derived. At most 255 bytes travel; the fence covers all.
+    /// The cluster's name; its [`Fence`] is derived. At most 255 bytes travel; the fence covers
+    /// all.
     pub cluster: String,
     /// This node.
     pub id: NodeId,
@@ -89,14 +93,20 @@ impl Hello {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),
             IpAddr::V6(ip) => ip,
         };
-        let payload_len = u32::try_from(FIXED_LEN + name.len()).expect("the name was cut to 255 bytes");
+        let payload_len =
+            u32::try_from(FIXED_LEN + name.len()).expect("the name was cut to 255 bytes");
         let name_len = u8::try_from(name.len()).expect("the name was cut to 255 bytes");
 
         let mut out = Vec::with_capacity(PREFIX_LEN + padded(FIXED_LEN + name.len()));
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&payload_len.to_le_bytes());
         out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(&[config.version_min, config.version_max, archive_format(), name_len]);
+        out.extend_from_slice(&[
+            config.version_min,
+            config.version_max,
+            archive_format(),
+            name_len,
+        ]);
         out.extend_from_slice(&config.methods_max.to_le_bytes());
         out.extend_from_slice(&self.addr.port().to_le_bytes());
         out.extend_from_slice(&Fence::of(&self.cluster).get().to_le_bytes());
@@ -104,8 +114,12 @@ impl Hello {
         out.extend_from_slice(&self.epoch.get().to_le_bytes());
         out.extend_from_slice(&ip.octets());
         let limits = [config.in_flight_max, config.message_len_max, config.headers_len_max];
-        let windows =
-            [config.stream_window, config.data_window, config.request_window, config.response_window];
+        let windows = [
+            config.stream_window,
+            config.data_window,
+            config.request_window,
+            config.response_window,
+        ];
         for limit in limits.into_iter().chain(windows).chain([0]) {
             out.extend_from_slice(&limit.to_le_bytes());
         }
@@ -115,7 +129,8 @@ impl Hello {
         out
     }
 
-    /// Reads the peer's hello at the front of `bytes`: `None` while more is needed, then how many bytes it took.
+    /// Reads the peer's hello at the front of `bytes`: `None` while more is needed, then how many
+    /// bytes it took.
     ///
     /// # Errors
     /// Why the connection must end (§5.1.3, §5.1.4).
@@ -147,9 +162,13 @@ impl Hello {
     }
 
     fn judge(&self, config: &Config, payload: &[u8]) -> Result<PeerHello, CloseReason> {
-        let theirs = Payload::decode(payload).ok_or(CloseReason::Protocol("a hello holds its fixed part"))?;
+        let theirs = Payload::decode(payload)
+            .ok_or(CloseReason::Protocol("a hello holds its fixed part"))?;
         if theirs.fence != Fence::of(&self.cluster) {
-            return Err(CloseReason::ForeignCluster { ours: self.cluster.clone(), theirs: theirs.cluster });
+            return Err(CloseReason::ForeignCluster {
+                ours: self.cluster.clone(),
+                theirs: theirs.cluster,
+            });
         }
         let version = config.version_max.min(theirs.version_max);
         if version < config.version_min.max(theirs.version_min) {

@@ -20,7 +20,8 @@ pub(super) struct Ends {
     pub(super) held: u32,
 }
 
-/// Open calls by slot. The caller picks the slot, so finding a call is indexing, and the number of slots is the limit.
+/// Open calls by slot. The caller picks the slot, so finding a call is indexing, and the number of
+/// slots is the limit.
 #[derive(Debug)]
 pub(super) struct Inbound {
     slots: Vec<Option<Entry>>,
@@ -41,7 +42,8 @@ impl Inbound {
 
     /// Whether the peer may use the slot of this id now.
     pub(super) fn has_room(&self, call: u32) -> bool {
-        slot(call) < self.slots_max as usize && self.slots.get(slot(call)).is_none_or(Option::is_none)
+        slot(call) < self.slots_max as usize
+            && self.slots.get(slot(call)).is_none_or(Option::is_none)
     }
 
     /// Opens a call; [`Inbound::has_room`] was asked.
@@ -64,7 +66,8 @@ impl Inbound {
 
     /// What the request of this call holds is released before the call ends: how much it was.
     pub(super) fn release(&mut self, id: InboundId) -> u32 {
-        let entry = self.slots.get_mut(id.slot()).and_then(Option::as_mut).filter(|entry| entry.id == id);
+        let entry =
+            self.slots.get_mut(id.slot()).and_then(Option::as_mut).filter(|entry| entry.id == id);
         entry.map_or(0, |entry| core::mem::take(&mut entry.ends.held))
     }
 

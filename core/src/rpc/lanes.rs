@@ -32,7 +32,8 @@ pub(super) struct Lanes {
 impl Lanes {
     /// Bytes of memory held.
     pub(super) fn held_len(&self) -> usize {
-        let held = |lane: &Lane| if let Lane::Taking(large) = lane { large.buffer.len() } else { 0 };
+        let held =
+            |lane: &Lane| if let Lane::Taking(large) = lane { large.buffer.len() } else { 0 };
         self.lanes.iter().map(held).sum()
     }
 
@@ -137,7 +138,10 @@ impl Lanes {
     }
 
     /// The message on this lane goes no further. Gives its header, if it was wanted.
-    pub(super) fn abort(&mut self, header: FrameHeader) -> Result<Option<FrameHeader>, BadFragment> {
+    pub(super) fn abort(
+        &mut self,
+        header: FrameHeader,
+    ) -> Result<Option<FrameHeader>, BadFragment> {
         match core::mem::take(&mut self.lanes[header.lane()]) {
             Lane::Idle => Err(BadFragment("a fragment has a message")),
             Lane::Taking(large) => Ok(Some(large.header)),

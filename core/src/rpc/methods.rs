@@ -1,4 +1,5 @@
-//! Method names once per connection and direction (`docs/protocol.md` §5.2.5): no string travels on a hot call.
+//! Method names once per connection and direction (`docs/protocol.md` §5.2.5): no string travels on
+//! a hot call.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -72,8 +73,17 @@ pub(super) struct Named {
 
 impl Named {
     /// The id of a method that has one.
-    pub(super) fn find(&mut self, service: &str, method: &str, fingerprint: Fingerprint) -> Option<u16> {
-        if self.methods.get(usize::from(self.last)).is_some_and(|m| m.is(service, method, fingerprint)) {
+    pub(super) fn find(
+        &mut self,
+        service: &str,
+        method: &str,
+        fingerprint: Fingerprint,
+    ) -> Option<u16> {
+        if self
+            .methods
+            .get(usize::from(self.last))
+            .is_some_and(|m| m.is(service, method, fingerprint))
+        {
             return Some(self.last);
         }
         let methods = &self.methods;

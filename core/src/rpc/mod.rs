@@ -9,13 +9,15 @@
 //!               \-- flows --/
 //! ```
 //!
-//! `receive` has the slab, small bodies in the `arena`, large ones in buffers of the `pool`; `transmit` is what the driver writes, long
-//! bodies in it uncopied. `hello` says who speaks and within which limits, `frame` has the 16-byte headers and the extension, `methods` sends names once
-//! per connection, `lanes` puts fragments together, `flows` lets long messages and chunks take turns behind small ones, `streams` keeps the halves of
-//! streams, `credit` counts windows, `ending` has deadlines, timers, go-away and the close.
+//! `receive` has the slab, small bodies in the `arena`, large ones in buffers of the `pool`;
+//! `transmit` is what the driver writes, long bodies in it uncopied. `hello` says who speaks and
+//! within which limits, `frame` has the 16-byte headers and the extension, `methods` sends names
+//! once per connection, `lanes` puts fragments together, `flows` lets long messages and chunks take
+//! turns behind small ones, `streams` keeps the halves of streams, `credit` counts windows,
+//! `ending` has deadlines, timers, go-away and the close.
 //!
-//! [`Connection`] is the machine; each box is a noun of its own beside it. Not here: opening and reconnecting streams, choosing a
-//! peer, retries, encoding messages. Those are the driver's.
+//! [`Connection`] is the machine; each box is a noun of its own beside it. Not here: opening and
+//! reconnecting streams, choosing a peer, retries, encoding messages. Those are the driver's.
 
 pub mod config;
 

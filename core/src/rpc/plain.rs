@@ -1,7 +1,8 @@
-//! The usual frame, read the short way: a small request or answer, whole, with neither headers nor attachments.
+//! The usual frame, read the short way: a small request or answer, whole, with neither headers nor
+//! attachments.
 //!
-//! Whatever is unusual about it is left to the long way in `dispatch`, which gives the same result; this one only moves fewer bytes
-//! on the way. A frame that could be refused is unusual.
+//! Whatever is unusual about it is left to the long way in `dispatch`, which gives the same result;
+//! this one only moves fewer bytes on the way. A frame that could be refused is unusual.
 
 use super::asked::Asked;
 use super::config::COPY_LEN_MAX;
@@ -39,7 +40,11 @@ impl Plain {
             && matches!(header.kind, Kind::Request | Kind::Response);
         let (stamp, timeout) = extension.split_first_chunk()?;
         let timeout = u64::from_le_bytes(*timeout.first_chunk()?);
-        is_plain.then(|| Self { header, stamp: Timestamp::from_raw(u64::from_le_bytes(*stamp)), timeout })
+        is_plain.then(|| Self {
+            header,
+            stamp: Timestamp::from_raw(u64::from_le_bytes(*stamp)),
+            timeout,
+        })
     }
 
     /// Bytes of its body, and with the padding.
@@ -49,7 +54,8 @@ impl Plain {
 }
 
 impl Connection {
-    /// Handles the frame at the front if it is plain and there is nothing to say against it. Returns whether it did.
+    /// Handles the frame at the front if it is plain and there is nothing to say against it.
+    /// Returns whether it did.
     pub(super) fn read_plain(&mut self, now: Now, receiver: &mut Receiver) -> bool {
         let Some(plain) = receiver.plain() else {
             return false;
@@ -67,8 +73,13 @@ impl Connection {
                 let body = receiver.take_plain(plain);
                 self.observe(now, stamp);
                 let timeout = (timeout != NO_TIMEOUT).then_some(timeout);
-                let asked =
-                    Asked { stamp, timeout, since: now.mono, held: Held::NOTHING, shape: Shape::UNARY };
+                let asked = Asked {
+                    stamp,
+                    timeout,
+                    since: now.mono,
+                    held: Held::NOTHING,
+                    shape: Shape::UNARY,
+                };
                 self.open_request(now, header, asked, Headers::new(), body, Default::default());
             }
             _ => {

@@ -6,9 +6,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::config::{ALIGN, POOL_LEN_MAX};
 
-/// The latest buffers, oldest first. Each is a handle beside those of whoever reads it; when it is the only one, the buffer is free.
-/// A pooled buffer is used again with what is in it: fresh pages cost more than the reading of a body into them, and
-/// clearing it a quarter of that.
+/// The latest buffers, oldest first. Each is a handle beside those of whoever reads it; when it is
+/// the only one, the buffer is free. A pooled buffer is used again with what is in it: fresh pages
+/// cost more than the reading of a body into them, and clearing it a quarter of that.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     buffers: VecDeque<Bytes>,
@@ -19,7 +19,8 @@ pub(super) struct Pool {
 impl Pool {
     /// A buffer of at least `len` bytes, though not far more, that nobody reads any more.
     pub(super) fn take(&mut self, len: usize) -> Option<BytesMut> {
-        let is_fitting = |buffer: &Bytes| (len..=4 * len).contains(&buffer.len()) && buffer.is_unique();
+        let is_fitting =
+            |buffer: &Bytes| (len..=4 * len).contains(&buffer.len()) && buffer.is_unique();
         let at = self.buffers.iter().position(is_fitting)?;
         let buffer = self.buffers.remove(at)?;
         self.len -= buffer.len();
@@ -30,7 +31,8 @@ impl Pool {
     pub(super) fn fresh(len: usize) -> BytesMut {
         let mut buffer = BytesMut::zeroed(len + ALIGN - 1);
         let addr = buffer.as_ptr().addr();
-        // Splitting also makes the handle a counted one, so that neither `freeze` nor `clone` allocates.
+        // Splitting also makes the handle a counted one, so that neither `freeze` nor `clone`
+        // allocates.
         let mut buffer = buffer.split_off(addr.next_multiple_of(ALIGN) - addr);
         buffer.truncate(len);
         buffer

@@ -5,8 +5,9 @@
 //!        \--> large body's own buffer, from the pool
 //! ```
 //!
-//! Small frames arrive many to a read in one slab. A body above [`COPY_LEN_MAX`] gets a buffer of its own, into which the rest of
-//! it is read directly. That buffer grows with what has arrived, not with what was announced. The slab grows when reads fill it.
+//! Small frames arrive many to a read in one slab. A body above [`COPY_LEN_MAX`] gets a buffer of
+//! its own, into which the rest of it is read directly. That buffer grows with what has arrived,
+//! not with what was announced. The slab grows when reads fill it.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -22,18 +23,20 @@ use super::plain::{HEAD_LEN, Plain};
 use super::pool::Pool;
 use crate::time::Instant;
 
-/// Bytes of an extension beyond its headers that are read: its fixed fields, and fields of later versions.
+/// Bytes of an extension beyond its headers that are read: its fixed fields, and fields of later
+/// versions.
 const EXTENSION_SLACK: usize = 1_024;
 /// The slab at first: a hello fits, and a few small frames.
 const SLAB_LEN_MIN: usize = 2_048;
-/// How much faster the slab, and a large body's buffer, may grow than bytes arrive. Four copies a third of a body in all; two
-/// would copy all of it once.
+/// How much faster the slab, and a large body's buffer, may grow than bytes arrive. Four copies a
+/// third of a body in all; two would copy all of it once.
 const GROWTH: usize = 4;
-/// What is read into the slab after a large frame: the next one's header, and little of its body. A batch of small frames that comes
-/// instead costs one read more.
+/// What is read into the slab after a large frame: the next one's header, and little of its body. A
+/// batch of small frames that comes instead costs one read more.
 const AFTER_LARGE_LEN: usize = 4 * 1_024;
-/// Room behind a large body: what is read there goes back to the slab. A read that does not fill what it is given tells runtimes that
-/// nothing more is there; one that does has them ask the system again.
+/// Room behind a large body: what is read there goes back to the slab. A read that does not fill
+/// what it is given tells runtimes that nothing more is there; one that does has them ask the
+/// system again.
 const OVER_LEN: usize = 64;
 /// What a large body's buffer begins with.
 const LARGE_FIRST_LEN: usize = 64 * 1024;
@@ -58,15 +61,16 @@ pub(super) struct Large {
     pub(super) header: FrameHeader,
     extension: Extension,
     since: Instant,
-    /// Its length is what is initialised so far; `filled` of it have arrived, maybe with a little of what comes after the body.
+    /// Its length is what is initialised so far; `filled` of it have arrived, maybe with a little
+    /// of what comes after the body.
     pub(super) buffer: BytesMut,
     pub(super) filled: usize,
     /// Body and padding.
     pub(super) target: usize,
 }
 
-/// What has arrived on the stream and is not handled yet. Whoever reads the stream owns it, beside the
-/// [`Connection`](super::Connection), so that reading needs no lock.
+/// What has arrived on the stream and is not handled yet. Whoever reads the stream owns it, beside
+/// the [`Connection`](super::Connection), so that reading needs no lock.
 pub struct Receiver {
     slab: Vec<u8>,
     /// What the slab may grow to. Until the peer has said hello, it may not.
@@ -74,7 +78,8 @@ pub struct Receiver {
     has_greeted: bool,
     /// The last read filled all that was offered: more is there.
     is_short: bool,
-    /// The last frame was a large one. The next may be too, and what is read of it into the slab has to be copied out.
+    /// The last frame was a large one. The next may be too, and what is read of it into the slab
+    /// has to be copied out.
     is_after_large: bool,
     /// Bytes of the slab in `start..end` wait to be parsed.
     start: usize,
@@ -91,7 +96,8 @@ pub struct Receiver {
 impl Receiver {
     pub(super) fn new(config: &Config) -> Self {
         let extension_len_max = config.headers_len_max as usize + EXTENSION_SLACK;
-        // A frame that is parsed in the slab must fit with room to read more, so that a full slab always moves on.
+        // A frame that is parsed in the slab must fit with room to read more, so that a full slab
+        // always moves on.
         let frame_len_max = FrameHeader::LEN + padded(extension_len_max) + padded(COPY_LEN_MAX);
         Self {
             slab: Vec::new(),
@@ -132,7 +138,11 @@ impl Receiver {
     /// Bytes of memory held, those of large bodies that are still read by others included.
     pub fn held_len(&self) -> usize {
         let large = self.large.as_ref().map_or(0, |large| large.buffer.len());
-        self.slab.len() + self.arena.held_len() + self.pool.held_len() + large + self.lanes.held_len()
+        self.slab.len()
+            + self.arena.held_len()
+            + self.pool.held_len()
+            + large
+            + self.lanes.held_len()
     }
 
     /// The peer said hello: room for frames.
@@ -181,7 +191,8 @@ impl Receiver {
         debug_assert!(self.end < self.slab.len(), "a frame in the slab is smaller than the slab");
     }
 
-    /// `len` bytes were put at the front of [`Receiver::buffer`]. More than it holds counts as all of it.
+    /// `len` bytes were put at the front of [`Receiver::buffer`]. More than it holds counts as all
+    /// of it.
     pub(super) fn filled(&mut self, len: usize) -> usize {
         if let Some(large) = &mut self.large {
             let len = len.min(large.room(usize::MAX).len());
@@ -216,7 +227,8 @@ impl Receiver {
         self.skip -= here;
     }
 
-    /// The header of the frame at the front, unless bytes are being skipped or a large body is coming in.
+    /// The header of the frame at the front, unless bytes are being skipped or a large body is
+    /// coming in.
     pub(super) fn header(&self) -> Option<FrameHeader> {
         if self.skip > 0 || self.large.is_some() || self.lanes.is_reading() {
             return None;
@@ -253,7 +265,8 @@ impl Receiver {
         padded.get(..usize::from(header.extension_len))
     }
 
-    /// The first frame of a message that comes in fragments. Its extension is here, its length acceptable, its lane free.
+    /// The first frame of a message that comes in fragments. Its extension is here, its length
+    /// acceptable, its lane free.
     pub(super) fn begin(&mut self, header: FrameHeader, now: Instant) -> Result<(), BadExtension> {
         let extension = self.decode_extension(header)?;
         self.start += FrameHeader::LEN + header.extension_padded();
@@ -296,16 +309,25 @@ impl Receiver {
         !self.lanes.is_reading()
     }
 
-    /// A `Fragment` that aborts is at the front. Gives the message's header, if it was not being thrown away anyway.
-    pub(super) fn abort(&mut self, header: FrameHeader) -> Result<Option<FrameHeader>, BadFragment> {
+    /// A `Fragment` that aborts is at the front. Gives the message's header, if it was not being
+    /// thrown away anyway.
+    pub(super) fn abort(
+        &mut self,
+        header: FrameHeader,
+    ) -> Result<Option<FrameHeader>, BadFragment> {
         let aborted = self.lanes.abort(header)?;
         self.skip(FrameHeader::LEN + header.extension_padded() + header.body_padded());
         Ok(aborted)
     }
 
-    /// The frame at the front, whose header is `header` and whose lengths have been found acceptable: `None` while
-    /// bytes are missing. A large one moves to its own buffer as soon as its extension is here.
-    pub(super) fn take(&mut self, header: FrameHeader, now: Instant) -> Result<Option<Frame>, BadExtension> {
+    /// The frame at the front, whose header is `header` and whose lengths have been found
+    /// acceptable: `None` while bytes are missing. A large one moves to its own buffer as soon
+    /// as its extension is here.
+    pub(super) fn take(
+        &mut self,
+        header: FrameHeader,
+        now: Instant,
+    ) -> Result<Option<Frame>, BadExtension> {
         let body_at = FrameHeader::LEN + header.extension_padded();
         let body_len = header.body_len as usize;
         let Some(after) = self.slab[self.start..self.end].get(body_at..) else {
@@ -317,7 +339,8 @@ impl Receiver {
             };
             self.is_after_large = false;
             let body = match header.kind {
-                // Chunks may be kept for long, beside others' bodies that are not: each keeps itself alive and no more.
+                // Chunks may be kept for long, beside others' bodies that are not: each keeps
+                // itself alive and no more.
                 Kind::Data => Arena::copy_alone(&body[..body_len]),
                 _ => self.arena.copy(&body[..body_len]),
             };
@@ -345,8 +368,11 @@ impl Receiver {
             return Ok(Extension::default());
         }
         let bytes = self.extension(header).ok_or(BadExtension)?;
-        let decoded =
-            if header.kind == Kind::Data { Extension::decode_data(bytes) } else { Extension::decode(bytes) };
+        let decoded = if header.kind == Kind::Data {
+            Extension::decode_data(bytes)
+        } else {
+            Extension::decode(bytes)
+        };
         decoded.ok_or(BadExtension)
     }
 
@@ -360,16 +386,20 @@ impl Receiver {
             (self.start, self.end) = (0, filled - target);
             self.slab[..self.end].copy_from_slice(&buffer[*target..*filled]);
         }
-        let Large { header, extension, since, buffer, .. } = large.or_else(|| self.lanes.finished())?;
+        let Large { header, extension, since, buffer, .. } =
+            large.or_else(|| self.lanes.finished())?;
         let body = self.pool.share(buffer, header.body_len as usize);
         Some(Frame { header, extension, body, since })
     }
 }
 
 impl Large {
-    /// Where the next bytes go, `len_max` of them at most. Of a body in one frame, a little more than is missing.
+    /// Where the next bytes go, `len_max` of them at most. Of a body in one frame, a little more
+    /// than is missing.
     pub(super) fn room(&mut self, len_max: usize) -> &mut [u8] {
-        let end = (self.target + OVER_LEN).min(self.buffer.len()).min(self.filled.saturating_add(len_max));
+        let end = (self.target + OVER_LEN)
+            .min(self.buffer.len())
+            .min(self.filled.saturating_add(len_max));
         &mut self.buffer[self.filled..end]
     }
 
@@ -390,7 +420,8 @@ impl Large {
     }
 }
 
-/// The length of a body's buffer that may have `len_max` bytes and the room behind: no longer than it will need to be.
+/// The length of a body's buffer that may have `len_max` bytes and the room behind: no longer than
+/// it will need to be.
 fn len_of_buffer(target: usize, len_max: usize) -> usize {
     if target <= len_max { target + OVER_LEN } else { len_max }
 }

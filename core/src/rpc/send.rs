@@ -1,7 +1,7 @@
 //! [`Outbox`]: what waits to be written, in order (`docs/protocol.md` §5.7.4, §5.7.5).
 //!
-//! Small frames are encoded back to back into one buffer, so that many leave with one write. A body above
-//! [`COPY_LEN_MAX`](super::config::COPY_LEN_MAX) is written from where it lies.
+//! Small frames are encoded back to back into one buffer, so that many leave with one write. A body
+//! above [`COPY_LEN_MAX`](super::config::COPY_LEN_MAX) is written from where it lies.
 
 use super::body::Body;
 use super::content::{Content, TABLE_LEN_MAX};
@@ -28,8 +28,8 @@ pub(super) struct Outbox {
     is_resting: bool,
 }
 
-/// Bytes of answers the machine owes that have not left, to within a factor of two and without a list of them: those
-/// queued before `mark` count until the stream has passed `mark`.
+/// Bytes of answers the machine owes that have not left, to within a factor of two and without a
+/// list of them: those queued before `mark` count until the stream has passed `mark`.
 #[derive(Debug, Default)]
 struct Owed {
     older: usize,
@@ -46,12 +46,14 @@ impl Outbox {
 
     /// A frame without extension. Its body is copied.
     pub(super) fn plain(&mut self, mut header: FrameHeader, body: &[u8]) {
-        header.body_len = u32::try_from(body.len()).expect("bodies are checked against limits below 4 GiB");
+        header.body_len =
+            u32::try_from(body.len()).expect("bodies are checked against limits below 4 GiB");
         self.queue.encode(&[&header.encode(), body]);
         self.count(FrameHeader::LEN + padded(body.len()));
     }
 
-    /// A frame that opens or answers a call (§5.3.1). Headers and body have been checked against their limits.
+    /// A frame that opens or answers a call (§5.3.1). Headers and body have been checked against
+    /// their limits.
     pub(super) fn message(
         &mut self,
         mut header: FrameHeader,
@@ -61,8 +63,10 @@ impl Outbox {
         body: Body<'_>,
     ) {
         let extension_len = Extension::len_with(headers);
-        header.body_len = u32::try_from(body.len()).expect("bodies are checked against limits below 4 GiB");
-        header.extension_len = u16::try_from(extension_len).expect("header blocks have at most 32 KiB");
+        header.body_len =
+            u32::try_from(body.len()).expect("bodies are checked against limits below 4 GiB");
+        header.extension_len =
+            u16::try_from(extension_len).expect("header blocks have at most 32 KiB");
         let timeout = timeout.unwrap_or(NO_TIMEOUT);
         if headers.is_empty() && body.is_small() {
             // Nearly all of them.
@@ -71,11 +75,13 @@ impl Outbox {
             self.is_resting = false;
             return self.count(HEAD_LEN + padded(body.len()));
         }
-        let (header, stamp, timeout) = (header.encode(), stamp.get().to_le_bytes(), timeout.to_le_bytes());
+        let (header, stamp, timeout) =
+            (header.encode(), stamp.get().to_le_bytes(), timeout.to_le_bytes());
         if headers.is_empty() {
             self.queue.encode(&[&header, &stamp, &timeout]);
         } else {
-            let len = u16::try_from(headers.encoded_len()).expect("header blocks have at most 32 KiB");
+            let len =
+                u16::try_from(headers.encoded_len()).expect("header blocks have at most 32 KiB");
             self.queue.encode(&[&header, &stamp, &timeout, &len.to_le_bytes(), headers.as_bytes()]);
         }
         let body_padded = padded(body.len());
@@ -90,7 +96,8 @@ impl Outbox {
         self.count(FrameHeader::LEN + padded(extension_len) + body_padded);
     }
 
-    /// A message, whole, whose content is taken. Headers and content have been checked against their limits.
+    /// A message, whole, whose content is taken. Headers and content have been checked against
+    /// their limits.
     pub(super) fn whole(&mut self, now: Instant, message: &mut Message) {
         let len = padded(message.content.len());
         self.head(now, message);
@@ -98,7 +105,8 @@ impl Outbox {
         self.queued += len as u64;
     }
 
-    /// The first frame of a message that comes in fragments, or a frame whose body is yet to be added.
+    /// The first frame of a message that comes in fragments, or a frame whose body is yet to be
+    /// added.
     pub(super) fn head(&mut self, now: Instant, message: &Message) {
         let Message { header, stamp, deadline, headers, content, .. } = message;
         let mut table = [0; TABLE_LEN_MAX];
@@ -114,7 +122,8 @@ impl Outbox {
         };
         let extension_len = parts.iter().map(|part| part.len()).sum();
         let header = FrameHeader {
-            body_len: u32::try_from(content.len()).expect("bodies are checked against limits below 4 GiB"),
+            body_len: u32::try_from(content.len())
+                .expect("bodies are checked against limits below 4 GiB"),
             extension_len: u16::try_from(extension_len).expect("header blocks have at most 32 KiB"),
             ..*header
         };
@@ -124,10 +133,15 @@ impl Outbox {
         self.count(FrameHeader::LEN + padded(extension_len));
     }
 
-    /// The next `len` bytes of a message that comes in fragments: a multiple of 16, or all that is left.
+    /// The next `len` bytes of a message that comes in fragments: a multiple of 16, or all that is
+    /// left.
     pub(super) fn fragment(&mut self, lane: u8, len: usize, content: &mut Content) {
         let body_len = u32::try_from(len).expect("bodies are checked against limits below 4 GiB");
-        let header = FrameHeader { body_len, flags: lane_flags(lane), ..FrameHeader::new(Kind::Fragment, 0) };
+        let header = FrameHeader {
+            body_len,
+            flags: lane_flags(lane),
+            ..FrameHeader::new(Kind::Fragment, 0)
+        };
         self.queue.encode(&[&header.encode()]);
         content.take(padded(len), &mut self.queue);
         self.count(FrameHeader::LEN + padded(len));

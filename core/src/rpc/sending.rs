@@ -1,4 +1,5 @@
-//! How calls, messages and answers are put into frames, and what waits until they may be (`docs/protocol.md` §5.1.1, §5.3, §5.7).
+//! How calls, messages and answers are put into frames, and what waits until they may be
+//! (`docs/protocol.md` §5.1.1, §5.3, §5.7).
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -19,7 +20,8 @@ use super::status::{Code, Status};
 use super::stream::{Shape, Window};
 use crate::time::{Instant, Now};
 
-/// What a request that waits for the peer's hello counts against `outbound_len_max` beside its parts.
+/// What a request that waits for the peer's hello counts against `outbound_len_max` beside its
+/// parts.
 pub(super) const WAITING_OVERHEAD: usize = 128;
 
 /// Bytes of a write that are left for the headers of what is composed into it.
@@ -85,7 +87,8 @@ impl Connection {
         }
     }
 
-    /// The id of a method, defined to the peer if it is new; `None` before the peer's hello (§5.2.5).
+    /// The id of a method, defined to the peer if it is new; `None` before the peer's hello
+    /// (§5.2.5).
     pub(super) fn method_id(
         &mut self,
         service: &str,
@@ -149,7 +152,8 @@ impl Connection {
         self.flows.push(owner, message, self.outbox.position());
     }
 
-    /// A small message was queued: one turn of what waits behind small ones, if it is time (§5.10.6).
+    /// A small message was queued: one turn of what waits behind small ones, if it is time
+    /// (§5.10.6).
     pub(super) fn share(&mut self, now: Now) {
         if self.flows.is_overdue(self.outbox.position()) {
             self.turn(now, self.config.fragment_len);
@@ -158,7 +162,8 @@ impl Connection {
 
     /// Lets the next flow have its turn. Returns whether any could.
     fn turn(&mut self, now: Now, len_max: usize) -> bool {
-        let Some(turn) = self.flows.turn(now.mono, &mut self.outflows, &mut self.outbox, len_max) else {
+        let Some(turn) = self.flows.turn(now.mono, &mut self.outflows, &mut self.outbox, len_max)
+        else {
             return false;
         };
         if let Some((call, position)) = turn.began {
@@ -245,7 +250,13 @@ impl Connection {
         let mut header = FrameHeader::new(Kind::Response, call);
         set_status(&mut header, status);
         let stamp = self.clock.tick(now.wall);
-        self.outbox.message(header, stamp, None, &Headers::new(), status.wire_message().as_bytes().into());
+        self.outbox.message(
+            header,
+            stamp,
+            None,
+            &Headers::new(),
+            status.wire_message().as_bytes().into(),
+        );
     }
 }
 
@@ -282,8 +293,8 @@ pub(super) fn exceeds(len: usize, len_max: u32) -> bool {
     u32::try_from(len).map_or(true, |len| len > len_max)
 }
 
-/// A timeout as it travels: whole microseconds, rounded down, so that it only shrinks (§5.3.4). More than the field holds is the
-/// largest that is not "none".
+/// A timeout as it travels: whole microseconds, rounded down, so that it only shrinks (§5.3.4).
+/// More than the field holds is the largest that is not "none".
 pub(super) fn micros(timeout: Duration) -> u64 {
     u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX).min(u64::MAX - 1)
 }

@@ -28,7 +28,8 @@ pub enum Code {
     TooLarge,
     /// Membership declared the peer dead or restarted.
     PeerGone,
-    /// The peer does not take calls (it is going away), or the connection ended before the request left.
+    /// The peer does not take calls (it is going away), or the connection ended before the request
+    /// left.
     Unavailable,
     /// The connection ended while the call was open: it may have run.
     ConnectionLost,
@@ -77,9 +78,13 @@ impl Code {
         }
     }
 
-    /// Whether this code alone says that no handler ran: it is what a dispatcher answers instead of calling one.
+    /// Whether this code alone says that no handler ran: it is what a dispatcher answers instead of
+    /// calling one.
     const fn says_never_ran(self) -> bool {
-        matches!(self, Self::UnknownService | Self::UnknownMethod | Self::SchemaMismatch | Self::Unavailable)
+        matches!(
+            self,
+            Self::UnknownService | Self::UnknownMethod | Self::SchemaMismatch | Self::Unavailable
+        )
     }
 }
 
@@ -103,8 +108,8 @@ pub struct Status {
 }
 
 impl Status {
-    /// The status a handler or a dispatcher answers with. [`Status::may_have_run`] follows from the code; once a handler has answered
-    /// with it, its caller is told that it may have run.
+    /// The status a handler or a dispatcher answers with. [`Status::may_have_run`] follows from the
+    /// code; once a handler has answered with it, its caller is told that it may have run.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         let reach = if code.says_never_ran() { Reach::NeverRan } else { Reach::MayHaveRun };
         Self::reaching(reach, code, message.into())
@@ -124,7 +129,8 @@ impl Status {
         Self { code, message, reach, headers: Headers::new() }
     }
 
-    /// The same, of a handler that has begun: whatever the code says, and whoever's status it was at first.
+    /// The same, of a handler that has begun: whatever the code says, and whoever's status it was
+    /// at first.
     #[must_use]
     pub fn having_run(self) -> Self {
         Self { reach: Reach::MayHaveRun, ..self }
@@ -136,8 +142,8 @@ impl Status {
         Self { headers, ..self }
     }
 
-    /// The metadata that came beside a failed answer. To be read by the caller: a handler that answers with a status sends what was
-    /// set on its context, not these.
+    /// The metadata that came beside a failed answer. To be read by the caller: a handler that
+    /// answers with a status sends what was set on its context, not these.
     pub const fn headers(&self) -> &Headers {
         &self.headers
     }
@@ -147,17 +153,20 @@ impl Status {
         matches!(self.reach, Reach::NeverSent)
     }
 
-    /// Whether a handler may have run, wholly or in part. `false` is certain: sending again elsewhere runs it once.
+    /// Whether a handler may have run, wholly or in part. `false` is certain: sending again
+    /// elsewhere runs it once.
     pub const fn may_have_run(&self) -> bool {
         matches!(self.reach, Reach::MayHaveRun)
     }
 
-    /// The message as it travels: at most [`STATUS_MESSAGE_LEN_MAX`] bytes, cut at a character boundary.
+    /// The message as it travels: at most [`STATUS_MESSAGE_LEN_MAX`] bytes, cut at a character
+    /// boundary.
     pub(super) fn wire_message(&self) -> &str {
         clip(&self.message, STATUS_MESSAGE_LEN_MAX)
     }
 
-    /// A status from the wire (§5.5). An unreadable message is repaired, not refused: the code is what counts.
+    /// A status from the wire (§5.5). An unreadable message is repaired, not refused: the code is
+    /// what counts.
     pub(super) fn decode(code: u16, never_ran: bool, message: &[u8]) -> Self {
         let message = message.get(..STATUS_MESSAGE_LEN_MAX).unwrap_or(message);
         let reach = if never_ran { Reach::NeverRan } else { Reach::MayHaveRun };

@@ -1,4 +1,5 @@
-//! What streams are spoken of with: [`Shape`], [`StreamRef`], [`Held`] and [`StreamError`] (`docs/protocol.md` §5.11, §5.12).
+//! What streams are spoken of with: [`Shape`], [`StreamRef`], [`Held`] and [`StreamError`]
+//! (`docs/protocol.md` §5.11, §5.12).
 
 use core::fmt;
 
@@ -31,7 +32,10 @@ impl Shape {
     }
 
     pub(super) const fn of(flags: u8) -> Self {
-        Self { streams_in: flags & FLAG_STREAMS_IN != 0, streams_out: flags & FLAG_STREAMS_OUT != 0 }
+        Self {
+            streams_in: flags & FLAG_STREAMS_IN != 0,
+            streams_out: flags & FLAG_STREAMS_OUT != 0,
+        }
     }
 
     /// Whether chunks go either way.
@@ -49,11 +53,12 @@ pub enum StreamRef {
     Inbound(InboundId),
 }
 
-/// Memory that the peer may fill again once it is free: given out with a message, and given back with
-/// [`Connection::release`](super::Connection::release) when the application has taken the message. It says nothing about who still
-/// reads the bytes.
+/// Memory that the peer may fill again once it is free: given out with a message, and given back
+/// with [`Connection::release`](super::Connection::release) when the application has taken the
+/// message. It says nothing about who still reads the bytes.
 ///
-/// One that is dropped is never given back, and its sender stops in the end. It is not `Clone`, so nothing is given back twice.
+/// One that is dropped is never given back, and its sender stops in the end. It is not `Clone`, so
+/// nothing is given back twice.
 #[must_use = "what is held must be released, or the peer stops sending"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Held {
@@ -93,8 +98,8 @@ impl Held {
 /// Why a chunk was not taken. Nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamError {
-    /// There is no credit for it, too many bytes wait to be sent, or the request has not left yet. One
-    /// [`Event::Sendable`](super::Event::Sendable) follows when it is worth another try.
+    /// There is no credit for it, too many bytes wait to be sent, or the request has not left yet.
+    /// One [`Event::Sendable`](super::Event::Sendable) follows when it is worth another try.
     Blocked,
     /// Body and attachments are larger than the peer accepts, or more attachments than
     /// [`ATTACHMENTS_MAX`](super::config::ATTACHMENTS_MAX).

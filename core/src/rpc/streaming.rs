@@ -1,4 +1,5 @@
-//! Streams on their way out, and credit: the verbs, and the grants that go to the peer (`docs/protocol.md` §5.11, §5.12).
+//! Streams on their way out, and credit: the verbs, and the grants that go to the peer
+//! (`docs/protocol.md` §5.11, §5.12).
 
 use core::time::Duration;
 
@@ -18,7 +19,8 @@ use super::stream::{Held, Shape, StreamError, StreamRef, Window};
 use crate::clock::Timestamp;
 use crate::time::{Instant, Now};
 
-/// How often the round trip is measured while grants are sent. It is a path's, and paths change seldom.
+/// How often the round trip is measured while grants are sent. It is a path's, and paths change
+/// seldom.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The connection's windows, as their receiver keeps them, and what their sizes follow from.
@@ -27,7 +29,8 @@ pub(super) struct Inflows {
     data: Inflow,
     requests: Inflow,
     responses: Inflow,
-    /// Whose chunk comes in on each lane: its call's id may name another call by the time it is whole.
+    /// Whose chunk comes in on each lane: its call's id may name another call by the time it is
+    /// whole.
     pub(super) arriving: [Option<StreamRef>; LANES as usize],
     /// A grant is due, of one of these or of a stream.
     pub(super) is_due: bool,
@@ -58,8 +61,9 @@ impl Inflows {
         }
     }
 
-    /// A message that costs this much begins. What it takes of the window can make a grant due of what is released already: those who
-    /// send to consumers that are not slow must not wait for the slow ones' next release (§5.12.7).
+    /// A message that costs this much begins. What it takes of the window can make a grant due of
+    /// what is released already: those who send to consumers that are not slow must not wait
+    /// for the slow ones' next release (§5.12.7).
     pub(super) fn begin(&mut self, window: Window, cost: u32) -> Result<(), Overdrawn> {
         let inflow = self.of(window);
         inflow.begin(cost)?;
@@ -91,11 +95,12 @@ impl Inflows {
 }
 
 impl Connection {
-    /// Sends a chunk. It is taken only when the peer has room for it, so nothing is queued without bound; the order of a stream's chunks
-    /// is kept.
+    /// Sends a chunk. It is taken only when the peer has room for it, so nothing is queued without
+    /// bound; the order of a stream's chunks is kept.
     ///
     /// # Errors
-    /// See [`StreamError`]; nothing changed. After `Blocked` an [`Event::Sendable`] says when to try again.
+    /// See [`StreamError`]; nothing changed. After `Blocked` an [`Event::Sendable`] says when to
+    /// try again.
     pub fn send(
         &mut self,
         now: Now,
@@ -177,8 +182,8 @@ impl Connection {
         }
     }
 
-    /// Gives back what the request of a call of the peer holds, before the call ends: for handlers that live long and are done
-    /// with the request's bytes. A second time does nothing.
+    /// Gives back what the request of a call of the peer holds, before the call ends: for handlers
+    /// that live long and are done with the request's bytes. A second time does nothing.
     pub fn release_request(&mut self, now: Now, id: InboundId) {
         let cost = self.inbound.release(id);
         self.release(now, Held { window: Window::Requests, stream: None, cost });
@@ -203,14 +208,22 @@ impl Connection {
         self.outflows.data.has_room() && !self.is_full()
     }
 
-    fn queue_data(&mut self, now: Now, stream: StreamRef, flags: u8, body: Body<'_>, attachments: &[Bytes]) {
+    fn queue_data(
+        &mut self,
+        now: Now,
+        stream: StreamRef,
+        flags: u8,
+        body: Body<'_>,
+        attachments: &[Bytes],
+    ) {
         let (call, flags, owner) = match stream {
             StreamRef::Call(call) => (call.0, flags, Owner::Call(call.0)),
             StreamRef::Inbound(id) => (id.call, flags | FLAG_FROM_CALLEE, Owner::Inbound(id.call)),
         };
         self.stats.chunks_out += 1;
         let header = FrameHeader { flags, ..FrameHeader::new(Kind::Data, call) };
-        // A little of what streams send may go among the small messages; more than that waits its turn.
+        // A little of what streams send may go among the small messages; more than that waits its
+        // turn.
         let is_direct = self.outbox.len() < self.config.fragment_len && !self.flows.has(owner);
         let window = (flags & FLAG_END == 0).then_some(Window::Data);
         let cost = if window.is_some() { cost(content_len(body.len(), attachments)) } else { 0 };
@@ -221,7 +234,8 @@ impl Connection {
         }
         let (stamp, content) = (Timestamp::default(), Content::new(body, attachments));
         let is_small = content.len() <= COPY_LEN_MAX;
-        let mut message = Message { header, stamp, deadline: None, headers: Headers::new(), content, window };
+        let mut message =
+            Message { header, stamp, deadline: None, headers: Headers::new(), content, window };
         if is_direct && is_small {
             self.outflows.begin_chunk(cost);
             self.outbox.whole(now.mono, &mut message);
@@ -240,8 +254,9 @@ impl Connection {
         self.streams.open(of, shape, self.config.stream_window, outgoing, now.mono);
     }
 
-    /// The request of this call has begun, if it was not before: its stream may follow. Chunks of requests that wait for credit would take
-    /// the room of those that running handlers wait for.
+    /// The request of this call has begun, if it was not before: its stream may follow. Chunks of
+    /// requests that wait for credit would take the room of those that running handlers wait
+    /// for.
     pub(super) fn begin_stream(&mut self, now: Now, call: CallId) {
         let of = StreamRef::Call(call);
         let Some(window) = self.peer().map(|peer| peer.stream_window) else { return };
@@ -274,11 +289,13 @@ impl Connection {
         }
     }
 
-    /// Whether there is something for [`Connection::grant`] to look at: also what it passed over while answers waited. Not once it is
-    /// closed: half a frame may have been given out, whose other half a grant would be taken for.
+    /// Whether there is something for [`Connection::grant`] to look at: also what it passed over
+    /// while answers waited. Not once it is closed: half a frame may have been given out, whose
+    /// other half a grant would be taken for.
     pub(super) fn is_grant_due(&self) -> bool {
         let is_passed_over = || {
-            self.inflows.requests.is_shared_grant_due() && self.answers_len() < self.config.outbound_len_max
+            self.inflows.requests.is_shared_grant_due()
+                && self.answers_len() < self.config.outbound_len_max
         };
         !self.is_closed() && (self.inflows.is_due || is_passed_over())
     }
@@ -301,7 +318,8 @@ impl Connection {
             }
             if self.inflows.of(window).is_shared_grant_due() {
                 let total = self.inflows.of(window).grant();
-                let header = FrameHeader { code: window as u16, ..FrameHeader::new(Kind::Credit, 0) };
+                let header =
+                    FrameHeader { code: window as u16, ..FrameHeader::new(Kind::Credit, 0) };
                 self.outbox.plain(header, &total.to_le_bytes());
             }
         }

@@ -82,8 +82,10 @@ impl Streams {
             is_blocked: false,
             is_listed: false,
         };
-        let reader = Reader { inflow: Inflow::new(incoming, now), state: Reading::Open, is_due: false };
-        let stream = Stream { of, sender: sends.then_some(sender), reader: reads.then_some(reader) };
+        let reader =
+            Reader { inflow: Inflow::new(incoming, now), state: Reading::Open, is_due: false };
+        let stream =
+            Stream { of, sender: sends.then_some(sender), reader: reads.then_some(reader) };
         let (slots, slot) = self.slots(of);
         if slots.len() <= slot {
             slots.resize_with(slot + 1, || None);
@@ -108,10 +110,12 @@ impl Streams {
     /// The call is over.
     pub(super) fn end(&mut self, of: StreamRef) {
         let (slots, slot) = self.slots(of);
-        if slots.get_mut(slot).is_some_and(|slot| slot.take_if(|stream| stream.of == of).is_some()) {
+        if slots.get_mut(slot).is_some_and(|slot| slot.take_if(|stream| stream.of == of).is_some())
+        {
             self.open -= 1;
         }
-        // Streams that are refused and end, over and over while nothing can be written, must not fill the list.
+        // Streams that are refused and end, over and over while nothing can be written, must not
+        // fill the list.
         if self.blocked.len() > 2 * self.open + 64 {
             let mut blocked = core::mem::take(&mut self.blocked);
             blocked.retain(|&of| self.sender(of).is_some());
@@ -136,10 +140,12 @@ impl Streams {
 
     /// Whether this stream waits, and may send as far as its own window goes. It is told now.
     pub(super) fn unblock(&mut self, of: StreamRef) -> bool {
-        self.sender(of).is_some_and(|sender| sender.is_sendable() && core::mem::take(&mut sender.is_blocked))
+        self.sender(of)
+            .is_some_and(|sender| sender.is_sendable() && core::mem::take(&mut sender.is_blocked))
     }
 
-    /// All streams that wait and may send as far as their own windows go, in the order in which they were refused. They are told now.
+    /// All streams that wait and may send as far as their own windows go, in the order in which
+    /// they were refused. They are told now.
     pub(super) fn unblock_all(&mut self, mut tell: impl FnMut(StreamRef)) {
         for _ in 0..self.blocked.len() {
             let Some(of) = self.blocked.pop_front() else { break };

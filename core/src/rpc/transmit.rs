@@ -5,16 +5,20 @@ use alloc::vec::Vec;
 
 use bytes::{Buf, Bytes};
 
-/// Slices given out at once. What one `writev` takes at most is 1,024 on common systems; gains end long before.
+/// Slices given out at once. What one `writev` takes at most is 1,024 on common systems; gains end
+/// long before.
 pub const SLICES_MAX: usize = 64;
 
-/// A drained buffer with more room than this is given back: one burst must not be paid for for ever.
+/// A drained buffer with more room than this is given back: one burst must not be paid for for
+/// ever.
 const KEPT_CAPACITY: usize = 256 * 1024;
 
-/// Bytes to be written to the stream, in order. Long bodies are in it as they were given, not copied.
+/// Bytes to be written to the stream, in order. Long bodies are in it as they were given, not
+/// copied.
 ///
-/// A driver keeps one: [`poll_transmit`](super::Connection::poll_transmit) fills it, [`slices`](Self::slices) are written with one
-/// vectored write, [`advance`](Self::advance) takes off what was written.
+/// A driver keeps one: [`poll_transmit`](super::Connection::poll_transmit) fills it,
+/// [`slices`](Self::slices) are written with one vectored write, [`advance`](Self::advance) takes
+/// off what was written.
 #[derive(Debug, Default)]
 pub struct Transmit {
     /// Frames without their long bodies. The first `at` bytes are gone.
@@ -50,7 +54,8 @@ impl Transmit {
         self.len == 0
     }
 
-    /// What is left, in order: at most [`SLICES_MAX`] slices, none of them empty. More may follow once these are written.
+    /// What is left, in order: at most [`SLICES_MAX`] slices, none of them empty. More may follow
+    /// once these are written.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
         let mut at = self.at;
         let mut splices = self.splices.iter();

@@ -4,7 +4,8 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Calls to one member that have begun and not ended. Shared by whoever makes calls and
-/// [`PowerOfTwo`](super::PowerOfTwo), and carried from one [`Topology`](super::Topology) to the next.
+/// [`PowerOfTwo`](super::PowerOfTwo), and carried from one [`Topology`](super::Topology) to the
+/// next.
 #[derive(Debug, Default)]
 pub struct Load {
     outstanding: AtomicU32,

@@ -12,9 +12,9 @@
 //! # Ok::<(), chinwag_core::select::SelectError>(())
 //! ```
 //!
-//! A selector takes `&self` and a borrowed topology, no lock, and no memory for up to [`PICKS_INLINE`] picks (more
-//! need memory only as long as the caller's [`Picks`] is smaller). Every selector keeps the contract of
-//! [`NodeSelector`]; they differ in whom they prefer:
+//! A selector takes `&self` and a borrowed topology, no lock, and no memory for up to
+//! [`PICKS_INLINE`] picks (more need memory only as long as the caller's [`Picks`] is smaller).
+//! Every selector keeps the contract of [`NodeSelector`]; they differ in whom they prefer:
 //!
 //! | selector | prefers |
 //! |---|---|
@@ -23,8 +23,8 @@
 //! | [`PowerOfTwo`] | of two at random, the one with fewer calls outstanding |
 //! | [`Rendezvous`] | for one key always the same members, on every node |
 //!
-//! What is not here: nesting of selectors (their effects on each other are hard to predict), exclusion by latency,
-//! and caching of answers (which would stop the rotation).
+//! What is not here: nesting of selectors (their effects on each other are hard to predict),
+//! exclusion by latency, and caching of answers (which would stop the rotation).
 
 mod load;
 mod power_of_two;
@@ -46,13 +46,16 @@ use smallvec::SmallVec;
 
 use crate::id::NodeId;
 
-/// How many picks fit without memory of their own: `Three` with room to spare, and a majority of 16.
+/// How many picks fit without memory of their own: `Three` with room to spare, and a majority of
+/// 16.
 pub const PICKS_INLINE: usize = 8;
 
-/// Selected members: the caller's, cleared and filled by [`NodeSelector::select`], to be used again.
+/// Selected members: the caller's, cleared and filled by [`NodeSelector::select`], to be used
+/// again.
 pub type Picks = SmallVec<[NodeId; PICKS_INLINE]>;
 
-/// How many members, and where. The local node is never selected and counts towards its own majority.
+/// How many members, and where. The local node is never selected and counts towards its own
+/// majority.
 ///
 /// With `total` nodes in the cluster and `len` in a data centre, the local node included in both:
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,7 +72,8 @@ pub enum Consistency {
     Quorum,
     /// A majority of the local data centre with the local node: `len / 2` others of it.
     LocalQuorum,
-    /// A majority of each data centre: `len / 2` others of the local one, `len / 2 + 1` of each other one.
+    /// A majority of each data centre: `len / 2` others of the local one, `len / 2 + 1` of each
+    /// other one.
     EachQuorum,
     /// Everybody else.
     All,
@@ -107,8 +111,9 @@ impl Consistency {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SelectError {
-    /// There are fewer other members than the level needs. Only `One`, `Two` and `Three` can fail so: a majority of
-    /// what is there is always there. Nothing is selected and nothing rotates.
+    /// There are fewer other members than the level needs. Only `One`, `Two` and `Three` can fail
+    /// so: a majority of what is there is always there. Nothing is selected and nothing
+    /// rotates.
     NotEnoughNodes {
         /// How many other members there are.
         live: usize,
@@ -131,20 +136,26 @@ impl core::error::Error for SelectError {}
 
 /// A rule for choosing members.
 ///
-/// Contract: on `Ok`, `out` holds exactly [`Consistency::required`] members of `on`, each once, none of them the
-/// local node, and for `LocalQuorum` and `EachQuorum` as many of each data centre as the level says. The selection
-/// fails only if there are not that many, and then `out` is empty. The order within `out` means nothing.
+/// Contract: on `Ok`, `out` holds exactly [`Consistency::required`] members of `on`, each once,
+/// none of them the local node, and for `LocalQuorum` and `EachQuorum` as many of each data centre
+/// as the level says. The selection fails only if there are not that many, and then `out` is empty.
+/// The order within `out` means nothing.
 pub trait NodeSelector: Send + Sync {
     /// Clears `out` and fills it with the members of `on` that `level` asks for.
     ///
     /// # Errors
     /// [`SelectError::NotEnoughNodes`] if `on` has too few; `out` is then empty.
-    fn select(&self, on: &Topology, level: Consistency, out: &mut Picks) -> Result<(), SelectError>;
+    fn select(&self, on: &Topology, level: Consistency, out: &mut Picks)
+    -> Result<(), SelectError>;
 }
 
 /// `required` members can be had, or the error that says they cannot.
 #[inline]
 fn feasible(on: &Topology, required: usize) -> Result<usize, SelectError> {
     let live = on.len();
-    if required <= live { Ok(required) } else { Err(SelectError::NotEnoughNodes { live, required }) }
+    if required <= live {
+        Ok(required)
+    } else {
+        Err(SelectError::NotEnoughNodes { live, required })
+    }
 }

@@ -10,16 +10,19 @@ use super::{Consistency, NodeSelector, PICKS_INLINE, Picks, SelectError, Topolog
 use crate::id::{NodeId, fnv1a};
 use crate::rng::mix;
 
-/// Rendezvous hashing (Thaler and Ravishankar, 1998): a key ranks all nodes, and the first in rank are selected.
+/// Rendezvous hashing (Thaler and Ravishankar, 1998): a key ranks all nodes, and the first in rank
+/// are selected.
 ///
-/// Every node with the same members ranks them alike, in every version. A node that leaves moves only the keys it
-/// was selected for; one that joins takes only the keys it is now selected for. Data centres count only for
-/// `LocalQuorum` and `EachQuorum`, which rank the members of each.
+/// Every node with the same members ranks them alike, in every version. A node that leaves moves
+/// only the keys it was selected for; one that joins takes only the keys it is now selected for.
+/// Data centres count only for `LocalQuorum` and `EachQuorum`, which rank the members of each.
 ///
-/// [`NodeSelector::select`] never selects the local node, so a node that is itself high in rank gets the next one
-/// instead. Who holds a key, the local node included and the same everywhere, is [`Rendezvous::owners`].
+/// [`NodeSelector::select`] never selects the local node, so a node that is itself high in rank
+/// gets the next one instead. Who holds a key, the local node included and the same everywhere, is
+/// [`Rendezvous::owners`].
 ///
-/// Costs a hash per member, about 2 ns each, whatever the level: the one selector whose price grows with the cluster.
+/// Costs a hash per member, about 2 ns each, whatever the level: the one selector whose price grows
+/// with the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rendezvous {
     /// The key's hash, finalised.
@@ -37,11 +40,12 @@ impl Rendezvous {
         Self { key: mix(hash) }
     }
 
-    /// Clears `out` and fills it with the first `count` nodes in rank, the local one included: on every node with
-    /// the same members the same.
+    /// Clears `out` and fills it with the first `count` nodes in rank, the local one included: on
+    /// every node with the same members the same.
     ///
     /// # Errors
-    /// [`SelectError::NotEnoughNodes`] if there are fewer nodes; `live` then includes the local one.
+    /// [`SelectError::NotEnoughNodes`] if there are fewer nodes; `live` then includes the local
+    /// one.
     pub fn owners(&self, on: &Topology, count: usize, out: &mut Picks) -> Result<(), SelectError> {
         out.clear();
         let live = on.len() + 1;
@@ -52,7 +56,8 @@ impl Rendezvous {
         Ok(())
     }
 
-    /// The rank of a node: greater comes first. For one key `mix` is a bijection, so no two ids tie.
+    /// The rank of a node: greater comes first. For one key `mix` is a bijection, so no two ids
+    /// tie.
     const fn score(&self, id: NodeId) -> u64 {
         mix(id.get() ^ self.key)
     }
@@ -90,7 +95,12 @@ impl Rendezvous {
 }
 
 impl NodeSelector for Rendezvous {
-    fn select(&self, on: &Topology, level: Consistency, out: &mut Picks) -> Result<(), SelectError> {
+    fn select(
+        &self,
+        on: &Topology,
+        level: Consistency,
+        out: &mut Picks,
+    ) -> Result<(), SelectError> {
         out.clear();
         let mut ranked = |members: Range<usize>, count| {
             self.first(members.map(|member| on.id_at(member)), count, out);
@@ -99,7 +109,9 @@ impl NodeSelector for Rendezvous {
             Consistency::LocalQuorum => {
                 ranked(on.zone(on.local_zone()), on.zone_quorum(on.local_zone()));
             }
-            Consistency::EachQuorum => on.zones().for_each(|z| ranked(on.zone(z), on.zone_quorum(z))),
+            Consistency::EachQuorum => {
+                on.zones().for_each(|z| ranked(on.zone(z), on.zone_quorum(z)))
+            }
             _ => ranked(0..on.len(), feasible(on, level.required(on))?),
         }
         Ok(())

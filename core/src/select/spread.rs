@@ -5,23 +5,30 @@ use super::{Consistency, NodeSelector, Picks, SelectError, Topology, feasible};
 
 /// The data-centre aware default: who should hold it.
 ///
-/// - `One`, `Two`, `Three`: other data centres first, one member of each; then more of them, evenly; members of the
-///   local data centre only when the others have no more. Data centres take turns whatever their sizes, and so do
-///   the members of each.
+/// - `One`, `Two`, `Three`: other data centres first, one member of each; then more of them,
+///   evenly; members of the local data centre only when the others have no more. Data centres take
+///   turns whatever their sizes, and so do the members of each.
 /// - `Quorum`: over all data centres, the local one included, one member of each per round.
 /// - `LocalQuorum`, `EachQuorum`: members of each data centre in turn.
 ///
-/// In sequence, members of one data centre are selected equally often to within one, whatever the mix of levels.
+/// In sequence, members of one data centre are selected equally often to within one, whatever the
+/// mix of levels.
 ///
-/// The levels mean what they mean in datacake, and the answers of its tests are answers of this selector, but for
-/// one: for three of "2 others here, 2 in one other data centre", datacake's test expects two local members and one
-/// remote. Here the other data centre comes first strictly, so it is two remote and one local.
+/// The levels mean what they mean in datacake, and the answers of its tests are answers of this
+/// selector, but for one: for three of "2 others here, 2 in one other data centre", datacake's test
+/// expects two local members and one remote. Here the other data centre comes first strictly, so it
+/// is two remote and one local.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spread;
 
 impl NodeSelector for Spread {
     #[inline]
-    fn select(&self, on: &Topology, level: Consistency, out: &mut Picks) -> Result<(), SelectError> {
+    fn select(
+        &self,
+        on: &Topology,
+        level: Consistency,
+        out: &mut Picks,
+    ) -> Result<(), SelectError> {
         out.clear();
         let required = match level {
             Consistency::One => 1,
@@ -40,13 +47,19 @@ impl NodeSelector for Spread {
 
 /// The nearest members: who should answer.
 ///
-/// `One`, `Two`, `Three` and `Quorum` take members of the local data centre in turn, and only what that does not have
-/// from the other data centres, as [`Spread`] does. The other levels are those of `Spread`.
+/// `One`, `Two`, `Three` and `Quorum` take members of the local data centre in turn, and only what
+/// that does not have from the other data centres, as [`Spread`] does. The other levels are those
+/// of `Spread`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LocalFirst;
 
 impl NodeSelector for LocalFirst {
-    fn select(&self, on: &Topology, level: Consistency, out: &mut Picks) -> Result<(), SelectError> {
+    fn select(
+        &self,
+        on: &Topology,
+        level: Consistency,
+        out: &mut Picks,
+    ) -> Result<(), SelectError> {
         out.clear();
         match level {
             Consistency::One | Consistency::Two | Consistency::Three | Consistency::Quorum => {

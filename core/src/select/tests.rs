@@ -1,4 +1,5 @@
-//! The contract of [`NodeSelector`], the meaning of the levels as a table, and the defects of datacake's selector.
+//! The contract of [`NodeSelector`], the meaning of the levels as a table, and the defects of
+//! datacake's selector.
 
 extern crate std;
 
@@ -35,7 +36,11 @@ fn topology(sizes: &[usize]) -> Topology {
     Topology::new(1, node(0, 0), "dc-0", members(sizes))
 }
 
-fn pick(selector: &dyn NodeSelector, on: &Topology, level: Consistency) -> Result<Vec<NodeId>, SelectError> {
+fn pick(
+    selector: &dyn NodeSelector,
+    on: &Topology,
+    level: Consistency,
+) -> Result<Vec<NodeId>, SelectError> {
     let mut picks = Picks::new();
     selector.select(on, level, &mut picks)?;
     picks.sort_unstable();
@@ -61,7 +66,8 @@ fn any_sizes(rng: &mut Rng) -> Vec<usize> {
     (0..=rng.index(8)).map(|dc| rng.index(largest) + usize::from(dc == 0)).collect()
 }
 
-/// The contract, written down a second time: how many of each data centre a level needs, by its definition.
+/// The contract, written down a second time: how many of each data centre a level needs, by its
+/// definition.
 fn check(name: &str, sizes: &[usize], level: Consistency, got: &Result<Vec<NodeId>, SelectError>) {
     let total: usize = sizes.iter().sum();
     let required = match level {
@@ -79,7 +85,11 @@ fn check(name: &str, sizes: &[usize], level: Consistency, got: &Result<Vec<NodeI
     let context = format!("{name} {level:?} {sizes:?} {got:?}");
     let picks = match got {
         Err(error) => {
-            assert_eq!(*error, SelectError::NotEnoughNodes { live: total - 1, required }, "{context}");
+            assert_eq!(
+                *error,
+                SelectError::NotEnoughNodes { live: total - 1, required },
+                "{context}"
+            );
             assert!(required > total - 1, "refused what is feasible: {context}");
             return;
         }
@@ -94,9 +104,13 @@ fn check(name: &str, sizes: &[usize], level: Consistency, got: &Result<Vec<NodeI
     for (dc, &n) in sizes.iter().enumerate() {
         let here = picks.iter().filter(|id| dc_of(**id) == dc).count();
         match level {
-            Consistency::LocalQuorum => assert_eq!(here, if dc == 0 { n / 2 } else { 0 }, "{context}"),
+            Consistency::LocalQuorum => {
+                assert_eq!(here, if dc == 0 { n / 2 } else { 0 }, "{context}")
+            }
             Consistency::EachQuorum if dc == 0 => assert_eq!(here, n / 2, "{context}"),
-            Consistency::EachQuorum => assert_eq!(here, if n == 0 { 0 } else { n / 2 + 1 }, "{context}"),
+            Consistency::EachQuorum => {
+                assert_eq!(here, if n == 0 { 0 } else { n / 2 + 1 }, "{context}")
+            }
             _ => {}
         }
     }
@@ -119,7 +133,10 @@ fn every_selector_keeps_the_contract_on_any_topology() {
                 let got = result.map(|()| picks.to_vec());
                 refused += usize::from(got.is_err());
                 check(name, &sizes, level, &got);
-                assert_eq!(got.map_or(level.required(&on), |picks| picks.len()), level.required(&on));
+                assert_eq!(
+                    got.map_or(level.required(&on), |picks| picks.len()),
+                    level.required(&on)
+                );
             }
         }
     }
@@ -180,19 +197,23 @@ fn one_of_each_other_data_centre_and_then_more_as_datacakes_tests_expect() {
     assert_eq!(spread(&on, Consistency::Two), [node(0, 1), node(2, 0)]);
     // Both other data centres have two: which one gives a second member is a matter of turns.
     let on = seen_from("dc-2");
-    let shape = |picks: &[NodeId]| [0, 1, 2].map(|dc| picks.iter().filter(|id| dc_of(**id) == dc).count());
+    let shape =
+        |picks: &[NodeId]| [0, 1, 2].map(|dc| picks.iter().filter(|id| dc_of(**id) == dc).count());
     assert!([[1, 2, 0], [2, 1, 0]].contains(&shape(&spread(&on, Consistency::Three))));
     assert_eq!(shape(&spread(&on, Consistency::Two)), [1, 1, 0]);
     let on = topology(&[3, 2]);
     assert_eq!(spread(&on, Consistency::Two), [node(1, 0), node(1, 1)]);
-    // The one expectation of datacake's that the strict rule breaks: it takes two local members and one remote.
+    // The one expectation of datacake's that the strict rule breaks: it takes two local members and
+    // one remote.
     assert_eq!(spread(&on, Consistency::Three), [node(0, 1), node(1, 0), node(1, 1)]);
 }
 
 /// datacake skips without replacement: of a single data centre of 4, Two is refused half the time.
 #[test]
 fn defect_datacake_refuses_what_is_feasible() {
-    for (sizes, level) in [(&[4], Consistency::Two), (&[5], Consistency::Three), (&[4], Consistency::Three)] {
+    for (sizes, level) in
+        [(&[4], Consistency::Two), (&[5], Consistency::Three), (&[4], Consistency::Three)]
+    {
         let on = topology(sizes);
         for _ in 0..100 {
             assert_eq!(spread(&on, level).len(), level.required(&on));
@@ -204,13 +225,15 @@ fn defect_datacake_refuses_what_is_feasible() {
 /// datacake's Quorum takes whole rounds: four of five data centres of one where two are enough.
 #[test]
 fn defect_datacake_quorum_selects_too_many() {
-    let table: [(&[usize], usize); 3] = [(&[1, 1, 1], 1), (&[1, 1, 1, 1, 1], 2), (&[5, 5, 5, 5, 5, 5], 15)];
+    let table: [(&[usize], usize); 3] =
+        [(&[1, 1, 1], 1), (&[1, 1, 1, 1, 1], 2), (&[5, 5, 5, 5, 5, 5], 15)];
     for (sizes, expected) in table {
         assert_eq!(spread(&topology(sizes), Consistency::Quorum).len(), expected, "{sizes:?}");
     }
 }
 
-/// datacake's SetNodes only inserts: after nine of ten data centres have left, All still returned them.
+/// datacake's SetNodes only inserts: after nine of ten data centres have left, All still returned
+/// them.
 #[test]
 fn defect_datacake_vanished_data_centres_linger() {
     let on = topology(&[2, 3, 3]);
@@ -221,10 +244,13 @@ fn defect_datacake_vanished_data_centres_linger() {
     assert!(pick(&Spread, &smaller, Consistency::Two).is_err());
 }
 
-/// datacake's Quorum, LocalQuorum and EachQuorum begin at index 0 always, and its cache stops the others for 2 s.
+/// datacake's Quorum, LocalQuorum and EachQuorum begin at index 0 always, and its cache stops the
+/// others for 2 s.
 #[test]
 fn defect_datacake_some_levels_never_rotate() {
-    for level in [Consistency::One, Consistency::Quorum, Consistency::LocalQuorum, Consistency::EachQuorum] {
+    for level in
+        [Consistency::One, Consistency::Quorum, Consistency::LocalQuorum, Consistency::EachQuorum]
+    {
         let on = topology(&[5, 4, 4]);
         assert_ne!(spread(&on, level), spread(&on, level), "{level:?}");
     }
@@ -243,7 +269,8 @@ fn load_is_even_to_within_one_whatever_the_mix_of_levels() {
             }
             for (name, ids) in on.data_centers() {
                 let counts: Vec<u32> = ids.map(|id| load.get(&id).copied().unwrap_or(0)).collect();
-                let (low, high) = (counts.iter().min().unwrap_or(&0), counts.iter().max().unwrap_or(&0));
+                let (low, high) =
+                    (counts.iter().min().unwrap_or(&0), counts.iter().max().unwrap_or(&0));
                 assert!(high - low <= 1, "seed {seed} {sizes:?} {name}: {counts:?}");
             }
         }
@@ -277,9 +304,18 @@ fn picks_cover_as_many_other_data_centres_as_they_can() {
         for level in [Consistency::One, Consistency::Two, Consistency::Three] {
             let Ok(picks) = pick(&Spread, &on, level) else { continue };
             let remote = picks.iter().filter(|id| dc_of(**id) != 0).count();
-            assert_eq!(remote, picks.len().min(others.iter().sum()), "others first: {sizes:?} {picks:?}");
-            let covered: BTreeSet<_> = picks.iter().map(|id| dc_of(*id)).filter(|dc| *dc != 0).collect();
-            assert_eq!(covered.len(), remote.min(others.len()), "one of each first: {sizes:?} {picks:?}");
+            assert_eq!(
+                remote,
+                picks.len().min(others.iter().sum()),
+                "others first: {sizes:?} {picks:?}"
+            );
+            let covered: BTreeSet<_> =
+                picks.iter().map(|id| dc_of(*id)).filter(|dc| *dc != 0).collect();
+            assert_eq!(
+                covered.len(),
+                remote.min(others.len()),
+                "one of each first: {sizes:?} {picks:?}"
+            );
         }
     }
 }
@@ -294,7 +330,11 @@ fn a_quorum_is_spread_over_data_centres_as_evenly_as_their_sizes_allow() {
         let most = (0..sizes.len()).map(given).max().unwrap();
         for (dc, &size) in sizes.iter().enumerate() {
             let size = size - usize::from(dc == 0);
-            assert!(given(dc) + 1 >= most.min(size + 1), "{sizes:?}: {dc} gave {} of {most}", given(dc));
+            assert!(
+                given(dc) + 1 >= most.min(size + 1),
+                "{sizes:?}: {dc} gave {} of {most}",
+                given(dc)
+            );
         }
     }
 }
@@ -313,10 +353,12 @@ fn local_first_goes_elsewhere_only_for_what_is_missing() {
 
 #[test]
 fn a_topology_sorts_drops_the_local_node_and_takes_the_first_of_a_repeated_id() {
-    let list = [(5, "b"), (1, "x"), (4, "a"), (5, "c"), (2, "b")].map(|(id, dc)| (NodeId::new(id), dc));
+    let list =
+        [(5, "b"), (1, "x"), (4, "a"), (5, "c"), (2, "b")].map(|(id, dc)| (NodeId::new(id), dc));
     let on = Topology::new(9, NodeId::new(1), "m", list);
     assert_eq!(on.iter().map(NodeId::get).collect::<Vec<_>>(), [4, 2, 5]);
-    let zones: Vec<(String, usize)> = on.data_centers().map(|(name, ids)| (name.into(), ids.len())).collect();
+    let zones: Vec<(String, usize)> =
+        on.data_centers().map(|(name, ids)| (name.into(), ids.len())).collect();
     assert_eq!(zones, [("a".into(), 1), ("b".into(), 2), ("m".into(), 0)]);
     assert_eq!((on.local_data_center(), on.local(), on.len()), ("m", NodeId::new(1), 3));
     assert_eq!(on.data_center(NodeId::new(5)), Some("b"));
@@ -346,8 +388,8 @@ fn turns_and_loads_go_on_when_the_topology_changes() {
         assert_eq!(on.load(node(1, 2)).unwrap().outstanding(), 1);
         for (_, selector) in selectors(version) {
             for level in Consistency::EVERY {
-                let _ =
-                    pick(&*selector, &on, level).map(|picks| assert_eq!(picks.len(), level.required(&on)));
+                let _ = pick(&*selector, &on, level)
+                    .map(|picks| assert_eq!(picks.len(), level.required(&on)));
             }
         }
     }
@@ -365,7 +407,8 @@ fn of_two_the_busier_is_left_alone() {
         assert_eq!(pick(&selector, &on, Consistency::One).unwrap(), [node(0, 2)]);
     }
     drop(call);
-    let first: BTreeSet<_> = (0..100).flat_map(|_| pick(&selector, &on, Consistency::One).unwrap()).collect();
+    let first: BTreeSet<_> =
+        (0..100).flat_map(|_| pick(&selector, &on, Consistency::One).unwrap()).collect();
     assert_eq!(first.len(), 2);
 }
 
@@ -380,7 +423,8 @@ fn power_of_two_keeps_queues_short_and_reaches_everybody() {
     }
     let loads: Vec<u32> = on.iter().map(|id| on.load(id).unwrap().outstanding()).collect();
     assert_eq!(loads.iter().sum::<u32>(), 1_000);
-    // The mean is 10; a single random choice would leave a longest queue of about 18 and a shortest of 3.
+    // The mean is 10; a single random choice would leave a longest queue of about 18 and a shortest
+    // of 3.
     assert!(loads.iter().all(|n| (5..=14).contains(n)), "{loads:?}");
 }
 
@@ -398,7 +442,8 @@ fn a_key_picks_the_same_members_on_every_node_and_in_every_version() {
             owners = here;
             // A selection is the same ranking without the node that asks.
             let picks = pick(&selector, &on, Consistency::Two).unwrap();
-            let mut expected: Vec<_> = owners.iter().copied().filter(|id| *id != local).take(2).collect();
+            let mut expected: Vec<_> =
+                owners.iter().copied().filter(|id| *id != local).take(2).collect();
             expected.sort_unstable();
             assert_eq!(picks, expected);
         }
@@ -417,12 +462,15 @@ const GOLDEN: [u64; 3] = [1_003, 1, 2_003];
 fn rendezvous_moves_only_the_keys_of_the_member_that_left() {
     let before = topology(&[10, 10, 10]);
     let gone = node(1, 3);
-    let after = before.next(2, node(0, 0), "dc-0", members(&[10, 10, 10]).filter(|(id, _)| *id != gone));
+    let after =
+        before.next(2, node(0, 0), "dc-0", members(&[10, 10, 10]).filter(|(id, _)| *id != gone));
     let mut held = BTreeMap::<NodeId, u32>::new();
     for key in 0..3_000u64 {
         let selector = Rendezvous::new(&key.to_le_bytes());
-        let (old, new) =
-            (pick(&selector, &before, Consistency::Three), pick(&selector, &after, Consistency::Three));
+        let (old, new) = (
+            pick(&selector, &before, Consistency::Three),
+            pick(&selector, &after, Consistency::Three),
+        );
         let (old, new) = (old.unwrap(), new.unwrap());
         let kept = old.iter().filter(|id| new.contains(id)).count();
         assert_eq!(kept, if old.contains(&gone) { 2 } else { 3 }, "key {key}");
@@ -458,7 +506,9 @@ fn up_to_eight_picks_stay_inline() {
 #[test]
 fn threads_share_a_topology_and_its_turns() {
     let on = topology(&[1, 10, 10, 10, 10]);
-    let ask = || (0..1_000).flat_map(|_| pick(&Spread, &on, Consistency::One).unwrap()).collect::<Vec<_>>();
+    let ask = || {
+        (0..1_000).flat_map(|_| pick(&Spread, &on, Consistency::One).unwrap()).collect::<Vec<_>>()
+    };
     let all: Vec<NodeId> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()

@@ -9,11 +9,13 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use super::{Load, Picks};
 use crate::id::NodeId;
 
-/// The live members other than the local node, grouped by data centre: an immutable snapshot to select from.
+/// The live members other than the local node, grouped by data centre: an immutable snapshot to
+/// select from.
 ///
-/// Immutable but for the cursors that say whose turn it is. They are here and not in the selectors, so all
-/// selections of a node rotate together, and [`Topology::next`] carries them on, so a change of membership does
-/// not send everybody back to the first member. Cursors are 32-bit counts; where one wraps, once in 2^32 picks, a turn may be skipped.
+/// Immutable but for the cursors that say whose turn it is. They are here and not in the selectors,
+/// so all selections of a node rotate together, and [`Topology::next`] carries them on, so a change
+/// of membership does not send everybody back to the first member. Cursors are 32-bit counts; where
+/// one wraps, once in 2^32 picks, a turn may be skipped.
 #[derive(Debug)]
 pub struct Topology {
     version: u64,
@@ -57,8 +59,8 @@ pub(super) enum Pool {
 impl Topology {
     /// The topology of a node `local` in the data centre `local_dc` that knows `members`.
     ///
-    /// `members` may come in any order. The local node among them is passed over; of an id that comes twice the
-    /// first counts. `version` is the caller's; nothing here reads it.
+    /// `members` may come in any order. The local node among them is passed over; of an id that
+    /// comes twice the first counts. `version` is the caller's; nothing here reads it.
     pub fn new<'a>(
         version: u64,
         local: NodeId,
@@ -68,8 +70,8 @@ impl Topology {
         Self::build(None, version, local, local_dc, members)
     }
 
-    /// The topology that follows `self`: cursors and loads of the data centres and members that stay are carried on,
-    /// what has left is forgotten.
+    /// The topology that follows `self`: cursors and loads of the data centres and members that
+    /// stay are carried on, what has left is forgotten.
     pub fn next<'a>(
         &self,
         version: u64,
@@ -111,7 +113,8 @@ impl Topology {
         let load = |id| before.and_then(|topology| topology.load(id)).cloned().unwrap_or_default();
         let mut by_id: Vec<_> = list.iter().enumerate().map(|(at, (id, _))| (*id, at)).collect();
         by_id.sort_unstable();
-        let turn = |of: fn(&Self) -> &AtomicU32| AtomicU32::new(before.map_or(0, |b| of(b).load(Relaxed)));
+        let turn =
+            |of: fn(&Self) -> &AtomicU32| AtomicU32::new(before.map_or(0, |b| of(b).load(Relaxed)));
         Self {
             version,
             local,
@@ -149,12 +152,14 @@ impl Topology {
         self.members.iter().map(|member| member.id)
     }
 
-    /// The data centres in the order of their names, each with its members other than the local node. The local
-    /// data centre is among them even if it is empty.
+    /// The data centres in the order of their names, each with its members other than the local
+    /// node. The local data centre is among them even if it is empty.
     pub fn data_centers(
         &self,
     ) -> impl ExactSizeIterator<Item = (&str, impl ExactSizeIterator<Item = NodeId>)> {
-        self.zones.iter().map(|zone| (&*zone.name, self.members[zone.range()].iter().map(|member| member.id)))
+        self.zones
+            .iter()
+            .map(|zone| (&*zone.name, self.members[zone.range()].iter().map(|member| member.id)))
     }
 
     /// The local node's data centre.
@@ -201,7 +206,8 @@ impl Topology {
         self.zones[zone].range()
     }
 
-    /// How many others make a majority of the cluster: half of `others + 1`, rounded down, as the local node counts.
+    /// How many others make a majority of the cluster: half of `others + 1`, rounded down, as the
+    /// local node counts.
     pub(super) fn quorum(&self) -> usize {
         self.members.len().div_ceil(2)
     }
@@ -235,7 +241,8 @@ impl Topology {
         out.extend(from.iter().chain(before).take(count as usize).map(|member| member.id));
     }
 
-    /// Adds one member of each of `count` other data centres, whose turn it is. `count` is at most their number.
+    /// Adds one member of each of `count` other data centres, whose turn it is. `count` is at most
+    /// their number.
     #[inline]
     pub(super) fn take_one_each(&self, count: u32, out: &mut Picks) {
         let others = u32_of(self.zones.len() - 1);
@@ -250,8 +257,9 @@ impl Topology {
         }
     }
 
-    /// Adds `count` members of `pool`, spread over its data centres as evenly as their sizes allow: as if each gave
-    /// one in turn until it has no more. `count` is at most the size of the pool.
+    /// Adds `count` members of `pool`, spread over its data centres as evenly as their sizes allow:
+    /// as if each gave one in turn until it has no more. `count` is at most the size of the
+    /// pool.
     pub(super) fn take_evenly(&self, pool: Pool, count: usize, out: &mut Picks) {
         if count == 0 {
             return;
@@ -269,13 +277,15 @@ impl Topology {
         let left = count - u32::try_from(given(rounds)).unwrap_or(count);
         let eligible = u32_of(lens().filter(|len| *len > rounds).count());
         let turn = if pool == Pool::Others { &self.turn_others } else { &self.turn_all };
-        let first = if left == 0 || eligible == 0 { 0 } else { turn.fetch_add(left, Relaxed) % eligible };
+        let first =
+            if left == 0 || eligible == 0 { 0 } else { turn.fetch_add(left, Relaxed) % eligible };
         let mut place = 0;
         for zone in self.pool(pool) {
             let len = self.zones[zone].len;
             let mut share = len.min(rounds);
             if len > rounds {
-                let after_first = if place >= first { place - first } else { place + eligible - first };
+                let after_first =
+                    if place >= first { place - first } else { place + eligible - first };
                 share += u32::from(after_first < left);
                 place += 1;
             }

@@ -1,4 +1,5 @@
-//! Membership's messages: a header that says who speaks, then messages one after another (`docs/protocol.md` §2.3).
+//! Membership's messages: a header that says who speaks, then messages one after another
+//! (`docs/protocol.md` §2.3).
 //!
 //! The same payload travels as a UDP datagram and as the body of a gossip frame on a stream.
 
@@ -100,7 +101,9 @@ impl Digest<'_> {
     pub(crate) fn differing(self, own: &[u64; BUCKETS]) -> u64 {
         let theirs = self.0.chunks_exact(8);
         let pairs = theirs.zip(own).enumerate();
-        pairs.fold(0, |mask, (at, (theirs, own))| mask | (u64::from(*theirs != own.to_le_bytes()) << at))
+        pairs.fold(0, |mask, (at, (theirs, own))| {
+            mask | (u64::from(*theirs != own.to_le_bytes()) << at)
+        })
     }
 }
 
@@ -160,8 +163,8 @@ pub(crate) fn next<'a>(reader: &mut Reader<'a>) -> Next<'a> {
     decode(kind, &mut Reader::new(body)).map_or(Next::Malformed, Next::Message)
 }
 
-/// Takes the next message if it is a sound update; otherwise takes nothing. Updates are nearly all that is received,
-/// and on their way through [`Message`] and [`Next`] they would be copied twice.
+/// Takes the next message if it is a sound update; otherwise takes nothing. Updates are nearly all
+/// that is received, and on their way through [`Message`] and [`Next`] they would be copied twice.
 #[inline]
 pub(crate) fn next_update<'a>(reader: &mut Reader<'a>) -> Option<Update<'a>> {
     if reader.rest().first() != Some(&kind::UPDATE) {
@@ -235,7 +238,9 @@ fn put_message(out: &mut Vec<u8>, kind: u8, fill: impl FnOnce(&mut Vec<u8>)) {
 
 /// Encoders, one a message kind.
 pub(crate) mod encode {
-    use super::{BUCKETS, IS_JOINING, IS_LAST, IS_REPLY, Run, Update, kind, put, put_message, put_run};
+    use super::{
+        BUCKETS, IS_JOINING, IS_LAST, IS_REPLY, Run, Update, kind, put, put_message, put_run,
+    };
     use alloc::vec::Vec;
     use core::net::SocketAddr;
 
@@ -299,7 +304,13 @@ pub(crate) mod encode {
         });
     }
 
-    pub(crate) fn sync_chunk(out: &mut Vec<u8>, exchange: u32, is_reply: bool, is_last: bool, mask: u64) {
+    pub(crate) fn sync_chunk(
+        out: &mut Vec<u8>,
+        exchange: u32,
+        is_reply: bool,
+        is_last: bool,
+        mask: u64,
+    ) {
         put_message(out, kind::SYNC_CHUNK, |out| {
             put::u32(out, exchange);
             out.push(if is_reply { IS_REPLY } else { 0 } | if is_last { IS_LAST } else { 0 });

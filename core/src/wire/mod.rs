@@ -1,7 +1,9 @@
-//! The bytes on the wire (`docs/protocol.md` §2): total decoding, hand-specified encoding, room to grow.
+//! The bytes on the wire (`docs/protocol.md` §2): total decoding, hand-specified encoding, room to
+//! grow.
 //!
-//! A [`Reader`] takes fields off a borrowed slice and answers `None` when the bytes do not hold one; it never
-//! panics and never allocates. [`put`] has the matching writers. Everything is little-endian.
+//! A [`Reader`] takes fields off a borrowed slice and answers `None` when the bytes do not hold
+//! one; it never panics and never allocates. [`put`] has the matching writers. Everything is
+//! little-endian.
 
 pub mod datagram;
 #[cfg(feature = "fuzzing")]
@@ -10,12 +12,14 @@ pub mod update;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The protocol versions this build speaks, lowest and highest. Peers use the highest both speak (§2.2).
+/// The protocol versions this build speaks, lowest and highest. Peers use the highest both speak
+/// (§2.2).
 pub const VERSION_MIN: u8 = 1;
 /// See [`VERSION_MIN`].
 pub const VERSION_MAX: u8 = 1;
 
-/// Takes fields off a byte slice. Every method answers `None` if the bytes do not hold such a field.
+/// Takes fields off a byte slice. Every method answers `None` if the bytes do not hold such a
+/// field.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader<'a> {
     rest: &'a [u8],
@@ -82,8 +86,8 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A LEB128 integer of at most 32 bits, in its shortest form: longer forms are refused, so that a value has one
-    /// encoding (§2.1).
+    /// A LEB128 integer of at most 32 bits, in its shortest form: longer forms are refused, so that
+    /// a value has one encoding (§2.1).
     #[inline]
     pub fn varint(&mut self) -> Option<u32> {
         let mut value = 0u64;

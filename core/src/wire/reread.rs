@@ -1,4 +1,5 @@
-//! Any bytes, read as a payload and written again: what `fuzz/` holds the codec to (`docs/protocol.md` §2.1, §2.3).
+//! Any bytes, read as a payload and written again: what `fuzz/` holds the codec to
+//! (`docs/protocol.md` §2.1, §2.3).
 
 use alloc::vec::Vec;
 
@@ -42,7 +43,9 @@ pub fn reread(payload: &[u8]) -> Option<Reread> {
 fn write(out: &mut Vec<u8>, message: &Message<'_>) {
     match *message {
         Message::Ping { seq, target } => encode::ping(out, seq, target),
-        Message::PingReq { seq, target, budget_ms } => encode::ping_req(out, seq, target, budget_ms),
+        Message::PingReq { seq, target, budget_ms } => {
+            encode::ping_req(out, seq, target, budget_ms)
+        }
         Message::Ack { seq, subject } => encode::ack(out, seq, subject),
         Message::Nack { seq, subject } => encode::nack(out, seq, subject),
         Message::Update(ref update) => encode::update(out, update),

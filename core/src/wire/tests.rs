@@ -1,4 +1,5 @@
-//! Fields (`docs/protocol.md` §2.1): every writer against its reader, and everything that is not a field.
+//! Fields (`docs/protocol.md` §2.1): every writer against its reader, and everything that is not a
+//! field.
 
 extern crate std;
 
@@ -15,7 +16,8 @@ fn put_with(put: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     bytes
 }
 
-/// `bytes` is exactly one field with `value`: it reads back, leaves what follows, and no part of it reads at all.
+/// `bytes` is exactly one field with `value`: it reads back, leaves what follows, and no part of it
+/// reads at all.
 fn is_one_field<T: PartialEq + core::fmt::Debug>(
     bytes: &[u8],
     value: &T,
@@ -115,7 +117,8 @@ fn a_value_has_one_varint() {
     for bytes in long_forms {
         assert_eq!(Reader::new(bytes).varint(), None, "{bytes:02x?} has a shorter form");
     }
-    // Whatever is read is what would have been written: over all of one and two bytes, and random longer ones.
+    // Whatever is read is what would have been written: over all of one and two bytes, and random
+    // longer ones.
     let mut rng = Rng::new(2);
     let shorts = (0..=u16::MAX).map(|pair| pair.to_le_bytes().to_vec());
     let longs = core::iter::repeat_with(|| {
@@ -179,7 +182,8 @@ fn addresses_round_trip_and_keep_their_family() {
     for _ in 0..1_000 {
         let port = u16::try_from(rng.below(65_536)).unwrap();
         let bits = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
-        let ip: [IpAddr; 2] = [Ipv4Addr::from(rng.below(u32::MAX)).into(), Ipv6Addr::from(bits).into()];
+        let ip: [IpAddr; 2] =
+            [Ipv4Addr::from(rng.below(u32::MAX)).into(), Ipv6Addr::from(bits).into()];
         for ip in ip {
             let addr = SocketAddr::new(ip, port);
             is_one_field(&put_with(|out| put::addr(out, addr)), &addr, |reader| reader.addr());

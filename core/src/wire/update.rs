@@ -26,7 +26,8 @@ pub(crate) struct Update<'a> {
     pub(crate) state: State,
     /// The distinct members whose probes failed; only of a suspect.
     pub(crate) accusers: Accusers,
-    /// Seconds since the death or departure, where the sender knows; only of the dead and the left.
+    /// Seconds since the death or departure, where the sender knows; only of the dead and the
+    /// left.
     pub(crate) age: Option<u32>,
     /// Where the member is and what it says of itself; always there when it is alive.
     pub(crate) details: Option<Details<'a>>,
@@ -100,9 +101,13 @@ impl<'a> Update<'a> {
             }
         }
         let age = if flags & HAS_AGE != 0 { Some(reader.varint()?) } else { None };
-        let details =
-            if flags & HAS_DETAILS != 0 { Some(Details::decode(reader, flags, incarnation)?) } else { None };
-        if state == State::Alive && details.is_none_or(|details| details.incarnation != incarnation) {
+        let details = if flags & HAS_DETAILS != 0 {
+            Some(Details::decode(reader, flags, incarnation)?)
+        } else {
+            None
+        };
+        if state == State::Alive && details.is_none_or(|details| details.incarnation != incarnation)
+        {
             return None;
         }
         Some(Self { id, epoch, incarnation, state, accusers, age, details })
@@ -112,12 +117,16 @@ impl<'a> Update<'a> {
 impl<'a> Details<'a> {
     #[inline]
     fn decode(reader: &mut Reader<'a>, flags: u8, claimed: Incarnation) -> Option<Self> {
-        let incarnation =
-            if flags & DETAILS_ARE_OLDER != 0 { Incarnation::new(reader.varint()?) } else { claimed };
+        let incarnation = if flags & DETAILS_ARE_OLDER != 0 {
+            Incarnation::new(reader.varint()?)
+        } else {
+            claimed
+        };
         let versions = reader.u8()?;
         let addr = reader.addr()?;
         let metadata = reader.slice()?;
-        let is_sound = incarnation <= claimed && metadata.len() <= METADATA_LEN_MAX && addr.port() != 0;
+        let is_sound =
+            incarnation <= claimed && metadata.len() <= METADATA_LEN_MAX && addr.port() != 0;
         is_sound.then_some(Self { incarnation, versions, addr, metadata })
     }
 }

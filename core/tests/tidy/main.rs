@@ -1,5 +1,6 @@
-//! The repository keeps to its own rules: sizes as a ratchet (`docs/architecture.md`), no unfinished code, no ignored test, `unsafe`
-//! in one audited file (and one attribute of the fuzzer's programs), and no citation of a rule that `docs/protocol.md` does not have.
+//! The repository keeps to its own rules: sizes as a ratchet (`docs/architecture.md`), no
+//! unfinished code, no ignored test, `unsafe` in one audited file (and one attribute of the
+//! fuzzer's programs), and no citation of a rule that `docs/protocol.md` does not have.
 //!
 //! Not checked here: what rustfmt, clippy and rustdoc check. `.ci/run` runs those.
 
@@ -17,8 +18,8 @@ use source::Source;
 const FILE_LINES_MAX: usize = 500;
 /// Lines of one function at most, from `fn` to its last brace: what one sees at a glance.
 const FUNCTION_LINES_MAX: usize = 70;
-/// The files that may say `unsafe`. The product has it in the first alone; the second names a linker's section, which Rust calls unsafe, in
-/// programs that only the fuzzer runs.
+/// The files that may say `unsafe`. The product has it in the first alone; the second names a
+/// linker's section, which Rust calls unsafe, in programs that only the fuzzer runs.
 const UNSAFE_HOMES: [&str; 2] = ["adapters/driver/src/view.rs", "fuzz/fuzz_targets/counters.rs"];
 /// What is over a limit, and by how much it may stay so. It only ever shrinks.
 const ALLOWANCES: &str = "core/tests/tidy/allowances.txt";
@@ -38,15 +39,20 @@ fn sources() -> Vec<Source> {
     files.sort();
     assert!(files.len() > 50, "the walk found the repository: {} files", files.len());
     let named = files.into_iter().map(|path| {
-        let name =
-            path.strip_prefix(root()).expect("walked from the root").to_string_lossy().replace('\\', "/");
+        let name = path
+            .strip_prefix(root())
+            .expect("walked from the root")
+            .to_string_lossy()
+            .replace('\\', "/");
         Source::parse(&name, &read(&path))
     });
     named.collect()
 }
 
 fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+    for entry in
+        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+    {
         let path = entry.expect("a readable folder").path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.is_dir() {
@@ -65,20 +71,24 @@ fn assert_none(complaints: &[String]) {
 
 #[test]
 fn sizes_only_shrink() {
-    let allowances = Allowances::parse(&read(&root().join(ALLOWANCES))).expect("the list is well-formed");
+    let allowances =
+        Allowances::parse(&read(&root().join(ALLOWANCES))).expect("the list is well-formed");
     let mut sizes = Vec::new();
     for source in sources() {
         if !source.is_test {
             sizes.push((source.name.clone(), source.lines, FILE_LINES_MAX));
         }
-        sizes.extend(source.functions.into_iter().map(|(name, lines)| (name, lines, FUNCTION_LINES_MAX)));
+        sizes.extend(
+            source.functions.into_iter().map(|(name, lines)| (name, lines, FUNCTION_LINES_MAX)),
+        );
     }
     assert_none(&allowances.complaints(&sizes));
 }
 
 #[test]
 fn nothing_is_unfinished_or_ignored() {
-    let complaints: Vec<String> = sources().into_iter().flat_map(|source| source.unfinished).collect();
+    let complaints: Vec<String> =
+        sources().into_iter().flat_map(|source| source.unfinished).collect();
     assert_none(&complaints);
 }
 
@@ -107,7 +117,8 @@ fn every_cited_rule_exists() {
         for (line, cited) in protocol::citations(&read(path)) {
             count += 1;
             if !rules.contains(&cited) {
-                complaints.push(format!("{}:{line}: docs/protocol.md has no §{cited}", path.display()));
+                complaints
+                    .push(format!("{}:{line}: docs/protocol.md has no §{cited}", path.display()));
             }
         }
     }

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 /// Whose sections are not the protocol's, when named right before the sign.
 const PAPERS: [&str; 2] = ["SWIM", "Lifeguard"];
 
-/// Every rule of the protocol: `## 4.` and `### 4.3` as headings, `**§4.3.1 …**` or `§4.3.1` at the start of a line, and the items
-/// of a numbered list under a heading (`2.` under `### 5.4` is 5.4.2).
+/// Every rule of the protocol: `## 4.` and `### 4.3` as headings, `**§4.3.1 …**` or `§4.3.1` at the
+/// start of a line, and the items of a numbered list under a heading (`2.` under `### 5.4` is
+/// 5.4.2).
 pub(crate) fn rules(text: &str) -> BTreeSet<String> {
     let mut rules = BTreeSet::new();
     let mut heading = None;
@@ -25,7 +26,8 @@ pub(crate) fn rules(text: &str) -> BTreeSet<String> {
     rules
 }
 
-/// Every citation in `text`: its line, from 1, and the rule's number. Papers' sections are left out.
+/// Every citation in `text`: its line, from 1, and the rule's number. Papers' sections are left
+/// out.
 pub(crate) fn citations(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for (at, line) in text.lines().enumerate() {
@@ -42,7 +44,8 @@ pub(crate) fn citations(text: &str) -> Vec<(usize, String)> {
 
 /// The number at the start of `text`: digits with single dots between, such as 4 or 5.9.4.
 fn number(text: &str) -> Option<String> {
-    let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
+    let end =
+        text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
     let parts = text[..end].split('.').take_while(|part| !part.is_empty());
     let number = parts.collect::<Vec<_>>().join(".");
     (!number.is_empty()).then_some(number)

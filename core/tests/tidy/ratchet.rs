@@ -14,8 +14,9 @@ impl Allowances {
             if line.is_empty() {
                 continue;
             }
-            let parsed =
-                line.rsplit_once(' ').and_then(|(name, lines)| Some((name.trim(), lines.parse().ok()?)));
+            let parsed = line
+                .rsplit_once(' ')
+                .and_then(|(name, lines)| Some((name.trim(), lines.parse().ok()?)));
             let (name, lines) = parsed.ok_or_else(|| format!("not `name lines`: {line}"))?;
             if allowances.insert(name.into(), lines).is_some() {
                 return Err(format!("twice: {name}"));
@@ -31,27 +32,34 @@ impl Allowances {
         for (name, lines, limit) in sizes {
             let allowed = unused.remove(name);
             let complaint = match allowed {
-                None if lines > limit => format!("{lines} lines, over the limit of {limit}: part it"),
+                None if lines > limit => {
+                    format!("{lines} lines, over the limit of {limit}: part it")
+                }
                 Some(_) if lines <= limit => {
                     format!("{lines} lines, within the limit: take its allowance out")
                 }
                 Some(allowed) if *lines > allowed => {
                     format!("{lines} lines, grown past its allowance of {allowed}")
                 }
-                Some(allowed) if *lines < allowed => format!("shrunk to {lines} lines: lower its allowance"),
+                Some(allowed) if *lines < allowed => {
+                    format!("shrunk to {lines} lines: lower its allowance")
+                }
                 _ => continue,
             };
             complaints.push(format!("{name}: {complaint}"));
         }
-        complaints.extend(unused.into_keys().map(|name| format!("{name}: gone: take its allowance out")));
+        complaints
+            .extend(unused.into_keys().map(|name| format!("{name}: gone: take its allowance out")));
         complaints
     }
 }
 
 #[test]
 fn what_is_over_may_not_grow_and_nothing_new_goes_over() {
-    let allowances = Allowances::parse("# why\n\na.rs 600 # soon\na.rs::f 80\n").expect("well-formed");
-    let sizes = |a, f, b| vec![("a.rs".into(), a, 500), ("a.rs::f".into(), f, 70), ("b.rs".into(), b, 500)];
+    let allowances =
+        Allowances::parse("# why\n\na.rs 600 # soon\na.rs::f 80\n").expect("well-formed");
+    let sizes =
+        |a, f, b| vec![("a.rs".into(), a, 500), ("a.rs::f".into(), f, 70), ("b.rs".into(), b, 500)];
     for (sizes, expected) in [
         (sizes(600, 80, 500), ""),
         (sizes(601, 80, 500), "a.rs: 601 lines, grown past its allowance of 600"),

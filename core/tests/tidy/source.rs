@@ -1,8 +1,8 @@
-//! What is measured of one file, from its tokens: so strings, comments and lifetimes cannot mislead, and macros' arms count as
-//! what they are written as.
+//! What is measured of one file, from its tokens: so strings, comments and lifetimes cannot
+//! mislead, and macros' arms count as what they are written as.
 //!
-//! A function is the word `fn`, a name, and the next block in braces. That is wrong for a `fn` whose signature holds braces
-//! (a const block in its return type); none is written so.
+//! A function is the word `fn`, a name, and the next block in braces. That is wrong for a `fn`
+//! whose signature holds braces (a const block in its return type); none is written so.
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 
@@ -13,7 +13,8 @@ pub(crate) struct Source {
     pub(crate) is_test: bool,
     /// Lines without those of items under `#[cfg(test)]`.
     pub(crate) lines: usize,
-    /// `file::function` and its lines, tests included. Of functions of one name in one file, the longest.
+    /// `file::function` and its lines, tests included. Of functions of one name in one file, the
+    /// longest.
     pub(crate) functions: Vec<(String, usize)>,
     /// Where something is unfinished or ignored, as complaints.
     pub(crate) unfinished: Vec<String>,
@@ -52,7 +53,9 @@ impl Source {
             match token {
                 TokenTree::Group(group) => self.scan(group.stream(), is_tested || at < tests_end),
                 TokenTree::Ident(word) => self.look_at(&word.to_string(), token, rest),
-                TokenTree::Punct(_) if is_ignore(token, rest) => self.complain_unfinished(token, "#[ignore]"),
+                TokenTree::Punct(_) if is_ignore(token, rest) => {
+                    self.complain_unfinished(token, "#[ignore]")
+                }
                 TokenTree::Punct(_) | TokenTree::Literal(_) => {}
             }
         }
@@ -73,7 +76,9 @@ impl Source {
     fn measure_function(&mut self, token: &TokenTree, rest: &[TokenTree]) {
         let Some(TokenTree::Ident(name)) = rest.first() else { return };
         let ends = |token: &&TokenTree| brace(token).is_some() || is_punct(token, ';');
-        let Some(body) = rest.iter().find(ends).filter(|token| brace(token).is_some()) else { return };
+        let Some(body) = rest.iter().find(ends).filter(|token| brace(token).is_some()) else {
+            return;
+        };
         let (name, lines) = (format!("{}::{name}", self.name), lines(token, body));
         match self.functions.iter_mut().find(|(known, _)| *known == name) {
             Some((_, longest)) => *longest = lines.max(*longest),
@@ -135,8 +140,7 @@ fn item_len(tokens: &[TokenTree]) -> usize {
 
 #[test]
 fn lines_of_tests_do_not_count() {
-    let text =
-        "fn a() {\n}\n#[cfg(test)]\nmod tests {\n  fn b() {\n  }\n}\n#[cfg(test)]\nmod more;\nstruct S;\n";
+    let text = "fn a() {\n}\n#[cfg(test)]\nmod tests {\n  fn b() {\n  }\n}\n#[cfg(test)]\nmod more;\nstruct S;\n";
     let source = Source::parse("x.rs", text);
     assert_eq!(source.lines, 10 - 5 - 2);
     assert_eq!(source.functions, [("x.rs::a".into(), 2), ("x.rs::b".into(), 2)]);

@@ -13,8 +13,8 @@ use crate::runtime::Kind;
 
 /// One node of a chinwag cluster, as a process.
 ///
-/// Prints what happens in the cluster on stdout, and takes commands as lines on stdin: members, call ID TEXT, select LEVEL, set K=V,
-/// broadcast TEXT, now, stats, leave.
+/// Prints what happens in the cluster on stdout, and takes commands as lines on stdin: members,
+/// call ID TEXT, select LEVEL, set K=V, broadcast TEXT, now, stats, leave.
 #[derive(Debug, Parser)]
 #[command(name = "agent")]
 pub(crate) struct Args {
@@ -76,7 +76,8 @@ impl Args {
     }
 }
 
-/// The arguments, or the exit that they lead to: help is printed in full, a mistake as one line on stderr.
+/// The arguments, or the exit that they lead to: help is printed in full, a mistake as one line on
+/// stderr.
 pub(crate) fn parsed<A>(args: Result<A, clap::Error>) -> Result<A, ExitCode> {
     args.map_err(|error| {
         if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
@@ -96,7 +97,9 @@ fn one_line(message: &str) -> String {
 
 fn seed(text: &str) -> Result<String, &'static str> {
     match text.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+            Ok(text.to_owned())
+        }
         _ => Err("a seed is HOST:PORT"),
     }
 }

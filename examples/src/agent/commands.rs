@@ -13,7 +13,8 @@ use super::args::pair;
 use super::echo::{Echo, Say};
 use super::output::Output;
 
-/// Bytes of one command at most: the longest text that a call can carry at its default limits is shorter.
+/// Bytes of one command at most: the longest text that a call can carry at its default limits is
+/// shorter.
 const LINE_LEN_MAX: u64 = 1 << 24;
 
 /// Why [`serve`] returned.
@@ -25,7 +26,8 @@ pub(super) enum Ended {
     Untethered,
 }
 
-/// Answers commands one by one until one is `leave`, or stdin ends and the agent is tied to it. `more` is asked first.
+/// Answers commands one by one until one is `leave`, or stdin ends and the agent is tied to it.
+/// `more` is asked first.
 pub(super) async fn serve(
     node: &Node,
     output: &Output,
@@ -91,8 +93,9 @@ impl Command {
     /// The command a line is, or the answer that says why it is none.
     fn parse(line: &str) -> Result<Self, Value> {
         let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
-        let alone =
-            |command| if rest.is_empty() { Ok(command) } else { Err(format!("`{name}` stands alone")) };
+        let alone = |command| {
+            if rest.is_empty() { Ok(command) } else { Err(format!("`{name}` stands alone")) }
+        };
         let command = match name {
             "members" => alone(Self::Members),
             "call" => {
@@ -120,9 +123,11 @@ impl Command {
 
 /// A level by its name in any case, its words apart or not.
 pub(crate) fn level(name: &str) -> Result<Consistency, String> {
-    let is_named =
-        |level: &Consistency| name.replace(['-', '_'], "").eq_ignore_ascii_case(&format!("{level:?}"));
-    let unknown = || "levels: none, one, two, three, quorum, local-quorum, each-quorum, all".to_owned();
+    let is_named = |level: &Consistency| {
+        name.replace(['-', '_'], "").eq_ignore_ascii_case(&format!("{level:?}"))
+    };
+    let unknown =
+        || "levels: none, one, two, three, quorum, local-quorum, each-quorum, all".to_owned();
     Consistency::EVERY.into_iter().find(is_named).ok_or_else(unknown)
 }
 
@@ -142,7 +147,9 @@ async fn answer(node: &Node, command: &Command) -> Value {
         }
         Command::Stats => stats(node),
         Command::Leave => match node.leave().await {
-            Ok(report) => json!({ "reply": "leave", "acked": report.acked, "needed": report.needed }),
+            Ok(report) => {
+                json!({ "reply": "leave", "acked": report.acked, "needed": report.needed })
+            }
             Err(error) => failure("leave", error),
         },
     }
@@ -201,13 +208,16 @@ fn select(node: &Node, level: Consistency) -> Value {
             let ids: Vec<_> = picks.iter().map(|id| id.get()).collect();
             json!({ "reply": "select", "level": format!("{level:?}"), "members": ids })
         }
-        Err(error) => json!({ "reply": "select", "level": format!("{level:?}"), "error": error.to_string() }),
+        Err(error) => {
+            json!({ "reply": "select", "level": format!("{level:?}"), "error": error.to_string() })
+        }
     }
 }
 
 fn set(node: &Node, key: &str, value: &str) -> Value {
     let metadata = node.members().local().metadata.clone();
-    let metadata = if value.is_empty() { Ok(metadata.without(key)) } else { metadata.with(key, value) };
+    let metadata =
+        if value.is_empty() { Ok(metadata.without(key)) } else { metadata.with(key, value) };
     match metadata.and_then(|metadata| node.set_metadata(metadata.clone()).map(|()| metadata)) {
         Ok(metadata) => json!({ "reply": "set", "metadata": pairs(&metadata) }),
         Err(error) => failure("set", error),

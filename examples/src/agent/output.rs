@@ -12,8 +12,8 @@ use chinwag::{Event, Member, Node, Watch};
 use futures_lite::io::AsyncWriteExt as _;
 use serde_json::{Map, Value, json};
 
-/// Lines on stdout. A reader that stalls holds up the line that is being written and nothing else; one that is gone is
-/// written to in vain, and the node goes on.
+/// Lines on stdout. A reader that stalls holds up the line that is being written and nothing else;
+/// one that is gone is written to in vain, and the node goes on.
 pub(crate) struct Output {
     is_json: bool,
     runtime: Arc<dyn Runtime>,
@@ -39,8 +39,11 @@ impl Output {
 
     pub(super) async fn listening(&self, node: &Node) {
         let addr = node.local_addr().to_string();
-        self.event("listening", json!({ "addr": addr, "id": node.id().get(), "epoch": node.epoch().get() }))
-            .await;
+        self.event(
+            "listening",
+            json!({ "addr": addr, "id": node.id().get(), "epoch": node.epoch().get() }),
+        )
+        .await;
     }
 
     pub(crate) async fn event(&self, name: &str, fields: Value) {
@@ -75,7 +78,8 @@ pub(super) async fn report(mut watch: Watch, output: Arc<Output>) {
             Event::Broadcast { from, payload } | Event::Message { from, payload } => {
                 json!({ "from": from.get(), "text": String::from_utf8_lossy(&payload) })
             }
-            // What is left is of a member, but for the end of a leave: `leave` is answered when it is done.
+            // What is left is of a member, but for the end of a leave: `leave` is answered when it
+            // is done.
             event => match event.member() {
                 Some(member) => member_event(member),
                 None => continue,
@@ -95,7 +99,8 @@ fn member_event(member: &Member) -> Value {
     })
 }
 
-/// `at_ms` and the name of the event or reply, then the fields; objects in a list each on a line of its own.
+/// `at_ms` and the name of the event or reply, then the fields; objects in a list each on a line of
+/// its own.
 fn in_words(object: &Value) -> String {
     let Value::Object(fields) = object else { return object.to_string() };
     let mut text = String::new();
@@ -104,8 +109,11 @@ fn in_words(object: &Value) -> String {
         Some(at) => _ = write!(text, "{:>5}.{:03} s  ", at / 1_000, at % 1_000),
         None => text.push_str("  "),
     }
-    let name =
-        fields.get("event").or_else(|| fields.get("reply")).and_then(Value::as_str).unwrap_or_default();
+    let name = fields
+        .get("event")
+        .or_else(|| fields.get("reply"))
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     text.push_str(name);
     text.push_str(&in_line(fields, "  "));
     for (key, listed) in fields {
@@ -119,11 +127,14 @@ fn in_words(object: &Value) -> String {
 /// Each field after a `gap`, but for those that head the line; an object's in braces.
 fn in_line(fields: &Map<String, Value>, gap: &str) -> String {
     let mut text = String::new();
-    for (key, value) in fields.iter().filter(|(key, _)| !matches!(key.as_str(), "at_ms" | "event" | "reply"))
+    for (key, value) in
+        fields.iter().filter(|(key, _)| !matches!(key.as_str(), "at_ms" | "event" | "reply"))
     {
         match value {
             Value::String(value) => _ = write!(text, "{gap}{key}={value}"),
-            Value::Object(fields) => _ = write!(text, "{gap}{key}={{{}}}", in_line(fields, " ").trim()),
+            Value::Object(fields) => {
+                _ = write!(text, "{gap}{key}={{{}}}", in_line(fields, " ").trim())
+            }
             Value::Array(listed) if listed.iter().any(Value::is_object) => {}
             value => _ = write!(text, "{gap}{key}={value}"),
         }
@@ -137,16 +148,14 @@ mod tests {
 
     #[test]
     fn an_event_in_words_starts_with_its_time_and_name() {
-        let event =
-            json!({ "at_ms": 1_042, "event": "joined", "id": 2, "addr": "127.0.0.1:1", "data_center": "eu" });
+        let event = json!({ "at_ms": 1_042, "event": "joined", "id": 2, "addr": "127.0.0.1:1", "data_center": "eu" });
         assert_eq!(in_words(&event), "    1.042 s  joined  id=2  addr=127.0.0.1:1  data_center=eu");
     }
 
     #[test]
     fn what_an_answer_lists_follows_in_lines_of_their_own() {
         let member = json!({ "id": 2, "metadata": { "dc": "eu", "role": "db" } });
-        let answer =
-            json!({ "reply": "members", "version": 3, "members": [member, { "id": 3 }], "ids": [1, 2] });
+        let answer = json!({ "reply": "members", "version": 3, "members": [member, { "id": 3 }], "ids": [1, 2] });
         let expected = "  members  version=3  ids=[1,2]\n    members:  id=2  metadata={dc=eu role=db}\n    members:  id=3";
         assert_eq!(in_words(&answer), expected);
     }

@@ -30,7 +30,9 @@ impl Commands {
         let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
         let level = *self.level.lock().unwrap_or_else(PoisonError::into_inner);
         Some(match (name, rest.split_once(' ')) {
-            ("put", Some((key, text))) => written(name, self.keyspace.put(key, text.to_owned(), level).await),
+            ("put", Some((key, text))) => {
+                written(name, self.keyspace.put(key, text.to_owned(), level).await)
+            }
             ("put", None) => failure(name, "put KEY TEXT"),
             ("get", _) => match self.keyspace.get(rest, level).await {
                 Ok(value) => {
@@ -52,8 +54,9 @@ impl Commands {
             Ok(count) if (1..=FILL_MAX).contains(&count) => count,
             _ => return failure("fill", format!("fill COUNT, from 1 to {FILL_MAX}")),
         };
-        let documents: Vec<(String, String)> =
-            (0..count).map(|at| (format!("fill-{at}"), format!("document {at} of {count}"))).collect();
+        let documents: Vec<(String, String)> = (0..count)
+            .map(|at| (format!("fill-{at}"), format!("document {at} of {count}")))
+            .collect();
         let mut last = Value::Null;
         for batch in documents.chunks(limits::BATCH_MAX) {
             let batch = batch.iter().map(|(key, text)| (key.as_str(), text.clone()));

@@ -1,7 +1,9 @@
-//! The story of three processes with a store each: what one writes the others read; one is killed and misses writes, comes back with what it had, and catches up; all are killed
-//! at once, and nothing is lost.
+//! The story of three processes with a store each: what one writes the others read; one is killed
+//! and misses writes, comes back with what it had, and catches up; all are killed at once, and
+//! nothing is lost.
 //!
-//! Every step has a bound. One that misses it ends the story with what was expected; the processes and their files end with the story in any case.
+//! Every step has a bound. One that misses it ends the story with what was expected; the processes
+//! and their files end with the story in any case.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -19,7 +21,8 @@ use crate::runtime::Kind;
 use crate::story::{self, Shortfall, line};
 
 const STEP_MAX: Duration = Duration::from_secs(10);
-/// A suspicion with two observers lasts 9 s at most, after a probe that failed and with the scaling of a busy machine.
+/// A suspicion with two observers lasts 9 s at most, after a probe that failed and with the scaling
+/// of a busy machine.
 const DEATH_MAX: Duration = Duration::from_secs(20);
 /// Replicas compare themselves every 10 s or so when nothing calls for it sooner.
 const CATCH_UP_MAX: Duration = Duration::from_secs(40);
@@ -37,7 +40,8 @@ struct Args {
     runtime: Kind,
 }
 
-/// Tells the story on stdout. `program` is what the nodes run; `args` are the command line, the program's own name first.
+/// Tells the story on stdout. `program` is what the nodes run; `args` are the command line, the
+/// program's own name first.
 pub fn main(program: io::Result<Program>, args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args = Args::parse_from(args);
     story::main("kv", program, async |program: &Program| tell(program, args.runtime).await)
@@ -54,14 +58,18 @@ pub async fn tell(program: &Program, runtime: Kind) -> Result<(), Shortfall> {
     ));
     let files = tempfile::tempdir()?;
     let mut story = Story { began: Instant::now(), program, runtime, files, nodes: Vec::new() };
-    story.step("start three nodes that know each other as replicas", STEP_MAX, Story::start).await?;
+    story
+        .step("start three nodes that know each other as replicas", STEP_MAX, Story::start)
+        .await?;
     story.step("read on 2 and 3 what was put on 1", STEP_MAX, Story::put_and_read).await?;
     story.step("see both others report node 3 as died", DEATH_MAX, Story::kill).await?;
     story.step("write without node 3", STEP_MAX, Story::write_without).await?;
     story.step("find in the file of node 3 what it had", STEP_MAX, Story::restart).await?;
     story.step("see node 3 hold what the others hold", CATCH_UP_MAX, Story::catch_up).await?;
     story.step("see a delete on 3 everywhere", STEP_MAX, Story::delete).await?;
-    story.step("find everything again after all three were killed", CATCH_UP_MAX, Story::kill_all).await?;
+    story
+        .step("find everything again after all three were killed", CATCH_UP_MAX, Story::kill_all)
+        .await?;
     story.step("end in good order", STEP_MAX, Story::leave).await
 }
 
@@ -183,8 +191,12 @@ impl Story<'_> {
         self.all_are_replicas().await?;
         for id in 1..=3 {
             self.reads(id, "color", Some("green")).await?;
-            self.reads(id, &format!("fill-{}", BULK - 1), Some(&format!("document {} of {BULK}", BULK - 1)))
-                .await?;
+            self.reads(
+                id,
+                &format!("fill-{}", BULK - 1),
+                Some(&format!("document {} of {BULK}", BULK - 1)),
+            )
+            .await?;
         }
         self.are_equal().await?;
         Ok(())
@@ -215,7 +227,9 @@ impl Story<'_> {
     /// Waits until each knows both others.
     async fn all_are_replicas(&mut self) -> Result<(), Shortfall> {
         for id in 1..=3 {
-            while self.ask(id, "contents").await?["replicas"].as_array().is_none_or(|others| others.len() < 2)
+            while self.ask(id, "contents").await?["replicas"]
+                .as_array()
+                .is_none_or(|others| others.len() < 2)
             {
                 sleep(ASK_EVERY).await;
             }
@@ -238,7 +252,9 @@ impl Story<'_> {
                 let after = begun.elapsed().as_secs_f64();
                 self.say(
                     "equal",
-                    format_args!("all hold {documents} documents, digest {digest}, after {after:.3} s"),
+                    format_args!(
+                        "all hold {documents} documents, digest {digest}, after {after:.3} s"
+                    ),
                 );
                 return Ok(contents.remove(0));
             }
@@ -248,7 +264,10 @@ impl Story<'_> {
 
     async fn put(&mut self, id: u64, key: &str, text: &str) -> Result<(), Shortfall> {
         let answer = self.ask(id, &format!("put {key} {text}")).await?;
-        self.say("put", format_args!("{key}={text} on node {id}, kept by {} replicas", answer["replicas"]));
+        self.say(
+            "put",
+            format_args!("{key}={text} on node {id}, kept by {} replicas", answer["replicas"]),
+        );
         if answer["replicas"].as_u64().is_none_or(|replicas| replicas < 2) {
             return Err(Shortfall(format!("expected two replicas at least: {answer}")));
         }
@@ -257,7 +276,10 @@ impl Story<'_> {
 
     async fn delete_at(&mut self, id: u64, key: &str) -> Result<(), Shortfall> {
         let answer = self.ask(id, &format!("delete {key}")).await?;
-        self.say("delete", format_args!("{key} on node {id}, kept by {} replicas", answer["replicas"]));
+        self.say(
+            "delete",
+            format_args!("{key} on node {id}, kept by {} replicas", answer["replicas"]),
+        );
         Ok(())
     }
 
@@ -281,5 +303,9 @@ impl Story<'_> {
 }
 
 fn expect(found: &Value, wanted: &Value, what: &str) -> Result<(), Shortfall> {
-    if found == wanted { Ok(()) } else { Err(Shortfall(format!("{what}: expected {wanted}, found {found}"))) }
+    if found == wanted {
+        Ok(())
+    } else {
+        Err(Shortfall(format!("{what}: expected {wanted}, found {found}")))
+    }
 }

@@ -28,8 +28,7 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    pub(super) const HEADER: &str =
-        "      s  started  dropped  left    calls  failed | tasks  descriptors  threads  memory KiB";
+    pub(super) const HEADER: &str = "      s  started  dropped  left    calls  failed | tasks  descriptors  threads  memory KiB";
 
     /// Takes in what the system knows of this process.
     pub(super) fn with_system(self) -> io::Result<Self> {
@@ -49,7 +48,10 @@ impl fmt::Display for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seconds, started, dropped, left, calls, calls_failed, .. } = self;
         let Self { tasks, descriptors, threads, memory_kib, .. } = self;
-        write!(f, "{seconds:>7}  {started:>7}  {dropped:>7}  {left:>4}  {calls:>7}  {calls_failed:>6} | ")?;
+        write!(
+            f,
+            "{seconds:>7}  {started:>7}  {dropped:>7}  {left:>4}  {calls:>7}  {calls_failed:>6} | "
+        )?;
         write!(f, "{tasks:>5}  {descriptors:>11}  {threads:>7}  {memory_kib:>10}")
     }
 }
@@ -86,7 +88,9 @@ pub(super) fn faults(samples: &[Sample]) -> Vec<String> {
         let (before, after) = (median(first, of), median(last, of));
         let limit = before + may_grow(before);
         if after > limit {
-            faults.push(format!("not flat: {name} grew from {before} to {after}; {limit} is the limit"));
+            faults.push(format!(
+                "not flat: {name} grew from {before} to {after}; {limit} is the limit"
+            ));
         }
     }
     if let Some(idle) = counted.iter().find(|sample| sample.calls == 0) {

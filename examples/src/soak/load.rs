@@ -30,8 +30,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a node lives, from and to, and how long its place is empty at most.
 const LIFE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
 const PAUSE_MAX: Duration = Duration::from_millis(500);
-/// How long node 1 may take to be at rest when the others have left. Those that vanished are probed one by one, on a machine so busy that
-/// awareness is at its worst each 4.5 s after the other, and the last of them is suspected for another 12 s.
+/// How long node 1 may take to be at rest when the others have left. Those that vanished are probed
+/// one by one, on a machine so busy that awareness is at its worst each 4.5 s after the other, and
+/// the last of them is suspected for another 12 s.
 const REST_MAX: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
@@ -75,11 +76,13 @@ impl Soak {
     /// Churn and load for so long, then all but node 1 leave; what is there then.
     pub(super) async fn round(&mut self, time: Duration) -> io::Result<Sample> {
         let end = self.stage.runtime.now().mono + time;
-        let stories: Vec<_> = (2..2 + OTHERS).map(|id| spawned(&self.stage, others_story(id, end))).collect();
+        let stories: Vec<_> =
+            (2..2 + OTHERS).map(|id| spawned(&self.stage, others_story(id, end))).collect();
         let mut calls = std::pin::pin!(load(&self.stage, &self.first));
         for story in stories {
-            let is_told =
-                async { story.recv().await.unwrap_or_else(|_| Err(io::Error::other("a story was lost"))) };
+            let is_told = async {
+                story.recv().await.unwrap_or_else(|_| Err(io::Error::other("a story was lost")))
+            };
             or(is_told, async {
                 calls.as_mut().await;
                 Ok(())
@@ -102,15 +105,19 @@ impl Soak {
         sample.with_system()
     }
 
-    /// Waits until node 1 is alone and without connections. What is there a while later than that has been forgotten, and counts.
+    /// Waits until node 1 is alone and without connections. What is there a while later than that
+    /// has been forgotten, and counts.
     async fn rest(&self) -> io::Result<()> {
         let began = self.first.now().mono;
-        let is_at_rest = || self.first.members().members().is_empty() && self.first.stats().connections == 0;
+        let is_at_rest =
+            || self.first.members().members().is_empty() && self.first.stats().connections == 0;
         while !is_at_rest() {
             if self.first.now().mono.since(began) > REST_MAX {
                 let (members, connections) = (self.first.members(), self.first.stats().connections);
                 let left = format!("{connections} connections and {:?}", members.members());
-                return Err(io::Error::other(format!("node 1 is not at rest after {REST_MAX:?}: {left}")));
+                return Err(io::Error::other(format!(
+                    "node 1 is not at rest after {REST_MAX:?}: {left}"
+                )));
             }
             self.first.sleep(Duration::from_millis(20)).await;
         }
@@ -122,7 +129,8 @@ impl Soak {
 impl Stage {
     async fn start(&self, id: u64) -> io::Result<Node> {
         let seeds: Vec<String> = self.addrs().values().map(SocketAddr::to_string).collect();
-        let node = Node::builder(id, ([127, 0, 0, 1], 0).into()).config(Config::local()).seeds(seeds);
+        let node =
+            Node::builder(id, ([127, 0, 0, 1], 0).into()).config(Config::local()).seeds(seeds);
         let node = node.start_on(self.runtime.clone()).await.map_err(io::Error::other)?;
         node.add_service(Probe::default()).map_err(io::Error::other)?;
         self.addrs().insert(id, node.local_addr());
@@ -151,7 +159,8 @@ impl Stage {
     }
 
     async fn sleep(&self, time: Duration) {
-        chinwag_conformance::tools::sleep_until(&*self.runtime, self.runtime.now().mono + time).await;
+        chinwag_conformance::tools::sleep_until(&*self.runtime, self.runtime.now().mono + time)
+            .await;
     }
 }
 
@@ -166,7 +175,8 @@ where
     told
 }
 
-/// One place among the others: nodes that live in it, one after another, until it is time. The last one leaves.
+/// One place among the others: nodes that live in it, one after another, until it is time. The last
+/// one leaves.
 fn others_story(id: u64, end: Instant) -> impl FnOnce(Arc<Stage>) -> BoxedStory {
     move |stage| {
         Box::pin(async move {
@@ -197,8 +207,9 @@ type BoxedStory = std::pin::Pin<Box<dyn Future<Output = io::Result<()>> + Send>>
 
 /// Calls of several callers to whoever is in view, for ever.
 async fn load(stage: &Stage, node: &Node) {
-    let callers = (0..CALLERS)
-        .map(|_| Box::pin(calls(stage, node)) as std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>>);
+    let callers = (0..CALLERS).map(|_| {
+        Box::pin(calls(stage, node)) as std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>>
+    });
     let mut callers: Vec<_> = callers.collect();
     std::future::poll_fn(|cx| {
         // None of them ends.

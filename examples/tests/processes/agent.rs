@@ -15,13 +15,18 @@ async fn every_command_is_answered_with_one_object() {
     let one = &mut cluster[0];
 
     let members = ask(one, "members").await;
-    assert_eq!((&members["local"]["id"], &members["members"][0]["id"]), (&json!(1), &json!(2)), "{members}");
+    assert_eq!(
+        (&members["local"]["id"], &members["members"][0]["id"]),
+        (&json!(1), &json!(2)),
+        "{members}"
+    );
     assert_eq!(members["members"][0]["state"], "alive");
 
     let call = ask(one, "call 2 two  words, größer").await;
     assert_eq!((&call["id"], &call["text"]), (&json!(2), &json!("two  words, größer")), "{call}");
     assert!(call["round_trip_us"].is_u64(), "{call}");
-    let stamps = ["before", "there", "after"].map(|name| call["stamps"][name].as_str().expect("a stamp"));
+    let stamps =
+        ["before", "there", "after"].map(|name| call["stamps"][name].as_str().expect("a stamp"));
     assert!(stamps.is_sorted_by(|earlier, later| earlier < later), "{stamps:?}");
     assert_eq!(ask(one, "call 1 myself").await["text"], "myself");
 
@@ -80,7 +85,8 @@ async fn what_a_node_says_about_itself_reaches_the_others() {
 
     let joined = within("it joins", cluster[0].reports("joined", 2, epoch)).await;
     assert_eq!(joined["data_center"], "eu-west");
-    let fields: Vec<_> = joined.as_object().expect("an object").keys().map(String::as_str).collect();
+    let fields: Vec<_> =
+        joined.as_object().expect("an object").keys().map(String::as_str).collect();
     assert_eq!(fields, ["at_ms", "event", "id", "epoch", "incarnation", "addr", "data_center"]);
     let metadata = json!({ "dc": "eu-west", "rack": "3", "role": "db" });
     assert_eq!(ask(&mut cluster[0], "members").await["members"][0]["metadata"], metadata);
@@ -147,7 +153,8 @@ async fn two_that_claim_one_id_are_told_so() {
     cluster.start(1, ANY_PORT, &seed).await;
     let addrs = [cluster[1].addr().to_owned(), seed[0].clone()];
     for (at, other) in addrs.into_iter().enumerate() {
-        let conflict = within("it is noticed", cluster[at].event(|event| event["event"] == "conflict")).await;
+        let conflict =
+            within("it is noticed", cluster[at].event(|event| event["event"] == "conflict")).await;
         assert_eq!((&conflict["id"], conflict["addr"].as_str()), (&json!(1), Some(other.as_str())));
     }
 }
@@ -166,7 +173,11 @@ async fn clusters_of_other_names_stay_apart() {
     }
     assert_eq!(ask(&mut cluster[1], "members").await["members"], json!([]));
     for at in [0, 2] {
-        assert_eq!(ask(&mut cluster[at], "call 2 hello").await["text"], Value::Null, "it is not known");
+        assert_eq!(
+            ask(&mut cluster[at], "call 2 hello").await["text"],
+            Value::Null,
+            "it is not known"
+        );
     }
 }
 
@@ -233,7 +244,10 @@ async fn in_words_every_event_and_answer_is_a_line() {
     let said = String::from_utf8(output.stdout).expect("text");
     let lines: Vec<_> = said.lines().collect();
     assert_eq!(lines.len(), 3, "{said}");
-    assert!(lines[0].contains(" s  listening  addr=127.0.0.1:") && lines[0].contains("  id=7  "), "{said}");
+    assert!(
+        lines[0].contains(" s  listening  addr=127.0.0.1:") && lines[0].contains("  id=7  "),
+        "{said}"
+    );
     let words: BTreeSet<_> = lines[1].split("  ").collect();
     assert!(words.contains("select") && words.contains("level=Two"), "{said}");
     assert_eq!(lines[2], "  leave  acked=0  needed=0");

@@ -12,12 +12,15 @@ use rustix::process::Signal;
 
 #[tokio::test]
 async fn the_quickstart_ends_well() {
-    quickstart::tell(&program(), Kind::Tokio).await.unwrap_or_else(|shortfall| panic!("{shortfall}"));
+    quickstart::tell(&program(), Kind::Tokio)
+        .await
+        .unwrap_or_else(|shortfall| panic!("{shortfall}"));
 }
 
 #[tokio::test]
 async fn a_story_that_falls_short_says_where() {
-    let shortfall = quickstart::tell(&Program::at("true"), Kind::Tokio).await.expect_err("that is no agent");
+    let shortfall =
+        quickstart::tell(&Program::at("true"), Kind::Tokio).await.expect_err("that is no agent");
     assert_eq!(shortfall.to_string(), "did not start three agents: agent 1 has ended");
 }
 
@@ -83,11 +86,16 @@ async fn all_but_one_die_and_come_back_elsewhere_through_the_one() {
     assert_eq!(deaths, 4, "each died once");
     for agent in &cluster[1..] {
         let mut events = agent.events().iter();
-        assert!(events.all(|event| event["event"] != "died"), "agent {} knows nobody's death", agent.id());
+        assert!(
+            events.all(|event| event["event"] != "died"),
+            "agent {} knows nobody's death",
+            agent.id()
+        );
     }
 }
 
-/// A loopback address that is free for UDP and TCP now, with a port that the system does not give to others by itself.
+/// A loopback address that is free for UDP and TCP now, with a port that the system does not give
+/// to others by itself.
 fn free_addr() -> String {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Test runs at one time begin apart.

@@ -1,4 +1,5 @@
-//! Clusters of agents, each a process of its own. Waiting is for conditions, with a bound that a busy machine keeps to.
+//! Clusters of agents, each a process of its own. Waiting is for conditions, with a bound that a
+//! busy machine keeps to.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -87,7 +88,8 @@ impl Cluster {
         self.0.last_mut().expect("it was pushed")
     }
 
-    /// Waits until every agent's events fold to all the others in their present runs, and checks that `members` says the same.
+    /// Waits until every agent's events fold to all the others in their present runs, and checks
+    /// that `members` says the same.
     pub(crate) async fn converges(&mut self) {
         let runs: BTreeMap<_, _> = self.iter().map(|agent| (agent.id(), agent.epoch())).collect();
         for agent in &mut self.0 {
@@ -119,7 +121,8 @@ impl Cluster {
         }
     }
 
-    /// Reads what the agents have said for a while, and then checks that they reported no deaths but those of `dead`.
+    /// Reads what the agents have said for a while, and then checks that they reported no deaths
+    /// but those of `dead`.
     pub(crate) async fn stay_without_deaths_but_of(&mut self, dead: &[u64], time: Duration) {
         tokio::time::sleep(time).await;
         for agent in &mut self.0 {
@@ -131,7 +134,8 @@ impl Cluster {
         }
     }
 
-    /// Kills all of `ids` before it waits for any of them to be gone; they are no longer of the cluster.
+    /// Kills all of `ids` before it waits for any of them to be gone; they are no longer of the
+    /// cluster.
     pub(crate) async fn kill(&mut self, ids: &[u64]) {
         let (mut killed, left): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.0).into_iter().partition(|agent| ids.contains(&agent.id()));

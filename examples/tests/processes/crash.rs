@@ -1,6 +1,8 @@
-//! A process that writes to a file is killed at moments drawn from a seed; nothing that it acknowledged is lost, and nothing is torn.
+//! A process that writes to a file is killed at moments drawn from a seed; nothing that it
+//! acknowledged is lost, and nothing is torn.
 //!
-//! `CRASH_KILLS=200 cargo test --release -p chinwag-examples --test processes crash -- --nocapture` kills more often, `CRASH_SEED` at other moments.
+//! `CRASH_KILLS=200 cargo test --release -p chinwag-examples --test processes crash -- --nocapture`
+//! kills more often, `CRASH_SEED` at other moments.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -24,7 +26,8 @@ const KILLS_PER_FILE: u64 = 10;
 enum Moment {
     /// It has said so many lines.
     Lines(u32),
-    /// So long after it was started, whatever it has said: while it makes its file, or opens it, or later.
+    /// So long after it was started, whatever it has said: while it makes its file, or opens it, or
+    /// later.
     After(Duration),
 }
 
@@ -43,7 +46,9 @@ async fn a_writer_killed_at_any_moment_loses_nothing_acknowledged() {
         }
         let moment = match chance.below(3) {
             // Its first milliseconds, in which it makes the file.
-            _ if kill % KILLS_PER_FILE == 0 => Moment::After(Duration::from_micros(chance.below_u64(8_000))),
+            _ if kill % KILLS_PER_FILE == 0 => {
+                Moment::After(Duration::from_micros(chance.below_u64(8_000)))
+            }
             0 => Moment::After(Duration::from_micros(chance.below_u64(60_000))),
             _ => Moment::Lines(chance.below(120)),
         };
@@ -82,7 +87,8 @@ struct Said {
 /// Starts the writer, kills it, and gives what it said until then.
 async fn write_until(path: &Path, moment: Moment, held: &[u64; LANES]) -> Said {
     let mut command = Command::new(WRITER);
-    let mut child = command.arg(path).stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("it starts");
+    let mut child =
+        command.arg(path).stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("it starts");
     let mut stdout = BufReader::new(child.stdout.take().expect("piped")).lines();
     let mut said = Said { acknowledged: *held, lines: 0 };
     let mut is_killed = false;
@@ -92,7 +98,8 @@ async fn write_until(path: &Path, moment: Moment, held: &[u64; LANES]) -> Said {
     };
     let listen = async {
         loop {
-            if matches!(moment, Moment::Lines(wanted) if said.lines >= wanted.into()) && !is_killed {
+            if matches!(moment, Moment::Lines(wanted) if said.lines >= wanted.into()) && !is_killed
+            {
                 is_killed = true;
                 child.start_kill().expect("it runs");
             }
@@ -117,8 +124,13 @@ async fn write_until(path: &Path, moment: Moment, held: &[u64; LANES]) -> Said {
 impl Said {
     fn hear(&mut self, line: &str) {
         let (lane, batch) = line.split_once(' ').expect("two numbers");
-        let (lane, batch): (usize, u64) = (lane.parse().expect("a lane"), batch.parse().expect("a batch"));
-        assert_eq!(batch, self.acknowledged[lane] + 1, "batches of lane {lane} come one after the other");
+        let (lane, batch): (usize, u64) =
+            (lane.parse().expect("a lane"), batch.parse().expect("a batch"));
+        assert_eq!(
+            batch,
+            self.acknowledged[lane] + 1,
+            "batches of lane {lane} come one after the other"
+        );
         self.acknowledged[lane] = batch;
         self.lines += 1;
     }

@@ -12,9 +12,12 @@ async fn start(id: u64, seeds: &[&str]) -> Agent {
     let program = Program::at(env!("CARGO_BIN_EXE_chinwag-custom-driver"));
     let id_text = id.to_string();
     let args = [&[&*id_text, ANY_PORT], seeds].concat();
-    // The port that it gets for TCP may be another's for UDP: then it ends, and the next is another one.
+    // The port that it gets for TCP may be another's for UDP: then it ends, and the next is another
+    // one.
     for _ in 0..5 {
-        if let Ok(agent) = timeout(PATIENCE, Agent::start_like(&program, id, &args)).await.expect("in time") {
+        if let Ok(agent) =
+            timeout(PATIENCE, Agent::start_like(&program, id, &args)).await.expect("in time")
+        {
             return agent;
         }
     }

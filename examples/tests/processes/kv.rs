@@ -18,6 +18,7 @@ async fn the_kv_demo_ends_well_on_each_runtime() {
 
 #[tokio::test]
 async fn a_node_without_a_store_fails_it() {
-    let shortfall = story::tell(&Program::at(AGENT), Kind::Tokio).await.expect_err("an agent has no store");
+    let shortfall =
+        story::tell(&Program::at(AGENT), Kind::Tokio).await.expect_err("an agent has no store");
     assert!(shortfall.to_string().starts_with("did not start three nodes"), "{shortfall}");
 }

@@ -1,5 +1,5 @@
-//! Agents as processes: what one of them says and does, what happens to clusters of them, on one runtime and on several, and to
-//! hosts with a network between them.
+//! Agents as processes: what one of them says and does, what happens to clusters of them, on one
+//! runtime and on several, and to hosts with a network between them.
 
 #![cfg(unix)]
 

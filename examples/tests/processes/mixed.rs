@@ -27,8 +27,8 @@ async fn all_call_all(cluster: &mut Cluster) {
             let text = format!("from {} to {to}", from.id());
             let answer = ask(from, &format!("call {to} {text}")).await;
             assert_eq!((&answer["text"], &answer["id"]), (&json!(text), &json!(to)), "{answer}");
-            let stamps =
-                ["before", "there", "after"].map(|name| answer["stamps"][name].as_str().expect("a stamp"));
+            let stamps = ["before", "there", "after"]
+                .map(|name| answer["stamps"][name].as_str().expect("a stamp"));
             assert!(stamps.is_sorted_by(|earlier, later| earlier < later), "{answer}");
         }
     }
@@ -39,7 +39,8 @@ async fn agents_on_three_runtimes_make_one_cluster() {
     let mut cluster = mixed(Kind::Smol).await;
     all_call_all(&mut cluster).await;
 
-    // One on each runtime in turn is killed, found dead by the two others, and comes back on the next runtime.
+    // One on each runtime in turn is killed, found dead by the two others, and comes back on the
+    // next runtime.
     for (at, kind) in [(1, Kind::AsyncStd), (2, Kind::Tokio), (0, Kind::Smol)] {
         let (id, epoch) = (cluster[at].id(), cluster[at].epoch());
         cluster.kill(&[id]).await;

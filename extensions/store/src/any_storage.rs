@@ -60,40 +60,51 @@ impl<S: Storage> AnyStorage for Arc<S> {
     fn scan(&self, keyspace: String, after: Option<Key>, max: usize) -> Future<Vec<Entry>> {
         let storage = self.clone();
         Box::pin(async move {
-            Storage::scan(&*storage, &keyspace, after.as_ref(), max).await.map_err(StorageError::new)
+            Storage::scan(&*storage, &keyspace, after.as_ref(), max)
+                .await
+                .map_err(StorageError::new)
         })
     }
 
     fn get(&self, keyspace: String, keys: Vec<Key>) -> Future<Vec<Option<Document>>> {
         let storage = self.clone();
         Box::pin(async move {
-            let documents = Storage::get(&*storage, &keyspace, &keys).await.map_err(StorageError::new)?;
-            if documents.len() == keys.len() { Ok(documents) } else { Err(StorageError::new(WrongCount)) }
+            let documents =
+                Storage::get(&*storage, &keyspace, &keys).await.map_err(StorageError::new)?;
+            if documents.len() == keys.len() {
+                Ok(documents)
+            } else {
+                Err(StorageError::new(WrongCount))
+            }
         })
     }
 
     fn merge(&self, keyspace: String, documents: Vec<(Key, Document)>) -> Future<()> {
         let storage = self.clone();
-        Box::pin(
-            async move { Storage::merge(&*storage, &keyspace, documents).await.map_err(StorageError::new) },
-        )
+        Box::pin(async move {
+            Storage::merge(&*storage, &keyspace, documents).await.map_err(StorageError::new)
+        })
     }
 
     fn purge(&self, keyspace: String, entries: Vec<(Key, Version)>) -> Future<()> {
         let storage = self.clone();
-        Box::pin(
-            async move { Storage::purge(&*storage, &keyspace, &entries).await.map_err(StorageError::new) },
-        )
+        Box::pin(async move {
+            Storage::purge(&*storage, &keyspace, &entries).await.map_err(StorageError::new)
+        })
     }
 
     fn load_mark(&self, name: &'static str) -> Future<Option<Bytes>> {
         let storage = self.clone();
-        Box::pin(async move { Storage::load_mark(&*storage, name).await.map_err(StorageError::new) })
+        Box::pin(
+            async move { Storage::load_mark(&*storage, name).await.map_err(StorageError::new) },
+        )
     }
 
     fn save_mark(&self, name: &'static str, mark: Bytes) -> Future<()> {
         let storage = self.clone();
-        Box::pin(async move { Storage::save_mark(&*storage, name, mark).await.map_err(StorageError::new) })
+        Box::pin(async move {
+            Storage::save_mark(&*storage, name, mark).await.map_err(StorageError::new)
+        })
     }
 }
 

@@ -6,7 +6,8 @@ use chinwag::{Bytes, NodeId, Timestamp};
 
 use crate::key::Key;
 
-/// What orders the writes of one key: when, then by whom (docs/store.md §2.1). No two writes have the same.
+/// What orders the writes of one key: when, then by whom (docs/store.md §2.1). No two writes have
+/// the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
     /// When, by the clock of `node` or past it.

@@ -35,7 +35,9 @@ impl fmt::Display for LimitError {
             Self::Key(error) => error.fmt(f),
             Self::Value(len) => write!(f, "a value has at most {VALUE_LEN_MAX} bytes, not {len}"),
             Self::Batch(count) => write!(f, "a batch has at most {BATCH_MAX} keys, not {count}"),
-            Self::BatchLen(len) => write!(f, "a batch has at most {BATCH_LEN_MAX} bytes, not {len}"),
+            Self::BatchLen(len) => {
+                write!(f, "a batch has at most {BATCH_LEN_MAX} bytes, not {len}")
+            }
             Self::Keyspace(len) => {
                 write!(f, "the name of a keyspace has 1 to {KEYSPACE_LEN_MAX} bytes, not {len}")
             }

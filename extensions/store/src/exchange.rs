@@ -23,7 +23,8 @@ pub(crate) struct Exchange {
     replica: Arc<Replica>,
     client: Client<StoreService>,
     peer: NodeId,
-    /// Set while this replica cleanses itself: documents up to it that the peer has nothing of are dropped, and nothing is sent.
+    /// Set while this replica cleanses itself: documents up to it that the peer has nothing of are
+    /// dropped, and nothing is sent.
     horizon: Option<Timestamp>,
 }
 
@@ -40,12 +41,17 @@ struct Differences {
 
 impl Exchange {
     /// Makes this replica and `peer` equal, as far as nothing is written meanwhile.
-    pub(crate) async fn run(replica: &Arc<Replica>, peer: NodeId, timeout: Duration) -> Result<(), Status> {
+    pub(crate) async fn run(
+        replica: &Arc<Replica>,
+        peer: NodeId,
+        timeout: Duration,
+    ) -> Result<(), Status> {
         let client = replica.node()?.client::<StoreService>(peer).timeout(timeout);
         let mut exchange = Self { replica: replica.clone(), client, peer, horizon: None };
         let (theirs, roots) = exchange.roots().await?;
         let roster = replica.roster();
-        let is_peer_cleansed = theirs.is_cleansed() && roster.absence(peer).generation <= theirs.cleansed;
+        let is_peer_cleansed =
+            theirs.is_cleansed() && roster.absence(peer).generation <= theirs.cleansed;
         if !is_peer_cleansed {
             // It will cleanse itself first, with somebody else or in an exchange that it begins.
             return Ok(());
@@ -54,13 +60,15 @@ impl Exchange {
             return exchange.keyspaces(&roots).await;
         }
         if theirs.absence(replica.me).generation < roster.own.generation {
-            // It was not yet asked about the last purge without this replica: another peer, or later (docs/store.md §5.6).
+            // It was not yet asked about the last purge without this replica: another peer, or
+            // later (docs/store.md §5.6).
             return Ok(());
         }
         exchange.horizon = Some(roster.own.horizon);
         exchange.keyspaces(&roots).await?;
         let generation = roster.own.generation;
-        let cleansed = replica.amend(|roster| roster.cleansed = roster.cleansed.max(generation)).await;
+        let cleansed =
+            replica.amend(|roster| roster.cleansed = roster.cleansed.max(generation)).await;
         cleansed.map_err(Failure::Storage)?;
         // Now the other way round, too.
         exchange.horizon = None;
@@ -101,7 +109,8 @@ impl Exchange {
         Ok(())
     }
 
-    /// Goes down where sums differ. What is found is moved as soon as it fills a message, so little is in memory at once.
+    /// Goes down where sums differ. What is found is moved as soon as it fills a message, so little
+    /// is in memory at once.
     async fn keyspace(&self, name: &str, theirs: u64) -> Result<(), Status> {
         let mut differences = Differences::default();
         let mut stack = Vec::new();
@@ -109,7 +118,8 @@ impl Exchange {
         while !stack.is_empty() {
             let ranges: Vec<Range> = stack.split_off(stack.len().saturating_sub(COMPARE_MAX));
             let asked = ranges.iter().map(|range| (range.depth, range.start)).collect();
-            let reply = self.client.call(&Compare { keyspace: name.to_owned(), ranges: asked }).await?;
+            let reply =
+                self.client.call(&Compare { keyspace: name.to_owned(), ranges: asked }).await?;
             if reply.len() != ranges.len() {
                 return Err(not_allowed("the number of answers"));
             }
@@ -121,7 +131,8 @@ impl Exchange {
                             return Err(not_allowed("the number of sums"));
                         }
                         for (child, sum) in range.children().zip(sums.iter()) {
-                            self.look(name, child, sum.to_native(), &mut stack, &mut differences).await?;
+                            self.look(name, child, sum.to_native(), &mut stack, &mut differences)
+                                .await?;
                         }
                     }
                     ArchivedCompared::Listed(list) => {
@@ -184,9 +195,11 @@ impl Exchange {
         for (hash, versions) in &by_hash {
             let ours = self.replica.index(name, |index| index.list(Range::one(*hash)));
             let is_ours = |version: &Version| ours.iter().any(|it| it.version == *version);
-            // With one key of the hash on either side, the greater version is newer. Keys that collide are fetched all.
-            let is_older =
-                |version: &Version| ours.len() == 1 && versions.len() == 1 && ours[0].version > *version;
+            // With one key of the hash on either side, the greater version is newer. Keys that
+            // collide are fetched all.
+            let is_older = |version: &Version| {
+                ours.len() == 1 && versions.len() == 1 && ours[0].version > *version
+            };
             if versions.iter().any(|version| !is_ours(version) && !is_older(version)) {
                 differences.fetch.push(Range::one(*hash));
                 self.move_some(name, differences).await?;
@@ -258,8 +271,10 @@ impl Exchange {
         while !ranges.is_empty() {
             let asked = ranges.iter().map(|range| (range.depth, range.start)).collect();
             let from = after.as_ref().map(|key| key.as_bytes().to_vec());
-            let reply =
-                self.client.call(&Fetch { keyspace: name.to_owned(), ranges: asked, after: from }).await?;
+            let reply = self
+                .client
+                .call(&Fetch { keyspace: name.to_owned(), ranges: asked, after: from })
+                .await?;
             let documents = wire::documents(&reply.documents)?;
             let (count, origin) = (documents.len(), Origin::from(&reply.origin));
             match self.replica.take(self.peer, origin, name, documents).await? {
@@ -269,7 +284,9 @@ impl Exchange {
             let Some(more) = reply.more.as_ref() else { return Ok(()) };
             let at = more.0.to_native() as usize;
             let next = more.1.as_ref().map(|key| wire::key(key)).transpose()?;
-            let Some(range) = ranges.get(at) else { return Err(not_allowed("to go on beyond the end")) };
+            let Some(range) = ranges.get(at) else {
+                return Err(not_allowed("to go on beyond the end"));
+            };
             // Each answer goes on from the one before, or the fetch would not end.
             let place = next.as_ref().map(|key| (hash_of(key), key));
             let is_on = match (&place, &after) {
@@ -290,8 +307,10 @@ impl Exchange {
         while !keys.is_empty() {
             let origin = self.replica.origin()?;
             let got = self.replica.get_some(name, &keys).await.map_err(Failure::Storage)?;
-            let documents: Vec<Doc> =
-                got.iter().filter_map(|(key, document)| Some(Doc::new(key, document.as_ref()?))).collect();
+            let documents: Vec<Doc> = got
+                .iter()
+                .filter_map(|(key, document)| Some(Doc::new(key, document.as_ref()?)))
+                .collect();
             let count = documents.len();
             let message = Replicate { origin, keyspace: name.to_owned(), documents };
             match *self.client.call(&message).await? {

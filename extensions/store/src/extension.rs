@@ -19,7 +19,8 @@ use crate::spread::Spread;
 use crate::storage::Storage;
 use crate::store::{Shared, Store};
 
-/// A replica of the store, to be added to a node: `node.add_extension(StoreExtension::new(storage)).await?` gives the [`Store`].
+/// A replica of the store, to be added to a node:
+/// `node.add_extension(StoreExtension::new(storage)).await?` gives the [`Store`].
 pub struct StoreExtension {
     storage: Arc<dyn AnyStorage>,
     config: Config,
@@ -38,8 +39,9 @@ impl StoreExtension {
         self
     }
 
-    /// How often the replica compares itself with another one, drawn by chance, half of that more or less. Default 10 s: when nothing differs, an exchange
-    /// is two messages of a few hundred bytes.
+    /// How often the replica compares itself with another one, drawn by chance, half of that more
+    /// or less. Default 10 s: when nothing differs, an exchange is two messages of a few
+    /// hundred bytes.
     #[must_use]
     pub fn exchange_interval(mut self, interval: Duration) -> Self {
         self.config.exchange_interval = interval;
@@ -53,15 +55,16 @@ impl StoreExtension {
         self
     }
 
-    /// How old tombstones must be before they may be purged. Default 1 h: time for a new member to become known, and for whoever asks why something is
-    /// gone.
+    /// How old tombstones must be before they may be purged. Default 1 h: time for a new member to
+    /// become known, and for whoever asks why something is gone.
     #[must_use]
     pub fn purge_after(mut self, age: Duration) -> Self {
         self.config.purge_after = age;
         self
     }
 
-    /// For how long a node that is away without having left holds back all purges (docs/store.md §5.5). Default a week.
+    /// For how long a node that is away without having left holds back all purges (docs/store.md
+    /// §5.5). Default a week.
     #[must_use]
     pub fn forget_after(mut self, time: Duration) -> Self {
         self.config.forget_after = time;
@@ -94,7 +97,8 @@ impl ClusterExtension for StoreExtension {
 
 async fn clean(mut janitor: Janitor, shared: Arc<Shared>) {
     loop {
-        let Ok(sleep) = shared.replica.node().map(|node| node.sleep(shared.config.purge_interval)) else {
+        let Ok(sleep) = shared.replica.node().map(|node| node.sleep(shared.config.purge_interval))
+        else {
             return;
         };
         sleep.await;
@@ -104,7 +108,8 @@ async fn clean(mut janitor: Janitor, shared: Arc<Shared>) {
     }
 }
 
-/// Begins exchanges: with a replica drawn by chance now and then, and soon with one that came, or that something could not be sent to.
+/// Begins exchanges: with a replica drawn by chance now and then, and soon with one that came, or
+/// that something could not be sent to.
 struct Exchanger {
     shared: Arc<Shared>,
     rng: Rng,
@@ -153,7 +158,8 @@ impl Exchanger {
             };
             if is_due {
                 // Not all at once: whoever came is new to everybody.
-                let soon = self.shared.replica.node().ok()?.now().mono + self.about(interval / SOONER);
+                let soon =
+                    self.shared.replica.node().ok()?.now().mono + self.about(interval / SOONER);
                 deadline = deadline.min(soon);
             }
         }
@@ -168,7 +174,8 @@ impl Exchanger {
             Event::Left(member) => self.note(member.id, true).await,
             Event::Joined(member) | Event::Updated(member) | Event::Recovered(member) => {
                 self.note(member.id, false).await;
-                // Two of the others, about, whatever their number: not all of them are to send the same to one that comes with nothing.
+                // Two of the others, about, whatever their number: not all of them are to send the
+                // same to one that comes with nothing.
                 let others = replica.peers().len().max(1);
                 if let Some(peer) = comes(member)
                     && self.rng.index(others) < 2
@@ -184,7 +191,8 @@ impl Exchanger {
         Ok(false)
     }
 
-    /// Remembers whether a node has left (docs/store.md §5.5). A failure of the storage leaves it as one that is away: it holds back purges.
+    /// Remembers whether a node has left (docs/store.md §5.5). A failure of the storage leaves it
+    /// as one that is away: it holds back purges.
     async fn note(&self, node: NodeId, has_left: bool) {
         let roster = self.shared.replica.roster();
         if roster.members.get(&node).is_none_or(|standing| standing.has_left == has_left) {

@@ -25,7 +25,8 @@ impl Digest {
         (self.0.documents(), self.0.tombstones())
     }
 
-    /// Sum and count of all hashes that agree with `hash` in their first `4 * depth` bits; `depth` is at most 16.
+    /// Sum and count of all hashes that agree with `hash` in their first `4 * depth` bits; `depth`
+    /// is at most 16.
     pub fn sum(&self, hash: u64, depth: u8) -> (u64, u64) {
         let sum = self.0.sum(Range::around(hash, depth));
         (sum.sum, sum.count)

@@ -8,7 +8,8 @@ use crate::key::Key;
 use crate::limits::{BATCH_MAX, LISTED_MAX};
 use crate::range::{DEPTH_MAX, Range, hash_of, sum_of};
 
-/// Sums are kept down to this depth: 65,536 ranges. Below it they are taken from the entries, of which there are few until there are millions.
+/// Sums are kept down to this depth: 65,536 ranges. Below it they are taken from the entries, of
+/// which there are few until there are millions.
 const KEPT_DEPTH: u8 = 4;
 
 /// What is known of the keys of one keyspace without asking the storage.
@@ -145,11 +146,13 @@ impl Index {
         sum
     }
 
-    /// What a peer is told of a range that differs: its entries if they are few, else sums one level down (docs/store.md §4.2).
+    /// What a peer is told of a range that differs: its entries if they are few, else sums one
+    /// level down (docs/store.md §4.2).
     pub(crate) fn contents(&self, range: Range) -> Contents {
         if range.depth >= DEPTH_MAX || self.sum(range).count <= LISTED_MAX as u64 {
             let mut list = self.list(range);
-            // Only keys that were made to collide are so many: what is left out of them is not compared.
+            // Only keys that were made to collide are so many: what is left out of them is not
+            // compared.
             list.truncate(BATCH_MAX);
             return Contents::Listed(list);
         }
@@ -158,7 +161,9 @@ impl Index {
 
     /// All that is in a range, in the order of hashes.
     pub(crate) fn list(&self, range: Range) -> Vec<Listed> {
-        self.within(range, None).map(|(hash, _, held)| Listed { hash, version: held.version }).collect()
+        self.within(range, None)
+            .map(|(hash, _, held)| Listed { hash, version: held.version })
+            .collect()
     }
 
     /// The keys in a range after the place `after`, at most `max`, in the order of hashes.
@@ -171,7 +176,11 @@ impl Index {
         self.within(range, after).take(max).map(entry).collect()
     }
 
-    fn within(&self, range: Range, after: Option<&(u64, Key)>) -> impl Iterator<Item = (u64, &Key, Held)> {
+    fn within(
+        &self,
+        range: Range,
+        after: Option<&(u64, Key)>,
+    ) -> impl Iterator<Item = (u64, &Key, Held)> {
         // No key is less than that of one zero byte.
         let first = (range.start, Key::LEAST);
         let from = match after {

@@ -20,7 +20,8 @@ use crate::wire::{Confirm, Named, Origin, Purge, Turn};
 pub(crate) struct Janitor {
     replica: Arc<Replica>,
     config: Config,
-    /// Nodes of the roster that are not live replicas, and since when, as far as this run of this node has seen.
+    /// Nodes of the roster that are not live replicas, and since when, as far as this run of this
+    /// node has seen.
     away: BTreeMap<NodeId, Instant>,
 }
 
@@ -82,7 +83,8 @@ impl Janitor {
         let Candidates { keyspace, tombstones } = candidates;
         let horizon = tombstones.iter().map(|(_, version)| version.stamp).max().unwrap_or_default();
         let without = self.without(now)?;
-        // This replica confirms as all others do: it holds them durably, and its later turns are past them.
+        // This replica confirms as all others do: it holds them durably, and its later turns are
+        // past them.
         let proposal = self.replica.roster().proposed(&without, horizon);
         let accepted = self.replica.amend(|roster| roster.accept(&proposal, horizon)).await;
         if !accepted.map_err(|_| NotNow::Failed)? {
@@ -90,7 +92,8 @@ impl Janitor {
         }
         let own = self.replica.origin().map_err(|_| NotNow::Failed)?;
         let mut turns = BTreeMap::from([(self.replica.me, own.turn())]);
-        // Whoever turns up in a roster is asked, too, until nobody new does. Rosters are bounded, so this ends.
+        // Whoever turns up in a roster is asked, too, until nobody new does. Rosters are bounded,
+        // so this ends.
         loop {
             let ask = self.required(&without).into_iter().filter(|node| !turns.contains_key(node));
             let ask: Vec<NodeId> = ask.collect();
@@ -116,10 +119,12 @@ impl Janitor {
         self.forget(keyspace, tombstones, &turns).await
     }
 
-    /// The nodes of the roster that are purged without: none, or those that are forgotten (docs/store.md §5.5).
+    /// The nodes of the roster that are purged without: none, or those that are forgotten
+    /// (docs/store.md §5.5).
     fn without(&self, now: Instant) -> Result<Vec<NodeId>, NotNow> {
         let roster = self.replica.roster();
-        let has_left = |node: &NodeId| roster.members.get(node).is_some_and(|standing| standing.has_left);
+        let has_left =
+            |node: &NodeId| roster.members.get(node).is_some_and(|standing| standing.has_left);
         let is_long_gone = |since: &Instant| now.since(*since) >= self.config.forget_after;
         if self.away.iter().any(|(node, since)| !has_left(node) && !is_long_gone(since)) {
             return Err(NotNow::Away);
@@ -148,8 +153,10 @@ impl Janitor {
         let merged = replica.amend(|roster| {
             // What it knows of absences beyond this proposal makes the next one right.
             roster.merge(&theirs, replica.me, |node| replica.is_live(node));
-            let is_known =
-                theirs.members.keys().all(|node| *node == replica.me || roster.members.contains_key(node));
+            let is_known = theirs
+                .members
+                .keys()
+                .all(|node| *node == replica.me || roster.members.contains_key(node));
             is_known && roster.absence(node).generation <= theirs.cleansed
         });
         let is_right = merged.await.map_err(|_| NotNow::Failed)?;
@@ -159,8 +166,8 @@ impl Janitor {
         Ok(Origin::from(&confirmed.origin).turn())
     }
 
-    /// All have confirmed: this replica forgets, and so does every other that hears of it. One that does not is asked again when its tombstone has come
-    /// back by an exchange.
+    /// All have confirmed: this replica forgets, and so does every other that hears of it. One that
+    /// does not is asked again when its tombstone has come back by an exchange.
     async fn forget(
         &self,
         keyspace: &str,

@@ -6,7 +6,8 @@ use std::task::Poll;
 
 type Open<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Runs the futures together, and gives what they give, in their order. For the tens that a level selects: all are polled whenever one moves.
+/// Runs the futures together, and gives what they give, in their order. For the tens that a level
+/// selects: all are polled whenever one moves.
 pub(crate) async fn join_all<'a, T: Send>(
     futures: impl IntoIterator<Item = impl Future<Output = T> + Send + 'a>,
 ) -> Vec<T> {

@@ -7,8 +7,8 @@ use chinwag::Bytes;
 
 use crate::limits::KEY_LEN_MAX;
 
-/// The key of a document: 1 to [`KEY_LEN_MAX`] bytes, ordered as bytes are. A `u64` is its eight bytes, big-endian, so that numbers keep their
-/// order.
+/// The key of a document: 1 to [`KEY_LEN_MAX`] bytes, ordered as bytes are. A `u64` is its eight
+/// bytes, big-endian, so that numbers keep their order.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(Bytes);
 

@@ -1,16 +1,18 @@
-//! The store's limits, each with its reason. What is over one is refused with an error, or counted and dropped; `docs/store.md` §6 says which.
+//! The store's limits, each with its reason. What is over one is refused with an error, or counted
+//! and dropped; `docs/store.md` §6 says which.
 
 /// Bytes of a key. Keys are in memory, all of them; names and paths fit.
 pub const KEY_LEN_MAX: usize = 1_024;
 
-/// Bytes of a value. A sixteenth of the largest message (`message_len_max`), so that a batch has room for several: what is larger is a file.
+/// Bytes of a value. A sixteenth of the largest message (`message_len_max`), so that a batch has
+/// room for several: what is larger is a file.
 pub const VALUE_LEN_MAX: usize = 1 << 20;
 
 /// Keys of one call. What a replica holds in memory for one caller at once.
 pub const BATCH_MAX: usize = 1_024;
 
-/// Bytes of keys and values in one call or one answer: a quarter of the largest message, which leaves room for what is around them, and room for one
-/// value more than fits.
+/// Bytes of keys and values in one call or one answer: a quarter of the largest message, which
+/// leaves room for what is around them, and room for one value more than fits.
 pub const BATCH_LEN_MAX: usize = 4 << 20;
 
 /// Bytes of a keyspace's name.
@@ -19,19 +21,24 @@ pub const KEYSPACE_LEN_MAX: usize = 255;
 /// Keyspaces of a store. Each exchange compares a digest for each of them, in one message.
 pub const KEYSPACES_MAX: usize = 256;
 
-/// Keys that wait to be sent to one replica in the background. Behind by more than this, catching up compares better than a queue remembers.
+/// Keys that wait to be sent to one replica in the background. Behind by more than this, catching
+/// up compares better than a queue remembers.
 pub const QUEUE_MAX: usize = 4_096;
 
-/// Nodes of a roster. Every one of them has every document: a cluster of a thousand full copies is far past what is sensible.
+/// Nodes of a roster. Every one of them has every document: a cluster of a thousand full copies is
+/// far past what is sensible.
 pub const ROSTER_MAX: usize = 1_024;
 
-/// Ranges of hashes compared in one message: their answer is at most 64 times 16 sums or entries, below 32 KiB unless keys collide.
+/// Ranges of hashes compared in one message: their answer is at most 64 times 16 sums or entries,
+/// below 32 KiB unless keys collide.
 pub const COMPARE_MAX: usize = 64;
 
-/// Ranges of hashes fetched in one message: as many entries as a few answers of [`COMPARE_MAX`] hold.
+/// Ranges of hashes fetched in one message: as many entries as a few answers of [`COMPARE_MAX`]
+/// hold.
 pub const RANGES_MAX: usize = 256;
 
-/// Entries listed for one range; of a range with more, sums are given. At the depth where hashes end, keys that collide are listed all the same.
+/// Entries listed for one range; of a range with more, sums are given. At the depth where hashes
+/// end, keys that collide are listed all the same.
 pub const LISTED_MAX: usize = 16;
 
 #[cfg(test)]
@@ -56,7 +63,9 @@ mod tests {
             ),
             format!("| `QUEUE_MAX` | {} keys a peer |", thousands(QUEUE_MAX)),
             format!("| `ROSTER_MAX` | {} nodes |", thousands(ROSTER_MAX)),
-            format!("| `COMPARE_MAX`, `RANGES_MAX` | {COMPARE_MAX}, {RANGES_MAX} ranges a message |"),
+            format!(
+                "| `COMPARE_MAX`, `RANGES_MAX` | {COMPARE_MAX}, {RANGES_MAX} ranges a message |"
+            ),
             format!("| `LISTED_MAX` | {LISTED_MAX} entries of a range |"),
         ];
         for row in rows {

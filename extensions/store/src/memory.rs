@@ -12,8 +12,9 @@ use crate::document::{Document, Entry, Version};
 use crate::key::Key;
 use crate::storage::Storage;
 
-/// Documents in memory. A clone is the same storage, so whoever keeps one outlives the node that it was given to; the process it does not outlive:
-/// as a replica's only storage, it is one that starts empty each time.
+/// Documents in memory. A clone is the same storage, so whoever keeps one outlives the node that it
+/// was given to; the process it does not outlive: as a replica's only storage, it is one that
+/// starts empty each time.
 #[derive(Clone, Default)]
 pub struct MemoryStorage {
     held: Arc<Mutex<Held>>,
@@ -32,7 +33,8 @@ impl MemoryStorage {
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
-        // Nothing that holds the lock runs foreign code, so what it guards is whole even after a panic.
+        // Nothing that holds the lock runs foreign code, so what it guards is whole even after a
+        // panic.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -44,7 +46,12 @@ impl Storage for MemoryStorage {
         Ok(self.held().keyspaces.keys().cloned().collect())
     }
 
-    async fn scan(&self, keyspace: &str, after: Option<&Key>, max: usize) -> Result<Vec<Entry>, Infallible> {
+    async fn scan(
+        &self,
+        keyspace: &str,
+        after: Option<&Key>,
+        max: usize,
+    ) -> Result<Vec<Entry>, Infallible> {
         let held = self.held();
         let Some(documents) = held.keyspaces.get(keyspace) else { return Ok(Vec::new()) };
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
@@ -58,7 +65,11 @@ impl Storage for MemoryStorage {
         Ok(keys.iter().map(|key| documents?.get(key).cloned()).collect())
     }
 
-    async fn merge(&self, keyspace: &str, documents: Vec<(Key, Document)>) -> Result<(), Infallible> {
+    async fn merge(
+        &self,
+        keyspace: &str,
+        documents: Vec<(Key, Document)>,
+    ) -> Result<(), Infallible> {
         if documents.is_empty() {
             return Ok(());
         }

@@ -61,7 +61,8 @@ pub(crate) fn hash_of(key: &Key) -> u64 {
     mix(fnv1a(key.as_bytes()))
 }
 
-/// What a key's latest write adds to the sums of the ranges that it is in. Never 0, the sum of nothing.
+/// What a key's latest write adds to the sums of the ranges that it is in. Never 0, the sum of
+/// nothing.
 pub(crate) fn sum_of(hash: u64, version: Version) -> u64 {
     mix(mix(hash ^ version.stamp.get()) ^ version.node.get()).max(1)
 }
@@ -72,7 +73,9 @@ mod tests {
 
     #[test]
     fn children_part_their_range() {
-        for range in [Range::ALL, Range::around(u64::MAX, 3), Range::around(0x1234_5678_9abc_def0, 15)] {
+        for range in
+            [Range::ALL, Range::around(u64::MAX, 3), Range::around(0x1234_5678_9abc_def0, 15)]
+        {
             let children: Vec<Range> = range.children().collect();
             assert_eq!(children.len(), CHILDREN);
             assert_eq!((children[0].start, children[15].end()), (range.start, range.end()));

@@ -7,8 +7,8 @@
 //!                                        redb::Database, one file
 //! ```
 //!
-//! A disk makes its caller wait, and a runtime's threads may not wait: so writes have a thread of their own, and reads a thread of the pool. This is where
-//! the crate meets the outside world.
+//! A disk makes its caller wait, and a runtime's threads may not wait: so writes have a thread of
+//! their own, and reads a thread of the pool. This is where the crate meets the outside world.
 
 mod error;
 mod layout;
@@ -33,23 +33,29 @@ pub use error::RedbError;
 use layout::Reader;
 use writer::{Job, Write};
 
-/// Bytes of the file that redb keeps in memory, at most, unless [`RedbStorage::open_with`] says otherwise: the inner nodes of a few million keys.
-/// Its own default, a gibibyte, is more than a library may take.
+/// Bytes of the file that redb keeps in memory, at most, unless [`RedbStorage::open_with`] says
+/// otherwise: the inner nodes of a few million keys. Its own default, a gibibyte, is more than a
+/// library may take.
 pub const CACHE_LEN_DEFAULT: usize = 64 << 20;
-/// Writes that wait for the thread. Whoever comes then waits for room, so what waits is bounded by the callers' own batches.
+/// Writes that wait for the thread. Whoever comes then waits for room, so what waits is bounded by
+/// the callers' own batches.
 const JOBS_MAX: usize = 256;
 
 /// Documents in one file, by redb, an embedded database: feature `redb`.
 ///
-/// What a write's future has said `Ok` to survives `kill -9` at any moment, and, as far as the disk keeps its word about a sync, the loss of power. Writes that come while the disk is
-/// busy share the next transaction, so a hundred writers pay for one sync, not for a hundred. The file belongs to one storage at a time.
+/// What a write's future has said `Ok` to survives `kill -9` at any moment, and, as far as the disk
+/// keeps its word about a sync, the loss of power. Writes that come while the disk is busy share
+/// the next transaction, so a hundred writers pay for one sync, not for a hundred. The file belongs
+/// to one storage at a time.
 ///
-/// After an error of the disk (it is full, say) the storage does nothing more until it is opened again, and every call says so: what the disk
-/// kept is known then, and not before.
+/// After an error of the disk (it is full, say) the storage does nothing more until it is opened
+/// again, and every call says so: what the disk kept is known then, and not before.
 ///
-/// A start reads the whole file once and checks it, so what is damaged is an error then, and not a wrong answer later.
+/// A start reads the whole file once and checks it, so what is damaged is an error then, and not a
+/// wrong answer later.
 ///
-/// Dropping it waits, without a runtime, until the transaction that is open is done and the file is closed.
+/// Dropping it waits, without a runtime, until the transaction that is open is done and the file is
+/// closed.
 pub struct RedbStorage {
     jobs: Option<Sender<Job>>,
     lease: Option<Lease>,
@@ -134,7 +140,12 @@ impl Storage for RedbStorage {
         self.read(Reader::keyspaces).await
     }
 
-    async fn scan(&self, keyspace: &str, after: Option<&Key>, max: usize) -> Result<Vec<Entry>, RedbError> {
+    async fn scan(
+        &self,
+        keyspace: &str,
+        after: Option<&Key>,
+        max: usize,
+    ) -> Result<Vec<Entry>, RedbError> {
         let (keyspace, after) = (keyspace.to_owned(), after.cloned());
         self.read(move |reader| reader.scan(&keyspace, after.as_ref(), max)).await
     }
@@ -144,12 +155,17 @@ impl Storage for RedbStorage {
         self.read(move |reader| keys.iter().map(|key| reader.get(&keyspace, key)).collect()).await
     }
 
-    async fn merge(&self, keyspace: &str, documents: Vec<(Key, Document)>) -> Result<(), RedbError> {
+    async fn merge(
+        &self,
+        keyspace: &str,
+        documents: Vec<(Key, Document)>,
+    ) -> Result<(), RedbError> {
         self.write(Write::Merge { keyspace: keyspace.to_owned(), documents }).await
     }
 
     async fn purge(&self, keyspace: &str, entries: &[(Key, Version)]) -> Result<(), RedbError> {
-        self.write(Write::Purge { keyspace: keyspace.to_owned(), entries: entries.to_owned() }).await
+        self.write(Write::Purge { keyspace: keyspace.to_owned(), entries: entries.to_owned() })
+            .await
     }
 
     async fn load_mark(&self, name: &str) -> Result<Option<Bytes>, RedbError> {
@@ -180,13 +196,14 @@ impl fmt::Debug for RedbStorage {
 
 fn builder(cache_len: usize) -> Builder {
     let mut builder = Database::builder();
-    // All of the file is read at a start, and checked. Otherwise what is damaged shows as a wrong answer later, or a panic.
+    // All of the file is read at a start, and checked. Otherwise what is damaged shows as a wrong
+    // answer later, or a panic.
     builder.set_cache_size(cache_len).set_check_integrity_on_open(true);
     builder
 }
 
-/// Makes an empty store beside `path`, and gives it that name when it is whole: a process that is killed on the way leaves nothing there that the next
-/// start would stumble over.
+/// Makes an empty store beside `path`, and gives it that name when it is whole: a process that is
+/// killed on the way leaves nothing there that the next start would stumble over.
 fn create(path: &Path) -> Result<(), RedbError> {
     /// Makes names of one process differ.
     static COUNT: AtomicU64 = AtomicU64::new(0);

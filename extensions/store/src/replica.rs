@@ -31,8 +31,8 @@ pub(crate) struct Replica {
     clock: Clock,
     storage: Arc<dyn AnyStorage>,
     shelves: Mutex<BTreeMap<String, Shelf>>,
-    /// Held for reading while documents are taken in, and for writing while some are forgotten: what is being taken in is in the storage before a purge, or
-    /// meets its turns.
+    /// Held for reading while documents are taken in, and for writing while some are forgotten:
+    /// what is being taken in is in the storage before a purge, or meets its turns.
     gate: async_lock::RwLock<Turns>,
     /// What is stored of it, or will be before anybody relies on more.
     roster: Mutex<Arc<Roster>>,
@@ -102,7 +102,8 @@ impl Replica {
         self.node.upgrade().ok_or(Failure::Closed)
     }
 
-    /// What a message says of this replica. Taken before what is in the message is read, or its versions chosen (docs/store.md §5.2).
+    /// What a message says of this replica. Taken before what is in the message is read, or its
+    /// versions chosen (docs/store.md §5.2).
     pub(crate) fn origin(&self) -> Result<Origin, Failure> {
         let epoch = self.node()?.epoch().get();
         let count = self.turns.fetch_add(1, Ordering::Relaxed) + 1;
@@ -125,14 +126,16 @@ impl Replica {
         let mut roster = Roster::clone(&before);
         let result = change(&mut roster);
         if roster != *before {
-            // Given up in between, the storage has more than this replica knows of: more than it has promised.
+            // Given up in between, the storage has more than this replica knows of: more than it
+            // has promised.
             self.counted(self.storage.save_mark(roster::MARK, roster.to_mark()).await)?;
             *lock(&self.roster) = Arc::new(roster);
         }
         Ok(result)
     }
 
-    /// Makes sure that `node` is in the roster, before it is given documents (docs/store.md §1.4). `false`: there is no room.
+    /// Makes sure that `node` is in the roster, before it is given documents (docs/store.md §1.4).
+    /// `false`: there is no room.
     pub(crate) async fn meet(&self, node: NodeId) -> Result<bool, StorageError> {
         if node == self.me || self.roster().members.contains_key(&node) {
             return Ok(true);
@@ -141,7 +144,8 @@ impl Replica {
     }
 
     pub(crate) fn is_live(&self, node: NodeId) -> bool {
-        node == self.me || self.node.upgrade().is_some_and(|view| view.members().get(node).is_some())
+        node == self.me
+            || self.node.upgrade().is_some_and(|view| view.members().get(node).is_some())
     }
 
     /// The other live replicas.
@@ -160,7 +164,8 @@ impl Replica {
         self.counted(self.storage.get(keyspace.to_owned(), keys).await)
     }
 
-    /// The documents of the first of `keys`, as many as fit into a message, and at least one: few are in memory at once, however long they are.
+    /// The documents of the first of `keys`, as many as fit into a message, and at least one: few
+    /// are in memory at once, however long they are.
     pub(crate) async fn get_some(
         &self,
         keyspace: &str,
@@ -201,7 +206,13 @@ impl Replica {
     }
 
     /// The keys in `range` after `after`, at most `max`.
-    pub(crate) fn keys(&self, keyspace: &str, range: Range, after: Option<&Key>, max: usize) -> Vec<Entry> {
+    pub(crate) fn keys(
+        &self,
+        keyspace: &str,
+        range: Range,
+        after: Option<&Key>,
+        max: usize,
+    ) -> Vec<Entry> {
         let after = after.map(|key| (hash_of(key), key.clone()));
         self.index(keyspace, |index| index.keys(range, after.as_ref(), max))
     }
@@ -209,7 +220,8 @@ impl Replica {
     /// How many documents and tombstones there are.
     pub(crate) fn count(&self) -> (usize, usize) {
         let shelves = lock(&self.shelves);
-        let counts = shelves.values().map(|shelf| (shelf.index.documents(), shelf.index.tombstones()));
+        let counts =
+            shelves.values().map(|shelf| (shelf.index.documents(), shelf.index.tombstones()));
         counts.fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1))
     }
 
@@ -220,7 +232,8 @@ impl Replica {
 
     // ---- below ----
 
-    /// Runs `work` to its end, whether or not somebody still waits for it: taking in documents is not left half done.
+    /// Runs `work` to its end, whether or not somebody still waits for it: taking in documents is
+    /// not left half done.
     pub(crate) async fn to_the_end<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -253,7 +266,8 @@ impl Replica {
         let mut index = Index::default();
         let mut after = None;
         loop {
-            let entries = self.counted(self.storage.scan(keyspace.to_owned(), after, BATCH_MAX).await)?;
+            let entries =
+                self.counted(self.storage.scan(keyspace.to_owned(), after, BATCH_MAX).await)?;
             let is_last = entries.len() < BATCH_MAX;
             after = entries.last().map(|entry| entry.key.clone());
             entries.into_iter().for_each(|entry| index.put(entry));
@@ -274,8 +288,8 @@ impl Replica {
 pub enum OpenError {
     /// The storage failed.
     Storage(StorageError),
-    /// What the store remembers of the cluster is there and cannot be read. Without it deleted keys could come back: put the storage back in order, or
-    /// start with an empty one.
+    /// What the store remembers of the cluster is there and cannot be read. Without it deleted keys
+    /// could come back: put the storage back in order, or start with an empty one.
     Mark,
     /// The node has a store, or another service of its name.
     Service(chinwag::AddServiceError),

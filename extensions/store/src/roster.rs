@@ -6,7 +6,8 @@ use chinwag::{Bytes, NodeId, Timestamp, View};
 
 use crate::limits::ROSTER_MAX;
 
-/// What a replica remembers besides its documents. Durable: it is saved before anything relies on it.
+/// What a replica remembers besides its documents. Durable: it is saved before anything relies on
+/// it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Roster {
     pub(crate) members: BTreeMap<NodeId, Standing>,
@@ -59,7 +60,8 @@ pub(crate) struct Written {
 pub(crate) const MARK: &str = "roster";
 
 impl Roster {
-    /// What was purged without a node: it must be cleansed of that before documents of it are taken.
+    /// What was purged without a node: it must be cleansed of that before documents of it are
+    /// taken.
     pub(crate) fn absence(&self, node: NodeId) -> Absence {
         self.members.get(&node).map_or(self.rest, |standing| standing.absence)
     }
@@ -69,7 +71,8 @@ impl Roster {
         self.own.generation <= self.cleansed
     }
 
-    /// Adds a node; `is_live` says who must stay. Makes room if there is none (docs/store.md §6), and is `false` if it cannot.
+    /// Adds a node; `is_live` says who must stay. Makes room if there is none (docs/store.md §6),
+    /// and is `false` if it cannot.
     pub(crate) fn add(&mut self, node: NodeId, is_live: impl Fn(NodeId) -> bool) -> bool {
         if self.members.contains_key(&node) {
             return true;
@@ -77,7 +80,9 @@ impl Roster {
         if self.members.len() >= ROSTER_MAX {
             let order = |standing: &Standing| (!standing.has_left, standing.absence.horizon);
             let away = self.members.iter().filter(|(node, _)| !is_live(**node));
-            let Some((&first, _)) = away.min_by_key(|(_, standing)| order(standing)) else { return false };
+            let Some((&first, _)) = away.min_by_key(|(_, standing)| order(standing)) else {
+                return false;
+            };
             let Some(standing) = self.members.remove(&first) else { return false };
             self.rest.merge(standing.absence);
             // From now on purges are without it.
@@ -87,7 +92,8 @@ impl Roster {
         true
     }
 
-    /// Takes over what another knows (docs/store.md §4.4); what it knows of `me` is this replica's own absence.
+    /// Takes over what another knows (docs/store.md §4.4); what it knows of `me` is this replica's
+    /// own absence.
     pub(crate) fn merge(&mut self, other: &Self, me: NodeId, is_live: impl Fn(NodeId) -> bool) {
         self.rest.merge(other.rest);
         self.floor = self.floor.max(other.floor);
@@ -102,7 +108,8 @@ impl Roster {
         }
     }
 
-    /// What the purge of all up to `horizon` without `absent` makes of the roster, as the janitor proposes it (docs/store.md §5.5).
+    /// What the purge of all up to `horizon` without `absent` makes of the roster, as the janitor
+    /// proposes it (docs/store.md §5.5).
     pub(crate) fn proposed(&self, absent: &[NodeId], horizon: Timestamp) -> Vec<(NodeId, Absence)> {
         let next = |absence: Absence| Absence {
             generation: absence.generation + 1,
@@ -111,7 +118,8 @@ impl Roster {
         absent.iter().map(|&node| (node, next(self.absence(node)))).collect()
     }
 
-    /// Accepts a proposal, unless it is behind what is known here: then the roster is unchanged, and it is `false`.
+    /// Accepts a proposal, unless it is behind what is known here: then the roster is unchanged,
+    /// and it is `false`.
     pub(crate) fn accept(&mut self, proposal: &[(NodeId, Absence)], horizon: Timestamp) -> bool {
         let is_next = |(node, absence): &(NodeId, Absence)| {
             absence.generation > self.absence(*node).generation && absence.horizon >= horizon

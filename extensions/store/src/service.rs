@@ -12,8 +12,8 @@ use crate::range::Range;
 use crate::replica::{Failure, Replica};
 use crate::roster::{Absence, Roster};
 use crate::wire::{
-    self, Compare, Compared, Confirm, Confirmed, Doc, Fetch, Fetched, Found, Invalid, Origin, Purge, Read,
-    Replicate, Roots, RootsReply, Taken, Turn,
+    self, Compare, Compared, Confirm, Confirmed, Doc, Fetch, Fetched, Found, Invalid, Origin,
+    Purge, Read, Replicate, Roots, RootsReply, Taken, Turn,
 };
 
 /// The service under which replicas find each other.
@@ -96,7 +96,8 @@ impl Handler<Roots> for StoreService {
         let theirs = self.checked(Roster::read(&roots.roster).ok_or(Invalid("the roster")))?;
         self.meet(cx.caller().id).await?;
         let replica = &self.replica;
-        let amended = replica.amend(|roster| roster.merge(&theirs, replica.me, |node| replica.is_live(node)));
+        let amended =
+            replica.amend(|roster| roster.merge(&theirs, replica.me, |node| replica.is_live(node)));
         amended.await.map_err(storage_failed)?;
         let roster = replica.roster().written();
         Ok(RootsReply { roster, roots: replica.roots().into_iter().collect() })
@@ -165,17 +166,27 @@ impl Handler<Confirm> for StoreService {
         let absence = |(node, generation, horizon): (NodeId, u64, u64)| {
             // As in a roster: room to count on.
             let generation = generation.min(u64::MAX / 2);
-            (node, Absence { generation, horizon: Timestamp::from_raw(horizon).min(Timestamp::MAX) })
+            (
+                node,
+                Absence { generation, horizon: Timestamp::from_raw(horizon).min(Timestamp::MAX) },
+            )
         };
         let without: Vec<(NodeId, Absence)> = without.into_iter().map(absence).collect();
-        let documents = tombstones.into_iter().map(|(key, version)| (key, Document { version, value: None }));
+        let documents =
+            tombstones.into_iter().map(|(key, version)| (key, Document { version, value: None }));
         let origin = Origin::from(&asked.origin);
-        let taken = self.replica.take(cx.caller().id, origin, keyspace, documents.collect()).await?;
-        // By this node's clock they are not even written: a floor in the future would take its writes there.
+        let taken =
+            self.replica.take(cx.caller().id, origin, keyspace, documents.collect()).await?;
+        // By this node's clock they are not even written: a floor in the future would take its
+        // writes there.
         let is_past = horizon <= Timestamp::at(self.replica.node()?.now().wall);
         let is_held = matches!(taken, Taken::Kept { .. })
             && is_past
-            && self.replica.amend(|roster| roster.accept(&without, horizon)).await.map_err(storage_failed)?;
+            && self
+                .replica
+                .amend(|roster| roster.accept(&without, horizon))
+                .await
+                .map_err(storage_failed)?;
         // After all that: what is sent from now on is past these tombstones.
         let origin = self.replica.origin()?;
         Ok(Confirmed { is_held, origin, roster: self.replica.roster().written() })

@@ -12,9 +12,11 @@ use crate::key::Key;
 #[derive(Debug, Default)]
 pub(crate) struct Shelf {
     pub(crate) index: Index,
-    /// The storage failed, and what it has done is not known: the index is to be read anew (docs/store.md §1.3).
+    /// The storage failed, and what it has done is not known: the index is to be read anew
+    /// (docs/store.md §1.3).
     pub(crate) is_doubtful: bool,
-    /// Stamps of writes of this replica that are on their way into the storage: the next one of the key is past them.
+    /// Stamps of writes of this replica that are on their way into the storage: the next one of
+    /// the key is past them.
     reserved: BTreeMap<Key, Timestamp>,
 }
 
@@ -23,7 +25,8 @@ impl Shelf {
         Self { index, ..Self::default() }
     }
 
-    /// The version of a new write of `key` by `node`, reserved until [`Shelf::release`] (docs/store.md §2.2). `None` if there is none left (§2.3).
+    /// The version of a new write of `key` by `node`, reserved until [`Shelf::release`]
+    /// (docs/store.md §2.2). `None` if there is none left (§2.3).
     pub(crate) fn reserve(
         &mut self,
         key: &Key,
@@ -77,7 +80,10 @@ mod tests {
         }
         let held = Version { stamp: stamp(500), node: NodeId::new(9) };
         shelf.index.put(Entry { key: key.clone(), version: held, is_tombstone: true });
-        assert_eq!(shelf.reserve(&key, stamp(1), stamp(0), node).map(|it| it.stamp), Some(stamp(501)));
+        assert_eq!(
+            shelf.reserve(&key, stamp(1), stamp(0), node).map(|it| it.stamp),
+            Some(stamp(501))
+        );
         let other = Key::from(2);
         assert_eq!(
             shelf.reserve(&other, stamp(3), stamp(2), node).map(|it| it.stamp),

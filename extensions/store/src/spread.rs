@@ -22,7 +22,8 @@ pub(crate) struct Spread {
     due: Mutex<BTreeSet<NodeId>>,
 }
 
-/// Keys that a replica is to be sent; what is sent is what is stored then. A queue is there while a task works on it.
+/// Keys that a replica is to be sent; what is sent is what is stored then. A queue is there while a
+/// task works on it.
 #[derive(Default)]
 struct Queue {
     keys: BTreeSet<(Arc<str>, Key)>,
@@ -131,8 +132,10 @@ impl Spread {
             }
             let origin = replica.origin()?;
             let got = replica.get_some(keyspace, &keys).await.map_err(Failure::Storage)?;
-            let documents =
-                got.iter().filter_map(|(key, document)| Some(Doc::new(key, document.as_ref()?))).collect();
+            let documents = got
+                .iter()
+                .filter_map(|(key, document)| Some(Doc::new(key, document.as_ref()?)))
+                .collect();
             let message = Replicate { origin, keyspace: keyspace.to_owned(), documents };
             let client = node.client::<StoreService>(peer).timeout(self.timeout);
             // Whoever waits on a connection for the answer must not keep the node.

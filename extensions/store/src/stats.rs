@@ -32,7 +32,8 @@ pub struct Stats {
     pub purged: u64,
     /// Purges that did not come about, because somebody is away or did not confirm.
     pub purges_failed: u64,
-    /// Documents dropped because they were purged, or may have been, while this replica was forgotten.
+    /// Documents dropped because they were purged, or may have been, while this replica was
+    /// forgotten.
     pub dropped: u64,
     /// Messages refused because something in them is not allowed.
     pub refused: u64,

@@ -21,8 +21,9 @@ use crate::stats::Stats;
 use crate::wire::{ArchivedTaken, Doc, Named, Origin, Read, Replicate, Taken};
 use crate::{peers, wire};
 
-/// A node's store, from `node.add_extension(StoreExtension::new(storage))`. Cheap to clone; it does not keep the node alive, and the node's
-/// replica is there as long as the node is, with or without it.
+/// A node's store, from `node.add_extension(StoreExtension::new(storage))`. Cheap to clone; it does
+/// not keep the node alive, and the node's replica is there as long as the node is, with or without
+/// it.
 #[derive(Clone)]
 pub struct Store {
     pub(crate) shared: Arc<Shared>,
@@ -43,7 +44,8 @@ impl Shared {
 }
 
 impl Store {
-    /// The documents under one name. Keyspaces need not be made: one is there while something is in it.
+    /// The documents under one name. Keyspaces need not be made: one is there while something is in
+    /// it.
     ///
     /// # Errors
     /// [`LimitError::Keyspace`] if the name is empty or longer than [`KEYSPACE_LEN_MAX`].
@@ -81,7 +83,8 @@ impl Store {
         stats
     }
 
-    /// The sum over each keyspace: equal sums on two replicas are equal contents (docs/store.md §4.1).
+    /// The sum over each keyspace: equal sums on two replicas are equal contents (docs/store.md
+    /// §4.1).
     pub fn digests(&self) -> Vec<(String, u64)> {
         self.shared.replica.roots().into_iter().collect()
     }
@@ -98,9 +101,11 @@ impl fmt::Debug for Store {
 pub struct Written {
     /// Its version; of several keys, that of the last.
     pub version: Version,
-    /// How many replicas have it durably, or something newer. At least as many as the level names, the local one included.
+    /// How many replicas have it durably, or something newer. At least as many as the level names,
+    /// the local one included.
     pub replicas: usize,
-    /// Keys for which one of these replicas had something newer: by the order of versions the write came before it. A clock ran behind.
+    /// Keys for which one of these replicas had something newer: by the order of versions the
+    /// write came before it. A clock ran behind.
     pub superseded: usize,
 }
 
@@ -113,8 +118,8 @@ impl Written {
 
 /// The documents of one name on all replicas. Cheap to clone.
 ///
-/// The levels are [`Consistency`]'s: the local replica always takes part and counts as one, so `One` is the local replica and one other, and `None` the
-/// local one alone.
+/// The levels are [`Consistency`]'s: the local replica always takes part and counts as one, so
+/// `One` is the local replica and one other, and `None` the local one alone.
 #[derive(Clone)]
 pub struct Keyspace {
     shared: Arc<Shared>,
@@ -141,7 +146,8 @@ impl Keyspace {
         self.write(vec![(key, Some(value.into()))], level).await
     }
 
-    /// Writes several values, which the local replica keeps all or none; on others some may be seen before others.
+    /// Writes several values, which the local replica keeps all or none; on others some may be seen
+    /// before others.
     ///
     /// # Errors
     /// As [`Keyspace::put`].
@@ -150,7 +156,8 @@ impl Keyspace {
         values: impl IntoIterator<Item = (K, V)>,
         level: Consistency,
     ) -> Result<Written, WriteError> {
-        let values = values.into_iter().map(|(key, value)| Ok((key.into_key()?, Some(value.into()))));
+        let values =
+            values.into_iter().map(|(key, value)| Ok((key.into_key()?, Some(value.into()))));
         self.write(limited(values)?, level).await
     }
 
@@ -158,7 +165,11 @@ impl Keyspace {
     ///
     /// # Errors
     /// As [`Keyspace::put`].
-    pub async fn delete(&self, key: impl IntoKey, level: Consistency) -> Result<Written, WriteError> {
+    pub async fn delete(
+        &self,
+        key: impl IntoKey,
+        level: Consistency,
+    ) -> Result<Written, WriteError> {
         let key = key.into_key().map_err(LimitError::from)?;
         self.write(vec![(key, None)], level).await
     }
@@ -180,7 +191,11 @@ impl Keyspace {
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn get(&self, key: impl IntoKey, level: Consistency) -> Result<Option<Bytes>, ReadError> {
+    pub async fn get(
+        &self,
+        key: impl IntoKey,
+        level: Consistency,
+    ) -> Result<Option<Bytes>, ReadError> {
         let key = key.into_key().map_err(LimitError::from)?;
         let documents = self.read(vec![key], level).await?;
         Ok(documents.into_iter().flatten().find_map(|document| document.value))
@@ -199,7 +214,8 @@ impl Keyspace {
         Ok(documents.into_iter().map(|document| document?.value).collect())
     }
 
-    /// The latest writes of several keys, tombstones included, in the order asked. `None`: never written, or purged.
+    /// The latest writes of several keys, tombstones included, in the order asked. `None`: never
+    /// written, or purged.
     ///
     /// # Errors
     /// As [`Keyspace::get`].
@@ -225,7 +241,8 @@ impl Keyspace {
         // Before anything is written: too few replicas is an error that leaves nothing behind.
         let picks = self.shared.selection.select(&node, level).map_err(WriteError::Select)?;
         for &peer in &picks {
-            // Before the versions are chosen: whoever confirms a purge in between names all that may get these documents (docs/store.md §1.4, §5.3).
+            // Before the versions are chosen: whoever confirms a purge in between names all that
+            // may get these documents (docs/store.md §1.4, §5.3).
             if !replica.meet(peer).await? {
                 return Err(LimitError::Roster.into());
             }
@@ -303,7 +320,8 @@ impl Keyspace {
             match *taken {
                 ArchivedTaken::Kept { newer } => return Ok(newer.to_native() as usize),
                 ArchivedTaken::Stale => {
-                    // It was read before this replica confirmed a purge: it reads again what it holds (docs/store.md §5.2).
+                    // It was read before this replica confirmed a purge: it reads again what it
+                    // holds (docs/store.md §5.2).
                     origin = replica.origin()?;
                     message = self.read_again(origin, documents).await?;
                 }
@@ -311,22 +329,34 @@ impl Keyspace {
                     self.shared.spread.ring(client.peer());
                     return Err(refused("this replica was forgotten, and is being cleansed"));
                 }
-                ArchivedTaken::Full => return Err(refused("it has no room for another replica or keyspace")),
+                ArchivedTaken::Full => {
+                    return Err(refused("it has no room for another replica or keyspace"));
+                }
             }
         }
     }
 
-    async fn read_again(&self, origin: Origin, documents: &[(Key, Document)]) -> Result<Replicate, Status> {
+    async fn read_again(
+        &self,
+        origin: Origin,
+        documents: &[(Key, Document)],
+    ) -> Result<Replicate, Status> {
         let keys: Vec<Key> = documents.iter().map(|(key, _)| key.clone()).collect();
-        let got = self.shared.replica.get(&self.name, keys.clone()).await.map_err(Failure::Storage)?;
+        let got =
+            self.shared.replica.get(&self.name, keys.clone()).await.map_err(Failure::Storage)?;
         let held = keys.iter().zip(&got);
-        let docs = held.filter_map(|(key, document)| Some(Doc::new(key, document.as_ref()?))).collect();
+        let docs =
+            held.filter_map(|(key, document)| Some(Doc::new(key, document.as_ref()?))).collect();
         Ok(Replicate { origin, keyspace: self.name.to_string(), documents: docs })
     }
 
     // ---- reading ----
 
-    async fn read(&self, keys: Vec<Key>, level: Consistency) -> Result<Vec<Option<Document>>, ReadError> {
+    async fn read(
+        &self,
+        keys: Vec<Key>,
+        level: Consistency,
+    ) -> Result<Vec<Option<Document>>, ReadError> {
         let replica = &self.shared.replica;
         let node = replica.node().map_err(|_| ReadError::Closed)?;
         let picks = self.shared.selection.select(&node, level).map_err(ReadError::Select)?;
@@ -335,9 +365,13 @@ impl Keyspace {
             return Ok(held);
         }
         let until = node.now().mono + self.shared.config.timeout;
-        let asked: Vec<(Key, Option<Version>)> =
-            keys.iter().cloned().zip(held.iter().map(|document| Some(document.as_ref()?.version))).collect();
-        let answers = join_all(picks.iter().map(|&peer| self.ask(&node, peer, until, &asked))).await;
+        let asked: Vec<(Key, Option<Version>)> = keys
+            .iter()
+            .cloned()
+            .zip(held.iter().map(|document| Some(document.as_ref()?.version)))
+            .collect();
+        let answers =
+            join_all(picks.iter().map(|&peer| self.ask(&node, peer, until, &asked))).await;
         let (mut newer, mut failures) = (false, Vec::new());
         for (peer, answer) in answers {
             match answer {
@@ -356,7 +390,8 @@ impl Keyspace {
         Ok(held)
     }
 
-    /// Asks one replica for what is newer there, and takes it in here (docs/store.md §3.5). Says whether there was anything.
+    /// Asks one replica for what is newer there, and takes it in here (docs/store.md §3.5). Says
+    /// whether there was anything.
     async fn ask(
         &self,
         node: &Node,
@@ -368,7 +403,8 @@ impl Keyspace {
         let result = async {
             let (mut is_newer, mut at) = (false, 0);
             while at < asked.len() {
-                let keys = asked[at..].iter().map(|(key, version)| Named::new(key, *version)).collect();
+                let keys =
+                    asked[at..].iter().map(|(key, version)| Named::new(key, *version)).collect();
                 let found = client.call(&Read { keyspace: self.name.to_string(), keys }).await?;
                 let answered = found.answered.to_native() as usize;
                 if answered == 0 {
@@ -377,7 +413,10 @@ impl Keyspace {
                 let documents = wire::documents(&found.newer).map_err(Status::from)?;
                 is_newer |= !documents.is_empty();
                 self.take(peer, Origin::from(&found.origin), documents).await?;
-                let older = found.older.iter().filter_map(|older| asked.get(at + older.to_native() as usize));
+                let older = found
+                    .older
+                    .iter()
+                    .filter_map(|older| asked.get(at + older.to_native() as usize));
                 let behind: Vec<Key> = older.map(|(key, _)| key.clone()).collect();
                 self.shared.replica.counters.repaired.add(behind.len());
                 self.shared.spread.push(&self.shared.replica, peer, &self.name, behind.into_iter());
@@ -402,7 +441,9 @@ impl Keyspace {
         match replica.take(peer, origin, &self.name, documents).await? {
             Taken::Kept { .. } => Ok(()),
             // The answer was under way during a purge, or comes from one that may not give any.
-            Taken::Stale | Taken::Forgotten | Taken::Full => Err(refused("its answer may not be taken in")),
+            Taken::Stale | Taken::Forgotten | Taken::Full => {
+                Err(refused("its answer may not be taken in"))
+            }
         }
     }
 
@@ -414,7 +455,12 @@ impl Keyspace {
         let changed: Vec<Key> =
             asked.iter().zip(held).filter(is_changed).map(|((key, _), _)| key.clone()).collect();
         for &peer in picks {
-            self.shared.spread.push(&self.shared.replica, peer, &self.name, changed.iter().cloned());
+            self.shared.spread.push(
+                &self.shared.replica,
+                peer,
+                &self.name,
+                changed.iter().cloned(),
+            );
         }
     }
 }
@@ -452,7 +498,9 @@ fn limited<T>(items: impl Iterator<Item = Result<T, LimitError>>) -> Result<Vec<
 
 fn check(values: &[(Key, Option<Bytes>)]) -> Result<(), LimitError> {
     let len_of = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
-    if let Some(len) = values.iter().map(|(_, value)| len_of(value)).find(|len| *len > VALUE_LEN_MAX) {
+    if let Some(len) =
+        values.iter().map(|(_, value)| len_of(value)).find(|len| *len > VALUE_LEN_MAX)
+    {
         return Err(LimitError::Value(len));
     }
     let len = values.iter().map(|(key, value)| key.as_bytes().len() + len_of(value)).sum();

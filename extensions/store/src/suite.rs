@@ -15,10 +15,11 @@
 //! futures_lite::future::block_on(suite::run(&mut Memory::default()));
 //! ```
 //!
-//! A case that fails panics and names what does not hold. That the cases can fail is tested too: `tests/suite.rs` breaks a storage in one way after the
-//! other.
+//! A case that fails panics and names what does not hold. That the cases can fail is tested too:
+//! `tests/suite.rs` breaks a storage in one way after the other.
 //!
-//! What it is not: a test of what survives the loss of power, which only the storage's own author can pull.
+//! What it is not: a test of what survives the loss of power, which only the storage's own author
+//! can pull.
 
 mod contents;
 mod merging;
@@ -36,12 +37,14 @@ pub trait Factory {
     /// What is tested.
     type Storage: Storage;
 
-    /// Opens the storage `name`, as a process does that starts: empty the first time, and with all that was done to it afterwards. The suite has dropped
-    /// what it had of `name` before it asks again.
+    /// Opens the storage `name`, as a process does that starts: empty the first time, and with all
+    /// that was done to it afterwards. The suite has dropped what it had of `name` before it
+    /// asks again.
     fn open(&mut self, name: &str) -> impl Future<Output = Self::Storage>;
 }
 
-/// Runs every case, each on a storage of its own, and opens each a second time to see that nothing was lost.
+/// Runs every case, each on a storage of its own, and opens each a second time to see that nothing
+/// was lost.
 ///
 /// # Panics
 /// When something does not hold.
@@ -82,7 +85,8 @@ async fn purge(storage: &impl Storage, keyspace: &str, entries: &[(Key, Version)
 }
 
 async fn get(storage: &impl Storage, keyspace: &str, keys: &[Key]) -> Vec<Option<Document>> {
-    let documents = storage.get(keyspace, keys).await.unwrap_or_else(|error| panic!("get: {error}"));
+    let documents =
+        storage.get(keyspace, keys).await.unwrap_or_else(|error| panic!("get: {error}"));
     assert_eq!(documents.len(), keys.len(), "get gives as many as it is asked for");
     documents
 }

@@ -14,7 +14,8 @@ use crate::limits::{
 use crate::range::Range;
 use crate::roster;
 
-/// When a replica read what it sends: a message whose turn is before its sender's confirmation of a purge is refused (docs/store.md §5.2).
+/// When a replica read what it sends: a message whose turn is before its sender's confirmation of a
+/// purge is refused (docs/store.md §5.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Turn {
     pub(crate) epoch: u64,
@@ -89,7 +90,8 @@ impl Message for Read {
 #[derive(Archive, Serialize)]
 pub(crate) struct Found {
     pub(crate) origin: Origin,
-    /// How many of the keys this is the answer for: at least one, and not all if it would be too long.
+    /// How many of the keys this is the answer for: at least one, and not all if it would be too
+    /// long.
     pub(crate) answered: u32,
     pub(crate) newer: Vec<Doc>,
     /// Places, in the question, of the keys that the asker has newer.
@@ -153,7 +155,8 @@ impl Message for Fetch {
 pub(crate) struct Fetched {
     pub(crate) origin: Origin,
     pub(crate) documents: Vec<Doc>,
-    /// Where to go on, if this is not all: the range, by its place in the question, and the key in it that this ends with.
+    /// Where to go on, if this is not all: the range, by its place in the question, and the key in
+    /// it that this ends with.
     pub(crate) more: Option<(u32, Option<Vec<u8>>)>,
 }
 
@@ -281,7 +284,8 @@ pub(crate) fn documents(docs: &Archived<Vec<Doc>>) -> Result<Vec<(Key, Document)
         let version = version(doc.stamp.to_native(), doc.node.to_native())?;
         documents.push((key(&doc.key)?, Document { version, value }));
     }
-    // An answer is cut after the document that reaches the length; one of several ranges, after the range that does.
+    // An answer is cut after the document that reaches the length; one of several ranges, after the
+    // range that does.
     if len > 2 * BATCH_LEN_MAX + VALUE_LEN_MAX + KEY_LEN_MAX {
         return Err(Invalid("the length of all documents"));
     }
@@ -289,7 +293,9 @@ pub(crate) fn documents(docs: &Archived<Vec<Doc>>) -> Result<Vec<(Key, Document)
 }
 
 /// Keys with the version that each has there; `None` where nothing is.
-pub(crate) fn questions(named: &Archived<Vec<Named>>) -> Result<Vec<(Key, Option<Version>)>, Invalid> {
+pub(crate) fn questions(
+    named: &Archived<Vec<Named>>,
+) -> Result<Vec<(Key, Option<Version>)>, Invalid> {
     if named.len() > BATCH_MAX {
         return Err(Invalid("the number of keys"));
     }
@@ -303,7 +309,8 @@ pub(crate) fn questions(named: &Archived<Vec<Named>>) -> Result<Vec<(Key, Option
 
 /// Keys with versions.
 pub(crate) fn entries(named: &Archived<Vec<Named>>) -> Result<Vec<(Key, Version)>, Invalid> {
-    let entry = |(key, version): (Key, Option<Version>)| Ok((key, version.ok_or(Invalid("a stamp"))?));
+    let entry =
+        |(key, version): (Key, Option<Version>)| Ok((key, version.ok_or(Invalid("a stamp"))?));
     questions(named)?.into_iter().map(entry).collect()
 }
 
@@ -317,13 +324,16 @@ pub(crate) fn ranges(ranges: &Archived<Vec<(u8, u64)>>, max: usize) -> Result<Ve
 }
 
 /// Nodes, each with two numbers.
-pub(crate) fn triples(triples: &Archived<Vec<(u64, u64, u64)>>) -> Result<Vec<(NodeId, u64, u64)>, Invalid> {
+pub(crate) fn triples(
+    triples: &Archived<Vec<(u64, u64, u64)>>,
+) -> Result<Vec<(NodeId, u64, u64)>, Invalid> {
     // A roster, and who has it.
     if triples.len() > ROSTER_MAX + 1 {
         return Err(Invalid("the number of nodes"));
     }
-    let triple =
-        |it: &Archived<(u64, u64, u64)>| (NodeId::new(it.0.to_native()), it.1.to_native(), it.2.to_native());
+    let triple = |it: &Archived<(u64, u64, u64)>| {
+        (NodeId::new(it.0.to_native()), it.1.to_native(), it.2.to_native())
+    };
     Ok(triples.iter().map(triple).collect())
 }
 

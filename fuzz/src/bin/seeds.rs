@@ -1,7 +1,8 @@
-//! Writes seeds from what real nodes and connections say, and the words of the two protocols as libFuzzer's dictionaries:
-//! `seeds DIR`, into `DIR/seeds/TARGET/trace-N` and `DIR/dict/TARGET`.
+//! Writes seeds from what real nodes and connections say, and the words of the two protocols as
+//! libFuzzer's dictionaries: `seeds DIR`, into `DIR/seeds/TARGET/trace-N` and `DIR/dict/TARGET`.
 //!
-//! They are a beginning: what a fuzzer finds from them is made small with libFuzzer's `-merge` and kept beside them (`docs/fuzzing.md`).
+//! They are a beginning: what a fuzzer finds from them is made small with libFuzzer's `-merge` and
+//! kept beside them (`docs/fuzzing.md`).
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -61,8 +62,10 @@ fn payloads(said: &[Carried]) -> Vec<Vec<u8>> {
 
 /// What node 1 hears, as steps of `datagram`: twenty payloads a seed, with the time between them.
 fn stories(said: &[Carried]) -> Vec<Vec<u8>> {
-    let heard: Vec<&Carried> =
-        said.iter().filter(|carried| carried.to == home(1) && carried.plane == Plane::Datagram).collect();
+    let heard: Vec<&Carried> = said
+        .iter()
+        .filter(|carried| carried.to == home(1) && carried.plane == Plane::Datagram)
+        .collect();
     let story = |heard: &[&Carried]| {
         let mut seed = 7u64.to_le_bytes().to_vec();
         let mut at = 0;
@@ -79,7 +82,8 @@ fn stories(said: &[Carried]) -> Vec<Vec<u8>> {
     heard.chunks(20).step_by(1 + heard.len() / 200).map(story).collect()
 }
 
-/// Both directions of a stream, cut at frames of the first bytes, for a connection that has said nothing.
+/// Both directions of a stream, cut at frames of the first bytes, for a connection that has said
+/// nothing.
 fn streams() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for stream in traces::connection() {
@@ -94,7 +98,8 @@ fn streams() -> Vec<Vec<u8>> {
 
 /// An archive of each type, and each way to make one.
 fn views() -> Vec<Vec<u8>> {
-    let archive = vec![String::from("an archive of another type")].encode().map(|bytes| bytes.to_vec());
+    let archive =
+        vec![String::from("an archive of another type")].encode().map(|bytes| bytes.to_vec());
     let mut seeds: Vec<Vec<u8>> = (0..8).map(|way| [&[way], &[way; 80][..]].concat()).collect();
     seeds.extend(archive.map(|bytes| [&[1], &bytes[..]].concat()));
     seeds
@@ -109,7 +114,8 @@ fn dictionary(words: &[Vec<u8>]) -> String {
     words.iter().map(word).collect()
 }
 
-/// What stands in payloads (`docs/protocol.md` §2): a header's beginning, runs, addresses, empty messages of each kind.
+/// What stands in payloads (`docs/protocol.md` §2): a header's beginning, runs, addresses, empty
+/// messages of each kind.
 fn payload_words() -> Vec<Vec<u8>> {
     let fence = Fence::of(CLUSTER).get().to_le_bytes();
     let mut words = vec![[&[1, 0], &fence[..]].concat(), epoch().to_le_bytes()[..6].to_vec()];
@@ -121,8 +127,11 @@ fn payload_words() -> Vec<Vec<u8>> {
 
 /// What stands on streams (§5): the magic, names, and the header of an empty frame of each kind.
 fn frame_words() -> Vec<Vec<u8>> {
-    let mut words =
-        vec![b"\xc7hinwag\n".to_vec(), stream::hello(&Greeting::default()), stream::intern(0, "echo", "say")];
+    let mut words = vec![
+        b"\xc7hinwag\n".to_vec(),
+        stream::hello(&Greeting::default()),
+        stream::intern(0, "echo", "say"),
+    ];
     words.extend(KINDS.map(|kind| stream::header(Head { kind, ..Head::default() }, 0, 0)));
     words.extend([stream::extension(0, NO_TIMEOUT), vec![0xff; 8]]);
     words

@@ -16,7 +16,11 @@ pub(super) fn pattern(number: u32, len: usize) -> Vec<u8> {
 
 fn number_of(body: &Bytes) -> u32 {
     let number = body.first_chunk::<4>().map_or(0, |number| u32::from_le_bytes(*number));
-    assert_eq!(body[..], pattern(number, body.len() - 4)[..], "§5.2: what arrives is what was sent");
+    assert_eq!(
+        body[..],
+        pattern(number, body.len() - 4)[..],
+        "§5.2: what arrives is what was sent"
+    );
     number
 }
 
@@ -73,7 +77,12 @@ impl Ledger {
         self.lines.push(line);
     }
 
-    pub(super) fn requested(&mut self, number: u32, shape: Shape, result: Result<CallId, RequestError>) {
+    pub(super) fn requested(
+        &mut self,
+        number: u32,
+        shape: Shape,
+        result: Result<CallId, RequestError>,
+    ) {
         self.note(format!("request {number} {result:?}"));
         if let Ok(id) = result {
             let before = self.open.insert(id, Call { number, shape });
@@ -111,7 +120,12 @@ impl Ledger {
         self.sent.entry(stream).or_default().is_finished |= is_ok;
     }
 
-    pub(super) fn responded(&mut self, id: InboundId, is_ok: bool, result: Result<(), RespondError>) {
+    pub(super) fn responded(
+        &mut self,
+        id: InboundId,
+        is_ok: bool,
+        result: Result<(), RespondError>,
+    ) {
         self.note(format!("respond {id:?} {result:?}"));
         // Of one that is over, that it was cancelled is still to be heard.
         if result != Err(RespondError::Ended)
@@ -128,7 +142,8 @@ impl Ledger {
     }
 
     pub(super) fn pick_inbound(&self, nth: u8) -> Option<(InboundId, u32)> {
-        let (id, &(number, _)) = self.inbound.iter().nth(usize::from(nth) % self.inbound.len().max(1))?;
+        let (id, &(number, _)) =
+            self.inbound.iter().nth(usize::from(nth) % self.inbound.len().max(1))?;
         Some((*id, number))
     }
 
@@ -153,12 +168,23 @@ impl Ledger {
     pub(super) fn hear(&mut self, event: Event) {
         assert!(!self.is_closed, "§5.9.4: Closed is the last event, not {event:?}");
         match event {
-            Event::Request { id, body, shape, method_id, headers, attachments, deadline, .. } => {
+            Event::Request {
+                id, body, shape, method_id, headers, attachments, deadline, ..
+            } => {
                 let number = number_of(&body);
                 let beside = (method_id, headers.encoded_len(), attachments.len(), deadline);
-                self.note(format!("heard request {number} {id:?} {} {shape:?} {beside:?}", body.len()));
-                assert!(self.ran.insert(number, None).is_none(), "§5.4.2: a handler runs once for a call");
-                assert!(self.inbound.insert(id, (number, shape)).is_none(), "§5.4: an id is given out once");
+                self.note(format!(
+                    "heard request {number} {id:?} {} {shape:?} {beside:?}",
+                    body.len()
+                ));
+                assert!(
+                    self.ran.insert(number, None).is_none(),
+                    "§5.4.2: a handler runs once for a call"
+                );
+                assert!(
+                    self.inbound.insert(id, (number, shape)).is_none(),
+                    "§5.4: an id is given out once"
+                );
             }
             Event::OneWay { body, held, attachments, .. } => {
                 let (number, beside) = (number_of(&body), attachments.len());
@@ -175,15 +201,22 @@ impl Ledger {
             Event::Response { call, result, held, attachments, headers } => {
                 let beside = (headers.encoded_len(), attachments.len());
                 let heard = self.heard.get(&StreamRef::Call(call)).copied().unwrap_or_default();
-                let call = self.open.remove(&call).unwrap_or_else(|| panic!("§5.4.2: {call:?} ends once"));
-                let told =
-                    result.as_ref().map(Bytes::len).map_err(|status| (status.code, status.may_have_run()));
+                let call =
+                    self.open.remove(&call).unwrap_or_else(|| panic!("§5.4.2: {call:?} ends once"));
+                let told = result
+                    .as_ref()
+                    .map(Bytes::len)
+                    .map_err(|status| (status.code, status.may_have_run()));
                 self.note(format!(
                     "heard response {} {told:?} {beside:?} after {}",
                     call.number, heard.chunks
                 ));
                 if let Ok(body) = &result {
-                    assert_eq!(number_of(body), call.number, "§5.4: an answer is to its own question");
+                    assert_eq!(
+                        number_of(body),
+                        call.number,
+                        "§5.4: an answer is to its own question"
+                    );
                     self.complete.insert(call.number, heard.chunks);
                 }
                 let is_new = self.ended.insert(call.number, Some(result.is_ok())).is_none();
@@ -221,10 +254,13 @@ impl Ledger {
         self.note(format!("heard chunk {stream:?} {number} {} {attachments}", body.len()));
         let may_come = match stream {
             // Of a call that was given up, chunks that had come before are still heard.
-            StreamRef::Call(id) => {
-                self.open.get(&id).map_or(self.given_up.contains(&id), |call| call.shape.streams_out)
+            StreamRef::Call(id) => self
+                .open
+                .get(&id)
+                .map_or(self.given_up.contains(&id), |call| call.shape.streams_out),
+            StreamRef::Inbound(id) => {
+                self.inbound.get(&id).is_none_or(|(_, shape)| shape.streams_in)
             }
-            StreamRef::Inbound(id) => self.inbound.get(&id).is_none_or(|(_, shape)| shape.streams_in),
         };
         assert!(may_come, "§5.11: a chunk comes while its call is open, and its shape has it");
         let half = self.heard.entry(stream).or_default();

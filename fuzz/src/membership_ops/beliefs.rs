@@ -75,7 +75,11 @@ pub(super) fn doubts(machine: &Membership) -> BTreeMap<u64, Doubt> {
 pub(super) fn settle(machine: &Membership, model: &mut Model, now: Nanos) {
     let mut seen = Vec::new();
     loop {
-        let next = model.open().iter().map(|(&id, &choice)| (id, choice)).find(|open| !seen.contains(open));
+        let next = model
+            .open()
+            .iter()
+            .map(|(&id, &choice)| (id, choice))
+            .find(|open| !seen.contains(open));
         let Some((id, choice)) = next else { return };
         seen.push((id, choice));
         let member = machine.get(NodeId::new(id));

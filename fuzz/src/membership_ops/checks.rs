@@ -37,7 +37,14 @@ impl Checks {
         self.0.iter().find(|check| check.run == run).map(|check| check.question)
     }
 
-    pub(super) fn begin(&mut self, seq: u32, asked: Run, run: (u64, u64), question: Question, ends: Instant) {
+    pub(super) fn begin(
+        &mut self,
+        seq: u32,
+        asked: Run,
+        run: (u64, u64),
+        question: Question,
+        ends: Instant,
+    ) {
         self.0.push(Check { seq, asked, run, question, ends });
     }
 
@@ -55,7 +62,8 @@ impl Checks {
 
     /// Those that nobody has answered in time.
     pub(super) fn expired(&mut self, now: Instant) -> Vec<((u64, u64), Question)> {
-        let (over, open) = std::mem::take(&mut self.0).into_iter().partition(|check| check.ends <= now);
+        let (over, open) =
+            std::mem::take(&mut self.0).into_iter().partition(|check| check.ends <= now);
         self.0 = open;
         let over: Vec<Check> = over;
         over.into_iter().map(|check| (check.run, check.question)).collect()

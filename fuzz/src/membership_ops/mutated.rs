@@ -1,7 +1,8 @@
 //! Payloads that came before, again: as they were, with bits flipped, or cut.
 //!
-//! What comes of it is read with the codec of [`packet`], which shares nothing with the machine's: either a check of §2.3 fails, and nothing is felt, or
-//! the model hears the claim that is in it now.
+//! What comes of it is read with the codec of [`packet`], which shares nothing with the machine's:
+//! either a check of §2.3 fails, and nothing is felt, or the model hears the claim that is in it
+//! now.
 
 use std::net::SocketAddr;
 
@@ -95,7 +96,8 @@ impl Story {
         if is_fenced || is_other || head.sender == self.model_run() {
             return Said::Nothing;
         }
-        // A sender's incarnation and stamp are about the sender and the clock, which have no part in the model.
+        // A sender's incarnation and stamp are about the sender and the clock, which have no part
+        // in the model.
         if (head.incarnation, head.stamp) != (0, 0) {
             return Said::More;
         }

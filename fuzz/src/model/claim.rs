@@ -40,7 +40,8 @@ pub struct Details {
     pub address: SocketAddr,
     /// The lowest and the highest protocol version it speaks.
     pub versions: (u8, u8),
-    /// The content of the metadata slice as on the wire; see [`metadata::pairs`](super::metadata::pairs).
+    /// The content of the metadata slice as on the wire; see
+    /// [`metadata::pairs`](super::metadata::pairs).
     pub metadata: Vec<u8>,
 }
 
@@ -91,7 +92,8 @@ pub enum Origin {
     Gossip,
     /// After a `SyncChunk` or a `SyncBusy`: a death in it is always doubted (§4.5.1).
     Transfer,
-    /// The member's own word on a stream of its own, asking for the table, or what it has answered a ping about (§4.9).
+    /// The member's own word on a stream of its own, asking for the table, or what it has answered
+    /// a ping about (§4.9).
     FirstHand,
 }
 

@@ -1,4 +1,5 @@
-//! The parts of a node's configuration that change what a claim or a passing second does to the table.
+//! The parts of a node's configuration that change what a claim or a passing second does to the
+//! table.
 
 use super::{Nanos, SECOND};
 
@@ -23,13 +24,14 @@ pub struct Config {
     pub tombstone_lifetime: Nanos,
     /// §4.1.
     pub tombstones_max: usize,
-    /// How far from the formula of §4.5 a deadline may lie: the text does not say how it is rounded.
+    /// How far from the formula of §4.5 a deadline may lie: the text does not say how it is
+    /// rounded.
     pub tolerance: Nanos,
 }
 
 impl Config {
-    /// The preset of §4.12. What the text gives no number for (lifetime and number of tombstones, confirmations) is this
-    /// model's choice; copy the tested node's values.
+    /// The preset of §4.12. What the text gives no number for (lifetime and number of tombstones,
+    /// confirmations) is this model's choice; copy the tested node's values.
     pub fn lan() -> Config {
         Config {
             suspicion_mult: 4,

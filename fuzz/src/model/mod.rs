@@ -1,9 +1,11 @@
 //! What `docs/protocol.md` says about one node's member table, written down a second time.
 //!
-//! A differential test gives the same inputs to this model and to `chinwag_core::membership::Membership` and compares what
-//! they believe. So the model shares no code with the implementation and was written from the text alone; it is slow and plain,
-//! and each rule names its section. Where the text leaves a choice (rounding, which member count a suspicion is measured with, the
-//! second of an age), the model gives bounds: [`Window`], and [`Model::open`] for an outcome that may or may not have come.
+//! A differential test gives the same inputs to this model and to
+//! `chinwag_core::membership::Membership` and compares what they believe. So the model shares no
+//! code with the implementation and was written from the text alone; it is slow and plain, and each
+//! rule names its section. Where the text leaves a choice (rounding, which member count a suspicion
+//! is measured with, the second of an age), the model gives bounds: [`Window`], and [`Model::open`]
+//! for an outcome that may or may not have come.
 //!
 //! ```
 //! use chinwag_fuzz::model::{Claim, Config, Details, Model, Origin, Outcome, Own, State};
@@ -16,8 +18,8 @@
 //! assert_eq!(model.live(), 2);
 //! ```
 //!
-//! Not modelled: who is probed when, how often a rumour is told, what a datagram holds, when tables are exchanged. Their results
-//! (a verdict, a claim heard, a check that ended) are inputs.
+//! Not modelled: who is probed when, how often a rumour is told, what a datagram holds, when tables
+//! are exchanged. Their results (a verdict, a claim heard, a check that ended) are inputs.
 
 mod claim;
 mod config;
@@ -38,7 +40,8 @@ pub use own::Own;
 pub use record::{Record, Window};
 pub use suspicion::Suspicion;
 
-/// Nanoseconds of the monotonic clock. Wide and signed: a death that is told of with its age may lie before the clock's zero.
+/// Nanoseconds of the monotonic clock. Wide and signed: a death that is told of with its age may
+/// lie before the clock's zero.
 pub type Nanos = i128;
 
 /// An id and an epoch.
@@ -58,7 +61,8 @@ pub enum Outcome {
     Nothing,
     /// A record changed.
     Changed,
-    /// §4.5.1: a told death shortened a suspicion. The record is as it was, apart from later details.
+    /// §4.5.1: a told death shortened a suspicion. The record is as it was, apart from later
+    /// details.
     Shortened,
     /// §4.2: about this node, which has raised its incarnation.
     Refuted,
@@ -90,8 +94,9 @@ pub enum Why {
 }
 
 impl Outcome {
-    /// Whether the change is gossiped on; `None` where the text does not say. What came in a table transfer is told on only
-    /// while few rumours wait (§4.7), so for such a claim `true` means "may be".
+    /// Whether the change is gossiped on; `None` where the text does not say. What came in a table
+    /// transfer is told on only while few rumours wait (§4.7), so for such a claim `true` means
+    /// "may be".
     pub fn told_on(self) -> Option<bool> {
         match self {
             Outcome::Changed | Outcome::Refuted | Outcome::MovedOn => Some(true),
@@ -173,7 +178,8 @@ impl Model {
         self.hear(now, claim, Origin::FirstHand)
     }
 
-    /// The incumbent of the id of this run has answered its ping (not `is_admitted`) or has been silent (§4.9.1).
+    /// The incumbent of the id of this run has answered its ping (not `is_admitted`) or has been
+    /// silent (§4.9.1).
     pub fn admit(&mut self, now: Nanos, run: Run, is_admitted: bool) -> Outcome {
         self.open.clear();
         match self.claimants.remove(&run) {
@@ -183,7 +189,8 @@ impl Model {
         }
     }
 
-    /// A run whose tombstone may have been forgotten has answered a ping, or the check has ended without (§4.9.4).
+    /// A run whose tombstone may have been forgotten has answered a ping, or the check has ended
+    /// without (§4.9.4).
     pub fn vouch(&mut self, now: Nanos, run: Run, has_answered: bool) -> Outcome {
         self.open.clear();
         match self.unvouched.remove(&run) {
@@ -225,13 +232,15 @@ impl Model {
         self.watermark
     }
 
-    /// Runs that wait for a sign of life (§4.9.4), and claimants who wait for the incumbent's (§4.9.1).
+    /// Runs that wait for a sign of life (§4.9.4), and claimants who wait for the incumbent's
+    /// (§4.9.1).
     pub fn waiting(&self) -> (Vec<Run>, Vec<Run>) {
         (self.unvouched.keys().copied().collect(), self.claimants.keys().copied().collect())
     }
 
-    /// What the text leaves open after the last input. Whoever compares looks at the implementation and [`settle`](Self::settle)s
-    /// each before the next input; what is not settled did not happen.
+    /// What the text leaves open after the last input. Whoever compares looks at the implementation
+    /// and [`settle`](Self::settle)s each before the next input; what is not settled did not
+    /// happen.
     pub fn open(&self) -> &BTreeMap<u64, Choice> {
         &self.open
     }

@@ -1,7 +1,8 @@
 //! What a claim about another member changes (§4.2, §4.5.1, §4.9).
 
 use super::{
-    Choice, Claim, Model, Nanos, Origin, Outcome, Record, SECOND, State, Suspicion, Why, Window, metadata,
+    Choice, Claim, Model, Nanos, Origin, Outcome, Record, SECOND, State, Suspicion, Why, Window,
+    metadata,
 };
 
 impl Model {
@@ -37,8 +38,8 @@ impl Model {
         }
     }
 
-    /// §4.2: "a claim about an unknown member is taken if it has details. Of a dead or left one, only with an age, as a
-    /// tombstone."
+    /// §4.2: "a claim about an unknown member is taken if it has details. Of a dead or left one,
+    /// only with an age, as a tombstone."
     fn hear_of_stranger(&mut self, now: Nanos, claim: &Claim, origin: Origin) -> Outcome {
         if claim.details.is_none() {
             return Outcome::Refused(Why::NoDetails);
@@ -49,9 +50,11 @@ impl Model {
             if Nanos::from(age) * SECOND >= self.config.tombstone_lifetime {
                 return Outcome::Refused(Why::TooOld);
             }
-        } else if origin.is_second_hand() && self.watermark.is_some_and(|watermark| claim.epoch <= watermark)
+        } else if origin.is_second_hand()
+            && self.watermark.is_some_and(|watermark| claim.epoch <= watermark)
         {
-            // §4.9.4 (D8): that it is suspect is not taken, and of claims that it is alive the first of a run waits.
+            // §4.9.4 (D8): that it is suspect is not taken, and of claims that it is alive the
+            // first of a run waits.
             if claim.state == State::Suspect {
                 return Outcome::Refused(Why::Forgotten);
             }
@@ -65,8 +68,15 @@ impl Model {
         Outcome::Changed
     }
 
-    /// §4.2: a later epoch is taken only with details. §4.9: at once, whoever tells of it, wherever it is.
-    fn hear_of_later_run(&mut self, now: Nanos, claim: &Claim, origin: Origin, record: &Record) -> Outcome {
+    /// §4.2: a later epoch is taken only with details. §4.9: at once, whoever tells of it, wherever
+    /// it is.
+    fn hear_of_later_run(
+        &mut self,
+        now: Nanos,
+        claim: &Claim,
+        origin: Origin,
+        record: &Record,
+    ) -> Outcome {
         if claim.details.is_none() {
             return Outcome::Refused(Why::NoDetails);
         }
@@ -76,13 +86,25 @@ impl Model {
         self.hear_of_greater(now, claim, origin, record)
     }
 
-    fn hear_of_same_run(&mut self, now: Nanos, claim: &Claim, origin: Origin, record: &Record) -> Outcome {
+    fn hear_of_same_run(
+        &mut self,
+        now: Nanos,
+        claim: &Claim,
+        origin: Origin,
+        record: &Record,
+    ) -> Outcome {
         let is_greater = claim.rank() > (record.incarnation, record.state);
-        let later = claim.details.as_ref().filter(|said| said.incarnation > record.details.incarnation);
-        // §4.2: only a claim that is greater or brings later details is looked at that closely; refused, it is refused whole.
+        let later =
+            claim.details.as_ref().filter(|said| said.incarnation > record.details.incarnation);
+        // §4.2: only a claim that is greater or brings later details is looked at that closely;
+        // refused, it is refused whole.
         if is_greater || later.is_some() {
             // §4.9.2: a run keeps its address.
-            if claim.details.as_ref().is_some_and(|details| details.address != record.details.address) {
+            if claim
+                .details
+                .as_ref()
+                .is_some_and(|details| details.address != record.details.address)
+            {
                 return Outcome::Conflict;
             }
             if !has_sound_metadata(claim) {
@@ -105,9 +127,16 @@ impl Model {
     }
 
     /// A claim that is greater than `record`.
-    fn hear_of_greater(&mut self, now: Nanos, claim: &Claim, origin: Origin, record: &Record) -> Outcome {
+    fn hear_of_greater(
+        &mut self,
+        now: Nanos,
+        claim: &Claim,
+        origin: Origin,
+        record: &Record,
+    ) -> Outcome {
         let is_told_death = claim.state == State::Dead && record.state.is_live();
-        // §4.5.1: "with `told_deaths_doubted` off, a gossiped death counts at once; one in a table transfer is doubted still".
+        // §4.5.1: "with `told_deaths_doubted` off, a gossiped death counts at once; one in a table
+        // transfer is doubted still".
         let is_doubted = self.config.told_deaths_doubted || origin == Origin::Transfer;
         if is_told_death && is_doubted {
             return self.hear_of_death(now, claim, record);
@@ -120,14 +149,17 @@ impl Model {
     fn hear_of_death(&mut self, now: Nanos, claim: &Claim, record: &Record) -> Outcome {
         let is_same_life = (record.epoch, record.incarnation) == (claim.epoch, claim.incarnation);
         let Some(suspicion) = record.suspicion.as_ref().filter(|_| is_same_life) else {
-            // Alive here, in this life or an earlier one, or suspect in an earlier one: a suspicion without accusers.
-            let doubt = Claim { state: State::Suspect, accusers: Vec::new(), age: None, ..claim.clone() };
+            // Alive here, in this life or an earlier one, or suspect in an earlier one: a suspicion
+            // without accusers.
+            let doubt =
+                Claim { state: State::Suspect, accusers: Vec::new(), age: None, ..claim.clone() };
             self.take(now, &doubt, Some(record));
             return Outcome::Changed;
         };
         let ripe = suspicion.is_ripe(&self.config, now);
         if suspicion.is_doubt {
-            // "A repetition of the claim does not end it" (D11). If it has run out, or has been accused since, that is open.
+            // "A repetition of the claim does not end it" (D11). If it has run out, or has been
+            // accused since, that is open.
             if now >= suspicion.deadline.earliest {
                 self.open.insert(claim.id, Choice::Dies);
             }
@@ -142,7 +174,8 @@ impl Model {
         }
         self.take_details(claim);
         let config = self.config.clone();
-        if let Some(suspicion) = self.records.get_mut(&claim.id).and_then(|record| record.suspicion.as_mut())
+        if let Some(suspicion) =
+            self.records.get_mut(&claim.id).and_then(|record| record.suspicion.as_mut())
         {
             suspicion.shorten(&config);
         }
@@ -154,9 +187,10 @@ impl Model {
         let same_run = old.filter(|old| old.epoch == claim.epoch);
         let details = match same_run {
             Some(old) => old.details.clone(),
-            None => {
-                claim.details.clone().expect("unknown members and later runs are taken only with details")
-            }
+            None => claim
+                .details
+                .clone()
+                .expect("unknown members and later runs are taken only with details"),
         };
         let mut record = Record {
             epoch: claim.epoch,
@@ -168,10 +202,12 @@ impl Model {
         };
         record.take_details(claim.details.as_ref());
         if !claim.state.is_live() {
-            // §4.1: an age dates the record; without one a new state is of now, and the same state is as old as it was.
+            // §4.1: an age dates the record; without one a new state is of now, and the same state
+            // is as old as it was.
             let before = old.filter(|old| old.state == claim.state).and_then(|old| old.died);
-            record.died =
-                Some(claim.age.map_or(before.unwrap_or(Window::at(now)), |age| Window::ago(now, age)));
+            record.died = Some(
+                claim.age.map_or(before.unwrap_or(Window::at(now)), |age| Window::ago(now, age)),
+            );
         }
         self.records.insert(claim.id, record);
         if claim.state == State::Suspect {
@@ -195,7 +231,9 @@ impl Model {
     /// §4.5: confirmations of the suspicion there is.
     fn confirm(&mut self, id: u64, accusers: &[u64]) -> Outcome {
         let config = self.config.clone();
-        let Some(suspicion) = self.records.get_mut(&id).and_then(|record| record.suspicion.as_mut()) else {
+        let Some(suspicion) =
+            self.records.get_mut(&id).and_then(|record| record.suspicion.as_mut())
+        else {
             return Outcome::Nothing;
         };
         let mut outcome = Outcome::Nothing;
@@ -213,7 +251,9 @@ impl Model {
     }
 
     fn take_details(&mut self, claim: &Claim) -> bool {
-        self.records.get_mut(&claim.id).is_some_and(|record| record.take_details(claim.details.as_ref()))
+        self.records
+            .get_mut(&claim.id)
+            .is_some_and(|record| record.take_details(claim.details.as_ref()))
     }
 }
 

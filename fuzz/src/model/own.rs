@@ -45,16 +45,19 @@ impl Own {
         if self.state == State::Left {
             return Outcome::Nothing;
         }
-        // §4.9.3: its own id lives at another address. It does not refute; an earlier run there is its own past.
-        let is_elsewhere = claim.details.as_ref().is_some_and(|details| details.address != self.address);
+        // §4.9.3: its own id lives at another address. It does not refute; an earlier run there is
+        // its own past.
+        let is_elsewhere =
+            claim.details.as_ref().is_some_and(|details| details.address != self.address);
         if is_elsewhere && claim.state.is_live() {
             return if claim.epoch >= self.epoch { Outcome::Conflict } else { Outcome::Nothing };
         }
         match claim.epoch.cmp(&self.epoch) {
             // §4.2: a later epoch of itself, at its own address or without one. Its clock ran back.
             Ordering::Greater => self.move_past(claim.epoch),
-            // §4.2, refutation. Literally "not less than its own record"; the node's own record, heard back, is not less
-            // either and is certainly meant to change nothing, so only what is greater is refuted.
+            // §4.2, refutation. Literally "not less than its own record"; the node's own record,
+            // heard back, is not less either and is certainly meant to change nothing,
+            // so only what is greater is refuted.
             Ordering::Equal if claim.rank() > (self.incarnation, State::Alive) => {
                 match self.incarnation.max(claim.incarnation).checked_add(1) {
                     Some(next) => {
@@ -71,7 +74,8 @@ impl Own {
         }
     }
 
-    /// §1.3: every change of metadata raises the incarnation. `false` if it is not metadata, or the run has left or ended.
+    /// §1.3: every change of metadata raises the incarnation. `false` if it is not metadata, or the
+    /// run has left or ended.
     pub(super) fn set_metadata(&mut self, metadata: Vec<u8>) -> bool {
         if metadata::pairs(&metadata).is_none() || self.state == State::Left {
             return false;
@@ -88,7 +92,8 @@ impl Own {
         true
     }
 
-    /// §4.2: "it moves to the epoch after that, incarnation 0". §4.9: at the end of all epochs the claim is left standing.
+    /// §4.2: "it moves to the epoch after that, incarnation 0". §4.9: at the end of all epochs the
+    /// claim is left standing.
     fn move_past(&mut self, epoch: u64) -> Outcome {
         if epoch >= EPOCH_MAX {
             return Outcome::Refused(Why::EndOfEpochs);

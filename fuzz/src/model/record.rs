@@ -17,8 +17,8 @@ impl Window {
         Window { earliest: now, latest: now }
     }
 
-    /// When somebody died who is said to have done so `age` seconds ago. The text does not say how an age is rounded, so
-    /// up to a second more may have passed.
+    /// When somebody died who is said to have done so `age` seconds ago. The text does not say how
+    /// an age is rounded, so up to a second more may have passed.
     pub(super) fn ago(now: Nanos, age: u64) -> Window {
         let latest = now - Nanos::from(age) * SECOND;
         Window { earliest: latest - SECOND, latest }
@@ -48,7 +48,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// §4.2: details of a later incarnation than those known are taken, whatever else becomes of the claim that brings them.
+    /// §4.2: details of a later incarnation than those known are taken, whatever else becomes of
+    /// the claim that brings them.
     pub(super) fn take_details(&mut self, details: Option<&Details>) -> bool {
         match details {
             Some(details) if details.incarnation > self.details.incarnation => {

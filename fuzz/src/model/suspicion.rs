@@ -15,7 +15,8 @@ pub struct Suspicion {
     pub deadline: Window,
     /// §4.5.1: it began without accusers.
     pub is_doubt: bool,
-    /// It has the minimum length, whoever else accuses: it began without accusers, or a told death shortened it.
+    /// It has the minimum length, whoever else accuses: it began without accusers, or a told death
+    /// shortened it.
     is_shortest: bool,
     /// Live members when it began, this node and the subject among them.
     members: usize,
@@ -23,7 +24,12 @@ pub struct Suspicion {
 
 impl Suspicion {
     /// Begins now, among so many live members.
-    pub(super) fn begin(config: &Config, now: Nanos, accusers: &[u64], members: usize) -> Suspicion {
+    pub(super) fn begin(
+        config: &Config,
+        now: Nanos,
+        accusers: &[u64],
+        members: usize,
+    ) -> Suspicion {
         let mut suspicion = Suspicion {
             accusers: BTreeSet::new(),
             begun: now,
@@ -61,7 +67,8 @@ impl Suspicion {
         self.deadline = self.deadline.later(slept);
     }
 
-    /// §4.5.1: whether it has lasted for at least the minimum length; `None` if that is a matter of rounding.
+    /// §4.5.1: whether it has lasted for at least the minimum length; `None` if that is a matter of
+    /// rounding.
     pub(super) fn is_ripe(&self, config: &Config, now: Nanos) -> Option<bool> {
         let (lasted, min) = (now - self.begun, rounded(minimum(config, self.members)));
         let is_surely = lasted >= min + config.tolerance;
@@ -93,7 +100,8 @@ fn expected(config: &Config, members: usize) -> usize {
     config.confirmations.min(members.saturating_sub(2))
 }
 
-/// §4.5: `T = max(min, max - (max - min) * log(C + 1) / log(K + 1))`, in nanoseconds. `K = 0` gives min.
+/// §4.5: `T = max(min, max - (max - min) * log(C + 1) / log(K + 1))`, in nanoseconds. `K = 0` gives
+/// min.
 pub(super) fn length(config: &Config, members: usize, confirmations: usize) -> f64 {
     let min = minimum(config, members);
     let max = f64::from(config.suspicion_max_mult) * min;
@@ -109,7 +117,10 @@ fn as_f64(count: usize) -> f64 {
     f64::from(u32::try_from(count).expect("a test has fewer members than a u32 counts"))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a probe interval has far fewer than 53 bits of nanoseconds")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a probe interval has far fewer than 53 bits of nanoseconds"
+)]
 fn nanos_f64(nanos: Nanos) -> f64 {
     nanos as f64
 }

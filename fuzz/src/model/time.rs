@@ -3,8 +3,9 @@
 use super::{Choice, Model, Nanos, State, Window};
 
 impl Model {
-    /// It is `now`. `overdue` is how late that is for the node's earliest deadline of any kind, 0 if it is not: whoever compares
-    /// asks the implementation for its deadline before telling it the time.
+    /// It is `now`. `overdue` is how late that is for the node's earliest deadline of any kind, 0
+    /// if it is not: whoever compares asks the implementation for its deadline before telling
+    /// it the time.
     pub fn pass(&mut self, now: Nanos, overdue: Nanos) {
         self.open.clear();
         // §4.4.1: it was asleep.
@@ -24,8 +25,10 @@ impl Model {
             self.forget(id);
         }
         for (&id, record) in &self.records {
-            let may_die =
-                record.suspicion.as_ref().is_some_and(|suspicion| suspicion.deadline.earliest <= now);
+            let may_die = record
+                .suspicion
+                .as_ref()
+                .is_some_and(|suspicion| suspicion.deadline.earliest <= now);
             let ends = record.died.map(|died| died.later(self.config.tombstone_lifetime));
             if may_die {
                 self.open.insert(id, Choice::Dies);
@@ -36,8 +39,9 @@ impl Model {
         self.keep_tombstones_max();
     }
 
-    /// It is `now`, and late for something that was due at `due`. The text does not say in which order what is late is done; whoever does
-    /// the suspicions first, because one of them was due before, does all of them.
+    /// It is `now`, and late for something that was due at `due`. The text does not say in which
+    /// order what is late is done; whoever does the suspicions first, because one of them was
+    /// due before, does all of them.
     pub fn bury_due(&mut self, now: Nanos, due: Nanos) {
         if self.first_to_die(due - 1 + self.config.tolerance).is_none() {
             return;
@@ -50,8 +54,10 @@ impl Model {
     /// The suspicion of `id` has run out.
     pub(super) fn die(&mut self, now: Nanos, id: u64) {
         if let Some(record) = self.records.get_mut(&id) {
-            let ran_out =
-                record.suspicion.take().map_or(now, |suspicion| suspicion.deadline.earliest.min(now));
+            let ran_out = record
+                .suspicion
+                .take()
+                .map_or(now, |suspicion| suspicion.deadline.earliest.min(now));
             record.state = State::Dead;
             record.died = Some(Window { earliest: ran_out, latest: now });
         }
@@ -67,17 +73,28 @@ impl Model {
     /// §4.1: "at most `tombstones_max` of them, the oldest forgotten first".
     pub(super) fn keep_tombstones_max(&mut self) {
         loop {
-            let tombs: Vec<(u64, Window)> =
-                self.records.iter().filter_map(|(&id, record)| record.died.map(|died| (id, died))).collect();
+            let tombs: Vec<(u64, Window)> = self
+                .records
+                .iter()
+                .filter_map(|(&id, record)| record.died.map(|died| (id, died)))
+                .collect();
             let Some(excess) =
                 tombs.len().checked_sub(self.config.tombstones_max).filter(|excess| *excess > 0)
             else {
                 return;
             };
-            // Whoever may be the oldest: as early as the one that is surely no later than the others.
-            let bound = tombs.iter().map(|(_, died)| died.latest).min().expect("there is an excess of them");
-            let oldest: Vec<u64> =
-                tombs.iter().filter(|(_, died)| died.earliest <= bound).map(|(id, _)| *id).collect();
+            // Whoever may be the oldest: as early as the one that is surely no later than the
+            // others.
+            let bound = tombs
+                .iter()
+                .map(|(_, died)| died.latest)
+                .min()
+                .expect("there is an excess of them");
+            let oldest: Vec<u64> = tombs
+                .iter()
+                .filter(|(_, died)| died.earliest <= bound)
+                .map(|(id, _)| *id)
+                .collect();
             if oldest.len() > excess {
                 self.open.extend(oldest.into_iter().map(|id| (id, Choice::Forgotten)));
                 return;
@@ -96,7 +113,12 @@ impl Model {
     }
 
     fn first_to_forget(&self, now: Nanos) -> Option<u64> {
-        let died = self.records.iter().filter_map(|(&id, record)| record.died.map(|died| (died.latest, id)));
-        died.filter(|(latest, _)| latest + self.config.tombstone_lifetime <= now).min().map(|(_, id)| id)
+        let died = self
+            .records
+            .iter()
+            .filter_map(|(&id, record)| record.died.map(|died| (died.latest, id)));
+        died.filter(|(latest, _)| latest + self.config.tombstone_lifetime <= now)
+            .min()
+            .map(|(_, id)| id)
     }
 }

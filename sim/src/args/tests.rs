@@ -33,7 +33,10 @@ fn faults_are_read() {
     );
     assert_eq!(stops("0@1s", 5, Fault::FullPause).map(|faults| faults[0].until), Ok(u64::MAX));
     let cut = Fault::Cut { from: vec![0, 1], to: vec![2, 3, 4], one_way: false };
-    assert_eq!(partition("0,1|2-4@1s+1s", 5), Ok(Timed { at: second, until: 2 * second, fault: cut }));
+    assert_eq!(
+        partition("0,1|2-4@1s+1s", 5),
+        Ok(Timed { at: second, until: 2 * second, fault: cut })
+    );
     for text in ["0", "0@", "0@1s+", "9@1s"] {
         assert!(stops(text, 5, Fault::FullPause).is_err(), "{text}");
     }

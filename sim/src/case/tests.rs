@@ -2,14 +2,18 @@ use super::*;
 use crate::mutant::{Defect, Mutant};
 use crate::run::run;
 
-/// A machine that takes nothing any more from one that it has ever buried, in clusters of five under the swarm.
+/// A machine that takes nothing any more from one that it has ever buried, in clusters of five
+/// under the swarm.
 fn planted() -> (Scenario, Outcome) {
     let mutant = Some(Mutant { defect: Defect::NeverForgives, node: None, since: 0 });
     let of = |seed| Scenario { seed, mutant, ..Scenario::default() };
     let failing = (0..50).map(|seed| (of(seed), run(&of(seed)))).find(|(_, outcome)| {
         let faults = outcome.plan.faults.len();
         faults > 8
-            && outcome.failure.as_ref().is_some_and(|failure| failure.violation.oracle == "convergence")
+            && outcome
+                .failure
+                .as_ref()
+                .is_some_and(|failure| failure.violation.oracle == "convergence")
     });
     failing.expect("under the swarm somebody is buried who lives")
 }
@@ -63,7 +67,8 @@ fn a_failure_leaves_its_files() {
 #[test]
 fn files_that_are_no_case_are_refused() {
     let good =
-        Case::new(&Scenario { faults: Faults::These(Plan::default()), ..Scenario::default() }).to_json("lan");
+        Case::new(&Scenario { faults: Faults::These(Plan::default()), ..Scenario::default() })
+            .to_json("lan");
     assert!(Case::parse(&good).is_ok());
     for (from, to) in [
         ("\"version\": 1", "\"version\": 2"),

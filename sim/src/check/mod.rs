@@ -14,8 +14,8 @@
 //! });
 //! ```
 //!
-//! The environment has the last word: `SIM_SEEDS=A..B` says which seeds, `SIM_JOBS=N` on how many threads, and `SIM_REPLAY=TOKEN` repeats one
-//! failing run from the token that it printed.
+//! The environment has the last word: `SIM_SEEDS=A..B` says which seeds, `SIM_JOBS=N` on how many
+//! threads, and `SIM_REPLAY=TOKEN` repeats one failing run from the token that it printed.
 
 mod panics;
 mod seeds;

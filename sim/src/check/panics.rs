@@ -10,7 +10,8 @@ thread_local! {
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// A panic that was caught: what it said, and its file, line and column, if it began on this thread.
+/// A panic that was caught: what it said, and its file, line and column, if it began on this
+/// thread.
 pub(super) struct Caught {
     pub(super) payload: Box<dyn Any + Send>,
     pub(super) place: Option<String>,
@@ -23,7 +24,8 @@ pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Caught> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| Caught { payload, place: PLACE.take() })
 }
 
-/// Runs `work` without a message for every panic on this thread: a search reports the failure that it has found once.
+/// Runs `work` without a message for every panic on this thread: a search reports the failure that
+/// it has found once.
 pub(super) fn quietly<T>(work: impl FnOnce() -> T) -> T {
     watch();
     let was_quiet = IS_QUIET.replace(true);

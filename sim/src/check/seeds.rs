@@ -28,14 +28,16 @@ const TAKES_ALL: &str = "strings take all";
 /// Lines of what happened that a failing seed shows.
 const LINES: usize = 30;
 
-/// Tells `story` in a world of its own under every seed, and panics at the first seed that fails, with what failed and how to repeat it. The
-/// lowest failing seed is reported, made small: of the faults that the story asked for, those that the failure needs, as short and weak as it needs
+/// Tells `story` in a world of its own under every seed, and panics at the first seed that fails,
+/// with what failed and how to repeat it. The lowest failing seed is reported, made small: of the
+/// faults that the story asked for, those that the failure needs, as short and weak as it needs
 /// them; and of chance, the kinds that it needs.
 ///
 /// `SIM_SEEDS`, `SIM_JOBS` and `SIM_REPLAY` in the environment have the last word.
 ///
 /// # Panics
-/// If a seed fails: an invariant does not hold, or the story panics, or waits for what does not happen. If the environment makes no sense.
+/// If a seed fails: an invariant does not hold, or the story panics, or waits for what does not
+/// happen. If the environment makes no sense.
 pub fn check<F, S>(seeds: Range<u64>, story: F)
 where
     F: Fn(World) -> S + Sync,
@@ -43,8 +45,9 @@ where
 {
     let test = Test::here();
     if let Some(token) = variable("SIM_REPLAY") {
-        let token = Token::parse(&token)
-            .unwrap_or_else(|| panic!("SIM_REPLAY={token} is no token: 17, 17.0-3 or 17.0h2-3.calm-tasks"));
+        let token = Token::parse(&token).unwrap_or_else(|| {
+            panic!("SIM_REPLAY={token} is no token: 17, 17.0-3 or 17.0h2-3.calm-tasks")
+        });
         let ask = Ask { token, traces: true, story_lines: LINES };
         let told = tell(&ask, &story);
         report(&test, &ask, &told);
@@ -58,14 +61,16 @@ where
     });
     if let Some(ask) = first_failing(seeds, jobs, &story) {
         let small = quietly(|| make_small(&ask, &story));
-        let told = quietly(|| tell(&Ask { traces: true, story_lines: LINES, ..small.clone() }, &story));
+        let told =
+            quietly(|| tell(&Ask { traces: true, story_lines: LINES, ..small.clone() }, &story));
         report(&test, &small, &told);
     }
 }
 
 /// Tells `story` once in a world in which everything that is left to chance is read from `bytes`
-/// ([`choices::Bytes`](crate::choices::Bytes)); past their end all is calm. It is the body of a fuzz target for one's own services
-/// (`docs/fuzzing.md`): a fuzzer that sees which code an input has reached finds the schedules that seeds meet by luck.
+/// ([`choices::Bytes`](crate::choices::Bytes)); past their end all is calm. It is the body of a
+/// fuzz target for one's own services (`docs/fuzzing.md`): a fuzzer that sees which code an input
+/// has reached finds the schedules that seeds meet by luck.
 ///
 /// # Panics
 /// If an invariant does not hold, or the story panics, or waits for what does not happen.
@@ -115,7 +120,8 @@ const fn ask(seed: u64) -> Ask {
     Ask { token: Token::of(seed), traces: false, story_lines: 0 }
 }
 
-/// Leaves out every fault and every kind of chance that the failure does not need, and takes as little as it needs of the rest.
+/// Leaves out every fault and every kind of chance that the failure does not need, and takes as
+/// little as it needs of the rest.
 fn make_small<F, S>(ask: &Ask, story: &F) -> Ask
 where
     F: Fn(World) -> S + Sync,
@@ -191,8 +197,11 @@ fn report(test: &Test, ask: &Ask, told: &Told) {
         };
         writeln!(text, "  it needs: {at:?} to {until}: {}", timed.fault).expect(TAKES_ALL);
     }
-    let chance: Vec<&str> =
-        Chance::ALL.iter().filter(|kind| !ask.token.calm.contains(kind)).map(|kind| kind.name()).collect();
+    let chance: Vec<&str> = Chance::ALL
+        .iter()
+        .filter(|kind| !ask.token.calm.contains(kind))
+        .map(|kind| kind.name())
+        .collect();
     if !chance.is_empty() {
         writeln!(text, "  by chance it needs: {}", chance.join(", ")).expect(TAKES_ALL);
     }
@@ -240,13 +249,16 @@ impl Test {
         let thread = std::thread::current();
         let name = thread.name().filter(|name| *name != "main").unwrap_or("story");
         let target = std::env::current_exe().ok();
-        let target = target.as_deref().and_then(Path::parent).and_then(Path::parent).and_then(Path::parent);
-        let folder = target.map_or_else(|| PathBuf::from("target"), Path::to_path_buf).join("chinwag-sim");
+        let target =
+            target.as_deref().and_then(Path::parent).and_then(Path::parent).and_then(Path::parent);
+        let folder =
+            target.map_or_else(|| PathBuf::from("target"), Path::to_path_buf).join("chinwag-sim");
         Self { name: name.to_owned(), package: variable("CARGO_PKG_NAME"), folder }
     }
 
     fn replay(&self, ask: &Ask) -> String {
-        let package = self.package.as_ref().map(|package| format!(" -p {package}")).unwrap_or_default();
+        let package =
+            self.package.as_ref().map(|package| format!(" -p {package}")).unwrap_or_default();
         let name = if self.name == "story" { String::new() } else { format!(" {}", self.name) };
         format!("SIM_REPLAY={} cargo test{package}{name}", ask.token.text())
     }

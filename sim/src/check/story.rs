@@ -19,7 +19,8 @@ use crate::swarm;
 use crate::trace::TraceHash;
 use crate::trace::record::{Record, What};
 
-/// A story that waits for something waits in vain if nothing has woken it for so long: an hour of virtual time.
+/// A story that waits for something waits in vain if nothing has woken it for so long: an hour of
+/// virtual time.
 const WAIT_MAX: u64 = 3_600_000_000_000;
 /// Nanoseconds between one node's start and the next's.
 const START_EVERY: u64 = 10_000_000;
@@ -101,7 +102,8 @@ pub(super) fn tell_with<F: Future<Output = ()>>(
         Ok((story, Poll::Pending)) => (story, world.orders(|orders| orders.cluster.take())),
     };
     let Some(order) = order else {
-        let detail = "the test waits for something outside of the world; `World::cluster` comes first";
+        let detail =
+            "the test waits for something outside of the world; `World::cluster` comes first";
         return failed_before(Violation { oracle: "test", detail: detail.into() }, None);
     };
     let nodes = order.count;
@@ -188,14 +190,22 @@ impl<'a> Telling<'a> {
     fn obey(&mut self) -> Check {
         let (faults, swarm, is_calm, looks) = self.world.orders(|orders| {
             let looks = matches!(orders.look, Some(Look::Wanted));
-            (std::mem::take(&mut orders.faults), orders.swarm.take(), std::mem::take(&mut orders.calm), looks)
+            (
+                std::mem::take(&mut orders.faults),
+                orders.swarm.take(),
+                std::mem::take(&mut orders.calm),
+                looks,
+            )
         });
         for timed in faults {
             self.add(timed);
         }
         if let Some(span) = swarm {
             let (now, nodes) = (self.cluster.engine.now(), self.cluster.setup.nodes);
-            let plan = self.cluster.engine.with(|state| swarm::plan(state.network().1, nodes, nanos(span)));
+            let plan = self
+                .cluster
+                .engine
+                .with(|state| swarm::plan(state.network().1, nodes, nanos(span)));
             // Drawn as if the world began now.
             let later = |at: u64| if at == u64::MAX { at } else { at.saturating_add(now) };
             for Timed { at, until, fault } in plan.faults {
@@ -220,7 +230,9 @@ impl<'a> Telling<'a> {
         self.asked += 1;
         let kept = match &self.ask.token.kept {
             None => Some(timed),
-            Some(kept) => kept.iter().find(|kept| kept.number == number).map(|kept| kept.applied(timed)),
+            Some(kept) => {
+                kept.iter().find(|kept| kept.number == number).map(|kept| kept.applied(timed))
+            }
         };
         if let Some(timed) = kept {
             self.faults.insert(number, timed.clone());
@@ -232,8 +244,8 @@ impl<'a> Telling<'a> {
         if !std::mem::take(&mut self.cluster.has_new_nodes) {
             return;
         }
-        let nodes =
-            (0..self.cluster.hosts()).filter_map(|host| Some((host, self.cluster.node(host)?.clone())));
+        let nodes = (0..self.cluster.hosts())
+            .filter_map(|host| Some((host, self.cluster.node(host)?.clone())));
         let nodes: BTreeMap<u32, chinwag::Node> = nodes.collect();
         let old = self.world.orders(|orders| std::mem::replace(&mut orders.nodes, nodes));
         drop(old);
@@ -249,7 +261,11 @@ impl<'a> Telling<'a> {
             hash: self.cluster.engine.hash(),
             faults: self.faults,
             struck: self.cluster.struck(),
-            trace: self.cluster.engine.with(|state| std::mem::take(&mut state.trace)).into_records(),
+            trace: self
+                .cluster
+                .engine
+                .with(|state| std::mem::take(&mut state.trace))
+                .into_records(),
             lines: std::mem::take(&mut self.cluster.story).into_lines(),
             nodes,
         }

@@ -1,4 +1,5 @@
-//! Which run of a story: its seed, and how much of what the story asks for and of chance is left in it.
+//! Which run of a story: its seed, and how much of what the story asks for and of chance is left in
+//! it.
 
 use crate::case::weaker;
 use crate::choices::{Choices, Key, Odds, Site};
@@ -7,7 +8,8 @@ use crate::fault::Timed;
 /// A fault whose span is no longer than this is not made shorter, nanoseconds.
 const SHORTEST: u64 = 20_000_000;
 
-/// A fault that is kept, by its number in the order in which the story asks, and how much less of it.
+/// A fault that is kept, by its number in the order in which the story asks, and how much less of
+/// it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Kept {
     pub(super) number: usize,
@@ -87,7 +89,8 @@ pub(super) enum Chance {
 }
 
 impl Chance {
-    pub(super) const ALL: [Self; 5] = [Self::Network, Self::Tasks, Self::Splits, Self::Nodes, Self::Story];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Network, Self::Tasks, Self::Splits, Self::Nodes, Self::Story];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -168,7 +171,9 @@ impl Token {
         let named = |name| Chance::ALL.into_iter().find(|kind| kind.name() == name);
         let calm = match parts.next() {
             None => Vec::new(),
-            Some(list) => list.strip_prefix("calm-")?.split('-').map(named).collect::<Option<_>>()?,
+            Some(list) => {
+                list.strip_prefix("calm-")?.split('-').map(named).collect::<Option<_>>()?
+            }
         };
         parts.next().is_none().then_some(Self { seed, kept, calm })
     }
@@ -227,7 +232,10 @@ mod tests {
         }
         let left = kept.applied(timed.clone());
         assert!(left.until - left.at <= SHORTEST && left.until > left.at, "{left:?}");
-        assert!(matches!(left.fault, Fault::Link { quality, .. } if quality.loss <= 2_000), "{left:?}");
+        assert!(
+            matches!(left.fault, Fault::Link { quality, .. } if quality.loss <= 2_000),
+            "{left:?}"
+        );
         assert_eq!(Kept::all_of(7).applied(timed.clone()), timed);
     }
 
@@ -238,7 +246,8 @@ mod tests {
         for nth in 0..100 {
             for site in Site::ALL {
                 let key = Key { site, who: 1, whom: 0, nth };
-                let expected = if site == Site::Schedule { 0 } else { all.choose(key, Odds::up_to(9)) };
+                let expected =
+                    if site == Site::Schedule { 0 } else { all.choose(key, Odds::up_to(9)) };
                 assert_eq!(some.choose(key, Odds::up_to(9)), expected);
             }
         }

@@ -33,9 +33,11 @@ pub const fn millis(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
-/// A virtual world: machines, a network between them, and true time. Cheap to clone; every clone is the same world.
+/// A virtual world: machines, a network between them, and true time. Cheap to clone; every clone is
+/// the same world.
 ///
-/// Nodes are named by their index from 0; node 0 has the id 1. The world's time stands still while a test does not wait for anything in it.
+/// Nodes are named by their index from 0; node 0 has the id 1. The world's time stands still while
+/// a test does not wait for anything in it.
 #[derive(Clone)]
 pub struct World {
     pub(super) shared: Arc<Shared>,
@@ -90,11 +92,13 @@ impl World {
         self.shared.seed
     }
 
-    /// Starts `count` nodes, one on each machine, and waits until they all see each other. `boot` runs on each node as it starts, at every start of
-    /// its process: it adds services, and spawns what else the process does.
+    /// Starts `count` nodes, one on each machine, and waits until they all see each other. `boot`
+    /// runs on each node as it starts, at every start of its process: it adds services, and
+    /// spawns what else the process does.
     ///
     /// # Panics
-    /// The second time: a world has one cluster. The test fails if the nodes do not see each other within a minute.
+    /// The second time: a world has one cluster. The test fails if the nodes do not see each other
+    /// within a minute.
     pub async fn cluster<E: Display>(
         &self,
         count: usize,
@@ -119,7 +123,10 @@ impl World {
         let order = ClusterOrder { count, config, configure: Arc::new(configure), boot };
         self.orders(|orders| orders.cluster = Some(order));
         // The world is made between two polls.
-        poll_fn(|_| if self.shared.engine.get().is_some() { Poll::Ready(()) } else { Poll::Pending }).await;
+        poll_fn(
+            |_| if self.shared.engine.get().is_some() { Poll::Ready(()) } else { Poll::Pending },
+        )
+        .await;
         while self.orders(|orders| orders.nodes.len()) < count {
             self.run_for(LOOK_EVERY).await;
         }
@@ -154,7 +161,8 @@ impl World {
         if count < 2 { 0 } else { self.engine().state().choose(Site::Call, STORY, 0, odds) }
     }
 
-    /// Something goes wrong when so much time has passed since the world began: say what. It lasts until the calm, unless it is told how long.
+    /// Something goes wrong when so much time has passed since the world began: say what. It lasts
+    /// until the calm, unless it is told how long.
     pub fn at(&self, time: Duration) -> At {
         At { world: self.clone(), at: nanos(time), lasts: None }
     }
@@ -164,12 +172,14 @@ impl World {
         self.at(self.now())
     }
 
-    /// Whatever the seed draws goes wrong from now on and for so long, at least four seconds: every family of faults, but nodes do not leave.
+    /// Whatever the seed draws goes wrong from now on and for so long, at least four seconds: every
+    /// family of faults, but nodes do not leave.
     pub fn swarm(&self, time: Duration) {
         self.orders(|orders| orders.swarm = Some(time));
     }
 
-    /// Every fault ends now, but those that are for ever: nodes that crashed without coming back, and nodes that left.
+    /// Every fault ends now, but those that are for ever: nodes that crashed without coming back,
+    /// and nodes that left.
     pub fn calm(&self) -> Calm {
         self.orders(|orders| orders.calm = true);
         Calm { world: self.clone() }
@@ -221,7 +231,8 @@ pub struct Calm {
 }
 
 impl Calm {
-    /// Waits until every node that is well sees every other one as it is, with no help; the test fails if that takes longer than `time`.
+    /// Waits until every node that is well sees every other one as it is, with no help; the test
+    /// fails if that takes longer than `time`.
     pub async fn converges_within(self, time: Duration) {
         // One turn of the world, in which the faults end.
         self.world.run_for(Duration::from_nanos(1)).await;
@@ -276,7 +287,11 @@ impl At {
     }
 
     /// Nothing crosses between the two groups of nodes.
-    pub fn partition(self, one: impl IntoIterator<Item = u32>, other: impl IntoIterator<Item = u32>) {
+    pub fn partition(
+        self,
+        one: impl IntoIterator<Item = u32>,
+        other: impl IntoIterator<Item = u32>,
+    ) {
         self.fault(Fault::Cut { from: sorted(one), to: sorted(other), one_way: false });
     }
 
@@ -287,7 +302,11 @@ impl At {
 
     /// Everywhere, this share of datagrams is lost, and segments of streams are late; 0 to 1.
     pub fn loss(self, share: f64) {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a million")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of a million"
+        )]
         let loss = (share.clamp(0.0, 1.0) * 1_000_000.0) as u32;
         self.links(Quality { loss, ..Quality::default() });
     }
@@ -312,7 +331,8 @@ impl At {
         self.fault(Fault::IoBlock(node));
     }
 
-    /// The process dies. It starts again when the time that this lasts is over; without one it stays dead.
+    /// The process dies. It starts again when the time that this lasts is over; without one it
+    /// stays dead.
     pub fn crash(self, node: u32) {
         self.fault(Fault::Crash { node, moves: false, keeps_clock: false });
     }

@@ -29,7 +29,8 @@ pub struct Clocks {
     drift_max_micros: u64,
     sent: Vec<Timestamp>,
     wall_max: Vec<u64>,
-    /// Those that began from a bound they had written down, which lies a window past the clock (§3.9).
+    /// Those that began from a bound they had written down, which lies a window past the clock
+    /// (§3.9).
     is_resumed: Vec<bool>,
 }
 
@@ -64,7 +65,9 @@ impl Clocks {
     /// `hlc_rises`, `hlc_bound`.
     pub fn sent(&mut self, node: u32, wall: WallTime, stamp: Timestamp) -> Check {
         let before = std::mem::replace(&mut self.sent[node as usize], stamp);
-        ensure(before < stamp, "hlc_rises", || format!("node {node} stamped {before}, then {stamp}"))?;
+        ensure(before < stamp, "hlc_rises", || {
+            format!("node {node} stamped {before}, then {stamp}")
+        })?;
         self.is_near(node, wall, stamp)
     }
 

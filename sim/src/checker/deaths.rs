@@ -82,8 +82,9 @@ impl Deaths {
         self.epochs[node as usize] = epoch;
     }
 
-    /// A fault begins. Whom it touches is excused from here on: consequences outlast their cause. One blocked link between
-    /// two nodes touches nobody while at least four run, for the others are there to ask (C10).
+    /// A fault begins. Whom it touches is excused from here on: consequences outlast their cause.
+    /// One blocked link between two nodes touches nobody while at least four run, for the
+    /// others are there to ask (C10).
     pub fn fault(&mut self, fault: &Fault) {
         self.has_faulted |= !fault.is_operation();
         if !fault.excuses_deaths() {
@@ -92,13 +93,15 @@ impl Deaths {
         let nodes = self.truth.len();
         let all = || (0..u32::try_from(nodes).unwrap_or(u32::MAX)).collect::<Vec<_>>();
         let touched = match fault {
-            Fault::Cut { from, to, .. } | Fault::Flap { from, to, .. } => match (&from[..], &to[..]) {
-                (&[one], &[other]) => {
-                    self.links.push([one, other]);
-                    return self.judge_links();
+            Fault::Cut { from, to, .. } | Fault::Flap { from, to, .. } => {
+                match (&from[..], &to[..]) {
+                    (&[one], &[other]) => {
+                        self.links.push([one, other]);
+                        return self.judge_links();
+                    }
+                    (from, to) => [from, to].concat(),
                 }
-                (from, to) => [from, to].concat(),
-            },
+            }
             Fault::Link { from, to, .. } if from.is_empty() || to.is_empty() => all(),
             Fault::Link { from, to, .. } => [&from[..], to].concat(),
             other => other.node().into_iter().collect(),
@@ -106,9 +109,12 @@ impl Deaths {
         self.touch(touched);
     }
 
-    /// A blocked link excuses both its ends once there are not two others to ask: at its beginning, or when they are gone.
+    /// A blocked link excuses both its ends once there are not two others to ask: at its beginning,
+    /// or when they are gone.
     fn judge_links(&mut self) {
-        if !self.links.is_empty() && self.truth.iter().filter(|&&truth| truth == Truth::Up).count() < 4 {
+        if !self.links.is_empty()
+            && self.truth.iter().filter(|&&truth| truth == Truth::Up).count() < 4
+        {
             let ends = std::mem::take(&mut self.links).concat();
             self.touch(ends);
         }
@@ -121,7 +127,8 @@ impl Deaths {
         }
     }
 
-    /// What `observer` tells of a run of a node: its index and epoch. Where a fault forges, deaths prove nothing.
+    /// What `observer` tells of a run of a node: its index and epoch. Where a fault forges, deaths
+    /// prove nothing.
     ///
     /// # Errors
     /// As [`suspected`](Self::suspected) and [`died`](Self::died).
@@ -158,7 +165,9 @@ impl Deaths {
             Truth::Up if self.epochs[subject as usize] == epoch => {
                 self.false_suspicions += 1;
                 return ensure(self.has_faulted, "accuracy", || {
-                    format!("node {observer} suspects node {subject}, and nothing has gone wrong yet")
+                    format!(
+                        "node {observer} suspects node {subject}, and nothing has gone wrong yet"
+                    )
                 });
             }
             _ => {}
@@ -174,7 +183,8 @@ impl Deaths {
     /// `observer` declares a run of `subject` dead.
     ///
     /// # Errors
-    /// `accuracy` if that run is up, or has left, and no fault has touched the two of them nor two others.
+    /// `accuracy` if that run is up, or has left, and no fault has touched the two of them nor two
+    /// others.
     pub fn died(&mut self, now: u64, observer: u32, subject: u32, epoch: u64) -> Check {
         let is_run = self.epochs[subject as usize] == epoch;
         match self.truth[subject as usize] {
@@ -205,15 +215,23 @@ impl Deaths {
     }
 
     fn detection(&mut self, subject: u32) -> Option<&mut Detection> {
-        self.detections.iter_mut().rev().find(|(node, _)| *node == subject).map(|(_, detection)| detection)
+        self.detections
+            .iter_mut()
+            .rev()
+            .find(|(node, _)| *node == subject)
+            .map(|(_, detection)| detection)
     }
 }
 
-/// The longest time from the end of all faults until all views are the truth (C1, V1, V2). The parts happen one after the other at worst:
+/// The longest time from the end of all faults until all views are the truth (C1, V1, V2). The
+/// parts happen one after the other at worst:
 ///
-/// - every round of a node that begins at the highest awareness is answered or not, and awareness falls by one each;
-/// - a crashed member is reached by the probe ring within 2n - 1 rounds (§4.3), and its suspicion runs its longest;
-/// - dead members are tried one at a time, by each of the nodes, drawn at random: thrice as long as all take in turn;
+/// - every round of a node that begins at the highest awareness is answered or not, and awareness
+///   falls by one each;
+/// - a crashed member is reached by the probe ring within 2n - 1 rounds (§4.3), and its suspicion
+///   runs its longest;
+/// - dead members are tried one at a time, by each of the nodes, drawn at random: thrice as long as
+///   all take in turn;
 /// - seeds are tried once in 1.5 intervals, and one exchange follows.
 pub fn converges_within(config: &Config, nodes: usize) -> Duration {
     let count = u32::try_from(nodes).unwrap_or(u32::MAX);
@@ -224,7 +242,13 @@ pub fn converges_within(config: &Config, nodes: usize) -> Duration {
     let suspicion = least * config.suspicion_max_mult;
     let reconnect = config.reconnect_interval * 3 * count.min(64);
     let seeds = config.seed_interval * 2 + config.join_retry_max * 2;
-    worst_rounds + ring + suspicion + reconnect + seeds + config.sync_interval * 2 + config.sync_timeout * 2
+    worst_rounds
+        + ring
+        + suspicion
+        + reconnect
+        + seeds
+        + config.sync_interval * 2
+        + config.sync_timeout * 2
 }
 
 /// Seconds of true time, for people.

@@ -5,11 +5,14 @@ use chinwag_core::time::Instant;
 
 use super::{Check, ensure};
 
-/// Timers at one instant at most: a machine does everything that is due at once, and an input may arm a few more.
+/// Timers at one instant at most: a machine does everything that is due at once, and an input may
+/// arm a few more.
 const FIRED_AT_ONCE_MAX: u32 = 8;
-/// Polls until a machine is drained, at most: what its queues may hold (`OUTBOX_MAX`, `EVENTS_MAX`) and a few transfers.
+/// Polls until a machine is drained, at most: what its queues may hold (`OUTBOX_MAX`, `EVENTS_MAX`)
+/// and a few transfers.
 pub const POLLS_MAX: u32 = 32_768;
-/// Timers a second at most: probe, gossip, suspicions, relays and the rest of a busy node of a small cluster.
+/// Timers a second at most: probe, gossip, suspicions, relays and the rest of a busy node of a
+/// small cluster.
 const WAKES_PER_SECOND_MAX: u32 = 500;
 /// Payloads a second that one node sends at most for each 1,000 that it takes in, and beside them.
 const SENT_PER_SECOND_MAX: u32 = 500;
@@ -37,10 +40,12 @@ impl Machines {
         Self { datagram_len_max, gauges: vec![Gauge::default(); nodes] }
     }
 
-    /// `handle_timeout` was called because the deadline had come, and the machine was drained; `next` is its next deadline.
+    /// `handle_timeout` was called because the deadline had come, and the machine was drained;
+    /// `next` is its next deadline.
     ///
     /// # Errors
-    /// `poll_contract` if timers fire again and again without the time moving, or too often a second.
+    /// `poll_contract` if timers fire again and again without the time moving, or too often a
+    /// second.
     pub fn fired(&mut self, node: u32, now: Instant, next: Option<Instant>) -> Check {
         let gauge = self.gauge(node, now);
         gauge.fired = if gauge.at == now { gauge.fired + 1 } else { 1 };
@@ -56,7 +61,8 @@ impl Machines {
         })
     }
 
-    /// `handle_timeout` was called too early, with this deadline and version before and after, and so much was sent.
+    /// `handle_timeout` was called too early, with this deadline and version before and after, and
+    /// so much was sent.
     ///
     /// # Errors
     /// `poll_contract` if anything changed.
@@ -77,7 +83,9 @@ impl Machines {
     /// # Errors
     /// `poll_contract` if it does not end.
     pub fn drained(&self, node: u32, polls: u32) -> Check {
-        ensure(polls <= POLLS_MAX, "poll_contract", || format!("node {node} is not drained by {polls} polls"))
+        ensure(polls <= POLLS_MAX, "poll_contract", || {
+            format!("node {node} is not drained by {polls} polls")
+        })
     }
 
     /// A payload goes out.
@@ -89,12 +97,16 @@ impl Machines {
             Plane::Datagram => self.datagram_len_max,
             Plane::Stream => STREAM_LEN_MAX,
         };
-        ensure(len <= len_max, "mtu", || format!("node {node} sends {len} bytes as one {plane:?}"))?;
+        ensure(len <= len_max, "mtu", || {
+            format!("node {node} sends {len} bytes as one {plane:?}")
+        })?;
         let gauge = self.gauge(node, now);
         gauge.sent += 1;
         let Gauge { sent, received, .. } = *gauge;
         ensure(sent <= SENT_PER_SECOND_MAX + 2 * received, "resources", || {
-            format!("node {node} sent {sent} payloads in the second of {now:?}, having received {received}")
+            format!(
+                "node {node} sent {sent} payloads in the second of {now:?}, having received {received}"
+            )
         })
     }
 

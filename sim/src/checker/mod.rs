@@ -20,8 +20,9 @@
 //! | `awareness` | the score keeps to its range | C7 |
 //! | `convergence` | once faults are over all views are the truth, within a computed bound and with no help | C1, V1, V2 |
 //!
-//! The letters are those of the list of invariants in `docs/simulation.md`. Each oracle is a value of its own that takes observations in, so
-//! that a test can show it a broken stream and see it bite.
+//! The letters are those of the list of invariants in `docs/simulation.md`. Each oracle is a value
+//! of its own that takes observations in, so that a test can show it a broken stream and see it
+//! bite.
 
 pub mod clocks;
 pub mod deaths;

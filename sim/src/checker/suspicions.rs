@@ -19,7 +19,11 @@ impl Suspicions {
     /// Nobody is suspected yet. With `forges`, bytes are forged, and deaths with them.
     pub fn new(config: &Config, forges: bool) -> Self {
         // The least over all sizes of the cluster: max(1, log10 n) is at least 1.
-        Self { least: config.probe_interval * config.suspicion_mult, forges, since: BTreeMap::new() }
+        Self {
+            least: config.probe_interval * config.suspicion_mult,
+            forges,
+            since: BTreeMap::new(),
+        }
     }
 
     /// `observer` is told of something when its own clock reads `now`.
@@ -38,8 +42,9 @@ impl Suspicions {
             }
             Event::Died(member) => {
                 let since = self.since.remove(&of(member));
-                let lasted =
-                    since.filter(|since| since.0 == member.epoch.get()).map(|(_, since)| now.since(since));
+                let lasted = since
+                    .filter(|since| since.0 == member.epoch.get())
+                    .map(|(_, since)| now.since(since));
                 let least = self.least;
                 return ensure(
                     self.forges || lasted.is_some_and(|lasted| lasted >= least),

@@ -1,4 +1,5 @@
-//! Each oracle against a broken stream of observations, which it must catch, and a sound one beside it, which it must not.
+//! Each oracle against a broken stream of observations, which it must catch, and a sound one beside
+//! it, which it must not.
 
 use chinwag_core::clock::Timestamp;
 use chinwag_core::id::{Epoch, Incarnation};
@@ -24,7 +25,8 @@ fn member(node: u32, epoch: u64, incarnation: u32, state: State) -> Member {
     }
 }
 
-/// Three nodes of which node 1 has begun epoch 5, incarnations 0 to 3, and epoch 6; node 0 looks at it.
+/// Three nodes of which node 1 has begun epoch 5, incarnations 0 to 3, and epoch 6; node 0 looks at
+/// it.
 fn views() -> Views {
     let mut views = Views::new(3, false);
     for (refutations, (epoch, incarnation)) in (0..).zip([(5, 0), (5, 3), (6, 0)]) {
@@ -94,9 +96,15 @@ fn views_that_go_back_are_caught() {
         ("event_order", vec![Event::Joined(member(0, 5, 0, State::Alive))]),
         (
             "owners_word",
-            vec![Event::Joined(Member { addr: crate::host::first_addr(2), ..member(1, 5, 0, State::Alive) })],
+            vec![Event::Joined(Member {
+                addr: crate::host::first_addr(2),
+                ..member(1, 5, 0, State::Alive)
+            })],
         ),
-        ("owners_word", vec![Event::Joined(Member { metadata: dc(), ..member(1, 5, 0, State::Alive) })]),
+        (
+            "owners_word",
+            vec![Event::Joined(Member { metadata: dc(), ..member(1, 5, 0, State::Alive) })],
+        ),
         ("resources", vec![Event::Lost(1)]),
     ];
     for (oracle, events) in cases {
@@ -117,8 +125,9 @@ fn a_node_that_thinks_ill_of_itself_or_goes_back_is_caught() {
 #[test]
 fn a_life_raised_for_nothing_or_after_the_end_is_caught() {
     let raised = member(1, 6, 1, State::Alive);
-    let check =
-        |node: Member, refutations| caught(views().life(1, &node, Word { has_left: false, refutations }));
+    let check = |node: Member, refutations| {
+        caught(views().life(1, &node, Word { has_left: false, refutations }))
+    };
     assert_eq!(check(member(1, 6, 0, State::Alive), 2), "nothing");
     assert_eq!(check(raised.clone(), 3), "nothing", "it has refuted once more");
     assert_eq!(check(raised.clone(), 2), "own_life");
@@ -137,7 +146,11 @@ fn deaths_without_a_long_enough_suspicion_are_caught() {
     let suspected = |epoch| Event::Suspected(member(1, epoch, 0, State::Suspect));
     let after = |events: &[(u64, Event)]| {
         let mut suspicions = Suspicions::new(&config, false);
-        caught(events.iter().try_for_each(|(at, event)| suspicions.event(0, Instant::from_nanos(*at), event)))
+        caught(
+            events
+                .iter()
+                .try_for_each(|(at, event)| suspicions.event(0, Instant::from_nanos(*at), event)),
+        )
     };
     let recovered = Event::Recovered(member(1, 5, 1, State::Alive));
     let learnt = Event::Joined(member(1, 5, 0, State::Suspect));
@@ -173,7 +186,8 @@ fn a_snapshot_or_a_getter_that_differs_from_the_events_is_caught() {
 #[test]
 fn a_broadcast_given_twice_or_made_up_is_caught() {
     let mut views = views();
-    let event = |payload: &'static [u8]| Event::Broadcast { from: id(1), payload: payload.to_vec().into() };
+    let event =
+        |payload: &'static [u8]| Event::Broadcast { from: id(1), payload: payload.to_vec().into() };
     views.broadcast(b"one");
     assert_eq!(caught(views.event(0, &event(b"one"))), "nothing");
     assert_eq!(caught(views.event(0, &event(b"one"))), "broadcast_once");
@@ -214,12 +228,22 @@ fn machines_that_never_rest_talk_too_long_or_shed_are_caught() {
     let busy = (0..20).try_for_each(|_| machines.fired(0, now, Some(now)));
     assert_eq!(caught(busy), "poll_contract");
     let mut machines = Machines::new(1, 1_400);
-    let often = (0..10_000).try_for_each(|nanos| machines.fired(0, Instant::from_nanos(nanos), None));
+    let often =
+        (0..10_000).try_for_each(|nanos| machines.fired(0, Instant::from_nanos(nanos), None));
     assert_eq!(caught(often), "poll_contract");
     assert_eq!(caught(machines.fired_early(0, (Some(later), 1), (Some(later), 1), 0)), "nothing");
-    assert_eq!(caught(machines.fired_early(0, (Some(later), 1), (Some(now), 1), 0)), "poll_contract");
-    assert_eq!(caught(machines.fired_early(0, (Some(later), 1), (Some(later), 2), 0)), "poll_contract");
-    assert_eq!(caught(machines.fired_early(0, (Some(later), 1), (Some(later), 1), 1)), "poll_contract");
+    assert_eq!(
+        caught(machines.fired_early(0, (Some(later), 1), (Some(now), 1), 0)),
+        "poll_contract"
+    );
+    assert_eq!(
+        caught(machines.fired_early(0, (Some(later), 1), (Some(later), 2), 0)),
+        "poll_contract"
+    );
+    assert_eq!(
+        caught(machines.fired_early(0, (Some(later), 1), (Some(later), 1), 1)),
+        "poll_contract"
+    );
     assert_eq!(caught(machines.drained(0, POLLS_MAX + 1)), "poll_contract");
     assert_eq!(caught(machines.sent(0, now, Plane::Datagram, 1_400)), "nothing");
     assert_eq!(caught(machines.sent(0, now, Plane::Datagram, 1_401)), "mtu");
@@ -247,8 +271,11 @@ fn deaths_of_the_living_are_caught_unless_a_fault_excuses_them() {
         faults.iter().for_each(|fault| deaths.fault(fault));
         deaths
     };
-    let loss =
-        |loss| Fault::Link { from: vec![], to: vec![], quality: Quality { loss, ..Quality::default() } };
+    let loss = |loss| Fault::Link {
+        from: vec![],
+        to: vec![],
+        quality: Quality { loss, ..Quality::default() },
+    };
     let edge = Fault::Cut { from: vec![0], to: vec![1], one_way: true };
     for (faults, expected) in [
         (vec![], "accuracy"),
@@ -273,7 +300,8 @@ fn deaths_of_the_living_are_caught_unless_a_fault_excuses_them() {
     assert_eq!(deaths.detections().next().and_then(|detection| detection.first), Some(5));
 }
 
-/// One blocked link excuses nobody while two others can be asked, and its ends once they cannot, also if they go afterwards.
+/// One blocked link excuses nobody while two others can be asked, and its ends once they cannot,
+/// also if they go afterwards.
 #[test]
 fn accuracy_excuses_a_blocked_link_where_there_is_nobody_to_ask() {
     let edge = Fault::Cut { from: vec![0], to: vec![1], one_way: true };

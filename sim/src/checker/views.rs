@@ -1,4 +1,5 @@
-//! What each node believes of each other, against what is true: lives, their order, and the fold of events.
+//! What each node believes of each other, against what is true: lives, their order, and the fold of
+//! events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -36,7 +37,8 @@ pub fn index(id: NodeId, nodes: usize) -> Option<u32> {
     u32::try_from(at).ok()
 }
 
-/// Every node's view of every other, folded from its events, and every life that a node has really begun.
+/// Every node's view of every other, folded from its events, and every life that a node has really
+/// begun.
 #[derive(Debug)]
 pub struct Views {
     nodes: usize,
@@ -57,7 +59,8 @@ pub struct Views {
 }
 
 impl Views {
-    /// `nodes` nodes that know nobody. With `forges`, lives need not have been begun by their owner.
+    /// `nodes` nodes that know nobody. With `forges`, lives need not have been begun by their
+    /// owner.
     pub fn new(nodes: usize, forges: bool) -> Self {
         Self {
             nodes,
@@ -124,13 +127,15 @@ impl Views {
     pub fn life(&mut self, node: u32, local: &Member, word: Word) -> Check {
         let at = node as usize;
         let epoch = local.epoch.get();
-        let is_known = self.details[at]
-            .iter()
-            .any(|(of, addr, metadata)| *of == epoch && *addr == local.addr && *metadata == local.metadata);
+        let is_known = self.details[at].iter().any(|(of, addr, metadata)| {
+            *of == epoch && *addr == local.addr && *metadata == local.metadata
+        });
         if !is_known {
             self.details[at].push((epoch, local.addr, local.metadata.clone()));
         }
-        let Some((before, then)) = self.word[at].replace((local.clone(), word)) else { return Ok(()) };
+        let Some((before, then)) = self.word[at].replace((local.clone(), word)) else {
+            return Ok(());
+        };
         let is_same = before.epoch == local.epoch && before.incarnation == local.incarnation;
         let has_cause = word.refutations > then.refutations || before.metadata != local.metadata;
         ensure(is_same || (has_cause && !then.has_left), "own_life", || {
@@ -146,7 +151,8 @@ impl Views {
     /// `observer` is told of something.
     ///
     /// # Errors
-    /// `event_order`, `incarnation_lattice`, `no_resurrection`, `no_forged_incarnation`, `broadcast_once`, `events_fold`.
+    /// `event_order`, `incarnation_lattice`, `no_resurrection`, `no_forged_incarnation`,
+    /// `broadcast_once`, `events_fold`.
     pub fn event(&mut self, observer: u32, event: &Event) -> Check {
         let member = match event {
             Event::Joined(member)
@@ -157,7 +163,9 @@ impl Views {
             | Event::Left(member) => member,
             Event::Broadcast { payload, .. } => return self.was_given(observer, payload),
             Event::Lost(count) => {
-                return ensure(false, "resources", || format!("node {observer} lost {count} events"));
+                return ensure(false, "resources", || {
+                    format!("node {observer} lost {count} events")
+                });
             }
             _ => return Ok(()),
         };
@@ -174,16 +182,19 @@ impl Views {
             format!("node {observer} is told of itself: {event:?}")
         })?;
         if let Some(before) = before {
-            let is_risen = !before.2.is_live() && now.2.is_live() && (now.0, now.1) <= (before.0, before.1);
+            let is_risen =
+                !before.2.is_live() && now.2.is_live() && (now.0, now.1) <= (before.0, before.1);
             ensure(!is_risen, "no_resurrection", told)?;
             let is_lower = now < before || (now == before && !matches!(event, Event::Updated(_)));
             ensure(!is_lower, "incarnation_lattice", told)?;
         }
         ensure(is_in_order(before, event, now), "event_order", told)?;
         let begun = self.issued[subject as usize].get(&now.0).copied();
-        ensure(self.forges || begun.is_some_and(|begun| now.1 <= begun), "no_forged_incarnation", || {
-            format!("{}; it has begun {begun:?} of that epoch", told())
-        })?;
+        ensure(
+            self.forges || begun.is_some_and(|begun| now.1 <= begun),
+            "no_forged_incarnation",
+            || format!("{}; it has begun {begun:?} of that epoch", told()),
+        )?;
         // A tombstone has no details to speak of.
         let is_owners = !now.2.is_live()
             || self.details[subject as usize].iter().any(|(epoch, addr, metadata)| {
@@ -192,7 +203,8 @@ impl Views {
         ensure(self.forges || is_owners, "owners_word", || {
             format!("{}; it has had {:?}", told(), self.details[subject as usize])
         })?;
-        let (was_live, is_live) = (before.is_some_and(|before| before.2.is_live()), now.2.is_live());
+        let (was_live, is_live) =
+            (before.is_some_and(|before| before.2.is_live()), now.2.is_live());
         self.seen[at] = Some(now);
         self.live[observer as usize] += usize::from(is_live);
         self.live[observer as usize] -= usize::from(was_live);
@@ -205,10 +217,13 @@ impl Views {
     /// `events_fold`, `incarnation_lattice`.
     pub fn got(&self, observer: u32, subject: u32, got: Option<&Member>) -> Check {
         let (seen, got) = (self.of(observer, subject), got.map(rank));
-        let told = || format!("node {observer} of node {subject}: events say {seen:?}, get says {got:?}");
+        let told =
+            || format!("node {observer} of node {subject}: events say {seen:?}, get says {got:?}");
         match (seen, got) {
             (Some(seen), got) if seen.2.is_live() => ensure(got == Some(seen), "events_fold", told),
-            (Some(seen), Some(got)) if !got.2.is_live() => ensure(got >= seen, "incarnation_lattice", told),
+            (Some(seen), Some(got)) if !got.2.is_live() => {
+                ensure(got >= seen, "incarnation_lattice", told)
+            }
             (_, got) => ensure(got.is_none_or(|got| !got.2.is_live()), "events_fold", told),
         }
     }
@@ -218,13 +233,16 @@ impl Views {
     /// # Errors
     /// `events_fold`.
     pub fn snapshot(&self, observer: u32, members: &[Member], live_count: usize) -> Check {
-        let known = members.iter().filter_map(|member| Some((self.index(member.id)?, rank(member))));
+        let known =
+            members.iter().filter_map(|member| Some((self.index(member.id)?, rank(member))));
         let row = &self.seen[observer as usize * self.nodes..][..self.nodes];
         let folded = (0u32..).zip(row).filter_map(|(subject, seen)| Some((subject, (*seen)?)));
         let is_equal = known.eq(folded.filter(|(_, seen)| seen.2.is_live()));
         let is_counted = members.len() == live_count;
         ensure(is_equal && is_counted, "events_fold", || {
-            format!("node {observer}: events give {row:?}, the snapshot {members:?}, counted as {live_count}")
+            format!(
+                "node {observer}: events give {row:?}, the snapshot {members:?}, counted as {live_count}"
+            )
         })
     }
 
@@ -248,8 +266,12 @@ fn is_in_order(before: Option<Rank>, event: &Event, now: Rank) -> bool {
     let same_run = live.filter(|live| live.0 == now.0);
     match event {
         Event::Joined(_) => now.2.is_live() && same_run.is_none(),
-        Event::Suspected(_) => now.2 == State::Suspect && same_run.is_some_and(|was| was.2 == State::Alive),
-        Event::Recovered(_) => now.2 == State::Alive && same_run.is_some_and(|was| was.2 == State::Suspect),
+        Event::Suspected(_) => {
+            now.2 == State::Suspect && same_run.is_some_and(|was| was.2 == State::Alive)
+        }
+        Event::Recovered(_) => {
+            now.2 == State::Alive && same_run.is_some_and(|was| was.2 == State::Suspect)
+        }
         Event::Updated(_) => same_run.is_some_and(|was| was.2 == now.2),
         Event::Died(_) => now.2 == State::Dead && live.is_some(),
         Event::Left(_) => now.2 == State::Left && live.is_some(),

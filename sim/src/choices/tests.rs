@@ -19,7 +19,8 @@ fn a_seed_answers_a_key_the_same_in_any_order() {
 #[test]
 fn a_seed_means_the_same_for_ever() {
     let mut seeded = Seeded::new(1);
-    let drawn: Vec<u32> = (0..4).map(|nth| seeded.choose(key(Site::Loss, nth), Odds::up_to(999))).collect();
+    let drawn: Vec<u32> =
+        (0..4).map(|nth| seeded.choose(key(Site::Loss, nth), Odds::up_to(999))).collect();
     assert_eq!(drawn, GOLDEN);
 }
 
@@ -28,7 +29,8 @@ const GOLDEN: [u32; 4] = [301, 539, 870, 801];
 #[test]
 fn odds_are_kept() {
     let mut seeded = Seeded::new(3);
-    let hits = (0..100_000).filter(|&nth| seeded.choose(key(Site::Loss, nth), Odds::chance(50_000)) == 1);
+    let hits =
+        (0..100_000).filter(|&nth| seeded.choose(key(Site::Loss, nth), Odds::chance(50_000)) == 1);
     let count = hits.count();
     assert!((4_700..5_300).contains(&count), "5 % of 100,000: {count}");
     assert_eq!(seeded.choose(key(Site::Loss, 0), Odds::chance(0)), 0);
@@ -44,7 +46,8 @@ fn domains_are_drawn_apart() {
     let (mut one, mut other) = (Seeded::new(1), Seeded::new(1).with_domain(Domain::Network, 2));
     let differ = |one: &mut Seeded, other: &mut Seeded, site| {
         (0..64).any(|nth| {
-            one.choose(key(site, nth), Odds::up_to(1_000)) != other.choose(key(site, nth), Odds::up_to(1_000))
+            one.choose(key(site, nth), Odds::up_to(1_000))
+                != other.choose(key(site, nth), Odds::up_to(1_000))
         })
     };
     assert!(differ(&mut one, &mut other, Site::Loss));
@@ -68,7 +71,8 @@ fn bytes_answer_in_bounds_and_end_calm() {
 fn a_tape_is_what_was_not_benign_and_replays_it() {
     let mut recorder = Recorder::new(Seeded::new(9));
     let odds = Odds { per_million: 100_000, most: 40 };
-    let first: Vec<u32> = (0..500).map(|nth| recorder.choose(key(Site::Reorder, nth), odds)).collect();
+    let first: Vec<u32> =
+        (0..500).map(|nth| recorder.choose(key(Site::Reorder, nth), odds)).collect();
     let tape = recorder.take_tape().expect("a recorder writes down");
     assert_eq!(tape.len(), first.iter().filter(|&&value| value != 0).count());
     let mut read: Tape = tape.to_text().parse().expect("its own text");
@@ -82,9 +86,13 @@ fn a_tape_is_what_was_not_benign_and_replays_it() {
 
 #[test]
 fn a_text_that_is_no_tape_is_refused_with_its_line() {
-    for (text, line) in
-        [("x", 1), ("0 1 2 3 4\n99 1 2 3 4", 2), ("0 1 2 3", 1), ("0 1 2 3 4 5", 1), ("0 1 2 3 -4", 1)]
-    {
+    for (text, line) in [
+        ("x", 1),
+        ("0 1 2 3 4\n99 1 2 3 4", 2),
+        ("0 1 2 3", 1),
+        ("0 1 2 3 4 5", 1),
+        ("0 1 2 3 -4", 1),
+    ] {
         assert_eq!(text.parse::<Tape>(), Err(TapeError { line }), "{text}");
     }
 }

@@ -1,5 +1,5 @@
-//! A small cluster without a common time: its state is what its machines hold and what is under way, and each step is one delivery, one timer,
-//! one crash or one restart.
+//! A small cluster without a common time: its state is what its machines hold and what is under
+//! way, and each step is one delivery, one timer, one crash or one restart.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use chinwag_core::clock::{DRIFT_MAX_DEFAULT, SharedHlc};
 use chinwag_core::id::Epoch;
-use chinwag_core::membership::{Config, Event, Local, Membership, Metadata, Plane, State, StreamPeer};
+use chinwag_core::membership::{
+    Config, Event, Local, Membership, Metadata, Plane, State, StreamPeer,
+};
 use chinwag_core::rng::mix;
 use chinwag_core::time::{Instant, Now};
 
@@ -34,7 +36,8 @@ pub(super) enum Act {
     Restart(u32),
 }
 
-/// One process, and the clock that it goes by. The clock stands still until one of its own timers fires.
+/// One process, and the clock that it goes by. The clock stands still until one of its own timers
+/// fires.
 struct Process {
     machine: Option<Membership>,
     at: u64,
@@ -72,8 +75,13 @@ pub(super) struct Cluster {
 
 impl Cluster {
     /// Processes that have been started, with nothing delivered.
-    pub(super) fn new(nodes: usize, config: &Config, mutant: Option<Mutant>) -> Result<Self, Violation> {
-        let process = || Process { machine: None, at: 0, starts: 0, own_version: u64::MAX, digest: None };
+    pub(super) fn new(
+        nodes: usize,
+        config: &Config,
+        mutant: Option<Mutant>,
+    ) -> Result<Self, Violation> {
+        let process =
+            || Process { machine: None, at: 0, starts: 0, own_version: u64::MAX, digest: None };
         let mut cluster = Self {
             config: config.clone(),
             processes: (0..nodes).map(|_| process()).collect(),
@@ -95,7 +103,8 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// From now on so many crashes and restarts may happen, and only what happens from now on is counted and told.
+    /// From now on so many crashes and restarts may happen, and only what happens from now on is
+    /// counted and told.
     pub(super) fn let_go(&mut self, crashes: u32, restarts: u32, tells: bool) {
         (self.crashes_left, self.restarts_left, self.is_telling) = (crashes, restarts, tells);
         self.suspected.clear();
@@ -111,7 +120,8 @@ impl Cluster {
         self.suspected.len()
     }
 
-    /// Everything that can happen next, what is usual first: what was sent first arrives, else what is due first fires.
+    /// Everything that can happen next, what is usual first: what was sent first arrives, else what
+    /// is due first fires.
     pub(super) fn acts(&self) -> Vec<Act> {
         let mut acts = Vec::new();
         for (at, (payload, _)) in self.flight.iter().enumerate() {
@@ -146,7 +156,8 @@ impl Cluster {
             Act::Deliver(at) => {
                 let (payload, to_start) = self.flight.remove(at);
                 self.tell(|| {
-                    let (to, says) = (payload.transmit.to.addr, crate::world::told::says(&payload.bytes));
+                    let (to, says) =
+                        (payload.transmit.to.addr, crate::world::told::says(&payload.bytes));
                     format!("{} -> {}: {says}", payload.from, node_at(to).unwrap_or(u32::MAX))
                 });
                 self.deliver(&payload, to_start)
@@ -174,7 +185,8 @@ impl Cluster {
         process.own_version = u64::MAX;
         let now = process.now();
         let metadata = Metadata::new().with("dc", "eu").unwrap_or_default();
-        let local = Local { id: id(node), epoch: Epoch::at(now.wall), addr: first_addr(node), metadata };
+        let local =
+            Local { id: id(node), epoch: Epoch::at(now.wall), addr: first_addr(node), metadata };
         let seed = mix(u64::from(node) << 32 | u64::from(process.starts));
         let clock = Arc::new(SharedHlc::new(DRIFT_MAX_DEFAULT));
         let machine = Membership::new(self.config.clone(), local, clock, seed, now);
@@ -200,7 +212,8 @@ impl Cluster {
     }
 
     fn deliver(&mut self, payload: &Payload, to_start: u32) -> Check {
-        let Some(node) = node_at(payload.transmit.to.addr).filter(|&node| node < self.count()) else {
+        let Some(node) = node_at(payload.transmit.to.addr).filter(|&node| node < self.count())
+        else {
             return Ok(());
         };
         let is_stream = payload.transmit.plane == Plane::Stream;
@@ -232,7 +245,9 @@ impl Cluster {
     fn fail(&mut self, payload: &Payload) -> Check {
         let process = &mut self.processes[payload.from as usize];
         let now = process.now();
-        let Some(machine) = process.machine.as_mut().filter(|_| process.starts == payload.generation) else {
+        let Some(machine) =
+            process.machine.as_mut().filter(|_| process.starts == payload.generation)
+        else {
             return Ok(());
         };
         machine.handle_stream_failed(now, payload.transmit.to);
@@ -250,9 +265,14 @@ impl Cluster {
             let Some(machine) = &mut process.machine else { return Ok(()) };
             let mut bytes = Vec::new();
             if let Some(transmit) = machine.poll_transmit(now, &mut bytes) {
-                let peer = StreamPeer { id: id(node), epoch: machine.local().epoch, addr: first_addr(node) };
+                let peer = StreamPeer {
+                    id: id(node),
+                    epoch: machine.local().epoch,
+                    addr: first_addr(node),
+                };
                 self.machines.sent(node, now.mono, transmit.plane, bytes.len())?;
-                let there = node_at(transmit.to.addr).and_then(|to| self.processes.get(to as usize));
+                let there =
+                    node_at(transmit.to.addr).and_then(|to| self.processes.get(to as usize));
                 let to_start = there.map_or(0, |process| process.starts);
                 let payload = Payload {
                     from: node,
@@ -327,7 +347,8 @@ impl Cluster {
         self.views.snapshot(node, machine.snapshot().members(), machine.live_count())
     }
 
-    /// Whether nothing is under way and every process that runs sees the others that run, alive and in their present life, and nobody else.
+    /// Whether nothing is under way and every process that runs sees the others that run, alive and
+    /// in their present life, and nobody else.
     pub(super) fn is_converged(&self) -> bool {
         let up: Vec<(u32, &Membership)> = (0..)
             .zip(&self.processes)
@@ -336,9 +357,12 @@ impl Cluster {
         self.flight.is_empty()
             && up.iter().all(|(observer, machine)| {
                 machine.live_count() + 1 == up.len()
-                    && up.iter().filter(|(subject, _)| subject != observer).all(|(subject, other)| {
-                        machine.get(id(*subject)).as_ref().map(rank) == Some(rank(&other.local()))
-                    })
+                    && up.iter().filter(|(subject, _)| subject != observer).all(
+                        |(subject, other)| {
+                            machine.get(id(*subject)).as_ref().map(rank)
+                                == Some(rank(&other.local()))
+                        },
+                    )
             })
     }
 
@@ -347,7 +371,8 @@ impl Cluster {
         self.processes.iter().map(|process| process.at).max().unwrap_or(0)
     }
 
-    /// From here on everything is usual: what was sent arrives, and of all timers the one that is due first fires.
+    /// From here on everything is usual: what was sent arrives, and of all timers the one that is
+    /// due first fires.
     pub(super) fn heals(&mut self, within: u64) -> Check {
         (self.crashes_left, self.restarts_left) = (0, 0);
         let until = self.latest() + within;
@@ -361,8 +386,9 @@ impl Cluster {
         Ok(())
     }
 
-    /// A hash of all that can matter later: what the machines hold, to the last private field, as their `Debug` shows it; their clocks; what is
-    /// under way, in no order but that of streams; what may still go wrong; and what the oracles remember.
+    /// A hash of all that can matter later: what the machines hold, to the last private field, as
+    /// their `Debug` shows it; their clocks; what is under way, in no order but that of
+    /// streams; what may still go wrong; and what the oracles remember.
     pub(super) fn digest(&mut self) -> u128 {
         let mut all = Digest::default();
         for process in &mut self.processes {
@@ -371,15 +397,31 @@ impl Cluster {
         }
         let mut flight = [0_u64; 2];
         for (at, (payload, to_start)) in self.flight.iter().enumerate() {
-            let before = self.flight[..at].iter().filter(|(other, _)| is_same_stream(other, payload)).count();
+            let before = self.flight[..at]
+                .iter()
+                .filter(|(other, _)| is_same_stream(other, payload))
+                .count();
             let Payload { from, generation, transmit, peer, bytes, .. } = payload;
             let mut one = Digest::default();
-            one.add(&format_args!("{from} {generation} {to_start} {before} {transmit:?} {peer:?} {bytes:?}"));
+            one.add(&format_args!(
+                "{from} {generation} {to_start} {before} {transmit:?} {peer:?} {bytes:?}"
+            ));
             flight[0] = flight[0].wrapping_add(one.0[0]);
             flight[1] = flight[1].wrapping_add(one.0[1]);
         }
-        let Self { crashes_left, restarts_left, suspected, views, suspicions, machines, mutation, .. } = self;
-        all.add(&format_args!("{flight:?} {crashes_left} {restarts_left} {suspected:?} {mutation:?}"));
+        let Self {
+            crashes_left,
+            restarts_left,
+            suspected,
+            views,
+            suspicions,
+            machines,
+            mutation,
+            ..
+        } = self;
+        all.add(&format_args!(
+            "{flight:?} {crashes_left} {restarts_left} {suspected:?} {mutation:?}"
+        ));
         all.add(&format_args!("{views:?} {suspicions:?} {machines:?}"));
         u128::from(all.0[0]) << 64 | u128::from(all.0[1])
     }

@@ -56,7 +56,11 @@ fn a_fault_shrinks_to_those_that_stay() {
     assert_eq!(cut.among(|node| node != 0), Some(kept));
     assert_eq!(cut.among(|node| node > 1), None);
     let everywhere = Fault::Link { from: vec![], to: vec![2], quality: Quality::default() };
-    assert_eq!(everywhere.among(|node| node == 2), Some(everywhere.clone()), "from all that are left");
+    assert_eq!(
+        everywhere.among(|node| node == 2),
+        Some(everywhere.clone()),
+        "from all that are left"
+    );
     assert_eq!(everywhere.among(|node| node != 2), None);
     assert_eq!(Fault::Leave(3).among(|node| node != 3), None);
 }

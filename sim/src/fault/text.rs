@@ -1,4 +1,5 @@
-//! How plans stand in JSON: spans such as `"250ms"`, chances as shares of 1, faults under `at`, `for` and `fault`.
+//! How plans stand in JSON: spans such as `"250ms"`, chances as shares of 1, faults under `at`,
+//! `for` and `fault`.
 
 use std::time::Duration;
 
@@ -44,7 +45,8 @@ impl From<Timed> for TimedText {
 pub(crate) fn span_text(span: Duration) -> String {
     let count = span.as_nanos();
     let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")];
-    let (of, unit) = units.into_iter().find(|(of, _)| count.is_multiple_of(*of)).unwrap_or((1, "ns"));
+    let (of, unit) =
+        units.into_iter().find(|(of, _)| count.is_multiple_of(*of)).unwrap_or((1, "ns"));
     format!("{}{unit}", count / of)
 }
 
@@ -67,14 +69,19 @@ mod span_or_ever {
 
     use serde::{Deserializer, Serializer};
 
-    pub(crate) fn serialize<S: Serializer>(span: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(
+        span: &Option<Duration>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         match span {
             Some(span) => super::span::serialize(span, to),
             None => to.serialize_none(),
         }
     }
 
-    pub(crate) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Option<Duration>, D::Error> {
+    pub(crate) fn deserialize<'a, D: Deserializer<'a>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
         super::span::deserialize(from).map(Some)
     }
 }
@@ -105,12 +112,19 @@ pub(crate) mod share {
 pub(crate) mod shares {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-    pub(crate) fn serialize<S: Serializer>(burst: &Option<[u32; 3]>, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(
+        burst: &Option<[u32; 3]>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         burst.map(|three| three.map(|one| f64::from(one) / super::MILLION)).serialize(to)
     }
 
-    pub(crate) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Option<[u32; 3]>, D::Error> {
-        let Some([enter, leave, loss]) = Option::<[f64; 3]>::deserialize(from)? else { return Ok(None) };
+    pub(crate) fn deserialize<'a, D: Deserializer<'a>>(
+        from: D,
+    ) -> Result<Option<[u32; 3]>, D::Error> {
+        let Some([enter, leave, loss]) = Option::<[f64; 3]>::deserialize(from)? else {
+            return Ok(None);
+        };
         let of = |share| super::millionths(share).map_err(D::Error::custom);
         Ok(Some([of(enter)?, of(leave)?, of(loss)?]))
     }

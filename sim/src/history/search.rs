@@ -1,7 +1,9 @@
-//! The search for an order (Wing and Gong, "Testing and verifying concurrent objects", 1993; Lowe, "Testing for linearizability", 2017).
+//! The search for an order (Wing and Gong, "Testing and verifying concurrent objects", 1993; Lowe,
+//! "Testing for linearizability", 2017).
 //!
-//! An order is built from its front. The next operation is one that was called before any other that is left had ended. What was tried is
-//! remembered as the set of operations put in order and the state they lead to: two ways to the same pair go on alike.
+//! An order is built from its front. The next operation is one that was called before any other
+//! that is left had ended. What was tried is remembered as the set of operations put in order and
+//! the state they lead to: two ways to the same pair go on alike.
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasherDefault;
@@ -35,11 +37,14 @@ impl std::hash::Hasher for Fnv {
 
 pub(super) fn check<M: Model>(operations: &[Operation<M>]) -> Result<(), NotLinearizable> {
     let mut parts: BTreeMap<u64, Vec<&Operation<M>>> = BTreeMap::new();
-    for operation in operations.iter().filter(|operation| !matches!(operation.outcome, Outcome::Fail)) {
+    for operation in
+        operations.iter().filter(|operation| !matches!(operation.outcome, Outcome::Fail))
+    {
         parts.entry(M::part(&operation.op)).or_default().push(operation);
     }
     parts.into_values().try_for_each(|mut part| {
-        // Those that nobody knows of come last: most of them never happened, and trying them first would try every set of them.
+        // Those that nobody knows of come last: most of them never happened, and trying them first
+        // would try every set of them.
         part.sort_by_key(|operation| (operation.ended.is_none(), operation.called));
         check_part(&part)
     })

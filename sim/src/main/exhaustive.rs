@@ -86,7 +86,10 @@ fn show(wanted: &Search, found: &Found, wall_s: f64) {
             let order: Vec<String> = failure.order.iter().map(ToString::to_string).collect();
             eprintln!("FAILED: {}", failure.violation);
             let Search { nodes, .. } = wanted;
-            eprintln!("  replay: chinwag-sim exhaustive --nodes {nodes} --order {}", order.join(","));
+            eprintln!(
+                "  replay: chinwag-sim exhaustive --nodes {nodes} --order {}",
+                order.join(",")
+            );
         }
     }
     if !found.is_complete {

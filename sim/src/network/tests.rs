@@ -16,7 +16,9 @@ fn arrives(fate: StreamFate) -> u64 {
 
 fn copies(network: &mut Network, from: u32, to: u32) -> usize {
     let mut seeded = Seeded::new(1);
-    (0..10_000).map(|_| network.datagram(&mut seeded, 0, (from, to), 100).iter().flatten().count()).sum()
+    (0..10_000)
+        .map(|_| network.datagram(&mut seeded, 0, (from, to), 100).iter().flatten().count())
+        .sum()
 }
 
 #[test]
@@ -64,7 +66,8 @@ fn each_ill_strikes_as_often_as_it_says_and_one_way_only() {
 
 #[test]
 fn bursts_lose_in_rows() {
-    let mut network = with(Quality { burst: Some([10_000, 100_000, 1_000_000]), ..Quality::default() });
+    let mut network =
+        with(Quality { burst: Some([10_000, 100_000, 1_000_000]), ..Quality::default() });
     let mut seeded = Seeded::new(2);
     let lost: Vec<bool> =
         (0..20_000).map(|_| network.datagram(&mut seeded, 0, (0, 1), 100)[0].is_none()).collect();
@@ -96,7 +99,8 @@ fn long_datagrams_vanish_where_the_link_is_narrow() {
 
 #[test]
 fn streams_keep_their_order_and_repeat_what_is_lost() {
-    let mut network = with(Quality { loss: 300_000, jitter: Duration::from_millis(5), ..Quality::default() });
+    let mut network =
+        with(Quality { loss: 300_000, jitter: Duration::from_millis(5), ..Quality::default() });
     let mut seeded = Seeded::new(3);
     let arrivals: Vec<u64> =
         (0..1_000).map(|now| arrives(network.stream(&mut seeded, now, (0, 1), 100))).collect();

@@ -26,13 +26,15 @@ use crate::world::Tally;
 
 /// Names of machines that every node is given as seeds: the first so many.
 const SEEDS: u32 = 8;
-/// A process that crashes takes its machine's word with it (a power cut) about so often, in millionths.
+/// A process that crashes takes its machine's word with it (a power cut) about so often, in
+/// millionths.
 const POWER_CUT_ODDS: u32 = 300_000;
 
 /// What runs on a node once it has started, at every start of its process.
 pub(crate) type Boot = Arc<dyn Fn(&Node, u32) -> Result<(), String> + Send + Sync>;
 /// How a node's builder is changed before it starts.
-pub(crate) type Configure = Arc<dyn Fn(Builder<OnRuntime>, u32) -> Builder<OnRuntime> + Send + Sync>;
+pub(crate) type Configure =
+    Arc<dyn Fn(Builder<OnRuntime>, u32) -> Builder<OnRuntime> + Send + Sync>;
 
 /// What a cluster is made of.
 #[derive(Clone)]
@@ -205,7 +207,9 @@ impl Cluster {
 
     /// A cut that comes and goes turns, until its fault has ended.
     fn flap(&mut self, number: usize) {
-        let Timed { until, fault: Fault::Flap { every, .. }, .. } = self.plan.faults[number] else { return };
+        let Timed { until, fault: Fault::Flap { every, .. }, .. } = self.plan.faults[number] else {
+            return;
+        };
         if self.is_over[number] {
             return;
         }
@@ -219,7 +223,9 @@ impl Cluster {
 
     fn tell(&mut self, line: impl FnOnce() -> String) {
         let at = self.engine.now();
-        self.story.tell(|| format!("{:>12.6} {}", std::time::Duration::from_nanos(at).as_secs_f64(), line()));
+        self.story.tell(|| {
+            format!("{:>12.6} {}", std::time::Duration::from_nanos(at).as_secs_f64(), line())
+        });
     }
 
     // ---- processes ----
@@ -235,8 +241,8 @@ impl Cluster {
             (self.engine.runtime(host), self.engine.with(|state| state.machine(host).process));
         let at = addr(host, first_addr(host).port() + site.port_offset);
         let floor = if site.keeps_clock { site.persisted } else { Timestamp::default() };
-        let seeds =
-            (0..self.hosts().min(SEEDS)).map(|seed| format!("{}:{}", name(seed), first_addr(seed).port()));
+        let seeds = (0..self.hosts().min(SEEDS))
+            .map(|seed| format!("{}:{}", name(seed), first_addr(seed).port()));
         let builder = Node::builder(id(host), at)
             .config(self.setup.config.clone())
             .data_center(["eu", "us"][host as usize % 2])
@@ -268,7 +274,8 @@ impl Cluster {
         let process = site.process.take();
         site.floor = process.as_ref().map(|process| process.last_stamp).unwrap_or_default();
         drop(process);
-        self.engine.with(|state| state.trace.tell(state.now, host, || Told::Stop { why: "crash".into() }));
+        self.engine
+            .with(|state| state.trace.tell(state.now, host, || Told::Stop { why: "crash".into() }));
         self.deaths.is(host, Truth::Down(self.engine.now()));
     }
 
@@ -354,7 +361,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Every fault is over, and those that have not begun never do: but those that are for ever, of nodes that do not come back, stay.
+    /// Every fault is over, and those that have not begun never do: but those that are for ever, of
+    /// nodes that do not come back, stay.
     pub(crate) fn end_faults(&mut self) -> Check {
         for number in 0..self.plan.faults.len() {
             let Timed { until, ref fault, .. } = self.plan.faults[number];
@@ -410,7 +418,8 @@ impl Cluster {
             let machine = state.machine(host);
             machine.pauses == 0 && machine.blocks == 0
         });
-        is_reached && self.sites[host as usize].process.as_ref().is_some_and(|process| !process.has_left)
+        is_reached
+            && self.sites[host as usize].process.as_ref().is_some_and(|process| !process.has_left)
     }
 
     /// Nodes that are up, stay, and can be reached as far as their own machine goes.
@@ -444,12 +453,13 @@ impl Cluster {
         None
     }
 
-    /// Whether the well can find each other at all: counting whoever knows, or has known, the present address of another as joined to
-    /// it, they are one group.
+    /// Whether the well can find each other at all: counting whoever knows, or has known, the
+    /// present address of another as joined to it, they are one group.
     pub(crate) fn can_meet(&self) -> bool {
         let well = self.well();
         let seeds: Vec<SocketAddr> = (0..self.hosts().min(SEEDS)).map(first_addr).collect();
-        let at = |host: u32| addr(host, first_addr(host).port() + self.sites[host as usize].port_offset);
+        let at =
+            |host: u32| addr(host, first_addr(host).port() + self.sites[host as usize].port_offset);
         let knows = |a: u32, b: u32| {
             let process = self.sites[a as usize].process.as_ref();
             let known = process.and_then(|process| process.known.get(&b));
@@ -458,7 +468,8 @@ impl Cluster {
         let Some((&first, rest)) = well.split_first() else { return true };
         let (mut reached, mut apart) = (vec![first], rest.to_vec());
         while let Some(node) = reached.pop() {
-            let (met, left) = apart.into_iter().partition(|&other| knows(node, other) || knows(other, node));
+            let (met, left) =
+                apart.into_iter().partition(|&other| knows(node, other) || knows(other, node));
             apart = left;
             reached.extend::<Vec<u32>>(met);
         }

@@ -43,7 +43,8 @@ pub(crate) enum Turn {
     Idle,
 }
 
-/// A world of machines whose processes see virtual time and a virtual network, and the executor that runs them, on the thread that calls it.
+/// A world of machines whose processes see virtual time and a virtual network, and the executor
+/// that runs them, on the thread that calls it.
 ///
 /// Dropping it drops every task in it.
 pub struct Engine {
@@ -51,7 +52,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// `hosts` machines that stand empty. `seed` is what processes get as seeds; all else is left to `choices`.
+    /// `hosts` machines that stand empty. `seed` is what processes get as seeds; all else is left
+    /// to `choices`.
     pub fn new(hosts: usize, seed: u64, choices: Box<dyn Choices>) -> Self {
         let bells = Arc::new(Bells::default());
         let state = Mutex::new(State::new(hosts, seed, choices, bells.clone()));
@@ -72,8 +74,8 @@ impl Engine {
         crate::host::addr(host, 0)
     }
 
-    /// Runs `story` to its end, and the world meanwhile. When nothing in the world can happen any more, it waits for a thread outside
-    /// to wake somebody in it, for however long that takes.
+    /// Runs `story` to its end, and the world meanwhile. When nothing in the world can happen any
+    /// more, it waits for a thread outside to wake somebody in it, for however long that takes.
     pub fn block_on<T>(&self, mut story: Pin<Box<dyn Future<Output = T> + '_>>) -> T {
         self.begin_story();
         loop {
@@ -117,7 +119,10 @@ impl Engine {
     }
 
     /// Polls the story if it was woken.
-    pub(crate) fn poll_story<T>(&self, story: Pin<&mut (dyn Future<Output = T> + '_)>) -> Option<T> {
+    pub(crate) fn poll_story<T>(
+        &self,
+        story: Pin<&mut (dyn Future<Output = T> + '_)>,
+    ) -> Option<T> {
         {
             let state = &mut *self.inner.state();
             self.inner.bells.take(&mut state.woken);
@@ -205,5 +210,6 @@ fn discard(task: Option<BoxFuture<()>>) {
 /// What a panic said.
 pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".into())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without words".into())
 }

@@ -13,8 +13,8 @@ use crate::trace::TraceHash;
 const EARLY_EVERY: u64 = 500_000_000;
 
 impl Engine {
-    /// A fault begins, as far as it is one of the network or of a machine: processes are ended with [`Engine::kill`]. `number` is what
-    /// [`Engine::end_fault`] knows it by.
+    /// A fault begins, as far as it is one of the network or of a machine: processes are ended with
+    /// [`Engine::kill`]. `number` is what [`Engine::end_fault`] knows it by.
     pub fn begin_fault(&self, number: usize, fault: &Fault) {
         self.with(|state| state.begin_fault(number, fault));
     }
@@ -25,8 +25,9 @@ impl Engine {
         self.inner().ring();
     }
 
-    /// Ends the process of machine `host`, with all its tasks and sockets. With `is_told` the machine resets its connections;
-    /// otherwise those at the other end find out when they send and the machine is up again.
+    /// Ends the process of machine `host`, with all its tasks and sockets. With `is_told` the
+    /// machine resets its connections; otherwise those at the other end find out when they send
+    /// and the machine is up again.
     pub fn kill(&self, host: u32, is_told: bool) {
         self.with(|state| state.kill(host, is_told));
     }
@@ -36,8 +37,8 @@ impl Engine {
         self.with(|state| state.machine(host).is_up = true);
     }
 
-    /// Breaks the connections there are between two machines, and says how many. With `is_told` both ends learn it at once; otherwise neither
-    /// does, and nothing crosses any more.
+    /// Breaks the connections there are between two machines, and says how many. With `is_told`
+    /// both ends learn it at once; otherwise neither does, and nothing crosses any more.
     pub fn break_streams(&self, a: u32, b: u32, is_told: bool) -> usize {
         self.with(|state| state.break_streams(a, b, is_told))
     }
@@ -75,7 +76,8 @@ impl Engine {
 }
 
 impl State {
-    /// A fault begins, as far as it is one of the network or of a machine; what befalls processes is the world's to do.
+    /// A fault begins, as far as it is one of the network or of a machine; what befalls processes
+    /// is the world's to do.
     pub(super) fn begin_fault(&mut self, number: usize, fault: &Fault) {
         self.network.begin(number, fault);
         let Some(host) = fault.node() else { return };
@@ -133,7 +135,8 @@ impl State {
         }
     }
 
-    /// Wakes whoever waits for a timer of `host`, for nothing, and does so again while its timers fire early.
+    /// Wakes whoever waits for a timer of `host`, for nothing, and does so again while its timers
+    /// fire early.
     pub(super) fn wake_early(&mut self, host: u32) {
         let of_host = self.timers.values_mut().filter(|timing| timing.host == Some(host));
         // The waker stays: a wake-up for nothing is not the one that was asked for.
@@ -144,7 +147,8 @@ impl State {
         self.wakers.extend(wakers);
         if self.machine(host).early_timers > 0 {
             let after = self.choose(Site::EarlyWake, host, 0, Odds::up_to(256));
-            self.queue.push(self.now + EARLY_EVERY + u64::from(after) * 1_000_000, What::Spurious(host));
+            self.queue
+                .push(self.now + EARLY_EVERY + u64::from(after) * 1_000_000, What::Spurious(host));
         }
     }
 }

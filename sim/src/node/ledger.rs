@@ -1,4 +1,5 @@
-//! The books of all calls: each ends once, runs at most once, and runs not at all if its status says so.
+//! The books of all calls: each ends once, runs at most once, and runs not at all if its status
+//! says so.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -10,7 +11,8 @@ use serde_json::{Value, json};
 use super::tasks::lock;
 use crate::checker::{Check, Violation, ensure};
 
-/// How late a call's future may be, by the caller's clock: an answer and a deadline are both seen at the instant they come.
+/// How late a call's future may be, by the caller's clock: an answer and a deadline are both seen
+/// at the instant they come.
 const LATE_MAX: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// How calls ended.
@@ -113,7 +115,8 @@ impl Ledger {
         Ticket { ledger: self.clone(), id, is_over: false }
     }
 
-    /// A handler on `host` begins to answer; the guard is held while it does. `is_offered`: the service is on offer there.
+    /// A handler on `host` begins to answer; the guard is held while it does. `is_offered`: the
+    /// service is on offer there.
     pub(super) fn runs(&self, id: u64, host: u32, is_offered: bool) -> Running {
         let mut books = lock(&self.books);
         *books.running.entry(host).or_default() += 1;
@@ -161,10 +164,14 @@ impl Books {
     fn runs(&mut self, id: u64, host: u32, is_offered: bool) -> Check {
         let entry = usize::try_from(id).ok().and_then(|at| self.entries.get_mut(at));
         let Some(entry) = entry else {
-            return ensure(false, "rpc_once", || format!("node {host} answers call {id}, which nobody made"));
+            return ensure(false, "rpc_once", || {
+                format!("node {host} answers call {id}, which nobody made")
+            });
         };
         entry.runs += 1;
-        ensure(entry.to == host, "rpc_once", || format!("node {host} answers call {id}: {entry:?}"))?;
+        ensure(entry.to == host, "rpc_once", || {
+            format!("node {host} answers call {id}: {entry:?}")
+        })?;
         ensure(entry.runs == 1, "rpc_once", || format!("call {id} runs again: {entry:?}"))?;
         ensure(entry.ended != Some(Ending::NeverRan), "rpc_never_ran", || {
             format!("call {id} runs after its caller was told that it never did: {entry:?}")
@@ -214,7 +221,8 @@ impl Ticket {
             Err(_) => Ending::NeverRan,
         };
         let mut books = lock(&self.ledger.books);
-        if let Some(entry) = usize::try_from(self.id).ok().and_then(|at| books.entries.get_mut(at)) {
+        if let Some(entry) = usize::try_from(self.id).ok().and_then(|at| books.entries.get_mut(at))
+        {
             entry.status = result.err().cloned();
         }
         match result.map_err(|status| status.code) {

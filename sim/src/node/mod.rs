@@ -1,4 +1,5 @@
-//! The node level: the driver that ships, users' services, clients and extensions, on virtual time and a virtual network.
+//! The node level: the driver that ships, users' services, clients and extensions, on virtual time
+//! and a virtual network.
 //!
 //! ```text
 //!   run         one run under the standard workload
@@ -12,7 +13,8 @@
 //!   faults      what goes wrong with machines
 //! ```
 //!
-//! No runtime of the outside is entered, so what asks for one (a stray `tokio::time::sleep`) panics instead of letting real time in.
+//! No runtime of the outside is entered, so what asks for one (a stray `tokio::time::sleep`) panics
+//! instead of letting real time in.
 
 mod cluster;
 mod engine;

@@ -23,8 +23,9 @@ const LOOK_EVERY: u64 = 100_000_000;
 const STAYS_FOR: u64 = 10 * SECOND;
 /// Nanoseconds between one node's start and the next's.
 const START_EVERY: usize = 10_000_000;
-/// The longest until everybody who is well can call everybody else: connections that went silent are found out
-/// (`keepalive_idle` and `keepalive_timeout`), dials are bounded (`hello_timeout`) and wait for one another (`BACKOFF_MAX`).
+/// The longest until everybody who is well can call everybody else: connections that went silent
+/// are found out (`keepalive_idle` and `keepalive_timeout`), dials are bounded (`hello_timeout`)
+/// and wait for one another (`BACKOFF_MAX`).
 const REACHES_WITHIN: u64 = 60 * SECOND;
 /// A node that was shut down is gone by then, whatever it did.
 const ENDS_WITHIN: u64 = 2 * SECOND;
@@ -148,16 +149,18 @@ impl Run {
         self.tell(REACHES_WITHIN, "rpc_heals", story)
     }
 
-    /// Every node ends, and leaves no task and no socket. Nobody waits for a call, and no handler runs.
+    /// Every node ends, and leaves no task and no socket. Nobody waits for a call, and no handler
+    /// runs.
     fn end(&mut self) -> Check {
         let stays = self.cluster.engine.now() + 6 * SECOND;
         self.cluster.run_until(stays)?;
         let well = self.cluster.well();
         self.cluster.ledger.is_quiet(&well)?;
-        let nodes: Vec<_> = well.iter().filter_map(|&host| self.cluster.node(host).cloned()).collect();
+        let nodes: Vec<_> =
+            well.iter().filter_map(|&host| self.cluster.node(host).cloned()).collect();
         let (mutant, now) = (self.cluster.setup.mutant, self.cluster.engine.now());
-        let stays =
-            mutant.is_some_and(|mutant| well.iter().any(|&host| mutant.has(host, now, Defect::StaysUp)));
+        let stays = mutant
+            .is_some_and(|mutant| well.iter().any(|&host| mutant.has(host, now, Defect::StaysUp)));
         self.cluster.shutdown();
         let story = async move {
             if stays {
@@ -173,14 +176,22 @@ impl Run {
         for host in well {
             let left = (self.cluster.engine.tasks_of(host), self.cluster.engine.sockets_of(host));
             ensure(left == (0, 0), "leaks", || {
-                format!("node {host} was shut down and left {} tasks and {} sockets", left.0, left.1)
+                format!(
+                    "node {host} was shut down and left {} tasks and {} sockets",
+                    left.0, left.1
+                )
             })?;
         }
         self.cluster.ledger.check()
     }
 
     /// Runs a story that must end within so many nanoseconds.
-    fn tell(&mut self, within: u64, oracle: &'static str, story: impl Future<Output = ()>) -> Check {
+    fn tell(
+        &mut self,
+        within: u64,
+        oracle: &'static str,
+        story: impl Future<Output = ()>,
+    ) -> Check {
         let until = self.cluster.engine.now() + within;
         let mut story: Pin<Box<dyn Future<Output = ()>>> = Box::pin(story);
         self.cluster.engine.begin_story();
@@ -212,7 +223,8 @@ fn user(cluster: &Cluster, is_over: &Arc<AtomicBool>, host: u32) -> User {
 /// No more faults, and no help: all views must become the truth, and stay so.
 fn calm(scenario: &Scenario, cluster: &mut Cluster) -> Result<u64, Violation> {
     let within = nanos(converges_within(&scenario.config, scenario.nodes));
-    // What a fault held back arrives now, perhaps from a process that will not say anything again: agreement counts after that.
+    // What a fault held back arrives now, perhaps from a process that will not say anything again:
+    // agreement counts after that.
     cluster.run_until(cluster.engine.now() + LOOK_EVERY)?;
     while let Some(reason) = cluster.unconverged() {
         if cluster.engine.now() - scenario.span > within {
@@ -226,7 +238,8 @@ fn calm(scenario: &Scenario, cluster: &mut Cluster) -> Result<u64, Violation> {
     match cluster.unconverged() {
         None => Ok(healed),
         Some(reason) => {
-            let detail = format!("{reason}, although all had agreed {} s before", STAYS_FOR / SECOND);
+            let detail =
+                format!("{reason}, although all had agreed {} s before", STAYS_FOR / SECOND);
             Err(Violation { oracle: "convergence", detail })
         }
     }

@@ -1,4 +1,5 @@
-//! `impl Runtime` on virtual time: what the driver, services and user tasks of one simulated process see.
+//! `impl Runtime` on virtual time: what the driver, services and user tasks of one simulated
+//! process see.
 
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, IoSlice};
@@ -18,7 +19,8 @@ use super::state::State;
 const LOOKUP_TAKES: Duration = Duration::from_millis(1);
 const LOOKUP_FAILS_AFTER: Duration = Duration::from_secs(2);
 
-/// The runtime of one process on one machine. It goes on telling the time when that process has ended, and does nothing else.
+/// The runtime of one process on one machine. It goes on telling the time when that process has
+/// ended, and does nothing else.
 pub(crate) struct Virtual {
     world: Arc<Inner>,
     host: u32,
@@ -154,7 +156,11 @@ impl Timer for VirtualTimer {
     }
 
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.world.state().has_expired(self.id, cx.waker()) { Poll::Ready(()) } else { Poll::Pending }
+        if self.world.state().has_expired(self.id, cx.waker()) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 }
 
@@ -242,7 +248,11 @@ impl Stream for VirtualStream {
         ready(self.world.state().read(self.id, self.end, cx.waker(), buf))
     }
 
-    fn poll_write_vectored(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         ready(self.world.state().write(self.id, self.end, cx.waker(), bufs))
     }
 

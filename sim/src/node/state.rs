@@ -1,4 +1,5 @@
-//! Everything of a node-level world but its tasks' futures: one value, behind one lock, that tells what happens next.
+//! Everything of a node-level world but its tasks' futures: one value, behind one lock, that tells
+//! what happens next.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -23,8 +24,8 @@ use crate::world::told::says;
 
 /// Ports that a machine gives out by itself begin here (IANA's dynamic range).
 const PORT_DYNAMIC_MIN: u16 = 49_152;
-/// Polls at one instant of true time after which every further one takes a microsecond: a task that asks again and again until time
-/// has passed sees time pass.
+/// Polls at one instant of true time after which every further one takes a microsecond: a task that
+/// asks again and again until time has passed sees time pass.
 const POLLS_AT_ONCE_MAX: u32 = 100_000;
 /// Later than this is never: 146 years.
 const NEVER: u64 = 1 << 62;
@@ -168,7 +169,12 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(hosts: usize, seed: u64, choices: Box<dyn Choices>, bells: Arc<Bells>) -> Self {
+    pub(crate) fn new(
+        hosts: usize,
+        seed: u64,
+        choices: Box<dyn Choices>,
+        bells: Arc<Bells>,
+    ) -> Self {
         Self {
             now: 0,
             seed,
@@ -217,7 +223,8 @@ impl State {
 
     /// The furthest that any machine's wall clock has been, in microseconds.
     pub(crate) fn wall_max(&mut self) -> u64 {
-        let now = self.machines.iter().map(|machine| machine.clock.read(self.now).wall.as_micros()).max();
+        let now =
+            self.machines.iter().map(|machine| machine.clock.read(self.now).wall.as_micros()).max();
         self.wall_max = self.wall_max.max(now.unwrap_or(0));
         self.wall_max
     }
@@ -247,7 +254,8 @@ impl State {
     pub(crate) fn seed_of(&mut self, host: u32) -> u64 {
         let machine = &mut self.machines[host as usize];
         machine.seeds += 1;
-        let place = u64::from(host) << 48 | u64::from(machine.process) << 24 | u64::from(machine.seeds);
+        let place =
+            u64::from(host) << 48 | u64::from(machine.process) << 24 | u64::from(machine.seeds);
         mix(self.seed ^ mix(place))
     }
 
@@ -284,7 +292,8 @@ impl State {
         }
         loop {
             let machines = &self.machines;
-            let (host, waiting) = self.tasks.next_host(|host| machines[host as usize].pauses == 0)?;
+            let (host, waiting) =
+                self.tasks.next_host(|host| machines[host as usize].pauses == 0)?;
             let most = u32::try_from(waiting.min(PICKED_FROM_MAX) - 1).unwrap_or(0);
             let odds = Odds { per_million: SCHEDULE_ODDS, most };
             let place = if most > 0 { self.choose(Site::Schedule, host, 0, odds) } else { 0 };
@@ -297,7 +306,8 @@ impl State {
 
     // ---- what happens ----
 
-    /// Lets the next thing happen, if it is not after `until`; tasks that run without end see time pass meanwhile.
+    /// Lets the next thing happen, if it is not after `until`; tasks that run without end see time
+    /// pass meanwhile.
     pub(crate) fn happen(&mut self, until: u64) -> bool {
         let Some((at, what)) = self.queue.pop(until) else { return false };
         self.now = at.max(self.now);
@@ -333,7 +343,8 @@ impl State {
 
     pub(crate) fn new_timer(&mut self, host: Option<u32>) -> u64 {
         let id = self.next_id();
-        let timing = Timing { host, deadline: Instant::FAR_FUTURE, queued_at: u64::MAX, waker: None };
+        let timing =
+            Timing { host, deadline: Instant::FAR_FUTURE, queued_at: u64::MAX, waker: None };
         self.timers.insert(id, timing);
         id
     }
@@ -361,7 +372,8 @@ impl State {
     /// Puts the timer's time into the queue, unless an earlier look at it is there already.
     fn queue_timer(&mut self, id: u64) {
         let Some(timing) = self.timers.get_mut(&id) else { return };
-        let clock = timing.host.map_or(HostClock::right(), |host| self.machines[host as usize].clock);
+        let clock =
+            timing.host.map_or(HostClock::right(), |host| self.machines[host as usize].clock);
         let at = clock.true_time(timing.deadline).max(self.now);
         if timing.deadline != Instant::FAR_FUTURE && at < timing.queued_at.min(NEVER) {
             timing.queued_at = at;
@@ -370,7 +382,9 @@ impl State {
     }
 
     fn timer_fires(&mut self, id: u64, at: u64) {
-        let Some(timing) = self.timers.get_mut(&id).filter(|timing| timing.queued_at == at) else { return };
+        let Some(timing) = self.timers.get_mut(&id).filter(|timing| timing.queued_at == at) else {
+            return;
+        };
         timing.queued_at = u64::MAX;
         let (host, deadline) = (timing.host, timing.deadline);
         if deadline == Instant::FAR_FUTURE || self.now_of(host).mono < deadline {
@@ -395,15 +409,17 @@ impl State {
 
     // ---- addresses ----
 
-    /// The port that a socket of `host` gets at `wanted`, if that is an address of the machine; `None` is not.
+    /// The port that a socket of `host` gets at `wanted`, if that is an address of the machine;
+    /// `None` is not.
     pub(crate) fn port_for(
         &mut self,
         host: u32,
         wanted: SocketAddr,
         is_taken: impl Fn(&Self, Port) -> bool,
     ) -> Option<u16> {
-        let is_ours =
-            wanted.ip().is_unspecified() || wanted.ip().is_loopback() || node_at(wanted) == Some(host);
+        let is_ours = wanted.ip().is_unspecified()
+            || wanted.ip().is_loopback()
+            || node_at(wanted) == Some(host);
         if !is_ours {
             return None;
         }
@@ -437,8 +453,8 @@ impl State {
 
     // ---- processes ----
 
-    /// Ends the process of `host`: its tasks, its sockets. With `is_told`, its machine tells those it was connected to; otherwise they find
-    /// out when they send to it.
+    /// Ends the process of `host`: its tasks, its sockets. With `is_told`, its machine tells those
+    /// it was connected to; otherwise they find out when they send to it.
     pub(crate) fn kill(&mut self, host: u32, is_told: bool) {
         let machine = self.machine(host);
         machine.process += 1;

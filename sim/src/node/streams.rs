@@ -1,4 +1,5 @@
-//! Calls with chunks: either way and both ways at once, slow takers, handlers that answer half way, callers that give up.
+//! Calls with chunks: either way and both ways at once, slow takers, handlers that answer half way,
+//! callers that give up.
 
 use std::future::Future;
 use std::pin::pin;
@@ -7,8 +8,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use chinwag::{
-    Body, CallReader, Client, Context, Incoming, Method, Node, Outgoing, Received, Status, StreamHandler,
-    Streaming, Timestamp, View,
+    Body, CallReader, Client, Context, Incoming, Method, Node, Outgoing, Received, Status,
+    StreamHandler, Streaming, Timestamp, View,
 };
 
 use super::ledger::Pieces;
@@ -18,7 +19,8 @@ use crate::checker::views::id;
 use crate::choices::Odds;
 use crate::mutant::Defect;
 
-/// Chunks of a direction at most. With the longest of them they are more than the window of a stream ever is, so that its sender waits.
+/// Chunks of a direction at most. With the longest of them they are more than the window of a
+/// stream ever is, so that its sender waits.
 const CHUNKS_MAX: u32 = 40;
 /// The longest chunk is 2 to this power.
 const LEN_LOG_MAX: u32 = 17;
@@ -228,7 +230,9 @@ impl Here {
         };
         let ledger = &self.user.ledger;
         let _running = ledger.runs(talk.id, self.user.host, self.is_offered());
-        let Some(node) = cx.node() else { return Err(Status::new(chinwag::Code::Internal, "no node")) };
+        let Some(node) = cx.node() else {
+            return Err(Status::new(chinwag::Code::Internal, "no node"));
+        };
         let made = Timestamp::from_raw(talk.stamp);
         ledger.note(ensure(made < cx.stamp(), "hlc_causality", || {
             format!("a stream that was opened after {made} carries {}", cx.stamp())
@@ -274,8 +278,20 @@ impl User {
             let client = on.client::<Work>(id(to));
             let call = async {
                 match shape {
-                    1 => user.stream::<Upload>(&on, &client, to, Talk { out: 0, ..talk }, patience).await,
-                    2 => user.stream::<Download>(&on, &client, to, Talk { into: 0, ..talk }, patience).await,
+                    1 => {
+                        user.stream::<Upload>(&on, &client, to, Talk { out: 0, ..talk }, patience)
+                            .await
+                    }
+                    2 => {
+                        user.stream::<Download>(
+                            &on,
+                            &client,
+                            to,
+                            Talk { into: 0, ..talk },
+                            patience,
+                        )
+                        .await
+                    }
                     _ => user.stream::<Chat>(&on, &client, to, talk, patience).await,
                 }
             };
@@ -309,12 +325,21 @@ impl User {
         let result = self.talk_to::<M>(node, &client, &talk).await;
         if let Some(deadline) = deadline {
             // What came before the end is taken after it, at the taker's pace.
-            ticket.is_in_time(node.now().mono, deadline + talk.own_pace(), self.pauses_so_far() != pauses);
+            ticket.is_in_time(
+                node.now().mono,
+                deadline + talk.own_pace(),
+                self.pauses_so_far() != pauses,
+            );
         }
         ticket.ends(result.as_ref().map(drop));
     }
 
-    async fn talk_to<M>(&self, node: &Node, client: &Client<Work>, talk: &Talk) -> Result<(), Status>
+    async fn talk_to<M>(
+        &self,
+        node: &Node,
+        client: &Client<Work>,
+        talk: &Talk,
+    ) -> Result<(), Status>
     where
         M: Method<Request = Talk, Reply = Outcome> + Streaming<In: Piece, Out: Piece>,
         Work: StreamHandler<M>,
@@ -328,9 +353,16 @@ impl User {
         let heard = Timestamp::from_raw(answer.stamp.to_native());
         self.ledger.note(is_after(node, heard, "the answer of a stream", talk.own_pace()));
         let (of, took) = (answer.id.to_native(), answer.taken.to_native());
-        self.ledger.note(ensure(of == talk.id && took == talk.into.min(talk.enough), "rpc_answer", || {
-            format!("call {} of {} chunks is answered with {of} and {took} chunks", talk.id, talk.into)
-        }));
+        self.ledger.note(ensure(
+            of == talk.id && took == talk.into.min(talk.enough),
+            "rpc_answer",
+            || {
+                format!(
+                    "call {} of {} chunks is answered with {of} and {took} chunks",
+                    talk.id, talk.into
+                )
+            },
+        ));
         Ok(())
     }
 }

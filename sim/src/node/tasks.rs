@@ -1,8 +1,8 @@
 //! Tasks, and which of them runs next: a deterministic executor on one thread.
 //!
-//! Each process has a queue of tasks that were woken, and processes take turns. Which task of a process runs is a choice, whose
-//! benign answer is the one that waits longest. Wakers only write down who was woken, so they may be called anywhere, from any
-//! thread, under any lock.
+//! Each process has a queue of tasks that were woken, and processes take turns. Which task of a
+//! process runs is a choice, whose benign answer is the one that waits longest. Wakers only write
+//! down who was woken, so they may be called anywhere, from any thread, under any lock.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +11,12 @@ use std::task::{Wake, Waker};
 
 use chinwag::runtime::BoxFuture;
 
-/// Tasks of one process that a choice picks from at most. More would not reach more orders: the rest come up next.
+/// Tasks of one process that a choice picks from at most. More would not reach more orders: the
+/// rest come up next.
 pub(crate) const PICKED_FROM_MAX: usize = 8;
 
-/// Locks, also after a panic elsewhere: a run that panicked is over, and only its remains are dropped.
+/// Locks, also after a panic elsewhere: a run that panicked is over, and only its remains are
+/// dropped.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -156,7 +158,11 @@ impl Tasks {
             self.slots.len() - 1
         });
         let id = TaskId { slot, turn: self.slots[slot].turn };
-        let bell = Arc::new(TaskBell { task: id, is_rung: AtomicBool::new(true), bells: self.bells.clone() });
+        let bell = Arc::new(TaskBell {
+            task: id,
+            is_rung: AtomicBool::new(true),
+            bells: self.bells.clone(),
+        });
         self.slots[slot].task = Some(Task { host, future: Some(future), bell });
         self.counts[host as usize] += 1;
         self.enqueue(id);
@@ -164,7 +170,8 @@ impl Tasks {
 
     /// Puts a task that was woken into its machine's queue, unless it has ended.
     pub(crate) fn enqueue(&mut self, id: TaskId) {
-        let Some(task) = self.slots[id.slot].task.as_ref().filter(|_| self.slots[id.slot].turn == id.turn)
+        let Some(task) =
+            self.slots[id.slot].task.as_ref().filter(|_| self.slots[id.slot].turn == id.turn)
         else {
             return;
         };
@@ -175,7 +182,8 @@ impl Tasks {
         queue.push_back(id);
     }
 
-    /// The machine whose turn it is, and how many of its tasks wait. Machines that stand still are passed over.
+    /// The machine whose turn it is, and how many of its tasks wait. Machines that stand still are
+    /// passed over.
     pub(crate) fn next_host(&self, runs: impl Fn(u32) -> bool) -> Option<(u32, usize)> {
         let host = self.turns.iter().copied().find(|&host| runs(host))?;
         Some((host, self.queues[host as usize].len()))

@@ -1,7 +1,9 @@
-//! Virtual TCP: ordered, split at arbitrary points, held back by slow readers, half-closed, half-open, reset, refused.
+//! Virtual TCP: ordered, split at arbitrary points, held back by slow readers, half-closed,
+//! half-open, reset, refused.
 //!
-//! A connection is two ends and two pipes; pipe 0 carries what end 0, which dialled, sends. Everything on a pipe arrives in order. What
-//! cannot cross at present waits and tries again, as TCP does; nothing is lost and nothing is altered.
+//! A connection is two ends and two pipes; pipe 0 carries what end 0, which dialled, sends.
+//! Everything on a pipe arrives in order. What cannot cross at present waits and tries again, as
+//! TCP does; nothing is lost and nothing is altered.
 
 mod breaks;
 mod way;
@@ -96,7 +98,11 @@ pub(crate) struct Listening {
 impl State {
     // ---- listeners ----
 
-    pub(super) fn bind_listener(&mut self, host: u32, wanted: SocketAddr) -> io::Result<SocketAddr> {
+    pub(super) fn bind_listener(
+        &mut self,
+        host: u32,
+        wanted: SocketAddr,
+    ) -> io::Result<SocketAddr> {
         let port = self
             .port_for(host, wanted, |state, port| state.listeners.contains_key(&port))
             .ok_or_else(|| io::Error::from(ErrorKind::AddrNotAvailable))?;
@@ -104,12 +110,18 @@ impl State {
             return Err(ErrorKind::AddrInUse.into());
         }
         let bound = SocketAddr::new(wanted.ip(), port);
-        self.listeners.insert((host, port), Listening { bound, backlog: VecDeque::new(), waker: None });
+        self.listeners
+            .insert((host, port), Listening { bound, backlog: VecDeque::new(), waker: None });
         Ok(bound)
     }
 
     /// Takes a connection that was opened; `None` is to wait.
-    pub(super) fn accept(&mut self, host: u32, port: u16, waker: &Waker) -> Option<io::Result<u64>> {
+    pub(super) fn accept(
+        &mut self,
+        host: u32,
+        port: u16,
+        waker: &Waker,
+    ) -> Option<io::Result<u64>> {
         let is_blocked = self.machine(host).blocks > 0;
         let Some(listening) = self.listeners.get_mut(&(host, port)) else {
             return Some(Err(ErrorKind::NotConnected.into()));
@@ -156,14 +168,20 @@ impl State {
         };
         let id = self.next_id();
         self.conns.insert(id, conn);
-        self.hash.add(self.now, 0x18 << 32 | u64::from(host), u64::from(peer) << 16 | u64::from(to.port()));
+        self.hash.add(
+            self.now,
+            0x18 << 32 | u64::from(host),
+            u64::from(peer) << 16 | u64::from(to.port()),
+        );
         self.send_packet(id, 0, Packet::Open);
         id
     }
 
     /// How a dial stands; `None` is to wait.
     pub(super) fn dialled(&mut self, id: u64, waker: &Waker) -> Option<io::Result<()>> {
-        let Some(conn) = self.conns.get_mut(&id) else { return Some(Err(ErrorKind::NotConnected.into())) };
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return Some(Err(ErrorKind::NotConnected.into()));
+        };
         let end = &mut conn.ends[0];
         if let Some(error) = end.error {
             return Some(Err(error.into()));
@@ -184,7 +202,9 @@ impl State {
         waker: &Waker,
         buf: &mut [u8],
     ) -> Option<io::Result<usize>> {
-        let Some(conn) = self.conns.get_mut(&id) else { return Some(Err(ErrorKind::NotConnected.into())) };
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return Some(Err(ErrorKind::NotConnected.into()));
+        };
         let pipe = &mut conn.pipes[1 - end];
         let (host, peer) = (conn.ends[end].host, conn.ends[1 - end].host);
         let machine = &self.machines[host as usize];
@@ -230,7 +250,9 @@ impl State {
         waker: &Waker,
         bufs: &[IoSlice<'_>],
     ) -> Option<io::Result<usize>> {
-        let Some(conn) = self.conns.get_mut(&id) else { return Some(Err(ErrorKind::NotConnected.into())) };
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return Some(Err(ErrorKind::NotConnected.into()));
+        };
         let wanted: usize = bufs.iter().map(|buf| buf.len()).sum();
         if conn.ends[end].error.is_some() || conn.pipes[end].has_ended {
             return Some(Err(ErrorKind::BrokenPipe.into()));
@@ -262,7 +284,9 @@ impl State {
 
     /// Ends the sending direction.
     pub(super) fn close_end(&mut self, id: u64, end: usize) -> io::Result<()> {
-        let Some(conn) = self.conns.get_mut(&id) else { return Err(ErrorKind::NotConnected.into()) };
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return Err(ErrorKind::NotConnected.into());
+        };
         if let Some(error) = conn.ends[end].error {
             return Err(error.into());
         }

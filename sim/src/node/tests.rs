@@ -7,7 +7,9 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use chinwag::runtime::{Stream, UdpSocket};
-use chinwag_conformance::tools::{poll_with, read, read_up_to, receive, send, sleep_until, spawn, write};
+use chinwag_conformance::tools::{
+    poll_with, read, read_up_to, receive, send, sleep_until, spawn, write,
+};
 
 use super::Engine;
 use super::tcp::WINDOW;
@@ -211,7 +213,10 @@ fn names_are_looked_up_and_may_fail() {
         expected.set_port(80);
         assert_eq!(engine.runtime(0).lookup("one:80").await.expect("known"), [expected]);
         engine.begin_fault(0, &Fault::LookupFails(0));
-        assert_eq!(engine.runtime(0).lookup("one:80").await.expect_err("down").kind(), ErrorKind::TimedOut);
+        assert_eq!(
+            engine.runtime(0).lookup("one:80").await.expect_err("down").kind(),
+            ErrorKind::TimedOut
+        );
         assert!(engine.runtime(1).lookup("one:80").await.is_ok());
     });
 }
@@ -225,10 +230,17 @@ fn a_slow_reader_reads_all_in_the_end() {
         let bytes = vec![7; WINDOW];
         write(&mut *one, &bytes).await.expect("it fits");
         let more = [IoSlice::new(&bytes)];
-        assert!(matches!(poll_with(Waker::noop(), |cx| one.poll_write_vectored(cx, &more)), Poll::Pending));
+        assert!(matches!(
+            poll_with(Waker::noop(), |cx| one.poll_write_vectored(cx, &more)),
+            Poll::Pending
+        ));
         let begun = engine.true_now();
         assert_eq!(read_up_to(&mut *two, WINDOW).await.expect("all"), bytes);
-        assert!(engine.true_now() - begun > Duration::from_secs(4), "{:?}", engine.true_now() - begun);
+        assert!(
+            engine.true_now() - begun > Duration::from_secs(4),
+            "{:?}",
+            engine.true_now() - begun
+        );
     });
 }
 

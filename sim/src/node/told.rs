@@ -27,7 +27,10 @@ impl State {
         self.trace.tell(at, host, || {
             let wall = clock.read(at).wall.as_nanos();
             let ahead = i128::from(wall) - i128::from(WALL_START.as_nanos()) - i128::from(at);
-            Told::Clock { ahead_ns: i64::try_from(ahead).unwrap_or(i64::MAX), drift_ppm: clock.drift_ppm() }
+            Told::Clock {
+                ahead_ns: i64::try_from(ahead).unwrap_or(i64::MAX),
+                drift_ppm: clock.drift_ppm(),
+            }
         });
     }
 
@@ -39,7 +42,12 @@ impl State {
                 Life::Dead => Belief::Dead,
                 Life::Left => Belief::Left,
             };
-            Told::View { peer, state, epoch: member.epoch.get(), incarnation: member.incarnation.get() }
+            Told::View {
+                peer,
+                state,
+                epoch: member.epoch.get(),
+                incarnation: member.incarnation.get(),
+            }
         });
     }
 }

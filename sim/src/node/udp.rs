@@ -125,7 +125,8 @@ impl State {
         Some(Ok(()))
     }
 
-    /// What waited in a machine that was blocked goes out, and whoever waits for its sockets looks again.
+    /// What waited in a machine that was blocked goes out, and whoever waits for its sockets looks
+    /// again.
     pub(super) fn unblock_udp(&mut self, host: u32) {
         let machine = self.machine(host);
         machine.unsent_len = 0;
@@ -144,7 +145,8 @@ impl State {
     fn carry_datagram(&mut self, host: u32, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         let Some(to_host) = self.host_at(host, to) else { return };
         if to_host == host {
-            let datagram = Datagram { id: 0, from_host: host, from, to_host, to, bytes: bytes.to_vec() };
+            let datagram =
+                Datagram { id: 0, from_host: host, from, to_host, to, bytes: bytes.to_vec() };
             self.queue.push(self.now + LOOPBACK, What::Datagram(Box::new(datagram)));
             return;
         }
@@ -194,7 +196,11 @@ impl State {
         udp.inbox_len += bytes.len();
         let waker = udp.reader.take();
         self.trace.tell(self.now, to_host, || Told::Arrive { peer: from_host, id });
-        self.hash.add(self.now, 0x14 << 32 | u64::from(to_host), digest(&bytes) ^ u64::from(from_host));
+        self.hash.add(
+            self.now,
+            0x14 << 32 | u64::from(to_host),
+            digest(&bytes) ^ u64::from(from_host),
+        );
         udp.inbox.push_back((from, bytes));
         self.wake(waker);
     }

@@ -1,4 +1,5 @@
-//! What users do in a run of the standard workload: calls of every kind between all nodes, and a service that comes and goes.
+//! What users do in a run of the standard workload: calls of every kind between all nodes, and a
+//! service that comes and goes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,7 +7,8 @@ use std::time::Duration;
 
 use chinwag::core::clock::DRIFT_MAX_DEFAULT;
 use chinwag::{
-    Client, Context, Handler, Message, Methods, Node, Runtime as _, Service, Status, Timestamp, View,
+    Client, Context, Handler, Message, Methods, Node, Runtime as _, Service, Status, Timestamp,
+    View,
 };
 
 use super::engine::Inner;
@@ -27,7 +29,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// A user who is in a hurry gives a call this long.
 pub(super) const HURRY: Duration = Duration::from_millis(30);
 
-/// In stamps, by how much a node with a defect is ahead: far enough to be seen, near enough to be believed.
+/// In stamps, by how much a node with a defect is ahead: far enough to be seen, near enough to be
+/// believed.
 const TOMORROW: u64 = 100_000 << 12;
 
 /// How a request is to be handled.
@@ -119,7 +122,9 @@ impl Here {
     async fn handle(&self, cx: &Context, ask: &View<Ask>) -> Result<Answer, Status> {
         let User { ledger, host, .. } = &self.user;
         let _running = ledger.runs(ask.id.to_native(), *host, self.is_offered());
-        let Some(node) = cx.node() else { return Err(Status::new(chinwag::Code::Internal, "no node")) };
+        let Some(node) = cx.node() else {
+            return Err(Status::new(chinwag::Code::Internal, "no node"));
+        };
         let asked = Timestamp::from_raw(ask.stamp.to_native());
         ledger.note(ensure(asked < cx.stamp(), "hlc_causality", || {
             format!("a call that was made after {asked} carries {}", cx.stamp())
@@ -147,7 +152,8 @@ impl Here {
     }
 }
 
-/// A stamp that `node` gives now is later than `heard`, unless that was too far ahead to be believed when it came, at most so long `ago`.
+/// A stamp that `node` gives now is later than `heard`, unless that was too far ahead to be
+/// believed when it came, at most so long `ago`.
 pub(super) fn is_after(node: &Node, heard: Timestamp, what: &str, ago: Duration) -> Check {
     let wall = node.now().wall;
     let now = node.clock().now();
@@ -230,7 +236,8 @@ impl User {
                 self.streams(&node, to, shape, &open);
                 continue;
             }
-            let manner = Manner::ALL[self.choose(2, Odds { per_million: 400_000, most: 3 }) as usize];
+            let manner =
+                Manner::ALL[self.choose(2, Odds { per_million: 400_000, most: 3 }) as usize];
             let len = match self.choose(3, Odds { per_million: 200_000, most: 20 }) {
                 size @ 1..=19 => 1 << size,
                 20 => 2 << 20,
@@ -321,7 +328,12 @@ impl User {
             self.ledger.note(is_after(node, heard, "an answer", Duration::ZERO));
             let is_ours = answer.id.to_native() == ticket.id && answer.pad.as_slice() == ask.pad;
             self.ledger.note(ensure(is_ours, "rpc_answer", || {
-                format!("call {} is answered with {} and {} bytes", ticket.id, answer.id, answer.pad.len())
+                format!(
+                    "call {} is answered with {} and {} bytes",
+                    ticket.id,
+                    answer.id,
+                    answer.pad.len()
+                )
             }));
         }
         ticket.ends(result.as_ref().map(drop));
@@ -334,11 +346,13 @@ impl User {
             let is_offered = Arc::new(AtomicBool::new(true));
             let here = Here { user: self.clone(), is_offered: is_offered.clone() };
             if let Err(error) = node.add_service(Guest(here)) {
-                self.ledger.note(ensure(false, "services", || format!("node {}: {error}", self.host)));
+                self.ledger
+                    .note(ensure(false, "services", || format!("node {}: {error}", self.host)));
                 return;
             }
             node.sleep(
-                Duration::from_secs(3) + Duration::from_millis(u64::from(self.choose(7, Odds::up_to(5_000)))),
+                Duration::from_secs(3)
+                    + Duration::from_millis(u64::from(self.choose(7, Odds::up_to(5_000)))),
             )
             .await;
             // From here on no call may reach it: the two are one step of this task.
@@ -351,9 +365,11 @@ impl User {
                 // The process is on its way out, and its services with it.
                 return;
             }
-            self.ledger
-                .note(ensure(was_there, "services", || format!("node {}: it was not there", self.host)));
-            node.sleep(Duration::from_millis(500 + u64::from(self.choose(8, Odds::up_to(2_000))))).await;
+            self.ledger.note(ensure(was_there, "services", || {
+                format!("node {}: it was not there", self.host)
+            }));
+            node.sleep(Duration::from_millis(500 + u64::from(self.choose(8, Odds::up_to(2_000)))))
+                .await;
         }
     }
 

@@ -1,7 +1,8 @@
-//! What happened in a run, one record an event: kept only if asked for, written as JSON lines, drawn as a timeline.
+//! What happened in a run, one record an event: kept only if asked for, written as JSON lines,
+//! drawn as a timeline.
 //!
-//! Nothing here knows what kind of world it was: the protocol level and the node level tell the same records.
-//! `docs/simulation.md` shows the lines; [`What`] is their schema.
+//! Nothing here knows what kind of world it was: the protocol level and the node level tell the
+//! same records. `docs/simulation.md` shows the lines; [`What`] is their schema.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -49,7 +50,8 @@ pub enum Belief {
     Left,
 }
 
-/// The kinds of records; in JSON the name stands under `kind`, in lower case, and its fields beside it.
+/// The kinds of records; in JSON the name stands under `kind`, in lower case, and its fields beside
+/// it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum What {
@@ -103,7 +105,8 @@ pub enum What {
         /// Its incarnation.
         incarnation: u32,
     },
-    /// The node's own clock runs so from here on: its wall clock shows true time plus `ahead_ns`, and gains `drift_ppm`.
+    /// The node's own clock runs so from here on: its wall clock shows true time plus `ahead_ns`,
+    /// and gains `drift_ppm`.
     Clock {
         /// Nanoseconds ahead of true time.
         ahead_ns: i64,

@@ -1,4 +1,5 @@
-//! A trace as one HTML page that needs nothing else: a lane per node, what it believes, what it sends, what befalls it.
+//! A trace as one HTML page that needs nothing else: a lane per node, what it believes, what it
+//! sends, what befalls it.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +28,8 @@ pub struct Heading {
 pub fn page(heading: &Heading, records: &[Record]) -> String {
     let data = data(heading, records).to_string();
     // No text in the data can end the script that it stands in.
-    let data = data.replace('<', "\\u003c").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
+    let data =
+        data.replace('<', "\\u003c").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
     let title = heading.title.replace('&', "&amp;").replace('<', "&lt;");
     PAGE.replace(TITLE_AT, &title).replace(DATA_AT, &data)
 }
@@ -40,7 +42,8 @@ fn at(record: &Record) -> Value {
 /// The tables of the page, as its script reads them.
 #[derive(Default)]
 struct Tables {
-    /// `[sent, from, to, arrived or null, fate, way, length, words]`; fate: 0 arrived, 1 lost, 2 a copy, 3 under way at the end.
+    /// `[sent, from, to, arrived or null, fate, way, length, words]`; fate: 0 arrived, 1 lost, 2 a
+    /// copy, 3 under way at the end.
     sends: Vec<[Value; 8]>,
     /// Where in `sends` a payload stands, and whether a copy of it has arrived.
     by_id: BTreeMap<u64, (usize, bool)>,
@@ -114,7 +117,14 @@ impl Tables {
             }
             What::Begin { fault, family, from, to, text } => {
                 self.by_fault.insert(*fault, self.faults.len());
-                self.faults.push([at, Value::Null, json!(family), json!(from), json!(to), json!(text)]);
+                self.faults.push([
+                    at,
+                    Value::Null,
+                    json!(family),
+                    json!(from),
+                    json!(to),
+                    json!(text),
+                ]);
             }
             What::End { fault } => {
                 if let Some(place) = self.by_fault.remove(fault) {
@@ -160,7 +170,8 @@ mod tests {
 
     #[test]
     fn payloads_lives_and_faults_are_put_together() {
-        let send = |id| What::Send { peer: 1, id, way: Way::Datagram, len: 90, says: "ping".into() };
+        let send =
+            |id| What::Send { peer: 1, id, way: Way::Datagram, len: 90, says: "ping".into() };
         let begin = What::Begin {
             fault: 4,
             family: "partition".into(),

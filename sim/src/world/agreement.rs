@@ -5,18 +5,23 @@ use crate::checker::views::{id, rank};
 use crate::host::addr;
 
 impl World {
-    /// Why the views of the well are not the truth, if they are not: every well node believes every other well one alive, in its
-    /// present life, and nobody else to be there.
+    /// Why the views of the well are not the truth, if they are not: every well node believes every
+    /// other well one alive, in its present life, and nobody else to be there.
     pub fn unconverged(&self) -> Option<String> {
         let well = || (0..self.count()).filter(|&node| self.hosts[node as usize].is_well());
         let expected = well().count();
         for observer in well() {
             let live = self.hosts[observer as usize].machine.as_ref()?.live_count();
             if live + 1 != expected {
-                return Some(format!("node {observer} sees {live} of {} others", expected.saturating_sub(1)));
+                return Some(format!(
+                    "node {observer} sees {live} of {} others",
+                    expected.saturating_sub(1)
+                ));
             }
         }
-        for (observer, subject) in well().flat_map(|a| well().map(move |b| (a, b))).filter(|(a, b)| a != b) {
+        for (observer, subject) in
+            well().flat_map(|a| well().map(move |b| (a, b))).filter(|(a, b)| a != b)
+        {
             let truth = self.hosts[subject as usize].machine.as_ref()?.local();
             let got = self.hosts[observer as usize].machine.as_ref()?.get(id(subject));
             // What its events have said, if they are followed: its user has nothing else.
@@ -24,7 +29,9 @@ impl World {
             let seen = if self.setup.checks { self.views.of(observer, subject) } else { got_rank };
             let expected = rank(&truth);
             if seen != Some(expected) {
-                return Some(format!("node {observer} holds node {subject} {seen:?}, which is {expected:?}"));
+                return Some(format!(
+                    "node {observer} holds node {subject} {seen:?}, which is {expected:?}"
+                ));
             }
             if got.is_none_or(|got| got.metadata != truth.metadata || got.addr != truth.addr) {
                 return Some(format!("node {observer} has old details of node {subject}"));
@@ -39,10 +46,12 @@ impl World {
         machines.map(|machine| machine.live_count() as u64).sum()
     }
 
-    /// Whether the well can find each other at all: counting whoever knows the present address of another, from its seeds or from its table, as
-    /// joined to it, they are one group. Two nodes that both came back elsewhere, with nobody left who knew them, are not.
+    /// Whether the well can find each other at all: counting whoever knows the present address of
+    /// another, from its seeds or from its table, as joined to it, they are one group. Two
+    /// nodes that both came back elsewhere, with nobody left who knew them, are not.
     pub fn can_meet(&self) -> bool {
-        let well: Vec<u32> = (0..self.count()).filter(|&node| self.hosts[node as usize].is_well()).collect();
+        let well: Vec<u32> =
+            (0..self.count()).filter(|&node| self.hosts[node as usize].is_well()).collect();
         let seeds = self.seeds();
         let knows = |a: u32, b: u32| {
             let at = addr(b, self.hosts[b as usize].port);
@@ -50,12 +59,15 @@ impl World {
             let known = machine.and_then(|machine| machine.get(id(b)));
             seeds.contains(&at) || known.is_some_and(|known| known.addr == at)
         };
-        let Some((&first, mut apart)) = well.split_first().map(|(first, rest)| (first, rest.to_vec())) else {
+        let Some((&first, mut apart)) =
+            well.split_first().map(|(first, rest)| (first, rest.to_vec()))
+        else {
             return true;
         };
         let mut reached = vec![first];
         while let Some(node) = reached.pop() {
-            let (met, rest) = apart.into_iter().partition(|&other| knows(node, other) || knows(other, node));
+            let (met, rest) =
+                apart.into_iter().partition(|&other| knows(node, other) || knows(other, node));
             apart = rest;
             reached.extend::<Vec<u32>>(met);
         }

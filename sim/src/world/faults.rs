@@ -27,11 +27,17 @@ impl World {
         host.started_at = self.now;
         (host.version, host.own_version) = (u64::MAX, u64::MAX);
         let now = host.now(self.now);
-        let metadata = Metadata::new().with("dc", ["eu", "us"][node as usize % 2]).unwrap_or_default();
-        let local =
-            Local { id: id(node), epoch: host.epoch(self.now), addr: addr(node, host.port), metadata };
+        let metadata =
+            Metadata::new().with("dc", ["eu", "us"][node as usize % 2]).unwrap_or_default();
+        let local = Local {
+            id: id(node),
+            epoch: host.epoch(self.now),
+            addr: addr(node, host.port),
+            metadata,
+        };
         let seed = mix(self.seed ^ mix(u64::from(node) << 32 | u64::from(host.generation)));
-        let machine = Membership::new(self.setup.config.clone(), local, Arc::clone(&host.hlc), seed, now);
+        let machine =
+            Membership::new(self.setup.config.clone(), local, Arc::clone(&host.hlc), seed, now);
         let mut machine = machine.expect("the configuration is checked, and ports are not 0");
         machine.join(now);
         host.machine = Some(machine);
@@ -112,7 +118,9 @@ impl World {
 
     /// A cut that comes and goes turns, until its fault has ended.
     pub(super) fn flap(&mut self, number: usize) {
-        let Timed { until, fault: Fault::Flap { every, .. }, .. } = self.plan.faults[number] else { return };
+        let Timed { until, fault: Fault::Flap { every, .. }, .. } = self.plan.faults[number] else {
+            return;
+        };
         if self.now < until {
             self.network.flap(number);
             self.queue.push(self.now + nanos(every).max(1), What::Flap(number));
@@ -122,9 +130,12 @@ impl World {
     pub(super) fn end(&mut self, number: usize) -> Check {
         let fault = self.plan.faults[number].fault.clone();
         let at = self.now;
-        self.story
-            .tell(|| format!("{:>12.6} ends: {fault:?}", std::time::Duration::from_nanos(at).as_secs_f64()));
-        self.trace.tell(at, fault.node(), || Told::End { fault: u32::try_from(number).unwrap_or(u32::MAX) });
+        self.story.tell(|| {
+            format!("{:>12.6} ends: {fault:?}", std::time::Duration::from_nanos(at).as_secs_f64())
+        });
+        self.trace.tell(at, fault.node(), || Told::End {
+            fault: u32::try_from(number).unwrap_or(u32::MAX),
+        });
         self.network.end(number);
         let Some(node) = fault.node() else { return Ok(()) };
         let host = &mut self.hosts[node as usize];
@@ -201,7 +212,8 @@ impl World {
             return Ok(());
         }
         let nth = self.hosts[node as usize].wakes;
-        let reads_first = self.choose(Site::ReadFirst, node, nth, Odds { per_million: 500_000, most: 1 }) > 0;
+        let reads_first =
+            self.choose(Site::ReadFirst, node, nth, Odds { per_million: 500_000, most: 1 }) > 0;
         if reads_first {
             self.read_inbox(node)?;
         }
@@ -265,7 +277,8 @@ impl World {
     /// A slow reader comes to its next payload in a while.
     fn read_later(&mut self, node: u32) {
         let host = &mut self.hosts[node as usize];
-        let Some(every) = host.reads_every().filter(|_| host.has_waiting() && !host.is_reading) else {
+        let Some(every) = host.reads_every().filter(|_| host.has_waiting() && !host.is_reading)
+        else {
             return;
         };
         host.is_reading = true;

@@ -29,7 +29,8 @@ impl World {
         let what = 5 << 32 | u64::from(transmit.plane == Plane::Stream) << 31 | u64::from(node);
         self.hash.add(self.now, what, payload.digest ^ u64::from(payload.from));
         self.tell_arrival(node, payload);
-        let altered = self.mutation.as_mut().map(|mutation| mutation.input(node, self.now, payload));
+        let altered =
+            self.mutation.as_mut().map(|mutation| mutation.input(node, self.now, payload));
         let bytes = match &altered {
             None => bytes,
             Some(Some(altered)) => altered,
@@ -77,7 +78,9 @@ impl World {
         );
         self.tally.events += 1;
         let defect = self.mutation.as_ref();
-        if defect.is_some_and(|mutation| is_early && mutation.has(node, self.now, Defect::FiresEarly)) {
+        if defect
+            .is_some_and(|mutation| is_early && mutation.has(node, self.now, Defect::FiresEarly))
+        {
             machine.handle_timeout(Now { mono: before.0.unwrap_or(now.mono), ..now });
         } else if !defect.is_some_and(|mutation| mutation.has(node, self.now, Defect::Oversleeps)) {
             machine.handle_timeout(now);
@@ -167,7 +170,8 @@ impl World {
 
     fn transmit(&mut self, node: u32, payload: Box<Payload>) -> Check {
         let Some(mutation) = &mut self.mutation else { return self.send(node, payload) };
-        let Some(altered) = mutation.output(node, self.now, payload.transmit, &payload.bytes) else {
+        let Some(altered) = mutation.output(node, self.now, payload.transmit, &payload.bytes)
+        else {
             return self.send(node, payload);
         };
         for bytes in altered {
@@ -183,7 +187,11 @@ impl World {
         let (plane, len, stamp) = (transmit.plane, bytes.len(), stamp_of(bytes));
         payload.digest = digest(bytes);
         let is_stream = plane == Plane::Stream;
-        self.hash.add(self.now, 7 << 32 | u64::from(is_stream) << 31 | u64::from(node), payload.digest);
+        self.hash.add(
+            self.now,
+            7 << 32 | u64::from(is_stream) << 31 | u64::from(node),
+            payload.digest,
+        );
         let tally = &mut self.tally;
         let (count, sum) = match plane {
             Plane::Datagram => (&mut tally.datagrams, &mut tally.datagram_bytes),
@@ -226,7 +234,8 @@ impl World {
         payload.generation = host.generation;
         payload.peer = StreamPeer { id: id(node), epoch, addr: addr(node, host.port) };
         payload.sent_at = self.now;
-        let Some(to) = node_at(transmit.to.addr).filter(|&to| (to as usize) < self.hosts.len()) else {
+        let Some(to) = node_at(transmit.to.addr).filter(|&to| (to as usize) < self.hosts.len())
+        else {
             if is_stream {
                 let failed = StreamFailed { node, generation: host.generation, to: transmit.to };
                 self.queue.push(self.now + 1_000_000, What::StreamFailed(Box::new(failed)));
@@ -242,7 +251,8 @@ impl World {
             match self.network.stream(&mut *self.choices, self.now, (node, to), len) {
                 StreamFate::Arrives(at) => self.queue.push(at, What::Arrive(payload)),
                 StreamFate::Vanishes(until) => {
-                    let failed = StreamFailed { node, generation: payload.generation, to: transmit.to };
+                    let failed =
+                        StreamFailed { node, generation: payload.generation, to: transmit.to };
                     self.queue.push(until, What::StreamFailed(Box::new(failed)));
                     self.tell_drop(&payload, "half_open");
                     self.spares.give(payload);
@@ -272,7 +282,9 @@ impl World {
         if let Some(len) = fate.cut_to {
             bytes.truncate(len);
         }
-        if let Some(byte) = fate.flips.and_then(|bit| Some((bytes.get_mut(bit as usize / 8)?, bit % 8))) {
+        if let Some(byte) =
+            fate.flips.and_then(|bit| Some((bytes.get_mut(bit as usize / 8)?, bit % 8)))
+        {
             *byte.0 ^= 1 << byte.1;
         }
         if fate.cut_to.is_some() || fate.flips.is_some() {
@@ -294,7 +306,10 @@ impl World {
         let now = self.now;
         self.tell_event(node, event);
         self.story.tell(|| {
-            format!("{:>12.6} node {node}: {event:?}", std::time::Duration::from_nanos(now).as_secs_f64())
+            format!(
+                "{:>12.6} node {node}: {event:?}",
+                std::time::Duration::from_nanos(now).as_secs_f64()
+            )
         });
         self.count_told(event);
         if let Some(member) = event.member() {
@@ -328,7 +343,8 @@ impl World {
             && self.hosts[node as usize].is_well()
             && self.hosts[subject as usize].is_well()
         {
-            let detail = format!("all had agreed, no fault is left, and node {node} is told {event:?}");
+            let detail =
+                format!("all had agreed, no fault is left, and node {node} is told {event:?}");
             return Err(Violation { oracle: "rests", detail });
         }
         let run = (subject, member.epoch.get());
@@ -348,8 +364,11 @@ impl World {
             .as_ref()
             .is_some_and(|machine| machine.has_left() && machine.poll_timeout().is_none());
         if has_left {
-            let stats =
-                host.machine.as_ref().map(chinwag_core::membership::Membership::stats).unwrap_or_default();
+            let stats = host
+                .machine
+                .as_ref()
+                .map(chinwag_core::membership::Membership::stats)
+                .unwrap_or_default();
             self.tally.refutations += stats.refutations;
             self.deaths.is(node, Truth::Left);
             self.hosts[node as usize].stop();
@@ -360,7 +379,8 @@ impl World {
     /// Moves the node's timer to where the machine wants it.
     pub(super) fn rearm(&mut self, node: u32) {
         let host = &mut self.hosts[node as usize];
-        let due = host.machine.as_ref().and_then(chinwag_core::membership::Membership::poll_timeout);
+        let due =
+            host.machine.as_ref().and_then(chinwag_core::membership::Membership::poll_timeout);
         let Some(due) = due.filter(|_| host.pauses == 0) else { return self.timers.clear(node) };
         let mut at = host.clock.true_time(due).max(self.now);
         if host.early_timers > 0 {
@@ -385,7 +405,8 @@ fn stamp_of(bytes: &[u8]) -> Option<Timestamp> {
 
 /// Whether a payload was dropped by its header, before its stamp counts.
 fn was_dropped(before: &Stats, after: &Stats) -> bool {
-    let of =
-        |stats: &Stats| stats.malformed + stats.foreign_version + stats.foreign_cluster + stats.misdirected;
+    let of = |stats: &Stats| {
+        stats.malformed + stats.foreign_version + stats.foreign_cluster + stats.misdirected
+    };
     of(after) > of(before)
 }

@@ -12,7 +12,14 @@ use crate::host::{Payload, node_at};
 use crate::trace::record::{Belief, Way, What as Told};
 
 impl World {
-    pub(super) fn tell_send(&mut self, node: u32, peer: u32, id: u64, transmit: Transmit, bytes: &[u8]) {
+    pub(super) fn tell_send(
+        &mut self,
+        node: u32,
+        peer: u32,
+        id: u64,
+        transmit: Transmit,
+        bytes: &[u8],
+    ) {
         self.trace.tell(self.now, node, || {
             let way = if transmit.plane == Plane::Stream { Way::Stream } else { Way::Datagram };
             Told::Send {
@@ -73,12 +80,18 @@ impl World {
                 State::Dead => Belief::Dead,
                 State::Left => Belief::Left,
             };
-            Told::View { peer, state, epoch: member.epoch.get(), incarnation: member.incarnation.get() }
+            Told::View {
+                peer,
+                state,
+                epoch: member.epoch.get(),
+                incarnation: member.incarnation.get(),
+            }
         });
     }
 }
 
-/// The messages of a payload by name (`docs/protocol.md` §2.3): the first by itself, claims counted.
+/// The messages of a payload by name (`docs/protocol.md` §2.3): the first by itself, claims
+/// counted.
 pub(crate) fn says(bytes: &[u8]) -> String {
     const NAMES: [&str; 12] = [
         "ping",

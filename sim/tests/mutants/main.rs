@@ -1,4 +1,5 @@
-//! Clusters with a defect put in on purpose, and the oracle that is the first to catch each. `docs/simulation.md` has the tables; the tests compare.
+//! Clusters with a defect put in on purpose, and the oracle that is the first to catch each.
+//! `docs/simulation.md` has the tables; the tests compare.
 
 mod node;
 mod protocol;
@@ -10,7 +11,8 @@ use chinwag_sim::world::TOLD;
 const SECOND: u64 = 1_000_000_000;
 const DOC: &str = include_str!("../../../docs/simulation.md");
 
-/// In words, the defect, whose from when (none: all from the start), and the oracle that catches it.
+/// In words, the defect, whose from when (none: all from the start), and the oracle that catches
+/// it.
 type Case = (&'static str, Defect, Option<u64>, &'static str);
 
 /// Runs the scenario without a defect: nothing is caught, and what a defect can show in is reached.
@@ -25,7 +27,8 @@ fn sound(scenario: &Scenario) -> Outcome {
     outcome
 }
 
-/// Each defect, put into node 1 or all, is caught by the oracle that its case and the document's table name.
+/// Each defect, put into node 1 or all, is caught by the oracle that its case and the document's
+/// table name.
 fn catch_all(cases: &[Case], scenario: impl Fn(Option<Mutant>) -> Scenario) {
     let mut wrong = Vec::new();
     for &(words, defect, from, oracle) in cases {
@@ -40,7 +43,8 @@ fn catch_all(cases: &[Case], scenario: impl Fn(Option<Mutant>) -> Scenario) {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// The oracles that the first table of them in `section` names: those in backticks in its first column.
+/// The oracles that the first table of them in `section` names: those in backticks in its first
+/// column.
 fn oracles_of(section: &str) -> Vec<&str> {
     let rows = section.lines().skip_while(|line| !line.starts_with("| oracle |")).skip(2);
     rows.take_while(|line| line.starts_with('|'))

@@ -11,8 +11,18 @@ use super::{Case, DOC, SECOND, catch_all, oracles_of, sound};
 const CASES: [Case; 23] = [
     ("hears nothing, and no fault excuses it", Defect::Deaf, Some(3), "accuracy"),
     ("never again hears whom it has buried", Defect::NeverForgives, None, "convergence"),
-    ("tells a change under the incarnation before", Defect::ForgetsIncarnations, None, "incarnation_lattice"),
-    ("tells an incarnation that is not begun", Defect::InventsIncarnations, None, "no_forged_incarnation"),
+    (
+        "tells a change under the incarnation before",
+        Defect::ForgetsIncarnations,
+        None,
+        "incarnation_lattice",
+    ),
+    (
+        "tells an incarnation that is not begun",
+        Defect::InventsIncarnations,
+        None,
+        "no_forged_incarnation",
+    ),
     ("tells other metadata than the owner's", Defect::AltersDetails, Some(0), "owners_word"),
     ("tells that a dead member is back", Defect::Revives, None, "no_resurrection"),
     ("tells new details as a new member", Defect::MistakesUpdates, None, "event_order"),
@@ -34,8 +44,8 @@ const CASES: [Case; 23] = [
     ("leaves a task when it is shut down", Defect::LeavesTasks, Some(0), "leaks"),
 ];
 
-/// Four nodes, of which one is cut off for a while, one sets metadata, and one broadcasts: something for every defect to show in, and nothing that
-/// a sound node does not bear.
+/// Four nodes, of which one is cut off for a while, one sets metadata, and one broadcasts:
+/// something for every defect to show in, and nothing that a sound node does not bear.
 fn scenario(mutant: Option<Mutant>) -> Scenario {
     let secs = Duration::from_secs;
     let cut = Fault::Cut { from: vec![3], to: vec![0, 1, 2], one_way: false };
@@ -69,7 +79,8 @@ fn every_defect_is_caught_by_the_oracle_that_the_table_names() {
     catch_all(&CASES, scenario);
 }
 
-/// Those of the table of the node level that are not rules of the books of calls, which are broken one by one in `sim/src/node/ledger/tests.rs`.
+/// Those of the table of the node level that are not rules of the books of calls, which are broken
+/// one by one in `sim/src/node/ledger/tests.rs`.
 #[test]
 fn every_oracle_of_the_node_level_has_a_mutant() {
     let section = DOC.split("### At node level").nth(1).expect("the section");
@@ -77,8 +88,8 @@ fn every_oracle_of_the_node_level_has_a_mutant() {
     assert!(named.len() >= 12, "{named:?}");
     let of_books = include_str!("../../src/node/ledger/tests.rs");
     for oracle in named {
-        let is_broken =
-            CASES.iter().any(|case| case.3 == oracle) || of_books.contains(&format!("\"{oracle}\""));
+        let is_broken = CASES.iter().any(|case| case.3 == oracle)
+            || of_books.contains(&format!("\"{oracle}\""));
         assert!(is_broken, "no mutant for {oracle}");
     }
 }

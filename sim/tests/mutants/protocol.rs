@@ -16,8 +16,18 @@ const CASES: [Case; 22] = [
     ("does not observe stamps", Defect::IgnoresStamps, Some(0), "hlc_causality"),
     ("sends the same stamp again", Defect::RepeatsStamp, Some(5), "hlc_rises"),
     ("sends stamps of ten seconds later", Defect::StampsAhead, Some(5), "hlc_bound"),
-    ("tells a change under the incarnation before", Defect::ForgetsIncarnations, None, "incarnation_lattice"),
-    ("tells an incarnation that is not begun", Defect::InventsIncarnations, None, "no_forged_incarnation"),
+    (
+        "tells a change under the incarnation before",
+        Defect::ForgetsIncarnations,
+        None,
+        "incarnation_lattice",
+    ),
+    (
+        "tells an incarnation that is not begun",
+        Defect::InventsIncarnations,
+        None,
+        "no_forged_incarnation",
+    ),
     ("tells other metadata than the owner's", Defect::AltersDetails, Some(0), "owners_word"),
     ("tells that a dead member is back", Defect::Revives, None, "no_resurrection"),
     ("tells new details as a new member", Defect::MistakesUpdates, None, "event_order"),
@@ -33,8 +43,9 @@ const CASES: [Case; 22] = [
     ("takes every wake-up for its timer", Defect::FiresEarly, Some(0), "poll_contract"),
 ];
 
-/// Eight nodes, of which one crashes, two are cut off for a while, one sets metadata, one broadcasts, and one wakes early: something for every
-/// defect to show in, and nothing that a sound machine does not bear.
+/// Eight nodes, of which one crashes, two are cut off for a while, one sets metadata, one
+/// broadcasts, and one wakes early: something for every defect to show in, and nothing that a sound
+/// machine does not bear.
 fn scenario(mutant: Option<Mutant>) -> Scenario {
     let secs = Duration::from_secs;
     let cut = Fault::Cut { from: vec![6, 7], to: vec![0, 1, 2, 3, 4, 5], one_way: false };
@@ -44,7 +55,8 @@ fn scenario(mutant: Option<Mutant>) -> Scenario {
         .with(secs(16), secs(10), Fault::Broadcast(4))
         .with(secs(0), secs(60), Fault::EarlyTimers(1));
     // Without these two, nothing excuses that the living are doubted.
-    let is_quiet = mutant.is_some_and(|mutant| mutant.defect == Defect::Deaf && mutant.since < 40 * SECOND);
+    let is_quiet =
+        mutant.is_some_and(|mutant| mutant.defect == Defect::Deaf && mutant.since < 40 * SECOND);
     if !is_quiet {
         plan = plan.with(secs(20), secs(12), crash).with(secs(20), secs(18), cut);
     }

@@ -60,7 +60,8 @@ impl Shared {
     }
 }
 
-/// Where both directions of a socket leave their waker, if the fault is that there is but one place.
+/// Where both directions of a socket leave their waker, if the fault is that there is but one
+/// place.
 #[derive(Default)]
 pub(crate) struct OnePlace(Arc<Place>);
 

@@ -1,4 +1,5 @@
-//! The suite notices: a runtime that works, broken in one way after the other, and the case that catches each.
+//! The suite notices: a runtime that works, broken in one way after the other, and the case that
+//! catches each.
 
 mod fault;
 mod runtime;
@@ -13,16 +14,20 @@ use chinwag_conformance::{Host, names, run_within, tasks, tcp, timers, udp};
 use fault::Fault;
 use runtime::Broken;
 
-/// How long a case may take that hangs for good. One that would end by itself later has failed as well.
+/// How long a case may take that hangs for good. One that would end by itself later has failed as
+/// well.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Times that a fault may go unnoticed: on a machine that is busy enough a timer that fires early may still be polled late.
+/// Times that a fault may go unnoticed: on a machine that is busy enough a timer that fires early
+/// may still be polled late.
 const ATTEMPTS_MAX: usize = 5;
 
 /// The case fails on a runtime with this fault.
 fn is_caught<C: AsyncFnOnce(&dyn Host) + Copy + Send + 'static>(fault: Fault, case: C) {
-    let passes =
-        || catch_unwind(AssertUnwindSafe(|| run_within(LIMIT, move || Broken::new(fault), case))).is_ok();
+    let passes = || {
+        catch_unwind(AssertUnwindSafe(|| run_within(LIMIT, move || Broken::new(fault), case)))
+            .is_ok()
+    };
     assert!(!(0..ATTEMPTS_MAX).all(|_| passes()), "it passes in spite of {fault:?}");
 }
 
@@ -93,7 +98,8 @@ fn every_case_of_the_contract_catches_something() {
     let suite = include_str!("../../src/lib.rs");
     let mut cases = BTreeSet::new();
     for part in ["timers", "tasks", "udp", "tcp", "names"] {
-        let listed = suite.split_once(&format!("            {part} {{")).expect("the part is listed").1;
+        let listed =
+            suite.split_once(&format!("            {part} {{")).expect("the part is listed").1;
         let listed = listed.split_once('}').expect("its end").0.split_whitespace();
         cases.extend(listed.map(|case| format!("{part}::{case}")));
     }

@@ -97,7 +97,9 @@ impl Faulty {
 impl Runtime for Faulty {
     fn now(&self) -> Now {
         let mut now = self.inner.now();
-        if self.shared.has(Fault::StepsBack) && self.shared.count.fetch_add(1, Ordering::SeqCst) % 2 == 1 {
+        if self.shared.has(Fault::StepsBack)
+            && self.shared.count.fetch_add(1, Ordering::SeqCst) % 2 == 1
+        {
             now.mono = earlier(now.mono, Duration::from_millis(1));
         }
         now
@@ -193,8 +195,9 @@ struct Task {
 impl Task {
     fn poll_inside(&mut self, waker: &Waker) -> Poll<()> {
         IS_IN_TASK.set(true);
-        let polled =
-            catch_unwind(AssertUnwindSafe(|| self.task.as_mut().poll(&mut Context::from_waker(waker))));
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            self.task.as_mut().poll(&mut Context::from_waker(waker))
+        }));
         IS_IN_TASK.set(false);
         polled.unwrap_or_else(|panic| {
             self.runtime.shared.is_stuck.store(true, Ordering::SeqCst);
@@ -212,7 +215,8 @@ impl Task {
                 told.store(true, Ordering::SeqCst);
                 outer.wake_by_ref();
             }));
-            let is_exhausted = !is_woken.load(Ordering::SeqCst) || self.runtime.now().mono > give_up;
+            let is_exhausted =
+                !is_woken.load(Ordering::SeqCst) || self.runtime.now().mono > give_up;
             if polled.is_ready() || is_exhausted {
                 return polled;
             }

@@ -72,7 +72,8 @@ impl UdpSocket for Udp {
         }
         let inner = self.inner.as_mut().expect("until it is dropped");
         loop {
-            let (len, from) = ready!(self.place.poll(&shared, cx, |cx| inner.poll_recv_from(cx, buf)))?;
+            let (len, from) =
+                ready!(self.place.poll(&shared, cx, |cx| inner.poll_recv_from(cx, buf)))?;
             match shared.fault {
                 Fault::SkipsEmpty if len == 0 => {}
                 Fault::WrongSender => return Poll::Ready(Ok((len, inner.local_addr()?))),
@@ -91,7 +92,8 @@ impl UdpSocket for Udp {
             return Poll::Ready(Err(ended()));
         }
         let inner = self.inner.as_mut().expect("until it is dropped");
-        let sent = ready!(self.place.poll(&self.shared, cx, |cx| inner.poll_send_to(cx, datagram, to)));
+        let sent =
+            ready!(self.place.poll(&self.shared, cx, |cx| inner.poll_send_to(cx, datagram, to)));
         self.has_ended = match self.shared.fault {
             Fault::EndsOnError => sent.is_err(),
             // Who can bind it now finds it closed.
@@ -143,7 +145,11 @@ impl Drop for Tcp {
     }
 }
 
-pub(crate) fn stream(inner: Box<dyn Stream>, shared: Arc<Shared>, timer: Box<dyn Timer>) -> Box<dyn Stream> {
+pub(crate) fn stream(
+    inner: Box<dyn Stream>,
+    shared: Arc<Shared>,
+    timer: Box<dyn Timer>,
+) -> Box<dyn Stream> {
     let (place, has_written) = (OnePlace::default(), false);
     Box::new(Bytes { inner: Some(inner), shared, place, clock: Smol::new(), timer, has_written })
 }
@@ -164,10 +170,18 @@ impl Stream for Bytes {
         let Some(inner) = &mut self.inner else { return Poll::Ready(Err(ended())) };
         let read = ready!(self.place.poll(&self.shared, cx, |cx| inner.poll_read(cx, buf)));
         self.has_written = false;
-        if read.is_err() && self.shared.has(Fault::HidesErrors) { Poll::Pending } else { Poll::Ready(read) }
+        if read.is_err() && self.shared.has(Fault::HidesErrors) {
+            Poll::Pending
+        } else {
+            Poll::Ready(read)
+        }
     }
 
-    fn poll_write_vectored(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let Some(inner) = &mut self.inner else { return Poll::Ready(Err(ended())) };
         let wanted = bufs.iter().map(|buf| buf.len()).sum();
         match self.shared.fault {

@@ -6,7 +6,8 @@ fn a_bucket_is_at_most_an_eighth_too_long() {
     for octave in (SHORTEST_LOG2..).take(OCTAVES) {
         let begin = 1_u64 << octave;
         for nanos in [begin, begin + 1, begin + begin / 3, begin + begin / 2, 2 * begin - 1] {
-            let end = u64::try_from(end_of(bucket(Duration::from_nanos(nanos))).as_nanos()).expect("small");
+            let end = u64::try_from(end_of(bucket(Duration::from_nanos(nanos))).as_nanos())
+                .expect("small");
             assert!(end > nanos && end - nanos <= nanos / 8 + 1, "{nanos} is said to be {end}");
         }
     }
@@ -34,7 +35,9 @@ fn quantiles_are_of_the_calls_in_order() {
     (1..=100).for_each(|millis| histogram.record(Duration::from_millis(millis)));
     let latency = histogram.read();
     assert_eq!(latency.count(), 100);
-    for (q, exact) in [(-1.0, 1), (0.0, 1), (0.01, 1), (0.5, 50), (0.99, 99), (1.0, 100), (7.0, 100)] {
+    for (q, exact) in
+        [(-1.0, 1), (0.0, 1), (0.01, 1), (0.5, 50), (0.99, 99), (1.0, 100), (7.0, 100)]
+    {
         let (exact, told) = (Duration::from_millis(exact), latency.quantile(q));
         assert!(told >= exact && told <= exact * 9 / 8, "{q}: {told:?} for {exact:?}");
     }

@@ -1,6 +1,7 @@
 //! [`Callees`]: the handlers of one connection, from the request to the answer.
 //!
-//! A handler is polled once in place. Most are done then, and the answers of a batch ride on one write; one that waits becomes a task.
+//! A handler is polled once in place. Most are done then, and the answers of a batch ride on one
+//! write; one that waits becomes a task.
 
 use std::future::Future;
 use std::mem::take;
@@ -69,7 +70,16 @@ impl Callees {
     /// A request or a one-way message, whose contents are taken.
     pub(super) fn handle(&mut self, now: Now, event: &mut Event) {
         match event {
-            Event::Request { id, method_id, headers, deadline, stamp, body, attachments, shape } => {
+            Event::Request {
+                id,
+                method_id,
+                headers,
+                deadline,
+                stamp,
+                body,
+                attachments,
+                shape,
+            } => {
                 let given = Given {
                     deadline: *deadline,
                     headers: take(headers),
@@ -159,7 +169,11 @@ impl Callees {
         }
         if self.shared.is_leaving() {
             self.link.release(held);
-            return self.reply(id, None, Status::never_ran(Code::Unavailable, "this node is leaving").into());
+            return self.reply(
+                id,
+                None,
+                Status::never_ran(Code::Unavailable, "this node is leaving").into(),
+            );
         }
         let found = self.known.get(method_id).map_or_else(|| self.look_up(method_id), Ok);
         let endpoint = match found.and_then(|endpoint| shaped(endpoint, shape)) {
@@ -180,10 +194,12 @@ impl Callees {
         if let Some(id) = end {
             lend(&self.link, id, &mut body, &mut given.attachments);
         }
-        let end = end.and_then(|id| RemoteEnd::of_inbound(&self.shared, &self.link, id)).map(End::Remote);
+        let end =
+            end.and_then(|id| RemoteEnd::of_inbound(&self.shared, &self.link, id)).map(End::Remote);
         let mut answer = handling::begin(&self.shared, endpoint, caller, given, body, end);
-        // A handler that waits is polled again as soon as it is a task, and registers that task's waker then: this
-        // poll's waker is never needed, and waking the connection with it would be for nothing.
+        // A handler that waits is polled again as soon as it is a task, and registers that task's
+        // waker then: this poll's waker is never needed, and waking the connection with it
+        // would be for nothing.
         match Pin::new(&mut answer).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answered) => {
                 self.link.release(held);

@@ -8,16 +8,18 @@ use chinwag_core::rpc::{CallId, Held};
 
 use super::Ended;
 
-/// An entry for each call that somebody waits for. It outlives the machine's slot in both directions: the waiter may not have looked yet when
-/// the slot goes to the next call; and the machine may give the slot away while its word of how the call ended is still in
-/// its queue of events.
+/// An entry for each call that somebody waits for. It outlives the machine's slot in both
+/// directions: the waiter may not have looked yet when the slot goes to the next call; and the
+/// machine may give the slot away while its word of how the call ended is still in its queue of
+/// events.
 #[derive(Default)]
 pub(super) struct Calls {
     entries: Vec<Entry>,
     free: Vec<u32>,
     /// The entry of the latest call in each of the machine's slots.
     by_slot: Vec<u32>,
-    /// Entries of calls whose end is in the machine's queue while another call has their slot. Those are few: each has an event.
+    /// Entries of calls whose end is in the machine's queue while another call has their slot.
+    /// Those are few: each has an event.
     displaced: BTreeMap<CallId, u32>,
 }
 
@@ -37,7 +39,8 @@ impl Calls {
     pub(super) fn begin(&mut self, call: CallId, waker: Option<&Waker>) -> u32 {
         let entry = self.free.pop().unwrap_or_else(|| {
             self.entries.push(Entry::Free);
-            u32::try_from(self.entries.len() - 1).expect("far fewer waiters than 2^32 fit in memory")
+            u32::try_from(self.entries.len() - 1)
+                .expect("far fewer waiters than 2^32 fit in memory")
         });
         self.entries[entry as usize] = Entry::Waiting { call, waker: waker.cloned() };
         if self.by_slot.len() <= call.slot() {
@@ -57,20 +60,29 @@ impl Calls {
         &mut self.entries[entry as usize]
     }
 
-    /// Keeps the end for the call's future, and gives its waker; or gives back what is held, if nobody waits.
-    pub(super) fn end(&mut self, of: CallId, ended: Ended, held: Held) -> Result<Option<Waker>, Held> {
+    /// Keeps the end for the call's future, and gives its waker; or gives back what is held, if
+    /// nobody waits.
+    pub(super) fn end(
+        &mut self,
+        of: CallId,
+        ended: Ended,
+        held: Held,
+    ) -> Result<Option<Waker>, Held> {
         let latest = self.by_slot.get(of.slot()).copied();
-        let is_its = |entry: &u32| self.entries.get(*entry as usize).is_some_and(|e| e.is_waiting_for(of));
+        let is_its =
+            |entry: &u32| self.entries.get(*entry as usize).is_some_and(|e| e.is_waiting_for(of));
         let entry = match latest.filter(is_its) {
             None if self.displaced.is_empty() => None,
             None => self.displaced.remove(&of),
             entry => entry,
         };
         match entry.and_then(|entry| self.entries.get_mut(entry as usize)) {
-            Some(entry) if entry.is_waiting_for(of) => match replace(entry, Entry::Ended(ended, held)) {
-                Entry::Waiting { waker, .. } => Ok(waker),
-                _ => Ok(None),
-            },
+            Some(entry) if entry.is_waiting_for(of) => {
+                match replace(entry, Entry::Ended(ended, held)) {
+                    Entry::Waiting { waker, .. } => Ok(waker),
+                    _ => Ok(None),
+                }
+            }
             // Its future was dropped.
             _ => Err(held),
         }

@@ -31,8 +31,8 @@ impl Running {
     }
 }
 
-/// Handlers that were cancelled, whose tasks may not have come round to drop them: a peer that calls and cancels, over and over, must
-/// not fill memory with them.
+/// Handlers that were cancelled, whose tasks may not have come round to drop them: a peer that
+/// calls and cancels, over and over, must not fill memory with them.
 #[derive(Default)]
 pub(super) struct Dying {
     handlers: Vec<Arc<Running>>,

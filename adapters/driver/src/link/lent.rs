@@ -1,5 +1,6 @@
-//! The bytes of a streaming call's request, whose credit goes back to the caller when the handler has let go of them all: the handler may
-//! live for long after that. Those of a unary call have theirs until it is answered.
+//! The bytes of a streaming call's request, whose credit goes back to the caller when the handler
+//! has let go of them all: the handler may live for long after that. Those of a unary call have
+//! theirs until it is answered.
 
 use std::sync::{Arc, Weak};
 

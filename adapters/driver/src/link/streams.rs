@@ -1,4 +1,5 @@
-//! The streams of one connection: which [`Port`] a chunk belongs to, and what the ends of streams do to the machine.
+//! The streams of one connection: which [`Port`] a chunk belongs to, and what the ends of streams
+//! do to the machine.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -82,11 +83,13 @@ impl Ports {
 
     fn remove(&mut self, of: StreamRef) -> Option<Arc<Port>> {
         let (table, slot) = self.place(of);
-        let latest = table.get_mut(slot).and_then(|latest| latest.take_if(|(known, _)| *known == of));
+        let latest =
+            table.get_mut(slot).and_then(|latest| latest.take_if(|(known, _)| *known == of));
         latest.map(|(_, port)| port).or_else(|| self.displaced.remove(&of))
     }
 
-    /// The call is over. What came for a handler that never was is held by nobody: it is given back.
+    /// The call is over. What came for a handler that never was is held by nobody: it is given
+    /// back.
     #[must_use]
     pub(super) fn end(
         &mut self,
@@ -101,7 +104,8 @@ impl Ports {
         let Some(port) = self.remove(of) else { return Vec::new() };
         port.end(status, wakers);
         // The caller's own end may be about to be made; its drop gives back what is left.
-        let is_unclaimed = matches!(of, StreamRef::Inbound(_)) && port.ends.load(Ordering::SeqCst) == 0;
+        let is_unclaimed =
+            matches!(of, StreamRef::Inbound(_)) && port.ends.load(Ordering::SeqCst) == 0;
         if is_unclaimed { port.incoming.abandon() } else { Vec::new() }
     }
 
@@ -159,7 +163,11 @@ impl RemoteEnd {
     }
 
     /// The end of a call of the peer, while that is open.
-    pub(super) fn of_inbound(shared: &Arc<Shared>, link: &Arc<Link>, id: InboundId) -> Option<Self> {
+    pub(super) fn of_inbound(
+        shared: &Arc<Shared>,
+        link: &Arc<Link>,
+        id: InboundId,
+    ) -> Option<Self> {
         let stream = StreamRef::Inbound(id);
         // Under the lock: a call that ends from here on leaves what it brought to this end.
         let state = lock(&link.state);
@@ -186,8 +194,10 @@ impl RemoteEnd {
             let mut state = lock(&self.link.state);
             let now = self.shared.runtime.now();
             let sent = state.machine.send(now, self.stream, Body::Owned(body.clone()), attachments);
-            // The machine ends a call before it is asked how: that is told, and wakes, with the call's event.
-            let is_untold = matches!(sent, Err(StreamError::Ended)) && state.ports.get(self.stream).is_some();
+            // The machine ends a call before it is asked how: that is told, and wakes, with the
+            // call's event.
+            let is_untold =
+                matches!(sent, Err(StreamError::Ended)) && state.ports.get(self.stream).is_some();
             if is_untold || matches!(sent, Err(StreamError::Blocked)) {
                 // Under the lock: what says that there is room comes after this.
                 *lock(&self.port.writer) = Some(cx.waker().clone());
@@ -211,7 +221,8 @@ impl RemoteEnd {
 
     /// No further chunks go. Of a call that is over, this says nothing.
     pub(crate) fn finish(&self) {
-        let finished = lock(&self.link.state).machine.finish(self.shared.runtime.now(), self.stream);
+        let finished =
+            lock(&self.link.state).machine.finish(self.shared.runtime.now(), self.stream);
         if finished.is_ok() {
             self.link.bell.ring();
         }
@@ -229,7 +240,8 @@ impl RemoteEnd {
             let mut state = lock(&self.link.state);
             let now = self.shared.runtime.now();
             if state.machine.cancel(now, call) {
-                let status = Status::new(Code::Cancelled, "the caller's stream was dropped unfinished");
+                let status =
+                    Status::new(Code::Cancelled, "the caller's stream was dropped unfinished");
                 state.end_stream(now, self.stream, Some(&status), &mut wakers);
                 let ended = (now.mono, Answered::from(status));
                 wakers.extend(state.calls.end(call, ended, Held::NOTHING).ok().flatten());
@@ -241,7 +253,8 @@ impl RemoteEnd {
     }
 }
 
-/// Also of an end that was never made a stream's, because an interceptor refused the call or its handler was cancelled first.
+/// Also of an end that was never made a stream's, because an interceptor refused the call or its
+/// handler was cancelled first.
 impl Drop for RemoteEnd {
     fn drop(&mut self) {
         if self.port.ends.fetch_sub(1, Ordering::SeqCst) == 1 {

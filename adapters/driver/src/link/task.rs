@@ -1,8 +1,9 @@
 //! [`LinkTask`]: the one task that owns a connection's stream.
 //!
-//! A turn reads once, hands out what the machine made of it, lets handlers answer in place, and writes what there is. Reading
-//! never waits for writing. Whether to write now or after one turn of the run queue is the machine's decision. The machine is
-//! locked for what it does with a batch, never while the system reads or writes.
+//! A turn reads once, hands out what the machine made of it, lets handlers answer in place, and
+//! writes what there is. Reading never waits for writing. Whether to write now or after one turn of
+//! the run queue is the machine's decision. The machine is locked for what it does with a batch,
+//! never while the system reads or writes.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -68,7 +69,8 @@ pub(super) enum Io {
     Open(Box<dyn Stream>),
 }
 
-/// Where a write stands that lets the run queue turn once, so that callers who are about to add to it can.
+/// Where a write stands that lets the run queue turn once, so that callers who are about to add to
+/// it can.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
     Idle,
@@ -161,7 +163,8 @@ impl LinkTask {
         }
     }
 
-    /// Gives the machine what has come and takes everything it has to say under one lock, then acts on it under none.
+    /// Gives the machine what has come and takes everything it has to say under one lock, then acts
+    /// on it under none.
     fn handle(&mut self, now: Now, received: usize) -> bool {
         if !take(&mut self.is_due) && received == 0 {
             return false;
@@ -199,10 +202,15 @@ impl LinkTask {
     fn handle_event(&mut self, now: Now, event: &mut Event) {
         match event {
             Event::Connected(hello) => self.connected(now, hello.clone()),
-            event @ (Event::Request { .. } | Event::OneWay { .. }) => self.callees.handle(now, event),
+            event @ (Event::Request { .. } | Event::OneWay { .. }) => {
+                self.callees.handle(now, event)
+            }
             Event::Cancelled(id) => self.callees.cancel(*id),
             // Taken where the machine is locked.
-            Event::Response { .. } | Event::Chunk { .. } | Event::Finished(_) | Event::Sendable(_) => {}
+            Event::Response { .. }
+            | Event::Chunk { .. }
+            | Event::Finished(_)
+            | Event::Sendable(_) => {}
             Event::Gossip(frame) => {
                 if let Some(peer) = self.link.peer() {
                     let peer = StreamPeer { id: peer.id, epoch: peer.epoch, addr: peer.addr };
@@ -225,9 +233,11 @@ impl LinkTask {
         }
     }
 
-    /// Wakes some of those who wait to be woken. If all whose answers came together called again together, in one write, the two ends of
-    /// the connection would take turns to work, and idle threads be woken for each: so the peer begins with the calls of the first
-    /// while the next are woken. Where other connections have had answers since, there is work meanwhile, and all are woken.
+    /// Wakes some of those who wait to be woken. If all whose answers came together called again
+    /// together, in one write, the two ends of the connection would take turns to work, and
+    /// idle threads be woken for each: so the peer begins with the calls of the first while the
+    /// next are woken. Where other connections have had answers since, there is work meanwhile, and
+    /// all are woken.
     fn wake_group(&mut self) {
         let mut group = self.wakers.len();
         if group > WAKE_GROUP_MIN {
@@ -240,8 +250,9 @@ impl LinkTask {
         self.wakers.drain(..group).for_each(Waker::wake);
     }
 
-    /// Callers that were woken together call again together, as often as not. So the task comes round after them by itself, rather
-    /// than be woken by the first of them and find one call: runtimes poll what was woken last next.
+    /// Callers that were woken together call again together, as often as not. So the task comes
+    /// round after them by itself, rather than be woken by the first of them and find one call:
+    /// runtimes poll what was woken last next.
     fn come_round(&mut self, cx: &Context<'_>) {
         let is_due = take(&mut self.woken) > 1 && self.turn == Turn::Idle;
         if is_due || !self.wakers.is_empty() {
@@ -279,27 +290,37 @@ impl LinkTask {
             _ => None,
         };
         let of_line = state.line.next_deadline();
-        [state.machine.poll_timeout(), self.link.idle_at(state), of_line, dial_at, self.linger_until]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            state.machine.poll_timeout(),
+            self.link.idle_at(state),
+            of_line,
+            dial_at,
+            self.linger_until,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
-    /// Whether the stream has yet to take the last answers of a connection that has drained: the machine is done once they have left it.
+    /// Whether the stream has yet to take the last answers of a connection that has drained: the
+    /// machine is done once they have left it.
     fn is_lingering(&mut self, now: Now) -> bool {
         let is_unwritten = matches!(self.ended, Some(CloseReason::Drained)) && !self.out.is_empty();
         let until = *self.linger_until.get_or_insert(now.mono + self.shared.rpc.keepalive_timeout);
         is_unwritten && matches!(self.io, Io::Open(_)) && now.mono < until
     }
 
-    /// What can still be written without waiting: a go-away when the node ends, the reason of a refusal when the peer does not fit.
+    /// What can still be written without waiting: a go-away when the node ends, the reason of a
+    /// refusal when the peer does not fit.
     fn farewell(&mut self, cx: &mut Context<'_>, now: Now) {
         if self.ended.is_none() {
             lock(&self.link.state).machine.go_away(now);
         }
         let Io::Open(stream) = &mut self.io else { return };
         loop {
-            if self.out.is_empty() && lock(&self.link.state).machine.poll_transmit(now, &mut self.out) == 0 {
+            if self.out.is_empty()
+                && lock(&self.link.state).machine.poll_transmit(now, &mut self.out) == 0
+            {
                 break;
             }
             match write(&mut **stream, cx, &self.out) {

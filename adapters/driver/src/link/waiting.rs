@@ -1,6 +1,7 @@
 //! Calls that wait for room on their connection, in order: [`Line`], and a [`Turn`] in it.
 //!
-//! Whoever is first tries again whenever a call has ended or bytes have been written, and tells the next when it is through.
+//! Whoever is first tries again whenever a call has ended or bytes have been written, and tells the
+//! next when it is through.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
@@ -72,7 +73,8 @@ impl Line {
         }
         let number = self.next;
         self.next += 1;
-        // What there was no room for a moment ago may have room now, and nobody was there to be told.
+        // What there was no room for a moment ago may have room now, and nobody was there to be
+        // told.
         let is_told = self.waiting.is_empty();
         self.waiting.insert(number, Waiter { waker: None, deadline, is_told, has_expired: false });
         self.deadlines.extend(deadline.map(|deadline| (deadline, number)));
@@ -105,7 +107,9 @@ impl Link {
         }
         match number {
             Some(number) => Ok(Turn { link: self.clone(), number }),
-            None => Err(Status::unsent(Code::Overloaded, "too many calls wait for this connection")),
+            None => {
+                Err(Status::unsent(Code::Overloaded, "too many calls wait for this connection"))
+            }
         }
     }
 }
@@ -154,7 +158,11 @@ mod tests {
     }
 
     fn told(line: &Line) -> Vec<u64> {
-        line.waiting.iter().filter(|(_, waiter)| waiter.is_told).map(|(&number, _)| number).collect()
+        line.waiting
+            .iter()
+            .filter(|(_, waiter)| waiter.is_told)
+            .map(|(&number, _)| number)
+            .collect()
     }
 
     #[test]
@@ -175,7 +183,8 @@ mod tests {
     #[test]
     fn a_deadline_ends_its_own_waiter_and_leaves_with_it() {
         let mut line = Line::default();
-        let numbers = [Some(at(3)), None, Some(at(1))].map(|deadline| line.join(deadline).expect("room"));
+        let numbers =
+            [Some(at(3)), None, Some(at(1))].map(|deadline| line.join(deadline).expect("room"));
         assert_eq!(line.next_deadline(), Some(at(1)));
         let mut wakers = Vec::new();
         line.expire(at(2), &mut wakers);

@@ -25,7 +25,8 @@ const WRITES_MAX: usize = 4;
 const WRITE_LEN_MUCH: usize = 16 * 1024;
 
 impl LinkTask {
-    /// Writes until nothing is left, or for one write where there is much: reading is not to wait for it. Whether there may be more.
+    /// Writes until nothing is left, or for one write where there is much: reading is not to wait
+    /// for it. Whether there may be more.
     pub(super) fn write(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
         if !matches!(self.io, Io::Open(_)) {
             return false;

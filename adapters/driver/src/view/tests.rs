@@ -1,4 +1,5 @@
-//! What a peer may send is any bytes at all: nothing here may panic or read past the end, and valid bytes are not copied.
+//! What a peer may send is any bytes at all: nothing here may panic or read past the end, and valid
+//! bytes are not copied.
 
 use super::*;
 use crate::message::Body;
@@ -69,7 +70,8 @@ trait Walk {
 impl Walk for ArchivedRich {
     fn walk(&self) -> u64 {
         let rows = self.rows.iter().map(|row| {
-            sum(row.key.as_bytes()) + row.values.iter().map(|value| u64::from(value.to_native())).sum::<u64>()
+            sum(row.key.as_bytes())
+                + row.values.iter().map(|value| u64::from(value.to_native())).sum::<u64>()
         });
         let kind = match &self.kind {
             ArchivedKind::Empty => 0,
@@ -110,7 +112,8 @@ fn encoded<T: Payload>(value: &T) -> Vec<u8> {
     value.encode().expect("encodes").to_vec()
 }
 
-/// Every truncation at both ends and every bit flip: refused, or valid and readable to the last byte.
+/// Every truncation at both ends and every bit flip: refused, or valid and readable to the last
+/// byte.
 fn survives_damage<T: Payload<Archived: Walk>>(value: &T) {
     let good = encoded(value);
     let whole = View::<T>::new(aligned_copy(&good)).expect("valid bytes are accepted").walk();
@@ -138,7 +141,10 @@ fn survives_damage<T: Payload<Archived: Walk>>(value: &T) {
 fn every_truncation_and_every_bit_flip_is_refused_or_harmless() {
     survives_damage(&rich(Kind::Empty));
     survives_damage(&rich(Kind::Named("another name that lies out of line".into())));
-    survives_damage(&rich(Kind::Pair { left: 3, right: Some("right, and out of line too".into()) }));
+    survives_damage(&rich(Kind::Pair {
+        left: 3,
+        right: Some("right, and out of line too".into()),
+    }));
     survives_damage(&Blob { head: 'ß', flag: true, body: vec![7; 200] });
     survives_damage(&chain(20));
     survives_damage(&Unit);
@@ -166,22 +172,29 @@ fn misaligned_bytes_are_copied_to_where_they_can_be_read() {
         assert_eq!(bytes.as_ptr().addr() % ALIGN, offset);
         let view = View::<Rich>::new(bytes.clone()).expect("valid at any address");
         assert_eq!(view.wide.to_native(), 1 << 100);
-        assert_eq!(view.bytes().as_ptr() == bytes.as_ptr(), offset == 0, "copied only when it must be");
+        assert_eq!(
+            view.bytes().as_ptr() == bytes.as_ptr(),
+            offset == 0,
+            "copied only when it must be"
+        );
     }
 }
 
 #[test]
 fn a_chain_within_the_depth_limit_is_read_and_a_longer_one_refused() {
-    let depth = |len| View::<Chain>::new(chain(len).encode().expect("encodes")).map(|view| view.walk());
+    let depth =
+        |len| View::<Chain>::new(chain(len).encode().expect("encodes")).map(|view| view.walk());
     assert_eq!(depth(60).expect("within the limit"), 60);
     assert!(depth(DEPTH_MAX.get() + 2).is_err());
 }
 
-/// 100,000 levels of validation do not fit a 256 KiB stack: without the limit this test would abort the process.
+/// 100,000 levels of validation do not fit a 256 KiB stack: without the limit this test would abort
+/// the process.
 #[test]
 fn a_depth_bomb_is_refused_on_a_small_stack() {
-    // Each archived link is an 8-byte `Option<Box<_>>`: a tag, padding, and a pointer relative to itself. Serialising the
-    // real thing would recurse as deeply, so two links are encoded and the pattern is repeated.
+    // Each archived link is an 8-byte `Option<Box<_>>`: a tag, padding, and a pointer relative to
+    // itself. Serialising the real thing would recurse as deeply, so two links are encoded and
+    // the pattern is repeated.
     let two = encoded(&chain(2));
     let link = two.len() / 2;
     let outer = two[link..].to_vec();
@@ -194,7 +207,8 @@ fn a_depth_bomb_is_refused_on_a_small_stack() {
     assert_eq!(View::<Chain>::new(aligned_copy(&short)).expect("the pattern repeats").walk(), 3);
     std::thread::scope(|scope| {
         let small = std::thread::Builder::new().stack_size(256 * 1024);
-        let refused = small.spawn_scoped(scope, || View::<Chain>::new(aligned_copy(&bomb)).is_err());
+        let refused =
+            small.spawn_scoped(scope, || View::<Chain>::new(aligned_copy(&bomb)).is_err());
         assert!(refused.expect("spawns").join().expect("no overflow"));
     });
 }

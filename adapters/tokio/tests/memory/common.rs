@@ -7,8 +7,8 @@ use chinwag_conformance::tools::Tally;
 use chinwag_tokio::chinwag::Node;
 use chinwag_tokio::core::rpc;
 use chinwag_tokio::{
-    Config, Context, Incoming, Message, Method, Methods, Never, Outgoing, Raw, Runtime, Service, Status,
-    StreamHandler, Streaming, Tokio, View,
+    Config, Context, Incoming, Message, Method, Methods, Never, Outgoing, Raw, Runtime, Service,
+    Status, StreamHandler, Streaming, Tokio, View,
 };
 use peak_alloc::PeakAlloc;
 
@@ -22,7 +22,8 @@ pub(crate) const MIB: usize = 1 << 20;
 pub(crate) fn alone(story: impl Future<Output = ()>) {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(story);
 }
 
@@ -33,8 +34,10 @@ pub(crate) fn runtime() -> Arc<dyn Runtime> {
 /// A node of the cluster `test` with a [`Flow`].
 pub(crate) async fn start(id: u64, seeds: &[&Node]) -> (Node, Flow) {
     let seeds = seeds.iter().map(|node| node.advertised_addr().to_string());
-    let node =
-        Node::builder(id, ([127, 0, 0, 1], 0).into()).cluster("test").config(Config::local()).seeds(seeds);
+    let node = Node::builder(id, ([127, 0, 0, 1], 0).into())
+        .cluster("test")
+        .config(Config::local())
+        .seeds(seeds);
     let node = node.rpc(rpc::Config::default()).start_on(runtime()).await.expect("starts");
     let flow = Flow::default();
     node.add_service(flow.clone()).expect("added");

@@ -8,7 +8,8 @@ use chinwag_tokio::Runtime;
 use chinwag_tokio::core::clock::SharedHlc;
 use chinwag_tokio::core::id::{Epoch, NodeId};
 use chinwag_tokio::core::rpc::{
-    Config, Connection, Event, Fingerprint, Headers, Hello, Receiver, Request, Shape, Side, Transmit,
+    Config, Connection, Event, Fingerprint, Headers, Hello, Receiver, Request, Shape, Side,
+    Transmit,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -40,16 +41,28 @@ impl Dialer {
         let stream = TcpStream::connect(dialing.to).await.expect("it listens");
         let now = dialing.runtime.now();
         let addr = stream.local_addr().expect("connected");
-        let hello = Hello { cluster: "test".into(), id: NodeId::new(id), epoch: Epoch::at(now.wall), addr };
-        let (machine, receiver) =
-            Connection::new(Side::Dialer, dialing.config.clone(), hello, dialing.clock.clone(), now);
+        let hello =
+            Hello { cluster: "test".into(), id: NodeId::new(id), epoch: Epoch::at(now.wall), addr };
+        let (machine, receiver) = Connection::new(
+            Side::Dialer,
+            dialing.config.clone(),
+            hello,
+            dialing.clock.clone(),
+            now,
+        );
         let mut dialer = Self { stream, machine, receiver };
         assert!(matches!(dialer.next(dialing).await, Event::Connected(_)));
         dialer
     }
 
     /// A request of a raw body, put into the machine.
-    pub(crate) fn request(&mut self, dialing: &Dialing, method: &str, of: Fingerprint, shape: Shape) {
+    pub(crate) fn request(
+        &mut self,
+        dialing: &Dialing,
+        method: &str,
+        of: Fingerprint,
+        shape: Shape,
+    ) {
         let request = Request {
             service: "flow",
             method,

@@ -12,8 +12,8 @@ const STREAMS: usize = 200;
 /// Looks at a count, with pauses, until it has stayed as it is for this many.
 const LOOKS: usize = 40;
 
-/// Opens streams whose handlers send for ever, and never reads. What the node holds at most, once nothing moves any more and handlers have
-/// sent `least` bytes or more.
+/// Opens streams whose handlers send for ever, and never reads. What the node holds at most, once
+/// nothing moves any more and handlers have sent `least` bytes or more.
 async fn unread(config: Config, least: usize) -> usize {
     let (node, flow) = start(1, &[]).await;
     let dialing = Dialing::new(runtime(), config, node.local_addr());
@@ -45,7 +45,8 @@ fn a_peer_that_never_reads_is_owed_its_window_at_most() {
         let config = Config::default();
         let window = config.data_window as usize;
         let held = unread(config, window / 2).await;
-        // Of each stream one chunk is still in its handler's hands, and one may overshoot the window of the connection.
+        // Of each stream one chunk is still in its handler's hands, and one may overshoot the
+        // window of the connection.
         let bound = window + (STREAMS + 1) * (CHUNK_LEN + 4 * 1_024) + MIB;
         assert!(held < bound, "{held} bytes, over {bound}");
     });

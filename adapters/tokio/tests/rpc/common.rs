@@ -9,15 +9,17 @@ use chinwag_conformance::tools::Tally;
 use chinwag_tokio::chinwag::Node;
 use chinwag_tokio::core::rpc;
 use chinwag_tokio::{
-    Bytes, Config, Context, Handler, Incoming, Message, Method, Methods, Outgoing, Raw, Runtime, Service,
-    Status, StreamHandler, Streaming, Tokio, View,
+    Bytes, Config, Context, Handler, Incoming, Message, Method, Methods, Outgoing, Raw, Runtime,
+    Service, Status, StreamHandler, Streaming, Tokio, View,
 };
 
-/// Runs `story` on two threads, and no other story meanwhile: some fill the machine, and one says how soon something happens.
+/// Runs `story` on two threads, and no other story meanwhile: some fill the machine, and one says
+/// how soon something happens.
 pub(crate) fn on_threads(story: impl Future<Output = ()>) {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = lock(&TURN);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(story);
 }
 
@@ -30,7 +32,12 @@ pub(crate) async fn start(id: u64, seeds: &[&Node], rpc: rpc::Config) -> Node {
     start_on(Arc::new(Tokio::new(tokio::runtime::Handle::current())), id, seeds, rpc).await
 }
 
-pub(crate) async fn start_on(runtime: Arc<dyn Runtime>, id: u64, seeds: &[&Node], rpc: rpc::Config) -> Node {
+pub(crate) async fn start_on(
+    runtime: Arc<dyn Runtime>,
+    id: u64,
+    seeds: &[&Node],
+    rpc: rpc::Config,
+) -> Node {
     let seeds = seeds.iter().map(|node| node.advertised_addr().to_string());
     let node = Node::builder(id, ([127, 0, 0, 1], 0).into()).cluster("test");
     node.config(Config::local()).rpc(rpc).seeds(seeds).start_on(runtime).await.expect("starts")

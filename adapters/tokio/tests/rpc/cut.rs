@@ -1,4 +1,5 @@
-//! A connection that is cut at every boundary between frames of an exchange, and in the middle of every frame.
+//! A connection that is cut at every boundary between frames of an exchange, and in the middle of
+//! every frame.
 
 use std::sync::Arc;
 
@@ -53,7 +54,9 @@ impl Script {
             unary(&self.client, numbers[2])
         );
         let results = [results.0, results.1, results.2];
-        self.ended.extend(numbers.into_iter().zip(results).map(|(number, result)| Ended { number, result }));
+        self.ended.extend(
+            numbers.into_iter().zip(results).map(|(number, result)| Ended { number, result }),
+        );
     }
 }
 
@@ -86,8 +89,9 @@ async fn relay(client: &Client<Work>, number: u64) -> Result<(), Status> {
     Ok(())
 }
 
-/// Whatever is cut: every call ends, those that succeed were handled once and carry what they should, those that were certainly
-/// not handled were not, none is handled twice, and the next call has a new connection.
+/// Whatever is cut: every call ends, those that succeed were handled once and carry what they
+/// should, those that were certainly not handled were not, none is handled twice, and the next call
+/// has a new connection.
 #[test]
 fn a_cut_connection_loses_what_was_on_it_and_nothing_else() {
     on_threads(async {
@@ -100,7 +104,8 @@ fn a_cut_connection_loses_what_was_on_it_and_nothing_else() {
         sees(&one, 1).await;
         sees(&two, 1).await;
 
-        let mut script = Script { client: one.client(2).timeout(PATIENCE), next: 0, ended: Vec::new() };
+        let mut script =
+            Script { client: one.client(2).timeout(PATIENCE), next: 0, ended: Vec::new() };
         let mut cuts = 0;
         for frames in 0.. {
             let mut is_over = false;
@@ -118,14 +123,17 @@ fn a_cut_connection_loses_what_was_on_it_and_nothing_else() {
                 break;
             }
         }
-        // Two hellos, a method's name and a message for each of the calls and answers, fragments and chunks.
+        // Two hellos, a method's name and a message for each of the calls and answers, fragments
+        // and chunks.
         assert!(cuts > 2 * 25, "only {cuts} cuts");
         drop((two, script.client));
         for Ended { number, result } in script.ended {
             let runs = work.runs(number);
             match result {
                 Ok(()) => assert_eq!(runs, 1, "call {number} succeeded"),
-                Err(status) if status.may_have_run() => assert!(runs <= 1, "call {number}: {status}"),
+                Err(status) if status.may_have_run() => {
+                    assert!(runs <= 1, "call {number}: {status}")
+                }
                 Err(status) => assert_eq!(runs, 0, "call {number}: {status}"),
             }
         }

@@ -13,7 +13,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::common::{Blob, Never, Number, Work, on_threads, pair, start};
 
-/// Far more than a connection takes at once: they wait for their turns, and each gets its own answer.
+/// Far more than a connection takes at once: they wait for their turns, and each gets its own
+/// answer.
 #[test]
 fn a_hundred_thousand_calls_at_once_all_end_well() {
     const CALLS: u64 = 100_000;
@@ -22,7 +23,9 @@ fn a_hundred_thousand_calls_at_once_all_end_well() {
         let client = one.client::<Work>(2).timeout(4 * PATIENCE);
         let calls = (0..CALLS).map(|number| {
             let client = client.clone();
-            tokio::spawn(async move { client.call(&Number(number)).await.map(|reply| reply.to_native()) })
+            tokio::spawn(async move {
+                client.call(&Number(number)).await.map(|reply| reply.to_native())
+            })
         });
         for (number, call) in calls.collect::<Vec<_>>().into_iter().enumerate() {
             assert_eq!(call.await.expect("no panic"), Ok(number as u64));
@@ -45,7 +48,10 @@ fn handlers_that_never_return_hold_nobody_up() {
         let calls: Vec<_> = calls.collect();
         work.waiting.reaches(calls.len()).await;
         for number in 0..100 {
-            assert_eq!(client.call(&Number(number)).await.map(|reply| reply.to_native()), Ok(number));
+            assert_eq!(
+                client.call(&Number(number)).await.map(|reply| reply.to_native()),
+                Ok(number)
+            );
         }
         let hurried = one.client::<Work>(2).timeout(Duration::from_millis(20));
         assert_eq!(hurried.call(&Never(0)).await.expect_err("never").code, Code::DeadlineExceeded);
@@ -60,8 +66,8 @@ fn handlers_that_never_return_hold_nobody_up() {
     });
 }
 
-/// A node on a runtime of its own that can be frozen: its sockets stay open, and nobody reads or writes them any more. To the others
-/// that is a machine that has lost its power.
+/// A node on a runtime of its own that can be frozen: its sockets stay open, and nobody reads or
+/// writes them any more. To the others that is a machine that has lost its power.
 struct Freezable {
     freeze: tokio::sync::oneshot::Sender<()>,
     thread: std::thread::JoinHandle<tokio::runtime::Runtime>,
@@ -75,11 +81,15 @@ impl Freezable {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a runtime that is to stop needs a thread to be stopped")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a runtime that is to stop needs a thread to be stopped"
+)]
 fn freezable(node: impl Future<Output = Node> + Send + 'static) -> Freezable {
     let (freeze, frozen) = tokio::sync::oneshot::channel();
     let thread = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let _node = node.await;
             let _ = frozen.await;
@@ -97,8 +107,9 @@ fn cpu_time() -> Duration {
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
-/// All of them end within 100 ms of the death's report, each once, and as what they are. That is 100 ms of this process's own time, so
-/// that a busy machine fails nobody; by the clock it is before the first timer that could end them, so that nobody waits for one.
+/// All of them end within 100 ms of the death's report, each once, and as what they are. That is
+/// 100 ms of this process's own time, so that a busy machine fails nobody; by the clock it is
+/// before the first timer that could end them, so that nobody waits for one.
 #[test]
 fn ten_thousand_calls_end_at_once_when_their_peer_is_declared_dead() {
     const CALLS: usize = 10_000;
@@ -143,7 +154,10 @@ fn ten_thousand_calls_end_at_once_when_their_peer_is_declared_dead() {
             last = last.max(at);
         }
         let took = last.since(died_at);
-        assert!(cpu < Duration::from_millis(100), "the last call ended {cpu:?} of CPU time after the death");
+        assert!(
+            cpu < Duration::from_millis(100),
+            "the last call ended {cpu:?} of CPU time after the death"
+        );
         assert!(took < first_timer, "the last call ended {took:?} after the death");
         assert_eq!((ended.count(), work.runs_of_all()), (CALLS, CALLS), "each once");
         frozen.shutdown_background();

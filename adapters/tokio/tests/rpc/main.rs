@@ -1,5 +1,5 @@
-//! Calls over real sockets, beyond what every runtime is tested for (`chinwag-conformance`): many at once, peers that freeze, connections
-//! that are cut, services side by side.
+//! Calls over real sockets, beyond what every runtime is tested for (`chinwag-conformance`): many
+//! at once, peers that freeze, connections that are cut, services side by side.
 
 mod common;
 mod cut;

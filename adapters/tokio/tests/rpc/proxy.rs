@@ -15,7 +15,8 @@ use crate::common::lock;
 /// Where to cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cut {
-    /// Frames that go through before, in both directions and over all connections together. A hello is one.
+    /// Frames that go through before, in both directions and over all connections together. A
+    /// hello is one.
     pub(crate) frames: usize,
     /// Whether half of the next frame goes through too.
     pub(crate) is_in_the_middle: bool,

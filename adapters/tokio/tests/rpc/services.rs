@@ -1,5 +1,6 @@
-//! Several services and messages on one node: what datacake-rpc's own tests ask for and the suite of all runtimes does not have already (a basic call, a
-//! service's error, headers, streamed bodies, and unknown services are there).
+//! Several services and messages on one node: what datacake-rpc's own tests ask for and the suite
+//! of all runtimes does not have already (a basic call, a service's error, headers, streamed
+//! bodies, and unknown services are there).
 
 use chinwag_conformance::probe::{PATIENCE, sees};
 use chinwag_tokio::chinwag::Node;

@@ -28,9 +28,15 @@ pub(crate) fn describe(began: &str, load: f64) -> Vec<(&'static str, String)> {
         ("when", began.to_owned()),
         ("load before", format!("{load:.2}")),
         ("CPU", cpu()),
-        ("cores", thread::available_parallelism().map_or_else(|_| unknown(), |count| count.to_string())),
+        (
+            "cores",
+            thread::available_parallelism().map_or_else(|_| unknown(), |count| count.to_string()),
+        ),
         ("system", format!("{} {}", std::env::consts::OS, kernel())),
-        ("compiler", said("rustc", &["--version"]).map_or_else(unknown, |version| version.trim().to_owned())),
+        (
+            "compiler",
+            said("rustc", &["--version"]).map_or_else(unknown, |version| version.trim().to_owned()),
+        ),
         (
             "chinwag",
             said("git", &["rev-parse", "--short", "HEAD"])
@@ -57,10 +63,17 @@ fn kernel() -> String {
 
 /// `name version` of each of [`PACKAGES`], as `Cargo.lock` has them.
 fn packages() -> Vec<String> {
-    let args =
-        ["tree", "--locked", "--package", "chinwag-benches", "--all-features", "--edges", "normal,dev"];
-    let tree =
-        said("cargo", &[&args[..], &["--prefix", "none", "--format", "{p}"]].concat()).unwrap_or_default();
+    let args = [
+        "tree",
+        "--locked",
+        "--package",
+        "chinwag-benches",
+        "--all-features",
+        "--edges",
+        "normal,dev",
+    ];
+    let tree = said("cargo", &[&args[..], &["--prefix", "none", "--format", "{p}"]].concat())
+        .unwrap_or_default();
     let mut packages: Vec<String> = tree
         .lines()
         .filter_map(|line| {
@@ -76,6 +89,7 @@ fn packages() -> Vec<String> {
 
 /// What a program prints.
 fn said(program: &str, args: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(args).output().ok().filter(|output| output.status.success())?;
+    let output =
+        Command::new(program).args(args).output().ok().filter(|output| output.status.success())?;
     String::from_utf8(output.stdout).ok()
 }

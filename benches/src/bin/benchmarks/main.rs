@@ -1,4 +1,5 @@
-//! Makes `docs/benchmarks.md` and its plots of what the benches have written; `benches/run` calls it.
+//! Makes `docs/benchmarks.md` and its plots of what the benches have written; `benches/run` calls
+//! it.
 //!
 //! ```text
 //!   FROM/core.json ... sim.json  -- Tables -->  page: Markdown     plot: a picture per table     host: what it ran on
@@ -88,7 +89,10 @@ fn run(args: &Args) -> io::Result<()> {
 }
 
 fn has_numbers(table: &Table) -> bool {
-    table.contenders.iter().any(|contender| contender.rounds.iter().any(|rounds| !rounds.is_empty()))
+    table
+        .contenders
+        .iter()
+        .any(|contender| contender.rounds.iter().any(|rounds| !rounds.is_empty()))
 }
 
 #[cfg(test)]

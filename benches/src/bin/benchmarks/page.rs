@@ -64,8 +64,10 @@ impl Page {
         let _ = writeln!(self.text, "|---|{}", "---:|".repeat(table.groups.len()));
         for (row, contender) in table.contenders.iter().enumerate() {
             let is_base = table.base.as_ref() == Some(&contender.name);
-            let name = if is_base { format!("**{}**", contender.name) } else { contender.name.clone() };
-            let cells: Vec<String> = (0..table.groups.len()).map(|column| cell(table, row, column)).collect();
+            let name =
+                if is_base { format!("**{}**", contender.name) } else { contender.name.clone() };
+            let cells: Vec<String> =
+                (0..table.groups.len()).map(|column| cell(table, row, column)).collect();
             let _ = writeln!(self.text, "| {name} | {} |", cells.join(" | "));
         }
         if let Some(verdict) = verdict(table) {
@@ -106,7 +108,8 @@ fn verdict(table: &Table) -> Option<String> {
             is_ahead.then(|| format!("{} ({}×)", table.groups[column], figure(ratio)))
         });
         let places: Vec<String> = places.collect();
-        (!places.is_empty()).then(|| format!("{}: {}", table.contenders[row].name, places.join(", ")))
+        (!places.is_empty())
+            .then(|| format!("{}: {}", table.contenders[row].name, places.join(", ")))
     });
     let ahead: Vec<String> = ahead.collect();
     let name = &table.contenders[main].name;

@@ -74,7 +74,11 @@ fn colors(table: &Table) -> Vec<RGBColor> {
 }
 
 /// Title, unit and legend; gives where they end.
-fn heading(root: &DrawingArea<SVGBackend<'_>, Shift>, table: &Table, colors: &[RGBColor]) -> Result<i32> {
+fn heading(
+    root: &DrawingArea<SVGBackend<'_>, Shift>,
+    table: &Table,
+    colors: &[RGBColor],
+) -> Result<i32> {
     let better = match table.better {
         Better::Lower => "lower is better",
         Better::Higher => "higher is better",
@@ -91,7 +95,11 @@ fn heading(root: &DrawingArea<SVGBackend<'_>, Shift>, table: &Table, colors: &[R
             (x, y) = (16, y + 20);
         }
         root.draw(&Rectangle::new([(x, y), (x + 14, y + 14)], color.filled()))?;
-        root.draw(&Text::new(contender.name.clone(), (x + 20, y), (FONT, 14).into_font().color(&INK)))?;
+        root.draw(&Text::new(
+            contender.name.clone(),
+            (x + 20, y),
+            (FONT, 14).into_font().color(&INK),
+        ))?;
         x += width;
     }
     Ok(y + 24)
@@ -147,7 +155,11 @@ fn scale(table: &Table) -> Option<Scale> {
     }
 }
 
-fn bars(area: &DrawingArea<SVGBackend<'_>, Shift>, table: &Table, colors: &[RGBColor]) -> Result<()> {
+fn bars(
+    area: &DrawingArea<SVGBackend<'_>, Shift>,
+    table: &Table,
+    colors: &[RGBColor],
+) -> Result<()> {
     let Some(scale) = scale(table) else { return Ok(()) };
     let groups = table.groups.len();
     let mut builder = ChartBuilder::on(area);
@@ -174,7 +186,8 @@ fn bars(area: &DrawingArea<SVGBackend<'_>, Shift>, table: &Table, colors: &[RGBC
             let left = group as f64 + 0.07 + width * row as f64;
             let (middle, right) = (left + width * 0.5, left + width * 0.92);
             let top = scale.place(median);
-            chart.draw_series([Rectangle::new([(left, scale.low), (right, top)], color.filled())])?;
+            chart
+                .draw_series([Rectangle::new([(left, scale.low), (right, top)], color.filled())])?;
             let rounds = &table.contenders[row].rounds[group];
             let (least, most) = deciles(rounds);
             if rounds.len() > 1 {
@@ -182,7 +195,8 @@ fn bars(area: &DrawingArea<SVGBackend<'_>, Shift>, table: &Table, colors: &[RGBC
                 chart.draw_series([PathElement::new(line, INK.stroke_width(1))])?;
             }
             if is_labelled {
-                let style = (FONT, 12).into_font().color(&INK).pos(Pos::new(HPos::Center, VPos::Bottom));
+                let style =
+                    (FONT, 12).into_font().color(&INK).pos(Pos::new(HPos::Center, VPos::Bottom));
                 let at = (middle, scale.place(most.max(median)));
                 let above = EmptyElement::at(at) + Text::new(figure(median), (0, -3), style);
                 chart.draw_series([above])?;

@@ -1,12 +1,17 @@
 //! [`Datacake`]: datacake-rpc 0.5. Its server leaves `TCP_NODELAY` off on accepted connections, and offers no way to it.
 
-#![allow(unsafe_op_in_unsafe_fn, reason = "what the derives of rkyv 0.7 write is older than the lint")]
+#![allow(
+    unsafe_op_in_unsafe_fn,
+    reason = "what the derives of rkyv 0.7 write is older than the lint"
+)]
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use chinwag::Runtime;
-use datacake_rpc::{Channel, Handler, Request, RpcClient, RpcService, Server, ServiceRegistry, Status};
+use datacake_rpc::{
+    Channel, Handler, Request, RpcClient, RpcService, Server, ServiceRegistry, Status,
+};
 use rkyv_old::{Archive, Deserialize, Serialize};
 
 use super::super::contender::{Caller, Setup};

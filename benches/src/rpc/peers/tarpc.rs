@@ -50,7 +50,8 @@ impl Setup for Tarpc {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 stream.set_nodelay(true).expect("a socket");
-                let channel = BaseChannel::with_defaults(Transport::from((stream, Bincode::default())));
+                let channel =
+                    BaseChannel::with_defaults(Transport::from((stream, Bincode::default())));
                 tokio::spawn(channel.execute(Server.serve()).for_each(|handler| {
                     tokio::spawn(handler);
                 }));
@@ -80,7 +81,8 @@ pub(crate) struct TarpcCaller {
 
 impl Caller for TarpcCaller {
     async fn call(&mut self) {
-        let answer = self.client.echo(context::current(), self.message.clone()).await.expect("echoed");
+        let answer =
+            self.client.echo(context::current(), self.message.clone()).await.expect("echoed");
         assert!(answer.id == ID && answer.body.len() == self.message.body.len());
     }
 }

@@ -105,7 +105,8 @@ impl Caller for TonicCaller {
         self.grpc.ready().await.expect("connected");
         let request = Request::new(self.message.clone());
         let codec = ProstCodec::<Msg, Msg>::default();
-        let answer = self.grpc.unary(request, PathAndQuery::from_static(PATH), codec).await.expect("echoed");
+        let answer =
+            self.grpc.unary(request, PathAndQuery::from_static(PATH), codec).await.expect("echoed");
         let answer = answer.into_inner();
         assert!(answer.id == ID && answer.body.len() == self.message.body.len());
     }

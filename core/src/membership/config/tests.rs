@@ -71,7 +71,9 @@ fn the_cluster_has_a_name() {
 
 #[test]
 fn datagrams_have_a_length_that_travels() {
-    for (len, is_taken) in [(0, false), (1_231, false), (1_232, true), (65_507, true), (65_508, false)] {
+    for (len, is_taken) in
+        [(0, false), (1_231, false), (1_232, true), (65_507, true), (65_508, false)]
+    {
         if is_taken {
             taken(|config| config.datagram_len_max = len);
         } else {
@@ -145,7 +147,12 @@ fn numbers_stay_in_their_ranges() {
     }
     let table: [(&str, Set, usize, usize); 11] = [
         ("indirect_probes", |config, value| config.indirect_probes = value, 0, 16),
-        ("awareness_max", |config, value| config.awareness_max = u8::try_from(value).unwrap(), 0, 64),
+        (
+            "awareness_max",
+            |config, value| config.awareness_max = u8::try_from(value).unwrap(),
+            0,
+            64,
+        ),
         ("suspicion_mult", |config, value| config.suspicion_mult = u32_of(value), 1, 1_000),
         ("suspicion_max_mult", |config, value| config.suspicion_max_mult = u32_of(value), 1, 1_000),
         ("confirmations", |config, value| config.confirmations = value, 0, 7),
@@ -154,7 +161,12 @@ fn numbers_stay_in_their_ranges() {
         ("join_fanout", |config, value| config.join_fanout = value, 1, 4),
         ("tombstones_max", |config, value| config.tombstones_max = value, 16, 16_384),
         ("leave_acks", |config, value| config.leave_acks = value, 1, 16),
-        ("sync_rate_max", |config, value| config.sync_rate_max = u32_of(value), 4_096, u32::MAX as usize),
+        (
+            "sync_rate_max",
+            |config, value| config.sync_rate_max = u32_of(value),
+            4_096,
+            u32::MAX as usize,
+        ),
     ];
     for (field, set, least, most) in table {
         taken(|config| set(config, least));

@@ -50,7 +50,11 @@ impl Watched {
         assert_eq!(self.ring.len(), self.positions.len());
         assert!(self.ring.visited <= self.ring.len());
         for (&slot, &at) in &self.positions {
-            assert_eq!(self.ring.slots.get(at as usize), Some(&slot), "{slot} is said to stand at {at}");
+            assert_eq!(
+                self.ring.slots.get(at as usize),
+                Some(&slot),
+                "{slot} is said to stand at {at}"
+            );
         }
     }
 
@@ -115,7 +119,8 @@ fn a_round_is_a_uniformly_random_permutation() {
     assert!(counts.values().all(|count| (850..1_150).contains(count)), "{counts:?}");
 }
 
-/// C2: with stable members, any window of 2n - 1 steps visits everybody, wherever in a round churn has left the ring.
+/// C2: with stable members, any window of 2n - 1 steps visits everybody, wherever in a round churn
+/// has left the ring.
 #[test]
 fn everybody_is_visited_in_any_2n_minus_1_steps() {
     let mut rng = Rng::new(4);

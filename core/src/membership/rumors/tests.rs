@@ -64,7 +64,8 @@ fn check(rumors: &Rumors, model: &Model) {
     for (_, _, at, rumor) in &model.entries {
         assert_eq!(rumor_at(rumors, *at).as_ref(), Some(rumor));
     }
-    let broadcasts = model.entries.iter().filter(|entry| matches!(entry.3, Rumor::Broadcast { .. }));
+    let broadcasts =
+        model.entries.iter().filter(|entry| matches!(entry.3, Rumor::Broadcast { .. }));
     assert_eq!(rumors.broadcast_count(), broadcasts.count());
     assert_eq!(rumors.len(), model.entries.len());
     assert_eq!(rumors.is_empty(), model.entries.is_empty());
@@ -107,7 +108,8 @@ fn an_entry_is_sent_its_limit_and_no_more() {
     }
 }
 
-/// The limit follows the size of the cluster, so it may fall below what an entry has already been sent.
+/// The limit follows the size of the cluster, so it may fall below what an entry has already been
+/// sent.
 #[test]
 fn a_limit_that_falls_ends_what_is_past_it() {
     let mut rumors = Rumors::default();
@@ -147,7 +149,8 @@ fn any_run_matches_the_model_and_drains() {
             let some = model.entries.get(rng.index(model.entries.len())).map(|entry| entry.2);
             match (rng.below(8), some) {
                 (0 | 1, _) | (_, None) => {
-                    let rumor = if rng.below(3) == 0 { broadcast(step) } else { Rumor::Member(step) };
+                    let rumor =
+                        if rng.below(3) == 0 { broadcast(step) } else { Rumor::Member(step) };
                     let at = rumors.push(rumor.clone());
                     assert!(model.entries.iter().all(|entry| entry.2 != at), "{at} is in use");
                     model.put(0, at, rumor);

@@ -1,4 +1,5 @@
-//! How long a suspicion lasts (`docs/protocol.md` §4.5; invariant C5), against the formulas in floating point.
+//! How long a suspicion lasts (`docs/protocol.md` §4.5; invariant C5), against the formulas in
+//! floating point.
 
 extern crate std;
 
@@ -54,7 +55,8 @@ impl One {
     }
 }
 
-/// The distance to the true logarithm in units of the last place; never negative, since the function truncates.
+/// The distance to the true logarithm in units of the last place; never negative, since the
+/// function truncates.
 fn log2_error(x: u32) -> f64 {
     f64::from(x).log2() * 65_536.0 - f64::from(log2_fixed(x))
 }
@@ -70,7 +72,8 @@ fn log2_is_exact_for_powers_of_two() {
 #[test]
 fn log2_is_the_logarithm_truncated() {
     let mut rng = Rng::new(1);
-    let randoms = (0..100_000).map(|_| u32::try_from(rng.next_u64() >> (32 + rng.below(31))).unwrap().max(1));
+    let randoms =
+        (0..100_000).map(|_| u32::try_from(rng.next_u64() >> (32 + rng.below(31))).unwrap().max(1));
     for x in (1..5_000).chain(randoms).chain((0..32).map(|by| u32::MAX >> by)) {
         let error = log2_error(x);
         // The squarings truncate too, which costs at most another unit.
@@ -89,7 +92,17 @@ fn log2_never_falls() {
 
 #[test]
 fn the_minimum_follows_the_decimal_logarithm_of_the_cluster() {
-    let table = [(1, 4), (2, 4), (9, 4), (10, 4), (100, 8), (1_000, 12), (10_000, 16), (100_000, 20), (0, 4)];
+    let table = [
+        (1, 4),
+        (2, 4),
+        (9, 4),
+        (10, 4),
+        (100, 8),
+        (1_000, 12),
+        (10_000, 16),
+        (100_000, 20),
+        (0, 4),
+    ];
     for (members, wanted) in table {
         let got = suspicion_min(&Config::lan(), members);
         assert!(is_near(got, secs(wanted)), "n = {members}: {got:?}, not {wanted} s");
@@ -148,7 +161,8 @@ fn c5_it_only_shortens_within_its_bounds() {
         for _ in 0..20 {
             let accuser = ids([rng.below(10).into()]);
             let is_new = !one.accusers().contains(&accuser[0]);
-            let is_wanted = one.accusers().len() <= config.confirmations.min(members.saturating_sub(2));
+            let is_wanted =
+                one.accusers().len() <= config.confirmations.min(members.saturating_sub(2));
             assert_eq!(one.confirm(&accuser), is_new && is_wanted);
             let lasts = one.lasts();
             assert!((min..=last).contains(&lasts), "{lasts:?} of {min:?} to {last:?}");
@@ -162,7 +176,8 @@ fn c5_it_only_shortens_within_its_bounds() {
 
 #[test]
 fn only_distinct_accusers_other_than_the_subject_count() {
-    let mut one = One::new(&Config::lan(), 100, &[SUBJECT, NodeId::new(1), NodeId::new(1), SUBJECT]);
+    let mut one =
+        One::new(&Config::lan(), 100, &[SUBJECT, NodeId::new(1), NodeId::new(1), SUBJECT]);
     assert_eq!(one.accusers(), ids([1]));
     assert!(is_near(one.lasts(), secs(48)));
     assert!(!one.confirm(&[]), "a telling without accusers is no confirmation (D6)");
@@ -303,5 +318,8 @@ fn endless_configurations_saturate() {
     config.validate().unwrap();
     let one = One::new(&config, 65_536, &ids([1]));
     assert!(one.lasts() >= secs(1_000 * 3_600));
-    assert!(suspicion_min(&Config { probe_interval: Duration::MAX, ..config }, 100) > secs(u32::MAX.into()));
+    assert!(
+        suspicion_min(&Config { probe_interval: Duration::MAX, ..config }, 100)
+            > secs(u32::MAX.into())
+    );
 }

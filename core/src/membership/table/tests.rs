@@ -12,8 +12,11 @@ use super::*;
 const LOCAL_ID: NodeId = NodeId::new(1_000_000);
 
 fn entry(id: NodeId, state: State, rng: &mut Rng, since: Since) -> Entry {
-    let rank =
-        Rank { epoch: Epoch::new(rng.below(50).into()), incarnation: Incarnation::new(rng.below(9)), state };
+    let rank = Rank {
+        epoch: Epoch::new(rng.below(50).into()),
+        incarnation: Incarnation::new(rng.below(9)),
+        state,
+    };
     let port = u16::try_from(1 + rng.below(65_535)).unwrap();
     Entry {
         id,
@@ -133,7 +136,10 @@ fn insert(table: &mut Table, model: &mut Model, rng: &mut Rng, now: Instant) {
         metadata: fresh.metadata.clone(),
     };
     let slot = table.insert(fresh, rng);
-    assert!(slot != LOCAL && model.others.values().all(|known| known.slot != slot), "{slot} is in use");
+    assert!(
+        slot != LOCAL && model.others.values().all(|known| known.slot != slot),
+        "{slot} is in use"
+    );
     model.version += 1;
     model.others.insert(id, Known { member, slot, since, changed: model.version });
 }
@@ -143,7 +149,8 @@ fn update(table: &mut Table, model: &mut Model, rng: &mut Rng, now: Instant) {
     let (state, epoch) = (random_state(rng), Epoch::new(rng.below(50).into()));
     let port = u16::try_from(1 + rng.below(65_535)).unwrap();
     let addr = SocketAddr::from(([rng.below(2); 8].map(|part| u16::try_from(part).unwrap()), port));
-    let addr = if rng.below(2) == 0 { addr } else { SocketAddr::from((rng.below(9).to_le_bytes(), port)) };
+    let addr =
+        if rng.below(2) == 0 { addr } else { SocketAddr::from((rng.below(9).to_le_bytes(), port)) };
     table.set_addr(known.slot, addr);
     table.update(known.slot, rng, now, |record| {
         record.state = state;
@@ -223,7 +230,8 @@ fn the_digest_is_of_what_is_known_and_not_of_its_history() {
     let insert_all = |order: &[u64]| {
         let mut table = new_table(&mut Rng::new(1));
         for &id in order {
-            let fresh = entry(NodeId::new(id), State::Alive, &mut Rng::new(id), Since::at(Instant::ZERO));
+            let fresh =
+                entry(NodeId::new(id), State::Alive, &mut Rng::new(id), Since::at(Instant::ZERO));
             table.insert(fresh, &mut Rng::new(2));
         }
         table
@@ -254,7 +262,8 @@ fn the_digest_is_of_what_is_known_and_not_of_its_history() {
     let mut seen = BTreeSet::from([base[at]]);
     for (which, change) in changes.into_iter().enumerate() {
         let digest = digest_after(change);
-        let differing: Vec<_> = (0..BUCKETS).filter(|&bucket| digest[bucket] != base[bucket]).collect();
+        let differing: Vec<_> =
+            (0..BUCKETS).filter(|&bucket| digest[bucket] != base[bucket]).collect();
         assert_eq!(differing, [at], "change {which} shows in its own bucket");
         // Dead and left are both absent; every other change shows as something else.
         assert_eq!(seen.insert(digest[at]), which != 1, "change {which}");
@@ -277,14 +286,17 @@ fn a_full_table_says_so() {
     let mut table = new_table(&mut rng);
     for id in 1..MEMBERS_MAX as u64 {
         assert!(!table.is_full());
-        table.insert(entry(NodeId::new(id), State::Left, &mut rng, Since::at(Instant::ZERO)), &mut rng);
+        table.insert(
+            entry(NodeId::new(id), State::Left, &mut rng, Since::at(Instant::ZERO)),
+            &mut rng,
+        );
     }
     assert!(table.is_full());
     let (_, slot) = table.oldest_tombstone().unwrap();
     table.forget(slot);
     assert!(!table.is_full());
-    let again =
-        table.insert(entry(NodeId::new(0), State::Alive, &mut rng, Since::at(Instant::ZERO)), &mut rng);
+    let again = table
+        .insert(entry(NodeId::new(0), State::Alive, &mut rng, Since::at(Instant::ZERO)), &mut rng);
     assert_eq!(again, slot, "slots are used again, so memory is bounded");
     assert_eq!(table.get(again).rumor, NOWHERE, "nothing of the last one is left");
 }

@@ -161,7 +161,8 @@ fn connections_of_two_nodes_say_who_they_are() {
     use crate::rpc::{Side, Transmit};
     let net = Net::converged(9, Config::local(), 2);
     let now = net.clock();
-    let connection = |host: usize, side| net.hosts[host].machine.connection(side, Default::default(), now);
+    let connection =
+        |host: usize, side| net.hosts[host].machine.connection(side, Default::default(), now);
     let ((mut one, _), (mut two, mut receiver)) =
         (connection(0, Side::Dialer), connection(1, Side::Acceptor));
     let mut out = Transmit::new();

@@ -1,5 +1,6 @@
-//! The defects D1 to D13 that reading other implementations has shown (`reference/failure-detection.md` §5), each
-//! absent here, each test named after one. D3 stands beside the awareness score, D13 in `config/tests.rs`.
+//! The defects D1 to D13 that reading other implementations has shown
+//! (`reference/failure-detection.md` §5), each absent here, each test named after one. D3 stands
+//! beside the awareness score, D13 in `config/tests.rs`.
 
 use alloc::vec::Vec;
 
@@ -20,7 +21,8 @@ fn messages(bytes: &[u8]) -> Vec<Message<'_>> {
     .collect()
 }
 
-/// §4.3, §4.4: at a healthy node a genuine failure costs one point, because every nack arrives before the verdict.
+/// §4.3, §4.4: at a healthy node a genuine failure costs one point, because every nack arrives
+/// before the verdict.
 #[test]
 fn d1_nacks_arrive_before_the_verdict() {
     let config = Config { stream_pings: false, ..Config::lan() };
@@ -32,12 +34,14 @@ fn d1_nacks_arrive_before_the_verdict() {
     // Looked at every millisecond: the next answer takes the point away again within a round trip.
     for _ in 0..5_000 {
         net.run_for(millis(1));
-        // A failed round is followed by an answered one, so the score never gets past 1 unless a nack was missed.
+        // A failed round is followed by an answered one, so the score never gets past 1 unless a
+        // nack was missed.
         worst = worst.max((0..5).map(|host| net.hosts[host].machine.awareness()).max().unwrap());
     }
     let sent = net.tap.take().unwrap();
-    let nacks =
-        sent.iter().filter(|(_, _, bytes)| messages(bytes).iter().any(|m| matches!(m, Message::Nack { .. })));
+    let nacks = sent
+        .iter()
+        .filter(|(_, _, bytes)| messages(bytes).iter().any(|m| matches!(m, Message::Nack { .. })));
     assert!(nacks.count() >= 3, "relays say that they got no answer either");
     assert_eq!(worst, 1, "no nack was missed");
 }
@@ -77,7 +81,10 @@ fn d2_the_timeout_stretches_with_awareness() {
                 break net.now.since(began.unwrap());
             }
         };
-        assert!(waited >= millis(99) * factor && waited <= millis(110) * factor, "{waited:?} at {factor}");
+        assert!(
+            waited >= millis(99) * factor && waited <= millis(110) * factor,
+            "{waited:?} at {factor}"
+        );
     }
 }
 
@@ -108,7 +115,8 @@ fn d5_a_later_suspicion_has_its_own_timer() {
     };
     let first = suspect(&mut forge, 0);
     net.inject(0, addr(1), &first);
-    // n = 3, one confirmation expected: it comes from the node's own probe, so the timer is at its minimum of 4 s.
+    // n = 3, one confirmation expected: it comes from the node's own probe, so the timer is at its
+    // minimum of 4 s.
     net.run_for(secs(3));
     assert_eq!(net.hosts[0].machine.get(subject.id).unwrap().state, State::Suspect);
     let alive = forge.alive(subject.id, subject.epoch, Incarnation::new(1), addr(2));
@@ -117,7 +125,11 @@ fn d5_a_later_suspicion_has_its_own_timer() {
     let second = suspect(&mut forge, 1);
     net.inject(0, addr(1), &second);
     net.run_for(millis(3_500));
-    assert_eq!(net.hosts[0].machine.get(subject.id).unwrap().state, State::Suspect, "the old timer is gone");
+    assert_eq!(
+        net.hosts[0].machine.get(subject.id).unwrap().state,
+        State::Suspect,
+        "the old timer is gone"
+    );
 }
 
 /// §4.5: passing an accusation on, by gossip or by table transfer, confirms nothing.
@@ -131,8 +143,12 @@ fn d6_a_merge_is_no_confirmation() {
         // The same accusation, told again and again by the same member and by others.
         net.inject(0, addr(1), &told);
         for relay in 2..5 {
-            let bytes =
-                Forge::of(&net, relay).accusation(subject.id, subject.epoch, subject.incarnation, &[id(1)]);
+            let bytes = Forge::of(&net, relay).accusation(
+                subject.id,
+                subject.epoch,
+                subject.incarnation,
+                &[id(1)],
+            );
             net.inject(0, addr(relay), &bytes);
         }
     }
@@ -155,18 +171,25 @@ fn d7_a_stale_accusation_is_answered() {
     let own = net.hosts[0].machine.local();
     assert_eq!(own.incarnation, Incarnation::new(3));
     net.tap = Some(Vec::new());
-    let stale = Forge::of(&net, 1).claim(own.id, own.epoch, Incarnation::new(1), State::Suspect, None);
+    let stale =
+        Forge::of(&net, 1).claim(own.id, own.epoch, Incarnation::new(1), State::Suspect, None);
     net.inject(0, addr(1), &stale);
     let sent = net.tap.take().unwrap();
-    let answer = sent.iter().flat_map(|(_, _, bytes)| messages(bytes)).find_map(|message| match message {
-        Message::Update(update) if update.id == own.id => Some(update.incarnation),
-        _ => None,
-    });
+    let answer =
+        sent.iter().flat_map(|(_, _, bytes)| messages(bytes)).find_map(|message| match message {
+            Message::Update(update) if update.id == own.id => Some(update.incarnation),
+            _ => None,
+        });
     assert_eq!(answer, Some(Incarnation::new(3)), "answered at once");
-    assert_eq!(net.hosts[0].machine.local().incarnation, Incarnation::new(3), "and not refuted again");
+    assert_eq!(
+        net.hosts[0].machine.local().incarnation,
+        Incarnation::new(3),
+        "and not refuted again"
+    );
 }
 
-/// §4.9.4: once a tombstone is forgotten, stale word that its member lives is checked before it is believed.
+/// §4.9.4: once a tombstone is forgotten, stale word that its member lives is checked before it is
+/// believed.
 #[test]
 fn d8_a_forgotten_member_is_not_revived_by_stale_word() {
     let config = Config { tombstone_lifetime: secs(60), ..Config::lan() };
@@ -187,7 +210,8 @@ fn d8_a_forgotten_member_is_not_revived_by_stale_word() {
     assert!(net.hosts[0].machine.get(NodeId::new(99)).is_some());
 }
 
-/// §4.9.4, the other half: a member that was away for longer than its tombstone lives, and does live, comes back.
+/// §4.9.4, the other half: a member that was away for longer than its tombstone lives, and does
+/// live, comes back.
 #[test]
 fn d8_a_forgotten_member_that_answers_is_taken() {
     let config = Config { tombstone_lifetime: secs(60), ..Config::lan() };
@@ -223,7 +247,8 @@ fn d10_the_dead_are_tried_again() {
     assert!(net.run_until(secs(30), Net::is_converged));
 }
 
-/// §4.8.2: two that thought each other dead meet again although one of them has moved and nobody else is left to say so.
+/// §4.8.2: two that thought each other dead meet again although one of them has moved and nobody
+/// else is left to say so.
 #[test]
 fn d10_the_dead_are_found_by_one_that_has_moved() {
     let mut net = Net::converged(16, Config::lan(), 3);
@@ -244,14 +269,20 @@ fn d10_the_dead_are_found_by_one_that_has_moved() {
     assert!(net.run_until(secs(30), Net::is_converged));
 }
 
-/// §4.5.1: a death told of a member that is alive here does not bury it unheard, however often it is told.
+/// §4.5.1: a death told of a member that is alive here does not bury it unheard, however often it
+/// is told.
 #[test]
 fn d11_a_told_death_is_no_verdict() {
     let mut net = Net::converged(11, Config::lan(), 5);
     let subject = net.hosts[3].machine.local();
     for _ in 0..10 {
-        let bytes =
-            Forge::of(&net, 1).claim(subject.id, subject.epoch, subject.incarnation, State::Dead, None);
+        let bytes = Forge::of(&net, 1).claim(
+            subject.id,
+            subject.epoch,
+            subject.incarnation,
+            State::Dead,
+            None,
+        );
         net.inject(0, addr(1), &bytes);
     }
     assert_eq!(net.hosts[0].machine.get(subject.id).unwrap().state, State::Suspect);
@@ -266,7 +297,8 @@ fn d11_a_told_death_is_no_verdict() {
     assert_eq!(net.count_told("died"), 0);
 }
 
-/// §4.5.1: a told death of a member that has been suspected here for the minimum is believed: its origin has waited.
+/// §4.5.1: a told death of a member that has been suspected here for the minimum is believed: its
+/// origin has waited.
 #[test]
 fn d11_a_told_death_ends_a_suspicion() {
     let mut net = Net::converged(12, Config::lan(), 5);
@@ -287,13 +319,15 @@ fn d11_a_told_death_ends_a_suspicion() {
     assert_eq!(net.hosts[0].machine.get(subject.id).unwrap().state, State::Dead);
 }
 
-/// §4.5.1: one bad observer that tells of a suspicion and of its verdict in one breath buries nobody who is well.
+/// §4.5.1: one bad observer that tells of a suspicion and of its verdict in one breath buries
+/// nobody who is well.
 #[test]
 fn d11_a_suspicion_and_a_death_told_in_one_breath_are_no_verdict() {
     let mut net = Net::converged(14, Config::lan(), 5);
     let subject = net.hosts[3].machine.local();
     for state in [State::Suspect, State::Dead, State::Dead] {
-        let bytes = Forge::of(&net, 1).claim(subject.id, subject.epoch, subject.incarnation, state, None);
+        let bytes =
+            Forge::of(&net, 1).claim(subject.id, subject.epoch, subject.incarnation, state, None);
         net.inject(0, addr(1), &bytes);
     }
     assert_eq!(net.hosts[0].machine.get(subject.id).unwrap().state, State::Suspect);
@@ -307,7 +341,8 @@ fn d11_a_suspicion_and_a_death_told_in_one_breath_are_no_verdict() {
     assert_eq!(net.count_told("died"), 0);
 }
 
-/// §4.5.1: and of one who is gone, the verdict comes after the minimum, not after the whole suspicion.
+/// §4.5.1: and of one who is gone, the verdict comes after the minimum, not after the whole
+/// suspicion.
 #[test]
 fn d11_a_death_told_too_early_leaves_the_minimum() {
     let mut net = Net::converged(15, Config::lan(), 5);
@@ -317,7 +352,8 @@ fn d11_a_death_told_too_early_leaves_the_minimum() {
         net.partition(&[0], &[other]);
     }
     for state in [State::Suspect, State::Dead] {
-        let bytes = Forge::of(&net, 1).claim(subject.id, subject.epoch, subject.incarnation, state, None);
+        let bytes =
+            Forge::of(&net, 1).claim(subject.id, subject.epoch, subject.incarnation, state, None);
         net.inject(0, addr(1), &bytes);
     }
     let state = |net: &Net| net.hosts[0].machine.get(id(3)).unwrap().state;

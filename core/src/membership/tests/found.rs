@@ -11,7 +11,8 @@ use crate::membership::{Config, MESSAGE_LEN_MAX, Plane, State};
 use crate::wire::datagram::{Run, encode};
 use crate::wire::update::{Accusers, Details, Update};
 
-/// §4.4: the probe timer of a node that was alone is old because nobody was there, not because the node slept.
+/// §4.4: the probe timer of a node that was alone is old because nobody was there, not because the
+/// node slept.
 #[test]
 fn meeting_somebody_after_a_long_time_alone_is_no_pause() {
     let mut net = Net::new(1, Config::lan());
@@ -56,7 +57,8 @@ fn departure(net: &Net, subject: usize, age: u32) -> Update<'static> {
     }
 }
 
-/// §4.4: a tombstone that is told to be older than any is kept is no timer that the node slept through.
+/// §4.4: a tombstone that is told to be older than any is kept is no timer that the node slept
+/// through.
 #[test]
 fn a_departure_of_any_age_is_no_pause() {
     for age in [0, 59, 60, 300, u32::MAX] {
@@ -76,8 +78,10 @@ fn a_departure_of_any_age_is_no_pause() {
 #[test]
 fn an_old_tombstone_stays_old_at_a_young_node() {
     let mut net = Net::converged(4, Config::lan(), 2);
-    for (subject, age, is_kept) in [(7, 3_600, true), (8, 24 * 3_600, false), (9, u32::MAX, false)] {
-        let bytes = Forge::of(&net, 1).payload(|bytes| encode::update(bytes, &departure(&net, subject, age)));
+    for (subject, age, is_kept) in [(7, 3_600, true), (8, 24 * 3_600, false), (9, u32::MAX, false)]
+    {
+        let bytes = Forge::of(&net, 1)
+            .payload(|bytes| encode::update(bytes, &departure(&net, subject, age)));
         net.inject(0, addr(1), &bytes);
         assert_eq!(net.hosts[0].machine.get(id(subject)).is_some(), is_kept, "age {age}");
     }
@@ -88,7 +92,8 @@ fn an_old_tombstone_stays_old_at_a_young_node() {
 fn a_payload_to_a_suspect_keeps_to_the_mtu() {
     let mut net = Net::converged(5, Config::lan(), 3);
     let target = net.hosts[1].machine.local();
-    let bytes = Forge::of(&net, 2).accusation(target.id, target.epoch, target.incarnation, &[id(2)]);
+    let bytes =
+        Forge::of(&net, 2).accusation(target.id, target.epoch, target.incarnation, &[id(2)]);
     net.cut.insert((1, 0));
     net.inject(0, addr(2), &bytes);
     assert_eq!(net.hosts[0].machine.get(id(1)).unwrap().state, State::Suspect);
@@ -120,18 +125,23 @@ fn longer_payloads_than_may_be_sent_are_refused() {
     }
 }
 
-/// §4.6: what a stranger gets is no longer than what it sent, however many questions it puts into it.
+/// §4.6: what a stranger gets is no longer than what it sent, however many questions it puts into
+/// it.
 #[test]
 fn a_stranger_gets_one_answer_to_a_payload() {
     let mut net = Net::converged(8, Config::lan(), 2);
     let forge = Forge::of(&net, 1);
     let own = net.hosts[0].machine.local();
     let target = Run { id: own.id, epoch: own.epoch };
-    let pings =
-        |count: u32| forge.payload(|bytes| (0..count).for_each(|seq| encode::ping(bytes, seq, target)));
+    let pings = |count: u32| {
+        forge.payload(|bytes| (0..count).for_each(|seq| encode::ping(bytes, seq, target)))
+    };
     let nobody = Run { id: id(9), epoch: own.epoch };
-    let relays = forge.payload(|bytes| (0..50).for_each(|seq| encode::ping_req(bytes, seq, nobody, 500)));
-    for (from, bytes, answers) in [(addr(7), pings(50), 1), (addr(7), relays, 1), (addr(1), pings(50), 50)] {
+    let relays =
+        forge.payload(|bytes| (0..50).for_each(|seq| encode::ping_req(bytes, seq, nobody, 500)));
+    for (from, bytes, answers) in
+        [(addr(7), pings(50), 1), (addr(7), relays, 1), (addr(1), pings(50), 50)]
+    {
         net.tap = Some(Vec::new());
         net.inject(0, from, &bytes);
         let sent = net.tap.take().unwrap();
@@ -172,7 +182,8 @@ fn told(net: &mut Net, update: &Update<'_>) {
     net.inject(0, addr(2), &bytes);
 }
 
-/// §4.2: what a member says of itself in one incarnation does not change; a claim that says otherwise brings its rank alone.
+/// §4.2: what a member says of itself in one incarnation does not change; a claim that says
+/// otherwise brings its rank alone.
 #[test]
 fn details_of_the_same_incarnation_do_not_replace_those_known() {
     let mut net = Net::converged(3, Config::lan(), 3);
@@ -194,7 +205,8 @@ fn a_refused_claim_adds_no_accusers() {
     let mut net = Net::converged(4, Config::lan(), 5);
     let at = net.hosts[0].machine.get(id(1)).unwrap().incarnation.get();
     // Suspected in a later incarnation, whose details are not known yet.
-    let accused = Update { details: None, ..claim_of_1(&net, State::Suspect, (at + 1, at), &[2], b"") };
+    let accused =
+        Update { details: None, ..claim_of_1(&net, State::Suspect, (at + 1, at), &[2], b"") };
     told(&mut net, &accused);
     let broken = claim_of_1(&net, State::Suspect, (at + 1, at + 1), &[3], b"\x01b\x00\x01a\x00");
     let before = net.hosts[0].machine.poll_timeout();
@@ -209,12 +221,14 @@ fn a_refused_claim_adds_no_accusers() {
     assert_eq!(net.hosts[0].machine.stats().updates_applied, applied + 1);
 }
 
-/// §4.2, §4.5.1: a death that is doubted, of a life that is suspected already, still brings the details that were missing.
+/// §4.2, §4.5.1: a death that is doubted, of a life that is suspected already, still brings the
+/// details that were missing.
 #[test]
 fn later_details_beside_a_doubted_death_hold() {
     let mut net = Net::converged(4, Config::lan(), 7);
     let at = net.hosts[0].machine.get(id(1)).unwrap().incarnation.get();
-    let accused = Update { details: None, ..claim_of_1(&net, State::Suspect, (at + 1, at), &[2], b"") };
+    let accused =
+        Update { details: None, ..claim_of_1(&net, State::Suspect, (at + 1, at), &[2], b"") };
     told(&mut net, &accused);
     let death = claim_of_1(&net, State::Dead, (at + 1, at + 1), &[], b"\x01a\x01b");
     told(&mut net, &death);

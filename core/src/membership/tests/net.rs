@@ -1,7 +1,7 @@
 //! A hand-driven network of machines: virtual time, real wire bytes, no sockets and no sleeping.
 //!
-//! One event queue holds payloads under way; node timers are asked for. Faults are what a test sets: loss, one-way
-//! cuts, stalls. Everything follows from the seed.
+//! One event queue holds payloads under way; node timers are asked for. Faults are what a test
+//! sets: loss, one-way cuts, stalls. Everything follows from the seed.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
@@ -11,7 +11,9 @@ use core::time::Duration;
 
 use crate::clock::SharedHlc;
 use crate::id::{Epoch, NodeId};
-use crate::membership::{Config, Destination, Event, Local, Member, Membership, Metadata, Plane, StreamPeer};
+use crate::membership::{
+    Config, Destination, Event, Local, Member, Membership, Metadata, Plane, StreamPeer,
+};
 use crate::rng::Rng;
 use crate::time::{Instant, Now, WallTime};
 
@@ -130,7 +132,8 @@ impl Net {
         let local = Local { id, epoch, addr: at, metadata };
         let clock = Arc::new(SharedHlc::new(millis(500)));
         let seed = self.rng.next_u64();
-        let machine = Membership::new(self.config.clone(), local, clock, seed, self.clock()).unwrap();
+        let machine =
+            Membership::new(self.config.clone(), local, clock, seed, self.clock()).unwrap();
         let seeds = seeds.iter().map(|&seed| addr(seed)).collect::<Vec<_>>();
         let fresh = Host {
             machine,
@@ -177,7 +180,11 @@ impl Net {
         }
     }
 
-    pub(crate) fn with<R>(&mut self, host: usize, verb: impl FnOnce(&mut Membership, Now) -> R) -> R {
+    pub(crate) fn with<R>(
+        &mut self,
+        host: usize,
+        verb: impl FnOnce(&mut Membership, Now) -> R,
+    ) -> R {
         let now = self.clock();
         let result = verb(&mut self.hosts[host].machine, now);
         self.drain(host);
@@ -195,7 +202,8 @@ impl Net {
         self.now = end;
     }
 
-    /// Runs until `done`, looked at once a virtual millisecond at most; false if `span` is over first.
+    /// Runs until `done`, looked at once a virtual millisecond at most; false if `span` is over
+    /// first.
     pub(crate) fn run_until(&mut self, span: Duration, done: impl Fn(&Net) -> bool) -> bool {
         let end = self.now + span;
         self.run_until_instant(end, done)
@@ -212,7 +220,9 @@ impl Net {
             }
             let payload_at = self.queue.first_key_value().map(|(&(at, _), _)| at);
             let timer_at = self.timers.first().map(|&(at, _)| at);
-            let Some(next) = payload_at.into_iter().chain(timer_at).min().filter(|&next| next <= end) else {
+            let Some(next) =
+                payload_at.into_iter().chain(timer_at).min().filter(|&next| next <= end)
+            else {
                 self.now = end;
                 return done(self);
             };
@@ -304,7 +314,8 @@ impl Net {
         if plane == Plane::Datagram && (is_lost || self.no_datagrams) {
             return;
         }
-        // A stream that loses a segment delivers it later; the first payload pays for the connection.
+        // A stream that loses a segment delivers it later; the first payload pays for the
+        // connection.
         let latency = match plane {
             Plane::Datagram => latency,
             Plane::Stream if is_lost => latency * 2 + millis(200),

@@ -1,4 +1,5 @@
-//! What a second reading of the machine against `docs/protocol.md` has found, each case by the rule it touches.
+//! What a second reading of the machine against `docs/protocol.md` has found, each case by the rule
+//! it touches.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -52,7 +53,8 @@ fn a_payload_that_makes_its_speaker_forgotten_is_survived() {
     let gone = departure(id(2), forge.header.epoch, State::Left, 2, 0);
     let bytes = forge.payload(|bytes| encode::update(bytes, &gone));
     net.inject(0, addr(2), &bytes);
-    let others = (0..16).map(|count| departure(NodeId::new(99 + count), Epoch::new(9), State::Left, 99, 0));
+    let others =
+        (0..16).map(|count| departure(NodeId::new(99 + count), Epoch::new(9), State::Left, 99, 0));
     let accusation = Update {
         id: own.id,
         epoch: own.epoch,
@@ -77,7 +79,8 @@ fn a_long_message_to_a_suspect_keeps_to_the_datagram() {
     let mut net = Net::converged(2, Config::lan(), 5);
     let subject = net.hosts[3].machine.local();
     let accusers: Vec<NodeId> = [1, 2, 4].map(id).into();
-    let accusation = Forge::of(&net, 1).accusation(subject.id, subject.epoch, subject.incarnation, &accusers);
+    let accusation =
+        Forge::of(&net, 1).accusation(subject.id, subject.epoch, subject.incarnation, &accusers);
     let now = net.clock();
     let machine = &mut net.hosts[0].machine;
     machine.handle_datagram(now, addr(1), &accusation);
@@ -87,10 +90,14 @@ fn a_long_message_to_a_suspect_keeps_to_the_datagram() {
     for len in room - 600..=room + 1 {
         machine.send_to(subject.id, Bytes::from(vec![7; len])).unwrap();
         while let Some(sent) = machine.poll_transmit(now, &mut buf) {
-            assert!(buf.len() <= machine.config().datagram_len_max || sent.plane == Plane::Stream, "{len}");
+            assert!(
+                buf.len() <= machine.config().datagram_len_max || sent.plane == Plane::Stream,
+                "{len}"
+            );
         }
     }
-    // A message that waits for the member that now accuses this node, which would answer it on that message.
+    // A message that waits for the member that now accuses this node, which would answer it on that
+    // message.
     for len in [room - 100, room, room + 1, MESSAGE_LEN_MAX] {
         let own = machine.local();
         let accused = Forge { header: Forge::of_member(&subject, "chinwag") }.accusation(
@@ -103,7 +110,10 @@ fn a_long_message_to_a_suspect_keeps_to_the_datagram() {
         machine.handle_datagram(now, subject.addr, &accused);
         let mut is_answered = false;
         while let Some(sent) = machine.poll_transmit(now, &mut buf) {
-            assert!(buf.len() <= machine.config().datagram_len_max || sent.plane == Plane::Stream, "{len}");
+            assert!(
+                buf.len() <= machine.config().datagram_len_max || sent.plane == Plane::Stream,
+                "{len}"
+            );
             let own = machine.local();
             is_answered |= messages(&buf).iter().any(|message| {
                 matches!(message, Message::Update(update) if update.id == own.id && update.incarnation == own.incarnation)
@@ -167,7 +177,13 @@ fn a_told_age_is_no_pause() {
     assert!(net.run_until(secs(20), |net| net.told(0, 4).contains(&"suspected")));
     let forge = Forge::of(&net, 1);
     for (member, age) in [(3, 25 * 3_600), (2, u32::MAX)] {
-        let gone = departure(id(member), net.hosts[member].machine.local().epoch, State::Left, member, age);
+        let gone = departure(
+            id(member),
+            net.hosts[member].machine.local().epoch,
+            State::Left,
+            member,
+            age,
+        );
         let bytes = forge.payload(|bytes| encode::update(bytes, &gone));
         net.inject(0, addr(1), &bytes);
     }
@@ -195,7 +211,8 @@ fn a_tombstone_older_than_its_holder_keeps_its_age() {
     assert_eq!(net.hosts[0].machine.get(NodeId::new(90)), None, "its lifetime did not begin again");
 }
 
-/// §4.5.1: the doubt that a told death began, heard second-hand, is no accusation: the death does not end it.
+/// §4.5.1: the doubt that a told death began, heard second-hand, is no accusation: the death does
+/// not end it.
 #[test]
 fn a_doubt_told_on_is_no_accusation() {
     let mut net = Net::converged(7, Config::lan(), 5);
@@ -203,12 +220,14 @@ fn a_doubt_told_on_is_no_accusation() {
     net.cut.insert((0, 3));
     let doubt = Forge::of(&net, 2).accusation(subject.id, subject.epoch, subject.incarnation, &[]);
     net.inject(0, addr(2), &doubt);
-    let death = Forge::of(&net, 1).claim(subject.id, subject.epoch, subject.incarnation, State::Dead, None);
+    let death =
+        Forge::of(&net, 1).claim(subject.id, subject.epoch, subject.incarnation, State::Dead, None);
     net.inject(0, addr(1), &death);
     assert_eq!(net.hosts[0].machine.get(subject.id).unwrap().state, State::Suspect);
 }
 
-/// §4.5.1: two halves that think each other dead bury nobody when they meet again, whichever way the word goes round.
+/// §4.5.1: two halves that think each other dead bury nobody when they meet again, whichever way
+/// the word goes round.
 #[test]
 fn healed_halves_bury_nobody() {
     for seed in 0..5 {
@@ -252,7 +271,8 @@ fn a_node_that_was_found_exchanges_too() {
 #[test]
 fn a_lasting_difference_is_not_asked_about_without_end() {
     let mut net = Net::converged(10, Config::lan(), 4);
-    // Node 0 knows of a later run of node 3 elsewhere, and so does everybody else; node 3 does not follow (§4.9.3).
+    // Node 0 knows of a later run of node 3 elsewhere, and so does everybody else; node 3 does not
+    // follow (§4.9.3).
     let rival = Epoch::at(net.clock().wall);
     let claim = Forge::of(&net, 1).alive(id(3), rival, Incarnation::ZERO, addr(50));
     for host in 0..3 {
@@ -269,26 +289,30 @@ fn a_lasting_difference_is_not_asked_about_without_end() {
     }
 }
 
-/// §4.3: a round trip that is longer than the wait is measured too, or the wait would never grow to it.
+/// §4.3: a round trip that is longer than the wait is measured too, or the wait would never grow to
+/// it.
 #[test]
 fn a_longer_round_trip_is_learnt() {
     let mut net = Net::converged(11, Config { stream_pings: false, ..Config::lan() }, 2);
     net.run_for(secs(10));
     net.cut.insert((1, 0));
     let lan = Config::lan();
-    let wait =
-        |net: &Net| net.hosts[0].machine.round_trip.timeout(lan.probe_timeout_min, lan.probe_timeout_max);
+    let wait = |net: &Net| {
+        net.hosts[0].machine.round_trip.timeout(lan.probe_timeout_min, lan.probe_timeout_max)
+    };
     assert_eq!(wait(&net), millis(100));
     let forge = Forge::of(&net, 1);
     for _ in 0..20 {
         net.tap = Some(Vec::new());
         let pinged = |net: &Net| {
-            net.tap.as_ref().unwrap().iter().filter(|(from, ..)| *from == 0).find_map(|(_, _, bytes)| {
-                messages(bytes).iter().find_map(|message| match message {
-                    Message::Ping { seq, target } => Some((*seq, *target)),
-                    _ => None,
-                })
-            })
+            net.tap.as_ref().unwrap().iter().filter(|(from, ..)| *from == 0).find_map(
+                |(_, _, bytes)| {
+                    messages(bytes).iter().find_map(|message| match message {
+                        Message::Ping { seq, target } => Some((*seq, *target)),
+                        _ => None,
+                    })
+                },
+            )
         };
         assert!(net.run_until(secs(3), |net| pinged(net).is_some()));
         let (seq, subject) = pinged(&net).unwrap();
@@ -315,7 +339,8 @@ fn a_whole_cluster_can_leave_at_once() {
         assert!(net.hosts.iter().all(|host| host.machine.leave.is_done()));
         assert_eq!(net.count_told("died"), 0);
     }
-    // Whoever has not heard that a member has gone silent in good order asks it until the time is over.
+    // Whoever has not heard that a member has gone silent in good order asks it until the time is
+    // over.
     assert!(late <= 6, "{late} of 120 waited for nobody");
 }
 
@@ -355,12 +380,14 @@ fn a_suspected_rival_is_not_outbid() {
     let mut net = Net::converged(14, Config::lan(), 3);
     let own = net.hosts[0].machine.local();
     let later = Epoch::new(own.epoch.get() + 1_000);
-    let claim = Forge::of(&net, 1).claim(own.id, later, Incarnation::ZERO, State::Suspect, Some(addr(40)));
+    let claim =
+        Forge::of(&net, 1).claim(own.id, later, Incarnation::ZERO, State::Suspect, Some(addr(40)));
     net.inject(0, addr(1), &claim);
     assert_eq!(net.hosts[0].machine.local().epoch, own.epoch);
     assert!(net.told(0, 0).contains(&"conflict"));
     // Once it is dead, the node moves past it.
-    let claim = Forge::of(&net, 1).claim(own.id, later, Incarnation::ZERO, State::Dead, Some(addr(40)));
+    let claim =
+        Forge::of(&net, 1).claim(own.id, later, Incarnation::ZERO, State::Dead, Some(addr(40)));
     net.inject(0, addr(1), &claim);
     assert_eq!(Some(net.hosts[0].machine.local().epoch), later.next());
 }
@@ -371,7 +398,8 @@ fn a_told_death_of_a_later_run_is_no_verdict() {
     let mut net = Net::converged(15, Config::lan(), 4);
     let old = net.hosts[3].machine.local();
     let later = Epoch::new(old.epoch.get() + 1);
-    let death = Forge::of(&net, 1).claim(id(3), later, Incarnation::ZERO, State::Dead, Some(addr(3)));
+    let death =
+        Forge::of(&net, 1).claim(id(3), later, Incarnation::ZERO, State::Dead, Some(addr(3)));
     net.inject(0, addr(1), &death);
     assert_eq!(net.hosts[0].machine.get(id(3)).unwrap().state, State::Suspect);
     net.run_for(secs(30));
@@ -388,8 +416,13 @@ fn broadcasts_do_not_hold_up_refutations() {
         net.with(0, |machine, now| machine.broadcast(now, &payload).unwrap());
     }
     let subject = net.hosts[0].machine.local();
-    let bytes =
-        Forge::of(&net, 1).claim(subject.id, subject.epoch, subject.incarnation, State::Suspect, None);
+    let bytes = Forge::of(&net, 1).claim(
+        subject.id,
+        subject.epoch,
+        subject.incarnation,
+        State::Suspect,
+        None,
+    );
     net.inject(0, addr(1), &bytes);
     assert!(net.run_until(secs(2), |net| (1..20).all(|host| {
         net.hosts[host].machine.get(subject.id).unwrap().incarnation == Incarnation::new(1)
@@ -515,7 +548,8 @@ fn what_waited_in_solitude_is_told() {
     assert!(net.hosts[0].machine.rumors.is_empty());
 }
 
-/// §4.2: after `leave` a node refutes nothing, and its farewell is acknowledged by distinct members, to this run.
+/// §4.2: after `leave` a node refutes nothing, and its farewell is acknowledged by distinct
+/// members, to this run.
 #[test]
 fn a_leaving_node_counts_distinct_members_and_refutes_nothing() {
     let mut net = Net::converged(23, Config::lan(), 6);
@@ -535,7 +569,8 @@ fn a_leaving_node_counts_distinct_members_and_refutes_nothing() {
     let accusation = Forge::of(&net, 1).accusation(own.id, own.epoch, own.incarnation, &[id(1)]);
     net.inject(0, addr(1), &accusation);
     assert_eq!(net.hosts[0].machine.local(), own);
-    let (now, earlier) = (Run { id: own.id, epoch: own.epoch }, Run { id: own.id, epoch: Epoch::new(1) });
+    let (now, earlier) =
+        (Run { id: own.id, epoch: own.epoch }, Run { id: own.id, epoch: Epoch::new(1) });
     let acks = [(1, now), (1, now), (1, now), (2, earlier), (3, earlier), (4, earlier), (2, now)];
     for (host, subject) in acks {
         let ack = Forge::of(&net, host).payload(|bytes| encode::ack(bytes, seq, subject));
@@ -566,7 +601,8 @@ fn tables_are_sent_at_a_rate() {
     let mut net = Net::converged(25, Config { sync_rate_max: 4_096, ..Config::lan() }, 2);
     let mut forge = Forge::of(&net, 1);
     for count in 0..400 {
-        let bytes = forge.alive(NodeId::new(1_000 + count), Epoch::new(5), Incarnation::ZERO, addr(500));
+        let bytes =
+            forge.alive(NodeId::new(1_000 + count), Epoch::new(5), Incarnation::ZERO, addr(500));
         net.inject(0, addr(1), &bytes);
     }
     for host in 2..4 {
@@ -632,7 +668,8 @@ fn an_exchange_is_between_two() {
         })
     });
     let chunk = |net: &Net, host| {
-        Forge::of(net, host).payload(|bytes| encode::sync_chunk(bytes, number.unwrap(), true, true, 0))
+        Forge::of(net, host)
+            .payload(|bytes| encode::sync_chunk(bytes, number.unwrap(), true, true, 0))
     };
     for (host, open) in [(2, 1), (0, 0)] {
         let bytes = chunk(&net, host);
@@ -674,7 +711,8 @@ fn a_relay_that_slept_does_not_nack() {
     net.stall(0, secs(3));
     net.tap = Some(Vec::new());
     net.run_for(secs(4));
-    let is_nack = |bytes: &Vec<u8>| messages(bytes).iter().any(|m| matches!(m, Message::Nack { seq: 7, .. }));
+    let is_nack =
+        |bytes: &Vec<u8>| messages(bytes).iter().any(|m| matches!(m, Message::Nack { seq: 7, .. }));
     assert!(!net.tap.take().unwrap().iter().any(|(_, _, bytes)| is_nack(bytes)));
     assert_eq!(net.hosts[0].machine.relays.len(), 0);
 }

@@ -13,8 +13,8 @@ use super::net::{Net, addr, id, millis, secs};
 use crate::clock::Timestamp;
 use crate::id::{Epoch, Fence, Incarnation, NodeId};
 use crate::membership::{
-    BROADCAST_LEN_MAX, BroadcastError, Config, EVENTS_MAX, Event, MESSAGE_LEN_MAX, Metadata, MetadataError,
-    Plane, SendError, State, TimeoutReason,
+    BROADCAST_LEN_MAX, BroadcastError, Config, EVENTS_MAX, Event, MESSAGE_LEN_MAX, Metadata,
+    MetadataError, Plane, SendError, State, TimeoutReason,
 };
 use crate::rng::Rng;
 use crate::wire::datagram::{Run, encode};
@@ -55,8 +55,10 @@ fn foreign_clusters_are_not_heard() {
     }
     assert_eq!(net.hosts[0].machine.snapshot(), before);
     assert_eq!(net.hosts[0].machine.stats().foreign_cluster, 3);
-    let reports =
-        net.hosts[0].events.iter().filter(|(_, event)| matches!(event, Event::ForeignCluster { .. }));
+    let reports = net.hosts[0]
+        .events
+        .iter()
+        .filter(|(_, event)| matches!(event, Event::ForeignCluster { .. }));
     assert_eq!(reports.count(), 1);
     // A stream's hello tells the name; the port of a dialler is new every time.
     let (one, other) = (addr(50), addr(51));
@@ -86,7 +88,10 @@ fn unreadable_payloads_are_counted_by_reason() {
     unknown.extend_from_slice(&[200, 2, 0, 7, 7]);
     net.inject(0, addr(1), &unknown);
     let stats = net.hosts[0].machine.stats();
-    assert_eq!((stats.foreign_version, stats.malformed, stats.misdirected, stats.unknown_kind), (1, 2, 1, 1));
+    assert_eq!(
+        (stats.foreign_version, stats.malformed, stats.misdirected, stats.unknown_kind),
+        (1, 2, 1, 1)
+    );
     assert_eq!(net.hosts[0].machine.snapshot(), before);
 }
 
@@ -143,11 +148,14 @@ fn a_restart_with_an_earlier_clock_moves_past_its_old_run() {
     net.start_as(2, id(2), addr(2), Epoch::new(old.epoch.get() - 5_000_000), &[0]);
     assert!(net.run_until(secs(5), |net| {
         net.is_converged()
-            && (0..4).all(|host| host == 2 || net.hosts[host].machine.get(id(2)).unwrap().epoch > old.epoch)
+            && (0..4).all(|host| {
+                host == 2 || net.hosts[host].machine.get(id(2)).unwrap().epoch > old.epoch
+            })
     }));
 }
 
-/// §4.3: an ack counts only from the subject or a relay, for the round in progress and the run that was asked.
+/// §4.3: an ack counts only from the subject or a relay, for the round in progress and the run that
+/// was asked.
 #[test]
 fn forged_acks_save_nobody() {
     let mut net = Net::converged(7, Config::lan(), 3);
@@ -166,7 +174,8 @@ fn forged_acks_save_nobody() {
     assert!(net.run_until(secs(20), |net| net.told(0, 2).contains(&"died")));
 }
 
-/// §4.3: a ping for another id is not answered, and one for an earlier run is, with the present record.
+/// §4.3: a ping for another id is not answered, and one for an earlier run is, with the present
+/// record.
 #[test]
 fn pings_are_answered_by_their_target_alone() {
     let mut net = Net::converged(8, Config::lan(), 2);
@@ -195,7 +204,9 @@ fn a_pause_passes_no_verdict() {
         assert!(net.hosts[0].machine.stats().pauses > round);
     }
     for subject in 1..5 {
-        assert!((0..5).all(|observer| net.told(observer, subject) == ["joined"] || observer == subject));
+        assert!(
+            (0..5).all(|observer| net.told(observer, subject) == ["joined"] || observer == subject)
+        );
     }
 }
 
@@ -204,11 +215,15 @@ fn a_pause_passes_no_verdict() {
 fn strangers_get_no_more_than_they_give() {
     let mut net = Net::converged(10, Config::lan(), 20);
     // Rumours wait, which a member's ack would carry.
-    net.with(0, |machine, now| machine.set_metadata(now, Metadata::new().with("k", "v").unwrap()).unwrap());
+    net.with(0, |machine, now| {
+        machine.set_metadata(now, Metadata::new().with("k", "v").unwrap()).unwrap()
+    });
     let mut forge = Forge::of(&net, 1);
     let (stranger, spoofed) = (addr(200), addr(1));
     let targets = [run(&net, 0), run(&net, 5)];
-    for (sender, from) in [(NodeId::new(500), stranger), (id(1), stranger), (NodeId::new(500), spoofed)] {
+    for (sender, from) in
+        [(NodeId::new(500), stranger), (id(1), stranger), (NodeId::new(500), spoofed)]
+    {
         forge.header.sender = sender;
         for target in targets {
             let questions = [
@@ -220,7 +235,8 @@ fn strangers_get_no_more_than_they_give() {
             for question in questions {
                 net.tap = Some(Vec::new());
                 net.inject(0, from, &question);
-                let answered: usize = net.tap.take().unwrap().iter().map(|(_, _, bytes)| bytes.len()).sum();
+                let answered: usize =
+                    net.tap.take().unwrap().iter().map(|(_, _, bytes)| bytes.len()).sum();
                 assert!(answered <= question.len(), "{answered} for {}", question.len());
             }
         }
@@ -231,7 +247,9 @@ fn strangers_get_no_more_than_they_give() {
 #[test]
 fn rumours_die_out() {
     let mut net = Net::converged(11, Config::lan(), 10);
-    net.with(3, |machine, now| machine.set_metadata(now, Metadata::new().with("k", "v").unwrap()).unwrap());
+    net.with(3, |machine, now| {
+        machine.set_metadata(now, Metadata::new().with("k", "v").unwrap()).unwrap()
+    });
     net.run_for(secs(60));
     for host in &net.hosts {
         assert!(host.machine.rumors.is_empty());
@@ -243,12 +261,14 @@ fn rumours_die_out() {
     }
 }
 
-/// §4.7: equal tables are found equal by one digest, and exchanges grow rare; a difference that gossip missed is found.
+/// §4.7: equal tables are found equal by one digest, and exchanges grow rare; a difference that
+/// gossip missed is found.
 #[test]
 fn exchanges_move_only_what_differs() {
     let mut net = Net::converged(12, Config::lan(), 8);
     net.run_for(secs(300));
-    let before: Vec<u64> = net.hosts.iter().map(|host| host.machine.stats().stream_bytes_out).collect();
+    let before: Vec<u64> =
+        net.hosts.iter().map(|host| host.machine.stats().stream_bytes_out).collect();
     net.run_for(secs(300));
     for (host, before) in net.hosts.iter().zip(before) {
         let grown = host.machine.stats().stream_bytes_out - before;
@@ -256,7 +276,9 @@ fn exchanges_move_only_what_differs() {
         assert!(grown < 40 * 700, "{grown} bytes in 300 s");
     }
     // V3: with no gossip at all, exchanges alone carry a change to everybody.
-    net.hosts.iter_mut().for_each(|host| host.machine.rumors = crate::membership::rumors::Rumors::default());
+    net.hosts
+        .iter_mut()
+        .for_each(|host| host.machine.rumors = crate::membership::rumors::Rumors::default());
     net.loss_percent = 0;
     net.with(2, |machine, now| {
         machine.set_metadata(now, Metadata::new().with("k", "w").unwrap()).unwrap();
@@ -271,7 +293,8 @@ fn exchanges_move_only_what_differs() {
     }));
 }
 
-/// §4.9.1: the incumbent of an id stays, and both hear of the conflict; once it is gone the claimant is admitted.
+/// §4.9.1: the incumbent of an id stays, and both hear of the conflict; once it is gone the
+/// claimant is admitted.
 #[test]
 fn a_live_incumbent_keeps_its_id() {
     let mut net = Net::converged(13, Config::lan(), 4);
@@ -285,7 +308,9 @@ fn a_live_incumbent_keeps_its_id() {
     assert!(net.told(2, 2).contains(&"conflict"), "the incumbent is told");
     assert!(!net.hosts[4].machine.is_joined());
     net.crash(2);
-    assert!(net.run_until(secs(40), |net| net.hosts[0].machine.get(id(2)).unwrap().addr == addr(44)));
+    assert!(
+        net.run_until(secs(40), |net| net.hosts[0].machine.get(id(2)).unwrap().addr == addr(44))
+    );
 }
 
 /// §4.9: a restart at a new address is admitted as soon as the old one does not answer.
@@ -329,14 +354,17 @@ fn a_rival_is_reported_and_told() {
     assert_eq!(net.tap.take().unwrap().len(), 1, "the rival is told");
 }
 
-/// §4.10: every other node gives a broadcast out exactly once, whatever is lost or repeated on the way.
+/// §4.10: every other node gives a broadcast out exactly once, whatever is lost or repeated on the
+/// way.
 #[test]
 fn a_broadcast_is_given_out_once() {
     for seed in 0..10 {
         let mut net = Net::converged(seed, Config::lan(), 12);
         net.loss_percent = 5;
         for count in 0u8..20 {
-            net.with(usize::from(count % 3), |machine, now| machine.broadcast(now, &[count]).unwrap());
+            net.with(usize::from(count % 3), |machine, now| {
+                machine.broadcast(now, &[count]).unwrap()
+            });
         }
         net.run_for(secs(30));
         for host in 0..12 {
@@ -359,7 +387,8 @@ fn user_payloads_have_limits() {
     let long = vec![0; BROADCAST_LEN_MAX + 1];
     let refused = net.with(0, |machine, now| machine.broadcast(now, &long));
     assert_eq!(refused, Err(BroadcastError::TooLong { len: long.len() }));
-    let full = net.with(0, |machine, now| (0..1_000).find_map(|_| machine.broadcast(now, b"x").err()));
+    let full =
+        net.with(0, |machine, now| (0..1_000).find_map(|_| machine.broadcast(now, b"x").err()));
     assert_eq!(full, Some(BroadcastError::Full));
     let huge = Bytes::from(vec![1; MESSAGE_LEN_MAX]);
     net.with(0, |machine, _| machine.send_to(id(2), huge.clone()).unwrap());
@@ -371,7 +400,8 @@ fn user_payloads_have_limits() {
     let forge = Forge::of(&net, 1);
     let forged = forge.payload(|bytes| encode::payload(bytes, b"forged"));
     net.inject(0, addr(9), &forged);
-    let is_told = net.hosts[0].events.iter().any(|(_, event)| matches!(event, Event::Message { .. }));
+    let is_told =
+        net.hosts[0].events.iter().any(|(_, event)| matches!(event, Event::Message { .. }));
     assert!(!is_told, "a message from elsewhere than its sender's address is not given out");
     let too_long = Bytes::from(vec![1; MESSAGE_LEN_MAX + 1]);
     let refused = net.with(0, |machine, _| machine.send_to(id(2), too_long));
@@ -379,7 +409,10 @@ fn user_payloads_have_limits() {
     let refused = net.with(0, |machine, _| machine.send_to(NodeId::new(9), Bytes::new()));
     assert_eq!(refused, Err(SendError::UnknownMember(NodeId::new(9))));
     net.with(0, |machine, now| machine.leave(now));
-    assert_eq!(net.with(0, |machine, now| machine.broadcast(now, b"x")), Err(BroadcastError::HasLeft));
+    assert_eq!(
+        net.with(0, |machine, now| machine.broadcast(now, b"x")),
+        Err(BroadcastError::HasLeft)
+    );
     assert_eq!(
         net.with(0, |machine, now| machine.set_metadata(now, Metadata::new())),
         Err(MetadataError::HasLeft)
@@ -419,7 +452,8 @@ fn the_document_states_the_presets() {
         let row = format!("| {name} | {local} | {lan} | {wan} |");
         assert!(document.contains(&row), "docs/protocol.md §4.12 should say {row}");
     };
-    let span = |field: fn(&Config) -> Duration| move |config: &Config| format!("{:?}", field(config));
+    let span =
+        |field: fn(&Config) -> Duration| move |config: &Config| format!("{:?}", field(config));
     row("probe_interval", &span(|config| config.probe_interval));
     row("probe_timeout_max", &span(|config| config.probe_timeout_max));
     row("probe_timeout_min", &span(|config| config.probe_timeout_min));
@@ -438,7 +472,8 @@ fn the_document_states_the_presets() {
     row("leave_timeout", &span(|config| config.leave_timeout));
 }
 
-/// §4.13: events nobody takes are shed with a `Lost` that says how many, and the snapshot stays right.
+/// §4.13: events nobody takes are shed with a `Lost` that says how many, and the snapshot stays
+/// right.
 #[test]
 fn untaken_events_are_shed_and_counted() {
     let mut net = Net::converged(19, Config::lan(), 2);
@@ -472,7 +507,8 @@ fn a_seed_is_a_run() {
         net.run_for(secs(20));
         net.tap.take().unwrap()
     };
-    let (one, same, other): (Vec<(usize, Plane, Vec<u8>)>, _, _) = (trace(20), trace(20), trace(21));
+    let (one, same, other): (Vec<(usize, Plane, Vec<u8>)>, _, _) =
+        (trace(20), trace(20), trace(21));
     assert!(one == same, "the same seed, the same bytes");
     assert!(one != other, "another seed, other bytes");
 }
@@ -499,8 +535,8 @@ fn timeouts_make_progress() {
     }
 }
 
-/// A hostile peer: arbitrary bytes, and well-formed messages of arbitrary content, never panic and never grow a
-/// structure past its limit.
+/// A hostile peer: arbitrary bytes, and well-formed messages of arbitrary content, never panic and
+/// never grow a structure past its limit.
 #[test]
 fn hostile_payloads_are_survived() {
     for seed in 0..20 {
@@ -529,7 +565,10 @@ fn hostile_payloads_are_survived() {
         let machine = &net.hosts[0].machine;
         assert!(machine.relays.len() <= crate::membership::RELAYS_MAX);
         assert!(machine.exchanges_open() <= crate::membership::EXCHANGES_MAX);
-        assert!(machine.rumors.len() <= machine.table.iter().count() + crate::membership::BROADCASTS_MAX);
+        assert!(
+            machine.rumors.len()
+                <= machine.table.iter().count() + crate::membership::BROADCASTS_MAX
+        );
         assert_eq!(machine.local().state, State::Alive);
     }
 }

@@ -6,7 +6,8 @@ use super::net::{Net, secs};
 use crate::membership::Config;
 use crate::time::Instant;
 
-/// `count` nodes start within a second through one seed. Answers when all see all, and the most bytes one node sent.
+/// `count` nodes start within a second through one seed. Answers when all see all, and the most
+/// bytes one node sent.
 fn join(count: usize, limit: core::time::Duration) -> (core::time::Duration, u64) {
     let mut net = Net::new(11, Config::lan());
     net.checks_folds = false;

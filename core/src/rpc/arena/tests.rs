@@ -32,7 +32,8 @@ fn a_chunk_whose_bodies_are_gone_is_used_again() {
     // A body that is kept keeps its chunk, and no other.
     let kept = arena.copy(&[9; 100]);
     let others: Vec<_> = (0..10_000).map(|_| arena.copy(&[1; 100]).as_ptr().addr()).collect();
-    let near = others.iter().filter(|at| at.abs_diff(kept.as_ptr().addr()) <= CHUNK_LEN_MAX).count();
+    let near =
+        others.iter().filter(|at| at.abs_diff(kept.as_ptr().addr()) <= CHUNK_LEN_MAX).count();
     assert!(near < 1_000, "the other chunks are used again, this one is not: {near}");
     assert!(kept.iter().all(|&byte| byte == 9));
 }

@@ -12,7 +12,11 @@ fn at(ms: u32) -> Instant {
 fn s5_12_1_a_cost_is_the_padded_body_and_an_event() {
     assert_eq!([0, 1, 16, 17].map(cost), [128, 144, 144, 160]);
     // The event stays within what is charged for it, more or less: twice.
-    assert!(size_of::<crate::rpc::Event>() <= 2 * MESSAGE_COST, "{}", size_of::<crate::rpc::Event>());
+    assert!(
+        size_of::<crate::rpc::Event>() <= 2 * MESSAGE_COST,
+        "{}",
+        size_of::<crate::rpc::Event>()
+    );
 }
 
 #[test]

@@ -57,7 +57,8 @@ fn resting_drops_nothing_that_waits() {
 #[test]
 fn a_large_body_lands_in_a_buffer_that_one_before_it_had() {
     let mut receiver = open();
-    let header = FrameHeader { body_len: 300_001, extension_len: 16, ..FrameHeader::new(Kind::Request, 1) };
+    let header =
+        FrameHeader { body_len: 300_001, extension_len: 16, ..FrameHeader::new(Kind::Request, 1) };
     let mut places = alloc::vec::Vec::new();
     for fill in 0..4 {
         put(&mut receiver, &header.encode());
@@ -78,8 +79,11 @@ fn a_large_body_lands_in_a_buffer_that_one_before_it_had() {
 fn a_read_of_a_large_body_that_goes_over_loses_nothing() {
     for over in [0, 1, 31, 32, OVER_LEN] {
         let mut receiver = open();
-        let header =
-            FrameHeader { body_len: 100_000, extension_len: 16, ..FrameHeader::new(Kind::Request, 1) };
+        let header = FrameHeader {
+            body_len: 100_000,
+            extension_len: 16,
+            ..FrameHeader::new(Kind::Request, 1)
+        };
         put(&mut receiver, &header.encode());
         put(&mut receiver, &[0; 16]);
         assert!(receiver.take(header, Instant::ZERO).expect("an extension").is_none());

@@ -108,10 +108,16 @@ fn s5_4_4_a_cancel_of_no_open_call_is_counted() {
 
 #[test]
 fn s5_4_5_a_taken_or_forbidden_slot_is_answered_overloaded() {
-    let mut connection = beside_a_hand_written_peer(Config { in_flight_max: 4, ..Config::default() });
+    let mut connection =
+        beside_a_hand_written_peer(Config { in_flight_max: 4, ..Config::default() });
     for call in [3, 4, 3 | 1 << 14, u32::MAX] {
         for len in [1, 9_000] {
-            deliver(&mut connection, start(), &raw_request(call, NO_TIMEOUT, &vec![1; len]), usize::MAX);
+            deliver(
+                &mut connection,
+                start(),
+                &raw_request(call, NO_TIMEOUT, &vec![1; len]),
+                usize::MAX,
+            );
         }
     }
     assert_eq!(inbound_ids(&events(&mut connection)).len(), 1);
@@ -164,8 +170,8 @@ fn s5_4_7_a_deadline_ends_the_call_at_both_ends() {
     assert_eq!(pair.b.respond(pair.now, inbound, Ok(Body::EMPTY)), Err(RespondError::Ended));
 }
 
-/// Found by the simulator at node level: a request that was queued behind a slow reader when its deadline passed was called never
-/// sent, and then left with its cancel after it, and ran.
+/// Found by the simulator at node level: a request that was queued behind a slow reader when its
+/// deadline passed was called never sent, and then left with its cancel after it, and ran.
 #[test]
 fn s5_5_3_a_queued_request_whose_deadline_passes_may_still_run() {
     let mut pair = Pair::connected();
@@ -177,7 +183,10 @@ fn s5_5_3_a_queued_request_whose_deadline_passes_may_still_run() {
     assert!(status.may_have_run() && !status.never_sent());
     pair.pump();
     let at_b = events(&mut pair.b);
-    assert!(matches!(&at_b[..], [Event::Request { .. }, Event::Cancelled(_)]), "it does run: {at_b:?}");
+    assert!(
+        matches!(&at_b[..], [Event::Request { .. }, Event::Cancelled(_)]),
+        "it does run: {at_b:?}"
+    );
 }
 
 #[test]

@@ -71,11 +71,15 @@ fn s5_12_5_messages_without_credit_end_the_connection() {
     for (what, frame, cost) in floods {
         let mut half = Half::open(false, Shape::BIDIRECTIONAL);
         let config = Config::default();
-        let window = if what.contains("one-way") { config.request_window } else { config.stream_window };
+        let window =
+            if what.contains("one-way") { config.request_window } else { config.stream_window };
         let mut heard = Vec::new();
         for at in 0..window.div_ceil(cost) {
             heard = half.hear(&frame);
-            assert!(matches!(heard[..], [Event::Chunk { .. } | Event::OneWay { .. }]), "{what} {at}");
+            assert!(
+                matches!(heard[..], [Event::Chunk { .. } | Event::OneWay { .. }]),
+                "{what} {at}"
+            );
         }
         heard.extend(half.hear(&frame));
         assert!(ends(&heard), "{what}");
@@ -92,7 +96,9 @@ fn s5_12_3_a_chunk_larger_than_every_window_goes_and_then_nothing_until_it_is_ta
         assert_eq!(pair.a.send(pair.now, ours, b"x".into(), &[]), Err(StreamError::Blocked));
         pair.pump();
         let mut at_b = events(&mut pair.b);
-        let Some(Event::Chunk { body, held, .. }) = at_b.pop() else { panic!("{} events", at_b.len()) };
+        let Some(Event::Chunk { body, held, .. }) = at_b.pop() else {
+            panic!("{} events", at_b.len())
+        };
         assert!(at_b.is_empty() && body == chunk);
         assert!(events(&mut pair.a).is_empty());
         pair.b.release(pair.now, held);
@@ -221,7 +227,8 @@ fn s5_12_8_windows_grow_to_their_limit_on_a_long_fast_path_and_not_on_a_short_on
                 }
             }
             // Where the path is short, the consumer is what takes time.
-            pair.now = later(pair.now, round_trip / 2 + if is_growing { Duration::ZERO } else { MS });
+            pair.now =
+                later(pair.now, round_trip / 2 + if is_growing { Duration::ZERO } else { MS });
             pair.b_to_a();
             events(&mut pair.a);
         }
@@ -265,7 +272,8 @@ fn a_slow_consumer_blocks_its_own_stream_and_no_other() {
 fn s5_11_5_those_who_wait_for_the_connection_are_told_in_order_once() {
     let mut pair = Pair::connected_with(Config::default(), tight());
     let streams: Vec<StreamRef> = (0..10).map(|_| pair.open(Shape::CLIENT_STREAMING).0).collect();
-    // Four streams fill the connection's window; the others have credit of their own and none of the connection.
+    // Four streams fill the connection's window; the others have credit of their own and none of
+    // the connection.
     let mut refused = Vec::new();
     for &of in &streams {
         while pair.a.send(pair.now, of, (&[1; 5_000]).into(), &[]).is_ok() {}
@@ -311,9 +319,11 @@ fn s5_7_7_what_a_peer_can_make_a_node_hold_is_bounded() {
             let flags = Shape::BIDIRECTIONAL.flags();
             let ext = extension(0, NO_TIMEOUT);
             let bytes = match rng.below(6) {
-                0 => {
-                    frame(FrameHeader { flags, ..FrameHeader::new(Kind::Request, call) }, &ext, &vec![0; len])
-                }
+                0 => frame(
+                    FrameHeader { flags, ..FrameHeader::new(Kind::Request, call) },
+                    &ext,
+                    &vec![0; len],
+                ),
                 1 => frame(FrameHeader::new(Kind::OneWay, 0), &ext, &vec![0; len]),
                 2 | 3 => data(call, 0, &vec![0; len]),
                 4 => first(Kind::OneWay, 0, 0, lane, 150_000, &ext),
@@ -331,9 +341,9 @@ fn s5_7_7_what_a_peer_can_make_a_node_hold_is_bounded() {
             }
         }
         let len = |event: &Event| match event {
-            Event::Request { body, .. } | Event::OneWay { body, .. } | Event::Chunk { body, .. } => {
-                body.len() + 256
-            }
+            Event::Request { body, .. }
+            | Event::OneWay { body, .. }
+            | Event::Chunk { body, .. } => body.len() + 256,
             _ => 256,
         };
         let held: usize = kept.iter().map(len).sum::<usize>() + connection.receiver.held_len();
@@ -341,8 +351,8 @@ fn s5_7_7_what_a_peer_can_make_a_node_hold_is_bounded() {
     }
 }
 
-/// What is released does not make a grant due while much of the window is free; what others then send and nobody takes makes it due,
-/// with no further release to notice it by.
+/// What is released does not make a grant due while much of the window is free; what others then
+/// send and nobody takes makes it due, with no further release to notice it by.
 #[test]
 fn s5_12_7_a_window_that_slow_consumers_fill_is_granted_to_the_others_without_a_release() {
     let mut pair = Pair::connected_with(tight(), tight());

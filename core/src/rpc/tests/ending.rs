@@ -17,11 +17,21 @@ fn s5_5_4_the_end_says_which_requests_had_left() {
         pair.a.handle_closed(pair.now);
         let all = events(&mut pair.a);
         let reason = if is_peer_gone { CloseReason::PeerGone } else { CloseReason::Lost };
-        assert!(matches!(all.last(), Some(Event::Closed(why)) if *why == reason), "§5.9.4: the last event");
+        assert!(
+            matches!(all.last(), Some(Event::Closed(why)) if *why == reason),
+            "§5.9.4: the last event"
+        );
         let ended = responses(all);
         assert_eq!(ended.len(), 2, "each call ended once");
-        let status =
-            |of| ended.iter().find(|(call, _)| *call == of).expect("ended").1.clone().expect_err("failed");
+        let status = |of| {
+            ended
+                .iter()
+                .find(|(call, _)| *call == of)
+                .expect("ended")
+                .1
+                .clone()
+                .expect_err("failed")
+        };
         assert!(!status(left).never_sent() && status(left).may_have_run());
         assert!(status(queued).never_sent() && !status(queued).may_have_run());
         let codes = (status(left).code, status(queued).code);
@@ -137,13 +147,19 @@ fn s5_9_1_going_away_lets_open_calls_finish_and_takes_no_new_ones() {
     assert!(matches!(at_b.last(), Some(Event::Closed(CloseReason::Drained))));
 }
 
-/// Small frames overtake large ones, and a go-away is small: it must not overtake what is to be read before it.
+/// Small frames overtake large ones, and a go-away is small: it must not overtake what is to be
+/// read before it.
 #[test]
 fn s5_9_1_no_request_comes_after_a_go_away() {
     for peer_begins in [true, false] {
-        let narrow = Config { request_window: 16 * 1024, request_window_max: 16 * 1024, ..Config::default() };
+        let narrow = Config {
+            request_window: 16 * 1024,
+            request_window_max: 16 * 1024,
+            ..Config::default()
+        };
         let mut pair = Pair::connected_with(Config::default(), narrow);
-        let calls = [0; 3].map(|_: u8| pair.a.request(pair.now, request(&[7; 20_000])).expect("taken"));
+        let calls =
+            [0; 3].map(|_: u8| pair.a.request(pair.now, request(&[7; 20_000])).expect("taken"));
         pair.a.one_way(pair.now, request(&[7; 20_000])).expect("taken");
         if peer_begins {
             pair.b.go_away(pair.now);
@@ -171,7 +187,9 @@ fn s5_9_1_no_request_comes_after_a_go_away() {
             match result {
                 Ok(body) => assert!(!peer_begins && body == "done"),
                 Err(status) => {
-                    assert!(peer_begins && status.code == Code::Unavailable && !status.may_have_run());
+                    assert!(
+                        peer_begins && status.code == Code::Unavailable && !status.may_have_run()
+                    );
                 }
             }
         }
@@ -180,7 +198,10 @@ fn s5_9_1_no_request_comes_after_a_go_away() {
             .map(|(header, ..)| header.kind)
             .collect();
         let away = kinds.iter().position(|&kind| kind == Kind::GoAway).expect("it goes away");
-        assert!(kinds[away..].iter().all(|kind| !matches!(kind, Kind::Request | Kind::OneWay)), "{kinds:?}");
+        assert!(
+            kinds[away..].iter().all(|kind| !matches!(kind, Kind::Request | Kind::OneWay)),
+            "{kinds:?}"
+        );
     }
 }
 

@@ -26,13 +26,19 @@ fn s5_3_5_attachments_of_every_size_arrive_beside_every_message() {
         let (given, body, shape) = (blobs(lens), bytes(lens[0] / 2 + 1, 9), Shape::BIDIRECTIONAL);
         let attachments = &given[..];
         let headers = Headers::new().with("k", b"v").expect("small");
-        let with =
-            |headers: &Headers| Request { shape, attachments, headers: headers.clone(), ..request(&body) };
+        let with = |headers: &Headers| Request {
+            shape,
+            attachments,
+            headers: headers.clone(),
+            ..request(&body)
+        };
         let call = pair.a.request(pair.now, with(&headers)).expect("taken");
         pair.a.one_way(pair.now, with(&Headers::new())).expect("taken");
         // The stream of a large request is held until that begins.
         pair.pump();
-        pair.a.send(pair.now, StreamRef::Call(call), body.clone().into(), attachments).expect("credit");
+        pair.a
+            .send(pair.now, StreamRef::Call(call), body.clone().into(), attachments)
+            .expect("credit");
         pair.pump();
         let (mut inbound, mut seen) = (None, 0);
         for event in events(&mut pair.b) {
@@ -42,9 +48,8 @@ fn s5_3_5_attachments_of_every_size_arrive_beside_every_message() {
                     inbound = Some(id);
                     (body, attachments)
                 }
-                Event::OneWay { body, attachments, .. } | Event::Chunk { body, attachments, .. } => {
-                    (body, attachments)
-                }
+                Event::OneWay { body, attachments, .. }
+                | Event::Chunk { body, attachments, .. } => (body, attachments),
                 other => panic!("{other:?}"),
             };
             assert!(got == body && beside == given && are_aligned(&beside), "{lens:?}");
@@ -52,10 +57,14 @@ fn s5_3_5_attachments_of_every_size_arrive_beside_every_message() {
         }
         assert_eq!(seen, 3);
         let id = inbound.expect("the request came");
-        pair.b.respond_with(pair.now, id, &headers, attachments, Ok(body.clone().into())).expect("open");
+        pair.b
+            .respond_with(pair.now, id, &headers, attachments, Ok(body.clone().into()))
+            .expect("open");
         pair.pump();
         let at_a = events(&mut pair.a);
-        let [Event::Response { result: Ok(got), attachments: beside, headers: back, .. }] = &at_a[..] else {
+        let [Event::Response { result: Ok(got), attachments: beside, headers: back, .. }] =
+            &at_a[..]
+        else {
             panic!("{} events", at_a.len())
         };
         assert!(got == &body && beside == &given && back == &headers && are_aligned(beside));
@@ -63,7 +72,8 @@ fn s5_3_5_attachments_of_every_size_arrive_beside_every_message() {
 }
 
 #[test]
-fn s5_3_5_too_many_attachments_are_refused_by_their_sender_and_end_the_connection_at_their_reader() {
+fn s5_3_5_too_many_attachments_are_refused_by_their_sender_and_end_the_connection_at_their_reader()
+{
     let mut pair = Pair::connected();
     let many = vec![Bytes::new(); 17];
     let with = Request { attachments: &many, ..request(b"") };
@@ -97,7 +107,8 @@ fn s5_3_5_too_many_attachments_are_refused_by_their_sender_and_end_the_connectio
         deliver(&mut connection, start(), &bytes, usize::MAX);
         let all = events(&mut connection);
         match (&all[..], is_right) {
-            ([Event::Request { .. }], true) | ([Event::Closed(CloseReason::Protocol(_))], false) => {}
+            ([Event::Request { .. }], true)
+            | ([Event::Closed(CloseReason::Protocol(_))], false) => {}
             _ => panic!("case {case}: {all:?}"),
         }
     }
@@ -108,18 +119,25 @@ fn s5_10_2_lanes_misused_end_the_connection() {
     let begin = |lane| first(Kind::Data, 1, 0, lane, 100, &[]);
     let other = first(Kind::OneWay, 0, 0, 2, 64, &extension(0, NO_TIMEOUT));
     let cases: Vec<(&str, Vec<u8>)> = vec![
-        ("a busy lane", [begin(0), first(Kind::OneWay, 0, 0, 0, 64, &extension(0, NO_TIMEOUT))].concat()),
+        (
+            "a busy lane",
+            [begin(0), first(Kind::OneWay, 0, 0, 0, 64, &extension(0, NO_TIMEOUT))].concat(),
+        ),
         ("an idle lane", fragment(3, 0, &[1; 16])),
         ("an abort of nothing", fragment(3, FLAG_ABORT, &[])),
         ("an empty fragment", [begin(0), fragment(0, 0, &[])].concat()),
         ("beyond the end", [begin(0), fragment(0, 0, &[1; 101])].concat()),
-        ("beyond the end, later", [begin(0), fragment(0, 0, &[1; 96]), fragment(0, 0, &[1; 16])].concat()),
+        (
+            "beyond the end, later",
+            [begin(0), fragment(0, 0, &[1; 96]), fragment(0, 0, &[1; 16])].concat(),
+        ),
         ("not a multiple of 16", [begin(0), fragment(0, 0, &[1; 20])].concat()),
         ("after the end", [begin(0), fragment(0, 0, &[1; 100]), fragment(0, 0, &[1; 16])].concat()),
         ("no bytes", first(Kind::Data, 1, 0, 0, 0, &[])),
         ("an end in fragments", data(1, FLAG_END | FLAG_MORE, &[])),
         ("an undefined method", {
-            let header = FrameHeader { method: 7, flags: FLAG_MORE, ..FrameHeader::new(Kind::Request, 9) };
+            let header =
+                FrameHeader { method: 7, flags: FLAG_MORE, ..FrameHeader::new(Kind::Request, 9) };
             frame(FrameHeader { body_len: 100, ..header }, &extension(0, NO_TIMEOUT), &[])
         }),
         ("an extension", {
@@ -131,7 +149,10 @@ fn s5_10_2_lanes_misused_end_the_connection() {
     for (what, bytes) in cases {
         let mut half = Half::open(false, Shape::BIDIRECTIONAL);
         let heard = half.hear(&[&other[..], &bytes].concat());
-        assert!(matches!(heard.last(), Some(Event::Closed(CloseReason::Protocol(_)))), "{what}: {heard:?}");
+        assert!(
+            matches!(heard.last(), Some(Event::Closed(CloseReason::Protocol(_)))),
+            "{what}: {heard:?}"
+        );
     }
 }
 
@@ -176,7 +197,8 @@ fn s5_10_1_lanes_interleave_in_any_order_and_every_split_gives_the_same() {
     }
 }
 
-/// A stream with long chunks, short ones and attachments, as A's bytes. At every byte, a shorter exchange is split in `splits`.
+/// A stream with long chunks, short ones and attachments, as A's bytes. At every byte, a shorter
+/// exchange is split in `splits`.
 #[test]
 fn long_streams_split_around_every_frame_give_the_same_events() {
     let small = Config { fragment_len: 16 * 1024, ..Config::default() };
@@ -186,7 +208,9 @@ fn long_streams_split_around_every_frame_give_the_same_events() {
     let call = pair.a.request(pair.now, Request { shape, ..request(b"open") }).expect("taken");
     let of = StreamRef::Call(call);
     for (len, beside) in [(5, 0), (20_000, 0), (0, 1), (17_000, 2)] {
-        pair.a.send(pair.now, of, bytes(len, 3).into(), &blobs(&[9][..beside.min(1)])).expect("credit");
+        pair.a
+            .send(pair.now, of, bytes(len, 3).into(), &blobs(&[9][..beside.min(1)]))
+            .expect("credit");
     }
     pair.a.finish(pair.now, of).expect("open");
     let cancelled = pair.a.request(pair.now, request(&[5; 40_000])).expect("taken");
@@ -216,9 +240,9 @@ fn long_streams_split_around_every_frame_give_the_same_events() {
         edges.push(at + 16 + header.extension_padded() + body_len);
     }
     assert!(edges.len() > 12, "{edges:?}");
-    let near = edges
-        .iter()
-        .flat_map(|edge| [edge.saturating_sub(1), *edge, edge + 1, edge + 15, edge + 16, edge + 17]);
+    let near = edges.iter().flat_map(|edge| {
+        [edge.saturating_sub(1), *edge, edge + 1, edge + 15, edge + 16, edge + 17]
+    });
     for at in near.chain((0..stream.len()).step_by(499)).filter(|&at| at <= stream.len()) {
         assert!(told(&[at]) == expected, "split at {at}");
     }
@@ -226,8 +250,10 @@ fn long_streams_split_around_every_frame_give_the_same_events() {
 
 #[test]
 fn s5_10_3_a_request_that_is_aborted_was_never_made() {
-    let mut pair =
-        Pair::connected_with(Config { transmit_len_max: 10_000, ..Config::default() }, Config::default());
+    let mut pair = Pair::connected_with(
+        Config { transmit_len_max: 10_000, ..Config::default() },
+        Config::default(),
+    );
     let call = pair.a.request(pair.now, within(5 * MS, &[1; 500_000])).expect("taken");
     let mut out = Transmit::new();
     pair.a.poll_transmit(pair.now, &mut out);
@@ -323,7 +349,10 @@ fn s5_10_5_at_most_two_long_messages_are_under_way_in_order() {
                     under_way.push((header.lane(), 300_000));
                 }
                 Kind::Fragment => {
-                    let at = under_way.iter().position(|(lane, _)| *lane == header.lane()).expect("begun");
+                    let at = under_way
+                        .iter()
+                        .position(|(lane, _)| *lane == header.lane())
+                        .expect("begun");
                     under_way[at].1 -= body.len();
                     if under_way[at].1 == 0 {
                         under_way.remove(at);
@@ -335,7 +364,10 @@ fn s5_10_5_at_most_two_long_messages_are_under_way_in_order() {
         }
         assert!(under_way.is_empty());
         assert_eq!((most, begun.len()), (usize::from(interleaved_max), 8));
-        assert!(begun.is_sorted_by_key(|call| call & 0x3fff), "first come, first served: {begun:?}");
+        assert!(
+            begun.is_sorted_by_key(|call| call & 0x3fff),
+            "first come, first served: {begun:?}"
+        );
         deliver(&mut pair.b, pair.now, &frames, usize::MAX);
         assert_eq!(inbound_ids(&events(&mut pair.b)).len(), 8);
     }
@@ -358,7 +390,10 @@ fn s5_10_6_small_and_large_share() {
         small += bytes.iter().filter(|&&byte| byte == 2).count();
         large += bytes.iter().filter(|&&byte| byte == 1).count();
     }
-    assert!(small > 2 * large && small < 8 * large, "{small} bytes of small ones, {large} of large ones");
+    assert!(
+        small > 2 * large && small < 8 * large,
+        "{small} bytes of small ones, {large} of large ones"
+    );
 }
 
 #[test]

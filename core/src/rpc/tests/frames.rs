@@ -23,7 +23,8 @@ fn s5_2_1_headers_are_as_specified_and_round_trip() {
     }
 }
 
-/// A stream from A to B with every kind of frame; the second has a large body too. B has made three calls.
+/// A stream from A to B with every kind of frame; the second has a large body too. B has made three
+/// calls.
 fn script(large: &[&[u8]]) -> (Vec<u8>, impl Fn() -> End + use<>) {
     let fresh_b = || {
         let mut b = connection(2, Config::default());
@@ -89,16 +90,20 @@ fn bodies_of_every_size_arrive_whole_and_aligned() {
         let mut pair = Pair::connected();
         pair.chunk = chunk;
         for &size in &sizes {
-            let body: Vec<u8> = (0..size).map(|at| u8::try_from(at % 251).expect("small")).collect();
+            let body: Vec<u8> =
+                (0..size).map(|at| u8::try_from(at % 251).expect("small")).collect();
             let call = pair.a.request(pair.now, request(&body)).expect("taken");
             pair.pump();
             let at_b = events(&mut pair.b);
-            let [Event::Request { id, body: got, .. }] = &at_b[..] else { panic!("{size}: {at_b:?}") };
+            let [Event::Request { id, body: got, .. }] = &at_b[..] else {
+                panic!("{size}: {at_b:?}")
+            };
             assert_eq!(*got, body, "{size}");
             pair.b.respond(pair.now, *id, Ok(got.clone().into())).expect("open");
             pair.pump();
             let mut at_a = events(&mut pair.a);
-            let Some(Event::Response { call: ended, result: Ok(back), held, .. }) = at_a.pop() else {
+            let Some(Event::Response { call: ended, result: Ok(back), held, .. }) = at_a.pop()
+            else {
                 panic!("{size}")
             };
             assert!(at_a.is_empty() && ended == call && back == body, "{size}");
@@ -111,7 +116,8 @@ fn bodies_of_every_size_arrive_whole_and_aligned() {
 fn every_frame_begins_at_a_multiple_of_16() {
     let (stream, _) = script(&[&[7; 9_001]]);
     let hello_len = hello(1).encode(&Config::default()).len();
-    let kinds: Vec<u8> = parse(&stream[hello_len..]).iter().map(|(header, ..)| header.kind.get()).collect();
+    let kinds: Vec<u8> =
+        parse(&stream[hello_len..]).iter().map(|(header, ..)| header.kind.get()).collect();
     assert_eq!(kinds, [3, 3, 5, 1, 2, 6, 4, 8, 1, 7, 9], "every kind, Intern before its first use");
 }
 
@@ -140,8 +146,18 @@ fn s5_2_3_unknown_flags_and_unexpected_parts_are_ignored() {
     let mut old = beside_a_hand_written_peer(Config::default());
     let flagged = FrameHeader { flags: 0x8c, ..FrameHeader::new(Kind::Request, 1) };
     deliver(&mut old, start(), &frame(flagged, &extension(0, NO_TIMEOUT), b"x"), usize::MAX);
-    deliver(&mut old, start(), &frame(FrameHeader::new(Kind::Ping, 6), &[3; 9], &[4; 33]), usize::MAX);
-    deliver(&mut old, start(), &frame(FrameHeader::new(Kind::Cancel, 1), &[3; 9], &[4; 33]), usize::MAX);
+    deliver(
+        &mut old,
+        start(),
+        &frame(FrameHeader::new(Kind::Ping, 6), &[3; 9], &[4; 33]),
+        usize::MAX,
+    );
+    deliver(
+        &mut old,
+        start(),
+        &frame(FrameHeader::new(Kind::Cancel, 1), &[3; 9], &[4; 33]),
+        usize::MAX,
+    );
     assert!(matches!(events(&mut old)[..], [Event::Request { .. }, Event::Cancelled(_)]));
     let answers = parse(&drain(&mut old, start()));
     assert!(matches!(&answers[..], [(pong, ..)] if pong.kind == Kind::Pong && pong.call == 6));
@@ -165,7 +181,8 @@ fn s5_2_5_methods_are_named_once_and_in_order() {
         .into_iter()
         .map(|event| match event {
             Event::OneWay { method_id, .. } => {
-                let MethodName { service, method, fingerprint } = pair.b.method(method_id).expect("named");
+                let MethodName { service, method, fingerprint } =
+                    pair.b.method(method_id).expect("named");
                 format!("{service}.{method}.{}", fingerprint.get())
             }
             other => panic!("{other:?}"),
@@ -178,8 +195,10 @@ fn s5_2_5_methods_are_named_once_and_in_order() {
 #[test]
 fn s5_2_5_bad_definitions_end_the_connection() {
     let undefined = FrameHeader { method: 1, ..FrameHeader::new(Kind::Request, 1) };
-    let nameless = frame(FrameHeader { method: 1, ..FrameHeader::new(Kind::Intern, 0) }, &[], &[0; 9]);
-    let huge = frame(FrameHeader { method: 1, ..FrameHeader::new(Kind::Intern, 0) }, &[], &[1; 9_000]);
+    let nameless =
+        frame(FrameHeader { method: 1, ..FrameHeader::new(Kind::Intern, 0) }, &[], &[0; 9]);
+    let huge =
+        frame(FrameHeader { method: 1, ..FrameHeader::new(Kind::Intern, 0) }, &[], &[1; 9_000]);
     let bad = [
         intern(0, "a", "b"),
         intern(2, "a", "b"),
@@ -206,7 +225,8 @@ fn s5_3_1_fields_may_be_missing_from_the_end_and_unknown_ones_are_skipped() {
     let mut all = extension(5, 6);
     all.extend_from_slice(&u16::try_from(headers.encoded_len()).expect("small").to_le_bytes());
     all.extend_from_slice(headers.as_bytes());
-    let full = Extension { stamp: Timestamp::from_raw(5), timeout: Some(6), headers, parts: Vec::new() };
+    let full =
+        Extension { stamp: Timestamp::from_raw(5), timeout: Some(6), headers, parts: Vec::new() };
     assert_eq!(Extension::decode(&all), Some(full.clone()));
     assert_eq!(headers_len(&all), full.headers.encoded_len());
     all.push(0);
@@ -236,7 +256,9 @@ fn s5_3_2_stamps_carry_causality_and_a_refused_one_is_counted() {
     pair.pump();
     let stamps: Vec<_> = events(&mut pair.b)
         .iter()
-        .filter_map(|event| if let Event::OneWay { stamp, .. } = event { Some(*stamp) } else { None })
+        .filter_map(
+            |event| if let Event::OneWay { stamp, .. } = event { Some(*stamp) } else { None },
+        )
         .collect();
     assert!(pair.b.clock.tick(pair.now.wall) > stamps[0], "B's clock has moved past what it saw");
 
@@ -247,7 +269,10 @@ fn s5_3_2_stamps_carry_causality_and_a_refused_one_is_counted() {
     let id = inbound_ids(&events(&mut connection))[0];
     connection.respond(start(), id, Ok(Body::EMPTY)).expect("the call is handled all the same");
     let answer = &parse(&drain(&mut connection, start()))[0];
-    assert!(stamp_of(&answer.1) < Timestamp::from_raw(u64::MAX / 2), "and the clock was not dragged");
+    assert!(
+        stamp_of(&answer.1) < Timestamp::from_raw(u64::MAX / 2),
+        "and the clock was not dragged"
+    );
     assert!(stamp_of(&answer.1) > Timestamp::from_raw(0), "an answer has a stamp");
 }
 
@@ -271,7 +296,8 @@ fn s5_3_3_bad_header_blocks_end_the_connection() {
 
 #[test]
 fn s5_3_3_headers_travel_both_ways_in_order() {
-    let headers = Headers::new().with("a", b"1").expect("small").with("b", &[0xff; 300]).expect("small");
+    let headers =
+        Headers::new().with("a", b"1").expect("small").with("b", &[0xff; 300]).expect("small");
     assert_eq!(headers.get("b"), Some(&[0xff; 300][..]));
     let mut pair = Pair::connected();
     pair.a.request(pair.now, Request { headers: headers.clone(), ..request(b"x") }).expect("taken");

@@ -1,7 +1,9 @@
 //! §5.11.3, §5.11.4: the state table of a stream's halves, cell by cell, at both ends.
 
 use super::*;
-use crate::rpc::frame::{FLAG_ABORT, FLAG_END, FLAG_FROM_CALLEE, FLAG_MORE, NO_TIMEOUT, lane_flags};
+use crate::rpc::frame::{
+    FLAG_ABORT, FLAG_END, FLAG_FROM_CALLEE, FLAG_MORE, NO_TIMEOUT, lane_flags,
+};
 
 /// A `Data` written by hand.
 pub(super) fn data(call: u32, flags: u8, body: &[u8]) -> Vec<u8> {
@@ -9,7 +11,14 @@ pub(super) fn data(call: u32, flags: u8, body: &[u8]) -> Vec<u8> {
 }
 
 /// The first frame of a message that comes in fragments.
-pub(super) fn first(kind: Kind, call: u32, flags: u8, lane: u8, body_len: u32, extension: &[u8]) -> Vec<u8> {
+pub(super) fn first(
+    kind: Kind,
+    call: u32,
+    flags: u8,
+    lane: u8,
+    body_len: u32,
+    extension: &[u8],
+) -> Vec<u8> {
     let flags = flags | FLAG_MORE | lane_flags(lane);
     let extension_len = u16::try_from(extension.len()).expect("small");
     let header = FrameHeader { flags, body_len, extension_len, ..FrameHeader::new(kind, call) };
@@ -20,7 +29,11 @@ pub(super) fn first(kind: Kind, call: u32, flags: u8, lane: u8, body_len: u32, e
 }
 
 pub(super) fn fragment(lane: u8, flags: u8, body: &[u8]) -> Vec<u8> {
-    frame(FrameHeader { flags: flags | lane_flags(lane), ..FrameHeader::new(Kind::Fragment, 0) }, &[], body)
+    frame(
+        FrameHeader { flags: flags | lane_flags(lane), ..FrameHeader::new(Kind::Fragment, 0) },
+        &[],
+        body,
+    )
 }
 
 pub(super) fn grant(call: u32, flags: u8, window: u16, total: u64) -> Vec<u8> {
@@ -31,7 +44,8 @@ pub(super) fn grant(call: u32, flags: u8, window: u16, total: u64) -> Vec<u8> {
     )
 }
 
-/// A call with a stream both ways, or one way only, between a connection and a peer written by hand.
+/// A call with a stream both ways, or one way only, between a connection and a peer written by
+/// hand.
 pub(super) struct Half {
     pub(super) end: End,
     pub(super) of: StreamRef,
@@ -47,7 +61,12 @@ impl Half {
         if is_ours {
             let call = end.request(start(), Request { shape, ..request(b"x") }).expect("taken");
             drain(&mut end, start());
-            return Self { end, of: StreamRef::Call(call), call: call.get(), flag: FLAG_FROM_CALLEE };
+            return Self {
+                end,
+                of: StreamRef::Call(call),
+                call: call.get(),
+                flag: FLAG_FROM_CALLEE,
+            };
         }
         let header = FrameHeader { flags: shape.flags(), ..FrameHeader::new(Kind::Request, 1) };
         deliver(&mut end, start(), &frame(header, &extension(0, NO_TIMEOUT), b"x"), usize::MAX);
@@ -75,7 +94,8 @@ impl Half {
     }
 }
 
-/// The shape in which only one side sends: the one that hears nothing, if `is_ours` says who we are.
+/// The shape in which only one side sends: the one that hears nothing, if `is_ours` says who we
+/// are.
 fn deaf(is_ours: bool) -> Shape {
     if is_ours { Shape::CLIENT_STREAMING } else { Shape::SERVER_STREAMING }
 }
@@ -107,7 +127,8 @@ fn receiving(state: &str, is_ours: bool) -> Half {
 fn documented(title: &str) -> Vec<Vec<&'static str>> {
     let text = include_str!("../../../../docs/protocol.md");
     let lines = text.lines().map(str::trim).skip_while(|line| *line != title).skip(2);
-    let rows = lines.take_while(|line| line.starts_with('|')).filter(|line| !line.starts_with("|-"));
+    let rows =
+        lines.take_while(|line| line.starts_with('|')).filter(|line| !line.starts_with("|-"));
     rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
 }
 
@@ -127,7 +148,8 @@ fn s5_11_4_each_cell_of_the_half_that_receives() {
                     "" | "the connection ends" => "ends",
                     "`Chunk`" | "`Chunk`: open" => "Chunk",
                     "`Finished`: finished" => "Finished",
-                    "arriving" | "aborted" | "skipped" | "skipped, counted" | "dropped, counted" => "",
+                    "arriving" | "aborted" | "skipped" | "skipped, counted"
+                    | "dropped, counted" => "",
                     other => panic!("no test for {other:?}"),
                 };
                 let mut half = receiving(state, is_ours);
@@ -143,8 +165,12 @@ fn s5_11_4_each_cell_of_the_half_that_receives() {
                 let what = format!("{state}, {input}, ours {is_ours}: {heard:?}");
                 match (expected, &heard[..]) {
                     ("", []) => assert!(!half.end.is_closed(), "{what}"),
-                    ("Chunk", [Event::Chunk { stream, .. }]) => assert_eq!(*stream, half.of, "{what}"),
-                    ("Finished", [Event::Finished(stream)]) => assert_eq!(*stream, half.of, "{what}"),
+                    ("Chunk", [Event::Chunk { stream, .. }]) => {
+                        assert_eq!(*stream, half.of, "{what}")
+                    }
+                    ("Finished", [Event::Finished(stream)]) => {
+                        assert_eq!(*stream, half.of, "{what}")
+                    }
                     ("ends", [.., Event::Closed(CloseReason::Protocol(_))]) => {}
                     _ => panic!("{what}"),
                 }
@@ -160,7 +186,8 @@ fn s5_11_4_after_an_arrival_the_half_is_open_again_and_after_an_abort_the_call_m
     for is_ours in [true, false] {
         let mut half = receiving("arriving", is_ours);
         half.hear(&fragment(0, 0, &[1; 100]));
-        let more = [data(half.call, half.flag, b"x"), data(half.call, half.flag | FLAG_END, &[])].concat();
+        let more =
+            [data(half.call, half.flag, b"x"), data(half.call, half.flag | FLAG_END, &[])].concat();
         assert!(matches!(half.hear(&more)[..], [Event::Chunk { .. }, Event::Finished(_)]));
         receiving("aborted", is_ours).peer_ends_call();
     }
@@ -189,7 +216,8 @@ fn fill(half: &mut Half) -> u32 {
     sent
 }
 
-/// The cells of the half that sends that say something, by row: each has its assertion in the test named in the last column.
+/// The cells of the half that sends that say something, by row: each has its assertion in the test
+/// named in the last column.
 #[test]
 fn s5_11_3_each_cell_of_the_half_that_sends_has_its_test() {
     let table = documented("3. The half that sends:");
@@ -202,7 +230,11 @@ fn s5_11_3_each_cell_of_the_half_that_sends_has_its_test() {
             "s5_11_3_held",
         ),
         ("open", &["`send`", "`finish`", "credit comes", "the call ends"], "s5_11_3_open"),
-        ("finished", &["`send`", "`finish`", "credit comes", "the call ends"], "s5_11_3_finished_and_ended"),
+        (
+            "finished",
+            &["`send`", "`finish`", "credit comes", "the call ends"],
+            "s5_11_3_finished_and_ended",
+        ),
         ("ended", &["`send`", "`finish`", "credit comes"], "s5_11_3_finished_and_ended"),
     ];
     assert_eq!(table.len() - 1, expected.len());
@@ -225,7 +257,10 @@ fn s5_11_3_none() {
         assert_eq!(half.end.send(start(), half.of, b"x".into(), &[]), Err(StreamError::Finished));
         assert_eq!(half.end.finish(start(), half.of), Err(StreamError::Finished));
         let heard = half.hear(&grant(half.call, half.flag, 0, 1 << 30));
-        assert!(matches!(heard.last(), Some(Event::Closed(CloseReason::Protocol(_)))), "credit comes");
+        assert!(
+            matches!(heard.last(), Some(Event::Closed(CloseReason::Protocol(_)))),
+            "credit comes"
+        );
     }
 }
 
@@ -237,14 +272,21 @@ fn held() -> (End, StreamRef, CallId) {
     (end, StreamRef::Call(call), call)
 }
 
-/// The request leaves: what the connection says then, and the frames of the call, with whether each is an end.
+/// The request leaves: what the connection says then, and the frames of the call, with whether each
+/// is an end.
 fn leaves(end: &mut End) -> (Vec<Event>, Vec<(Kind, bool)>) {
     deliver(end, start(), &hello(2).encode(&Config::default()), usize::MAX);
     let heard = events(end);
     let greeting = hello(1).encode(&Config::default()).len();
     let sent = parse(&drain(end, start())[greeting..]);
-    let of_call = sent.iter().filter(|(header, ..)| matches!(header.kind, Kind::Request | Kind::Data));
-    (heard, of_call.map(|(of, ..)| (of.kind, of.kind == Kind::Data && of.flags & FLAG_END != 0)).collect())
+    let of_call =
+        sent.iter().filter(|(header, ..)| matches!(header.kind, Kind::Request | Kind::Data));
+    (
+        heard,
+        of_call
+            .map(|(of, ..)| (of.kind, of.kind == Kind::Data && of.flags & FLAG_END != 0))
+            .collect(),
+    )
 }
 
 #[test]
@@ -262,7 +304,10 @@ fn s5_11_3_held() {
         assert_eq!(end.send(start(), of, b"x".into(), &[]), Err(StreamError::Blocked));
     }
     let (heard, sent) = leaves(&mut end);
-    assert!(matches!(heard[..], [Event::Connected(_), Event::Sendable(to)] if to == of), "{heard:?}");
+    assert!(
+        matches!(heard[..], [Event::Connected(_), Event::Sendable(to)] if to == of),
+        "{heard:?}"
+    );
     assert_eq!(sent, [(Kind::Request, false)], "what was refused does not go");
 
     // `finish`, and then the request leaves: with its end behind it, once.
@@ -325,7 +370,10 @@ fn s5_11_3_open() {
         assert!(events(&mut half.end).is_empty());
         // Credit comes.
         let spent = u64::from(sent) * (1_008 + 128);
-        assert!(half.hear(&grant(half.call, half.flag, 0, spent)).is_empty(), "not enough for anything");
+        assert!(
+            half.hear(&grant(half.call, half.flag, 0, spent)).is_empty(),
+            "not enough for anything"
+        );
         let heard = half.hear(&grant(half.call, half.flag, 0, spent + 1));
         assert!(matches!(heard[..], [Event::Sendable(of)] if of == half.of));
         assert!(half.hear(&grant(half.call, half.flag, 0, spent + 2)).is_empty(), "told once");
@@ -353,7 +401,10 @@ fn s5_11_3_finished_and_ended() {
         let mut half = Half::open(is_ours, Shape::BIDIRECTIONAL);
         half.end.finish(start(), half.of).expect("open");
         for _ in 0..2 {
-            assert_eq!(half.end.send(start(), half.of, b"x".into(), &[]), Err(StreamError::Finished));
+            assert_eq!(
+                half.end.send(start(), half.of, b"x".into(), &[]),
+                Err(StreamError::Finished)
+            );
             assert_eq!(half.end.finish(start(), half.of), Err(StreamError::Finished));
             assert!(half.hear(&grant(half.call, half.flag, 0, 1 << 30)).is_empty(), "no matter");
         }
@@ -397,7 +448,8 @@ fn s5_11_1_a_deadline_ends_a_stream_at_both_ends_and_drops_what_is_queued() {
     let call = pair.a.request(pair.now, Request { shape, ..within(10 * MS, b"x") }).expect("taken");
     pair.pump();
     let id = inbound_ids(&events(&mut pair.b))[0];
-    for (side, of) in [(&mut pair.a, StreamRef::Call(call)), (&mut pair.b, StreamRef::Inbound(id))] {
+    for (side, of) in [(&mut pair.a, StreamRef::Call(call)), (&mut pair.b, StreamRef::Inbound(id))]
+    {
         side.send(pair.now, of, (&[1; 100_000]).into(), &[]).expect("credit");
     }
     pair.pass(10 * MS);

@@ -13,7 +13,10 @@ fn s5_1_1_both_greet_at_once_and_hold_the_rest_until_the_peer_has() {
     pair.pump();
 
     let at_b = events(&mut pair.b);
-    assert!(matches!(&at_b[..], [Event::Connected(_), Event::Request { .. }, Event::Gossip(_)]), "{at_b:?}");
+    assert!(
+        matches!(&at_b[..], [Event::Connected(_), Event::Request { .. }, Event::Gossip(_)]),
+        "{at_b:?}"
+    );
     pair.b.respond(pair.now, inbound_ids(&at_b)[0], Ok(b"late".into())).expect("open");
     pair.pump();
     assert_eq!(response(&mut pair.a), (call, Ok("late".into())));
@@ -34,7 +37,9 @@ fn s5_1_1_a_waiting_call_counts_its_deadline_and_can_be_cancelled() {
 
     pair.pump();
     let at_b = events(&mut pair.b);
-    let [Event::Connected(_), Event::Request { deadline, id, .. }] = &at_b[..] else { panic!("{at_b:?}") };
+    let [Event::Connected(_), Event::Request { deadline, id, .. }] = &at_b[..] else {
+        panic!("{at_b:?}")
+    };
     assert_eq!(*deadline, Some(start().mono + 50 * MS), "40 ms were left after 10 ms");
     pair.b.respond(pair.now, *id, Ok(Body::EMPTY)).expect("open");
     pair.pump();
@@ -97,7 +102,11 @@ fn s5_1_3_a_stream_that_is_not_ours_ends_at_its_first_wrong_byte() {
     }
 }
 
-fn refusal(theirs: &Hello, config: &Config, change: impl FnOnce(&mut Vec<u8>)) -> Option<CloseReason> {
+fn refusal(
+    theirs: &Hello,
+    config: &Config,
+    change: impl FnOnce(&mut Vec<u8>),
+) -> Option<CloseReason> {
     let mut bytes = theirs.encode(config);
     change(&mut bytes);
     let mut connection = connection(1, Config::default());
@@ -126,7 +135,10 @@ fn s5_1_4_each_mismatch_is_named() {
     assert!(is_protocol(
         refusal(&hello(2), &config, |bytes| bytes[8..12].copy_from_slice(&60u32.to_le_bytes()))
     ));
-    assert!(is_protocol(refusal(&hello(2), &config, |bytes| bytes[46] = 0xff)), "an epoch past 47 bits");
+    assert!(
+        is_protocol(refusal(&hello(2), &config, |bytes| bytes[46] = 0xff)),
+        "an epoch past 47 bits"
+    );
 }
 
 #[test]
@@ -169,15 +181,18 @@ fn s5_1_6_silence_ends_the_greeting() {
     assert!(!connection.is_closed());
     connection.handle_timeout(later(start(), Config::default().hello_timeout));
     let all = events(&mut connection);
-    let [Event::Response { call: ended, result: Err(status), .. }, Event::Closed(CloseReason::HelloTimeout)] =
-        &all[..]
+    let [
+        Event::Response { call: ended, result: Err(status), .. },
+        Event::Closed(CloseReason::HelloTimeout),
+    ] = &all[..]
     else {
         panic!("{all:?}")
     };
     assert!(*ended == call && status.code == Code::Unavailable && status.never_sent());
 }
 
-/// A body whose length does not fit the fields, or that the peer would end the connection for, is refused here.
+/// A body whose length does not fit the fields, or that the peer would end the connection for, is
+/// refused here.
 #[test]
 fn s5_1_2_a_limit_beyond_all_that_can_be_read_is_none() {
     let mut connection = connection(1, Config::default());

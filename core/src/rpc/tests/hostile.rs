@@ -6,7 +6,8 @@ use crate::rng::Rng;
 use crate::rpc::config::OWED_LEN_MAX;
 use crate::rpc::frame::NO_TIMEOUT;
 
-/// Random frames with plausible headers, and random bytes: no panic, no call ended twice, nothing unbounded.
+/// Random frames with plausible headers, and random bytes: no panic, no call ended twice, nothing
+/// unbounded.
 #[test]
 fn random_frames_and_random_bytes_are_survived() {
     for seed in 0..300 {
@@ -34,7 +35,9 @@ fn random_frames_and_random_bytes_are_survived() {
             }
             bytes.resize(16 + 16 * rng.index(6), u8::try_from(rng.below(2)).expect("small"));
             if rng.below(60) == 0 {
-                bytes.iter_mut().for_each(|byte| *byte = u8::try_from(rng.below(256)).expect("a byte"));
+                bytes
+                    .iter_mut()
+                    .for_each(|byte| *byte = u8::try_from(rng.below(256)).expect("a byte"));
             }
             deliver(&mut connection, now, &bytes, 1 + rng.index(64));
             if connection.request(now, within(MS * rng.below(20), b"x")).is_ok() {
@@ -62,7 +65,8 @@ fn a_stranger_costs_little_and_noise_ends_at_once() {
     assert_eq!(closed(&mut connection), Some(CloseReason::NotChinwag));
 }
 
-/// A call id that the peer uses again names another call: what was under way of the first is not a chunk of the second.
+/// A call id that the peer uses again names another call: what was under way of the first is not a
+/// chunk of the second.
 #[test]
 fn s5_11_4_a_long_chunk_of_a_call_that_is_over_is_no_chunk_of_a_call_of_the_same_id() {
     for begins_again in [false, true] {
@@ -77,7 +81,11 @@ fn s5_11_4_a_long_chunk_of_a_call_that_is_over_is_no_chunk_of_a_call_of_the_same
         }
         bytes.extend(fragment(0, 0, &vec![0; 50_000]));
         let heard = half.hear(&bytes);
-        assert!(matches!(heard[..], [Event::Cancelled(_), Event::Request { .. }]), "{}", heard.len());
+        assert!(
+            matches!(heard[..], [Event::Cancelled(_), Event::Request { .. }]),
+            "{}",
+            heard.len()
+        );
         if begins_again {
             let heard = half.hear(&fragment(1, 0, &[0; 32]));
             assert!(matches!(heard[..], [Event::Chunk { .. }]), "{}", heard.len());

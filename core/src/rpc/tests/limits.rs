@@ -18,9 +18,15 @@ fn s5_7_1_a_sender_refuses_what_the_receiver_would_not_take() {
     assert_eq!(pair.a.one_way(pair.now, request(&[0; 10_001])), Err(RequestError::TooLarge));
     let request_with = Request { headers: wide.clone(), ..request(b"") };
     assert_eq!(pair.a.request(pair.now, request_with), Err(RequestError::HeadersTooLarge));
-    assert_eq!(pair.a.request(pair.now, Request { service: "", ..request(b"") }), Err(RequestError::Name));
+    assert_eq!(
+        pair.a.request(pair.now, Request { service: "", ..request(b"") }),
+        Err(RequestError::Name)
+    );
     let long: &'static str = alloc::boxed::Box::leak("n".repeat(256).into_boxed_str());
-    assert_eq!(pair.a.request(pair.now, Request { method: long, ..request(b"") }), Err(RequestError::Name));
+    assert_eq!(
+        pair.a.request(pair.now, Request { method: long, ..request(b"") }),
+        Err(RequestError::Name)
+    );
     assert_eq!(pair.a.gossip(pair.now, &vec![0; GOSSIP_LEN_MAX + 1]), Err(GossipError::TooLarge));
     assert_eq!((pair.a.stats(), pair.a_to_b()), (before, 0), "nothing changed");
     assert!(pair.a.request(pair.now, request(&[0; 10_000])).is_ok());
@@ -41,7 +47,8 @@ fn s5_7_1_a_sender_refuses_what_the_receiver_would_not_take() {
 
 #[test]
 fn s5_7_1_what_waited_for_the_hello_meets_the_peers_limits_then() {
-    let mut pair = Pair::with(Config::default(), Config { in_flight_max: 1, methods_max: 1, ..tight() });
+    let mut pair =
+        Pair::with(Config::default(), Config { in_flight_max: 1, methods_max: 1, ..tight() });
     pair.a.request(pair.now, request(b"fits")).expect("taken");
     let beyond = pair.a.request(pair.now, request(b"one too many")).expect("taken");
     pair.a.one_way(pair.now, request(&[0; 20_000])).expect("taken");
@@ -79,9 +86,11 @@ fn s5_7_2_too_large_is_skipped_and_answered() {
         wide.extend_from_slice(&257u16.to_le_bytes());
         wide.resize(16 + 2 + 257, 0);
         let huge_extension = vec![0; 60_000];
-        let request =
-            |ext: &[u8], len: usize, call| frame(FrameHeader::new(Kind::Request, call), ext, &vec![0; len]);
-        let one_way = |ext: &[u8], len: usize| frame(FrameHeader::new(Kind::OneWay, 0), ext, &vec![0; len]);
+        let request = |ext: &[u8], len: usize, call| {
+            frame(FrameHeader::new(Kind::Request, call), ext, &vec![0; len])
+        };
+        let one_way =
+            |ext: &[u8], len: usize| frame(FrameHeader::new(Kind::OneWay, 0), ext, &vec![0; len]);
         let plain = extension(0, NO_TIMEOUT);
         for (ext, len) in [(&plain, 10_001), (&wide, 1), (&wide, 9_000), (&huge_extension, 1)] {
             deliver(&mut connection, start(), &request(ext, len, 1), chunk);
@@ -171,7 +180,11 @@ fn s5_7_4_responses_are_always_taken_and_then_new_requests_refused() {
     let mut answers = parse(&drain(&mut connection, start()));
     answers.retain(|(header, ..)| header.kind == Kind::Response);
     assert_eq!(answers.len(), 4);
-    assert_eq!((answers[0].0.call, answers[0].0.code), (9, Code::Overloaded.get()), "§5.10.5: small first");
+    assert_eq!(
+        (answers[0].0.call, answers[0].0.code),
+        (9, Code::Overloaded.get()),
+        "§5.10.5: small first"
+    );
 }
 
 /// It has answered a large request, and so much waits to be written that it grants no others.
@@ -195,15 +208,15 @@ fn s5_7_4_large_requests_get_no_credit_while_answers_wait() {
     deliver(&mut connection, start(), &raw_request(2, NO_TIMEOUT, b"x"), usize::MAX);
     assert_eq!(inbound_ids(&events(&mut connection)).len(), 1, "a small one is taken all the same");
     let sent = parse(&drain(&mut connection, start()));
-    let grant = sent
-        .iter()
-        .position(|(header, ..)| header.kind == Kind::Credit && header.code == Window::Requests as u16);
+    let grant = sent.iter().position(|(header, ..)| {
+        header.kind == Kind::Credit && header.code == Window::Requests as u16
+    });
     let answer = sent.iter().position(|(header, ..)| header.kind == Kind::Fragment);
     assert!(grant > answer && answer.is_some(), "granted once less waits: {grant:?}, {answer:?}");
 }
 
-/// The grant that answers held up is not due once nothing waits any more because the connection has ended: it would stand behind half a frame,
-/// and the peer would take it for the other half.
+/// The grant that answers held up is not due once nothing waits any more because the connection has
+/// ended: it would stand behind half a frame, and the peer would take it for the other half.
 #[test]
 fn s5_7_4_a_grant_held_up_dies_with_the_connection() {
     let mut connection = with_an_answer_that_waits();
@@ -218,7 +231,8 @@ fn s5_7_4_a_grant_held_up_dies_with_the_connection() {
 
 #[test]
 fn s5_7_5_a_flood_whose_answers_are_not_read_ends_the_connection() {
-    let mut connection = beside_a_hand_written_peer(Config { in_flight_max: 1, ..Config::default() });
+    let mut connection =
+        beside_a_hand_written_peer(Config { in_flight_max: 1, ..Config::default() });
     let refused = raw_request(7, NO_TIMEOUT, b"x");
     let mut sent = 0;
     while !connection.is_closed() {
@@ -230,8 +244,11 @@ fn s5_7_5_a_flood_whose_answers_are_not_read_ends_the_connection() {
     assert_eq!(closed(&mut connection), Some(CloseReason::Overrun));
 
     // One that reads, however slowly, is never ended for it.
-    let mut connection =
-        beside_a_hand_written_peer(Config { in_flight_max: 1, transmit_len_max: 4_096, ..Config::default() });
+    let mut connection = beside_a_hand_written_peer(Config {
+        in_flight_max: 1,
+        transmit_len_max: 4_096,
+        ..Config::default()
+    });
     for _ in 0..3 * sent {
         deliver(&mut connection, start(), &refused, usize::MAX);
         let mut out = Transmit::new();
@@ -260,8 +277,18 @@ fn s5_7_6_a_driver_that_does_not_take_events_sheds_what_may_be_shed() {
     let call = connection.request(start(), request(b"x")).expect("taken");
     drain(&mut connection, start());
     for at in 0..100 {
-        deliver(&mut connection, start(), &frame(FrameHeader::new(Kind::Gossip, 0), &[], b"g"), usize::MAX);
-        deliver(&mut connection, start(), &frame(FrameHeader::new(Kind::OneWay, 0), &[], b"o"), usize::MAX);
+        deliver(
+            &mut connection,
+            start(),
+            &frame(FrameHeader::new(Kind::Gossip, 0), &[], b"g"),
+            usize::MAX,
+        );
+        deliver(
+            &mut connection,
+            start(),
+            &frame(FrameHeader::new(Kind::OneWay, 0), &[], b"o"),
+            usize::MAX,
+        );
         deliver(&mut connection, start(), &raw_request(at, NO_TIMEOUT, b"r"), usize::MAX);
     }
     deliver(
@@ -282,8 +309,10 @@ fn s5_7_6_a_driver_that_does_not_take_events_sheds_what_may_be_shed() {
 
 #[test]
 fn one_transmit_is_bounded_and_a_large_body_leaves_in_pieces() {
-    let mut pair =
-        Pair::connected_with(Config { transmit_len_max: 10_000, ..Config::default() }, Config::default());
+    let mut pair = Pair::connected_with(
+        Config { transmit_len_max: 10_000, ..Config::default() },
+        Config::default(),
+    );
     pair.a.one_way(pair.now, request(&[1; 100_000])).expect("taken");
     pair.a.one_way(pair.now, request(b"after")).expect("taken");
     let (mut out, mut calls) = (Transmit::new(), 0);

@@ -1,4 +1,5 @@
-//! Stories about two connections joined by byte pipes, and about one connection and a peer written by hand.
+//! Stories about two connections joined by byte pipes, and about one connection and a peer written
+//! by hand.
 
 mod calls;
 mod credit;
@@ -203,7 +204,9 @@ pub(super) fn events(connection: &mut Connection) -> Vec<Event> {
     let mut all = Vec::new();
     while let Some(event) = connection.poll_event() {
         let body = match &event {
-            Event::Request { body, .. } | Event::OneWay { body, .. } | Event::Gossip(body) => Some(body),
+            Event::Request { body, .. } | Event::OneWay { body, .. } | Event::Gossip(body) => {
+                Some(body)
+            }
             Event::Response { result: Ok(body), .. } => Some(body),
             _ => None,
         };

@@ -1,4 +1,5 @@
-//! What crosses on its way: cancels and what they cancel, ids that come back, go-aways and streams, deadlines and credit.
+//! What crosses on its way: cancels and what they cancel, ids that come back, go-aways and streams,
+//! deadlines and credit.
 
 use super::*;
 use crate::rpc::stream::Window;
@@ -10,7 +11,8 @@ fn nothing_is_held(end: &mut End) {
     assert_eq!((end.calls_open(), end.inbound_open(), end.queued_len()), (0, 0, 0));
 }
 
-/// The only slot there is passes to the next call while chunks and the answer of the one before are under way: neither hears of the other.
+/// The only slot there is passes to the next call while chunks and the answer of the one before are
+/// under way: neither hears of the other.
 #[test]
 fn s5_4_3_chunks_and_answers_of_a_cancelled_call_are_not_the_next_one_s() {
     let narrow = Config { in_flight_max: 1, ..Config::default() };
@@ -32,7 +34,10 @@ fn s5_4_3_chunks_and_answers_of_a_cancelled_call_are_not_the_next_one_s() {
             let StreamRef::Call(call) = last else { panic!("ours") };
             assert!(pair.a.cancel(now, call));
             pair.b.respond(now, id, Ok(b"late"[..].into())).expect("not yet heard of");
-            let next = pair.a.request(now, Request { shape, ..request(b"open") }).expect("the slot is free");
+            let next = pair
+                .a
+                .request(now, Request { shape, ..request(b"open") })
+                .expect("the slot is free");
             pair.a.send(now, StreamRef::Call(next), b"next".into(), &[]).expect("credit");
 
             deliver(&mut pair.b, now, &write(&mut to_b), usize::MAX);
@@ -51,7 +56,10 @@ fn s5_4_3_chunks_and_answers_of_a_cancelled_call_are_not_the_next_one_s() {
                 }
             }
             assert_eq!(new.len(), 1, "{round}");
-            assert!(events(&mut pair.a).is_empty(), "{round}: the new call hears nothing of the old one");
+            assert!(
+                events(&mut pair.a).is_empty(),
+                "{round}: the new call hears nothing of the old one"
+            );
             (last, theirs, id) = (StreamRef::Call(next), StreamRef::Inbound(new[0]), new[0]);
         }
         let now = pair.now;
@@ -64,15 +72,18 @@ fn s5_4_3_chunks_and_answers_of_a_cancelled_call_are_not_the_next_one_s() {
     }
 }
 
-/// Streams of both sides go on in both directions until they are answered; only then is the connection drained.
+/// Streams of both sides go on in both directions until they are answered; only then is the
+/// connection drained.
 #[test]
 fn s5_9_1_streams_both_ways_outlive_a_go_away() {
     for both in [false, true] {
         let mut pair = Pair::connected();
         let now = pair.now;
         let (ours, theirs, id) = pair.open(Shape::BIDIRECTIONAL);
-        let call =
-            pair.b.request(now, Request { shape: Shape::BIDIRECTIONAL, ..request(b"back") }).expect("taken");
+        let call = pair
+            .b
+            .request(now, Request { shape: Shape::BIDIRECTIONAL, ..request(b"back") })
+            .expect("taken");
         pair.pump();
         let back = inbound_ids(&events(&mut pair.a))[0];
         pair.a.go_away(now);
@@ -110,7 +121,8 @@ fn s5_9_1_streams_both_ways_outlive_a_go_away() {
 /// It was never sent, and whoever waits behind it takes its place.
 #[test]
 fn s5_12_3_a_deadline_passes_while_a_large_request_waits_for_credit() {
-    let tight = Config { request_window: 64 * 1024, request_window_max: 64 * 1024, ..Config::default() };
+    let tight =
+        Config { request_window: 64 * 1024, request_window_max: 64 * 1024, ..Config::default() };
     let mut pair = Pair::connected_with(Config::default(), tight);
     let body = vec![1; 40_000];
     for _ in 0..2 {
@@ -124,7 +136,11 @@ fn s5_12_3_a_deadline_passes_while_a_large_request_waits_for_credit() {
     pair.pass(10 * MS);
     let (call, ended) = response(&mut pair.a);
     let status = ended.expect_err("late");
-    assert_eq!((call, status.code, status.never_sent()), (hurried, Code::DeadlineExceeded, true), "{status}");
+    assert_eq!(
+        (call, status.code, status.never_sent()),
+        (hurried, Code::DeadlineExceeded, true),
+        "{status}"
+    );
     pair.pump();
     assert!(events(&mut pair.b).is_empty(), "nothing of it leaves");
     pair.b.respond(pair.now, ids[0], Ok(Body::EMPTY)).expect("open");

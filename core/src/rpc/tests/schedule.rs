@@ -1,5 +1,5 @@
-//! Seeds: calls, cancels, deadlines, go-aways and ends in any order. Each call completes exactly once, and a handler runs at
-//! most once per call (P1 to P3 of the failure-detection notes).
+//! Seeds: calls, cancels, deadlines, go-aways and ends in any order. Each call completes exactly
+//! once, and a handler runs at most once per call (P1 to P3 of the failure-detection notes).
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
@@ -36,13 +36,20 @@ impl Ledger {
                     let call = self.open.remove(&call).expect("a call ends once, and was begun");
                     assert!(self.ended.insert(call), "seed {seed}");
                     if let Ok(body) = result {
-                        assert_eq!(number(&body), call, "an answer is to its own question: seed {seed}");
+                        assert_eq!(
+                            number(&body),
+                            call,
+                            "an answer is to its own question: seed {seed}"
+                        );
                         self.answered_ok += 1;
                     }
                 }
                 Event::Closed(_) => {
                     self.is_closed = true;
-                    assert!(self.open.is_empty(), "every call ends with the connection: seed {seed}");
+                    assert!(
+                        self.open.is_empty(),
+                        "every call ends with the connection: seed {seed}"
+                    );
                     self.to_answer.clear();
                 }
                 _ => {}
@@ -64,7 +71,11 @@ fn act(rng: &mut Rng, of: &mut Connection, ledger: &mut Ledger, now: Now, next: 
             let body = body(rng, *next);
             let deadline = (rng.below(2) == 0).then(|| MS * rng.below(20));
             if let Ok(call) = of.request(now, Request { deadline, ..request(&body) }) {
-                assert_eq!(ledger.open.insert(call, *next), None, "an open call's id is not given out");
+                assert_eq!(
+                    ledger.open.insert(call, *next),
+                    None,
+                    "an open call's id is not given out"
+                );
                 *next += 1;
             }
         }

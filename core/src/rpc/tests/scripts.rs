@@ -1,6 +1,6 @@
-//! Seeds: both sides of a connection act at random over a byte pipe that is cut at random, compared with a model of what each
-//! stream may give: chunks whole, in order, each once, before the end; each call ends once; and when the consumers go on, nothing
-//! is stuck.
+//! Seeds: both sides of a connection act at random over a byte pipe that is cut at random, compared
+//! with a model of what each stream may give: chunks whole, in order, each once, before the end;
+//! each call ends once; and when the consumers go on, nothing is stuck.
 
 use alloc::collections::BTreeMap;
 
@@ -81,12 +81,16 @@ impl Model {
     }
 
     fn open(&mut self, side: usize, of: &mut Connection) {
-        let shape = Shape { streams_in: self.rng.below(2) == 0, streams_out: self.rng.below(2) == 0 };
-        let (len, deadline) = (self.len(), (self.rng.below(8) == 0).then(|| MS * self.rng.below(30)));
+        let shape =
+            Shape { streams_in: self.rng.below(2) == 0, streams_out: self.rng.below(2) == 0 };
+        let (len, deadline) =
+            (self.len(), (self.rng.below(8) == 0).then(|| MS * self.rng.below(30)));
         let body = pattern(self.next, len);
         let extra = [Bytes::from(pattern(1, 40))];
         let attachments = &extra[..self.rng.index(2)];
-        if let Ok(call) = of.request(self.now, Request { shape, deadline, attachments, ..request(&body) }) {
+        if let Ok(call) =
+            of.request(self.now, Request { shape, deadline, attachments, ..request(&body) })
+        {
             self.sides[side].open.insert(self.next * 2, StreamRef::Call(call));
             self.sides[side].made += 1;
             for (may, sender) in [(shape.streams_in, side), (shape.streams_out, 1 - side)] {
@@ -106,7 +110,8 @@ impl Model {
         let stream = open[self.rng.index(open.len())];
         let Some((caller, call)) = self.call_of(side, stream) else { return };
         let (len, is_end, salt) = (self.len(), self.rng.below(12) == 0, self.chunks);
-        let extra: Vec<Bytes> = (0..self.rng.below(12) / 10).map(|at| pattern(at, 30_000).into()).collect();
+        let extra: Vec<Bytes> =
+            (0..self.rng.below(12) / 10).map(|at| pattern(at, 30_000).into()).collect();
         let track = self.tracks.get_mut(&(caller, call, side));
         if is_end {
             let result = of.finish(self.now, stream);
@@ -123,9 +128,10 @@ impl Model {
         let body = pattern(salt, len);
         match (of.send(self.now, stream, body[..].into(), &extra), track) {
             (Ok(()), Some(track)) => {
-                track
-                    .sent
-                    .push((salt, [body.len()].into_iter().chain(extra.iter().map(Bytes::len)).collect()));
+                track.sent.push((
+                    salt,
+                    [body.len()].into_iter().chain(extra.iter().map(Bytes::len)).collect(),
+                ));
                 self.chunks += 1;
             }
             (Ok(()), None) => panic!("a half that is not there took a chunk: seed {}", self.seed),
@@ -148,13 +154,14 @@ impl Model {
     }
 
     fn cancel(&mut self, side: usize, of: &mut Connection) {
-        let ours: Vec<(u32, CallId)> = self.sides[side]
-            .open
-            .iter()
-            .filter_map(
-                |(key, stream)| if let StreamRef::Call(call) = stream { Some((*key, *call)) } else { None },
-            )
-            .collect();
+        let ours: Vec<(u32, CallId)> =
+            self.sides[side]
+                .open
+                .iter()
+                .filter_map(|(key, stream)| {
+                    if let StreamRef::Call(call) = stream { Some((*key, *call)) } else { None }
+                })
+                .collect();
         if ours.is_empty() || self.rng.below(3) > 0 {
             return;
         }
@@ -188,7 +195,10 @@ impl Model {
                 }
                 Event::Chunk { stream, body, attachments, held } => {
                     let (caller, call) = self.call_of(side, stream).expect("of an open call");
-                    let track = self.tracks.get_mut(&(caller, call, 1 - side)).expect("of a half that sends");
+                    let track = self
+                        .tracks
+                        .get_mut(&(caller, call, 1 - side))
+                        .expect("of a half that sends");
                     let (salt, lens) = &track.sent[track.came];
                     assert_eq!(body, pattern(*salt, lens[0] - 4), "in order, whole: seed {seed}");
                     let beside: Vec<usize> = attachments.iter().map(Bytes::len).collect();
@@ -200,9 +210,18 @@ impl Model {
                 }
                 Event::Finished(stream) => {
                     let (caller, call) = self.call_of(side, stream).expect("of an open call");
-                    let track = self.tracks.get_mut(&(caller, call, 1 - side)).expect("of a half that sends");
-                    assert!(track.is_finished && track.came == track.sent.len(), "after all: seed {seed}");
-                    assert!(!core::mem::replace(&mut track.has_end_come, true), "once: seed {seed}");
+                    let track = self
+                        .tracks
+                        .get_mut(&(caller, call, 1 - side))
+                        .expect("of a half that sends");
+                    assert!(
+                        track.is_finished && track.came == track.sent.len(),
+                        "after all: seed {seed}"
+                    );
+                    assert!(
+                        !core::mem::replace(&mut track.has_end_come, true),
+                        "once: seed {seed}"
+                    );
                 }
                 Event::Sendable(stream) => {
                     assert!(self.call_of(side, stream).is_some(), "of an open call: seed {seed}");
@@ -212,14 +231,18 @@ impl Model {
                     self.sides[side].open.retain(|_, stream| *stream != StreamRef::Inbound(id));
                 }
                 Event::Response { call, result, held, .. } => {
-                    let (_, number_of) = self.call_of(side, StreamRef::Call(call)).expect("ends once");
+                    let (_, number_of) =
+                        self.call_of(side, StreamRef::Call(call)).expect("ends once");
                     self.sides[side].open.retain(|_, stream| *stream != StreamRef::Call(call));
                     self.sides[side].ended += 1;
                     self.sides[side].held.push(held);
                     if let Ok(body) = result {
                         assert_eq!(body, pattern(number_of, body.len() - 4), "seed {seed}");
                         if let Some(track) = self.tracks.get(&(side, number_of, 1 - side)) {
-                            assert!(track.is_over && track.came == track.sent.len(), "the last: seed {seed}");
+                            assert!(
+                                track.is_over && track.came == track.sent.len(),
+                                "the last: seed {seed}"
+                            );
                         }
                     }
                 }
@@ -337,5 +360,8 @@ fn any_scripts_over_any_pipe_give_what_the_model_says() {
         calls += made;
         chunks += came;
     }
-    assert!(calls > 3_000 && chunks > 3_000, "the seeds reach something: {calls} calls, {chunks} chunks");
+    assert!(
+        calls > 3_000 && chunks > 3_000,
+        "the seeds reach something: {calls} calls, {chunks} chunks"
+    );
 }

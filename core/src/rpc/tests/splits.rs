@@ -1,4 +1,5 @@
-//! A scripted exchange of every shape, cut in two at every byte: wherever the cut is, the connection says and sends the same.
+//! A scripted exchange of every shape, cut in two at every byte: wherever the cut is, the
+//! connection says and sends the same.
 
 use super::halves::{data, first, fragment, grant};
 use super::*;
@@ -7,10 +8,12 @@ use crate::rpc::frame::{FLAG_ABORT, FLAG_END, FLAG_FROM_CALLEE, NO_TIMEOUT};
 const SHAPES: [Shape; 4] =
     [Shape::UNARY, Shape::CLIENT_STREAMING, Shape::SERVER_STREAMING, Shape::BIDIRECTIONAL];
 
-/// The connection under test, with calls of every shape that wait for the peer's hello; and the calls.
+/// The connection under test, with calls of every shape that wait for the peer's hello; and the
+/// calls.
 fn caller() -> (End, Vec<CallId>) {
     let mut end = connection(1, Config { stream_window: 16 * 1024, ..Config::default() });
-    let mut open = |shape| end.request(start(), Request { shape, ..request(b"ours") }).expect("taken");
+    let mut open =
+        |shape| end.request(start(), Request { shape, ..request(b"ours") }).expect("taken");
     let calls: Vec<CallId> = SHAPES.into_iter().map(&mut open).collect();
     for &call in &calls {
         let refused = end.send(start(), StreamRef::Call(call), b"early".into(), &[]);
@@ -22,14 +25,16 @@ fn caller() -> (End, Vec<CallId>) {
 /// What the peer says, frame by frame: all that a peer may.
 fn script(calls: &[CallId]) -> Vec<(Kind, Vec<u8>)> {
     let ext = extension(0, NO_TIMEOUT);
-    let [_, client_streaming, server_streaming, both_ways] = [0, 1, 2, 3].map(|at: usize| calls[at].get());
+    let [_, client_streaming, server_streaming, both_ways] =
+        [0, 1, 2, 3].map(|at: usize| calls[at].get());
     let mut all = vec![(Kind::Unknown(0), hello(2).encode(&Config::default()))];
     let mut say = |kind, bytes| all.push((kind, bytes));
     say(Kind::Intern, intern(0, "echo", "say"));
     say(Kind::Intern, intern(1, "echo", "shout"));
     // Calls of the peer, 1 to 4.
     for (number, shape) in (1..).zip(SHAPES) {
-        let header = FrameHeader { flags: shape.flags(), ..FrameHeader::new(Kind::Request, number) };
+        let header =
+            FrameHeader { flags: shape.flags(), ..FrameHeader::new(Kind::Request, number) };
         say(Kind::Request, frame(header, &ext, b"theirs"));
     }
     let mut table = vec![1];
@@ -41,7 +46,8 @@ fn script(calls: &[CallId]) -> Vec<(Kind, Vec<u8>)> {
     for window in 1..=3 {
         say(Kind::Credit, grant(0, 0, window, 1 << 30));
     }
-    // Chunks of both directions, short ones and long ones on two lanes, with a ping between the pieces.
+    // Chunks of both directions, short ones and long ones on two lanes, with a ping between the
+    // pieces.
     say(Kind::Data, data(2, 0, b"one"));
     say(Kind::Data, first(Kind::Data, 4, 0, 0, 70, &[]));
     say(Kind::Data, first(Kind::Data, both_ways, FLAG_FROM_CALLEE, 1, 40, &[]));
@@ -61,8 +67,10 @@ fn script(calls: &[CallId]) -> Vec<(Kind, Vec<u8>)> {
     // Answers: in pieces, as a status, and short; then one that comes late.
     say(Kind::Response, first(Kind::Response, client_streaming, 0, 3, 33, &ext));
     say(Kind::Fragment, fragment(3, 0, &[5; 33]));
-    let refusal =
-        FrameHeader { code: Code::AppError.get(), ..FrameHeader::new(Kind::Response, server_streaming) };
+    let refusal = FrameHeader {
+        code: Code::AppError.get(),
+        ..FrameHeader::new(Kind::Response, server_streaming)
+    };
     say(Kind::Response, frame(refusal, &ext, b"no"));
     say(Kind::Response, frame(FrameHeader::new(Kind::Response, calls[0].get()), &ext, b"yes"));
     say(Kind::Data, data(client_streaming, FLAG_FROM_CALLEE, b"late"));
@@ -70,7 +78,8 @@ fn script(calls: &[CallId]) -> Vec<(Kind, Vec<u8>)> {
     all
 }
 
-/// What the connection says of `bytes` in these pieces, what it counts, and what it sends, answers to the calls of the peer included.
+/// What the connection says of `bytes` in these pieces, what it counts, and what it sends, answers
+/// to the calls of the peer included.
 fn told(bytes: &[u8], pieces: impl Iterator<Item = usize>) -> (Vec<String>, Stats, Vec<u8>) {
     let (mut end, calls) = caller();
     let mut from = 0;
@@ -118,7 +127,8 @@ fn an_exchange_of_every_shape_split_at_every_byte_gives_the_same() {
         ("GoAway", 1),
         ("Closed", 0),
     ] {
-        let found = said.iter().filter(|event| event.split([' ', '(']).next() == Some(name)).count();
+        let found =
+            said.iter().filter(|event| event.split([' ', '(']).next() == Some(name)).count();
         assert_eq!(found, count, "{name}: {said:#?}");
     }
     assert!(stats.late_chunks == 1 && sent.len() > 500, "{stats:?}");

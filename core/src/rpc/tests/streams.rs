@@ -10,8 +10,10 @@ const SHAPES: [Shape; 4] =
 impl Pair {
     /// A opens a call of this shape; its two ends.
     pub(super) fn open(&mut self, shape: Shape) -> (StreamRef, StreamRef, InboundId) {
-        let call =
-            self.a.request(self.now, Request { shape, ..request(b"open") }).expect("the call is taken");
+        let call = self
+            .a
+            .request(self.now, Request { shape, ..request(b"open") })
+            .expect("the call is taken");
         self.pump();
         let at_b = events(&mut self.b);
         let Some(Event::Request { id, shape: got, .. }) = at_b.last() else { panic!("{at_b:?}") };
@@ -37,7 +39,8 @@ fn s5_11_1_every_shape_goes_there_and_back() {
             assert_eq!(from.send(now, of, Body::EMPTY, &[]), Err(StreamError::Finished));
         }
         pair.pump();
-        for (may, to, of) in [(shape.streams_in, &mut pair.b, theirs), (shape.streams_out, &mut pair.a, ours)]
+        for (may, to, of) in
+            [(shape.streams_in, &mut pair.b, theirs), (shape.streams_out, &mut pair.a, ours)]
         {
             let all = events(to);
             let mut lens = Vec::new();
@@ -61,7 +64,9 @@ fn s5_11_1_every_shape_goes_there_and_back() {
         pair.b.respond_with(now, id, &trailers, &[], Ok(b"done".into())).expect("open");
         pair.pump();
         let at_a = events(&mut pair.a);
-        let [Event::Response { headers, result: Ok(body), .. }] = &at_a[..] else { panic!("{at_a:?}") };
+        let [Event::Response { headers, result: Ok(body), .. }] = &at_a[..] else {
+            panic!("{at_a:?}")
+        };
         assert_eq!((headers, &body[..]), (&trailers, &b"done"[..]));
         for (side, of) in [(&mut pair.a, ours), (&mut pair.b, theirs)] {
             assert_eq!(side.send(now, of, Body::EMPTY, &[]), Err(StreamError::Ended));
@@ -82,7 +87,10 @@ fn s5_11_1_a_stream_opened_before_the_hello_waits_for_it() {
     assert_eq!(pair.a.send(pair.now, of, b"x".into(), &[]), Err(StreamError::Blocked));
     pair.pump();
     let at_a = events(&mut pair.a);
-    assert!(matches!(&at_a[..], [Event::Connected(_), Event::Sendable(to)] if *to == of), "once: {at_a:?}");
+    assert!(
+        matches!(&at_a[..], [Event::Connected(_), Event::Sendable(to)] if *to == of),
+        "once: {at_a:?}"
+    );
     assert_eq!(pair.a.send(pair.now, of, b"x".into(), &[]), Ok(()));
 
     let mut pair = Pair::new();
@@ -117,7 +125,11 @@ fn s5_11_3_chunks_of_a_call_whose_large_request_waits_take_no_room_from_others()
     pair.pump();
     let id = inbound_ids(&events(&mut pair.b))[0];
     let parked: Vec<StreamRef> = (0..8)
-        .map(|_| StreamRef::Call(pair.a.request(now, Request { shape, ..request(&body) }).expect("taken")))
+        .map(|_| {
+            StreamRef::Call(
+                pair.a.request(now, Request { shape, ..request(&body) }).expect("taken"),
+            )
+        })
         .collect();
     for &of in &parked {
         while pair.a.send(now, of, (&[2; 4_000]).into(), &[]).is_ok() {}
@@ -135,7 +147,10 @@ fn s5_11_3_chunks_of_a_call_whose_large_request_waits_take_no_room_from_others()
     let mut stranger = Half::open(true, Shape::UNARY);
     let large = stranger.end.request(now, Request { shape, ..request(&body) }).expect("taken");
     let heard = stranger.hear(&grant(large.get(), FLAG_FROM_CALLEE, 0, 1 << 30));
-    assert!(matches!(heard.last(), Some(Event::Closed(CloseReason::Protocol(_)))), "credit comes: {heard:?}");
+    assert!(
+        matches!(heard.last(), Some(Event::Closed(CloseReason::Protocol(_)))),
+        "credit comes: {heard:?}"
+    );
     // It ends, and the next request begins, and with it its stream.
     pair.b.respond(now, id, Ok(Body::EMPTY)).expect("open");
     pair.pump();
@@ -152,5 +167,8 @@ fn s5_11_3_chunks_of_a_call_whose_large_request_waits_take_no_room_from_others()
     pair.b.respond(now, *id, Ok(Body::EMPTY)).expect("open");
     pair.pump();
     let at_b = events(&mut pair.b);
-    assert!(matches!(at_b[..], [Event::Request { .. }, Event::Finished(_)]), "kept for then: {at_b:?}");
+    assert!(
+        matches!(at_b[..], [Event::Request { .. }, Event::Finished(_)]),
+        "kept for then: {at_b:?}"
+    );
 }

@@ -1,4 +1,5 @@
-//! Payloads (`docs/protocol.md` §2.3, §2.4): golden bytes, round trips, what is skipped, and what is refused.
+//! Payloads (`docs/protocol.md` §2.3, §2.4): golden bytes, round trips, what is skipped, and what
+//! is refused.
 
 extern crate std;
 
@@ -11,7 +12,8 @@ use crate::rng::Rng;
 use crate::wire::update::Accusers;
 use crate::wire::update::tests::random_update;
 
-const RUN: Run = Run { id: NodeId::new(0x0807_0605_0403_0201), epoch: Epoch::new(0x1615_1413_1211) };
+const RUN: Run =
+    Run { id: NodeId::new(0x0807_0605_0403_0201), epoch: Epoch::new(0x1615_1413_1211) };
 /// [`RUN`] on the wire.
 const RUN_BYTES: [u8; 14] = [1, 2, 3, 4, 5, 6, 7, 8, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16];
 const SEQ: u32 = 0x2423_2221;
@@ -37,11 +39,15 @@ fn encoded(header: &Header) -> Vec<u8> {
 fn put(out: &mut Vec<u8>, message: &Message<'_>) {
     match message {
         Message::Ping { seq, target } => encode::ping(out, *seq, *target),
-        Message::PingReq { seq, target, budget_ms } => encode::ping_req(out, *seq, *target, *budget_ms),
+        Message::PingReq { seq, target, budget_ms } => {
+            encode::ping_req(out, *seq, *target, *budget_ms)
+        }
         Message::Ack { seq, subject } => encode::ack(out, *seq, *subject),
         Message::Nack { seq, subject } => encode::nack(out, *seq, *subject),
         Message::Update(update) => encode::update(out, update),
-        Message::Broadcast { origin, seq, payload } => encode::broadcast(out, *origin, *seq, payload),
+        Message::Broadcast { origin, seq, payload } => {
+            encode::broadcast(out, *origin, *seq, payload)
+        }
         Message::Payload(payload) => encode::payload(out, payload),
         Message::SyncRequest { exchange, is_joining, digest, own } => {
             let mut buckets = [0; BUCKETS];
@@ -78,7 +84,12 @@ fn random_message<'a>(rng: &mut Rng, store: &'a [u8]) -> Message<'a> {
         6 => Message::Payload(payload),
         7 => {
             let (is_joining, digest) = (rng.below(2) == 0, Digest(&store[..BUCKETS * 8]));
-            Message::SyncRequest { exchange: seq, is_joining, digest, own: random_update(rng, metadata) }
+            Message::SyncRequest {
+                exchange: seq,
+                is_joining,
+                digest,
+                own: random_update(rng, metadata),
+            }
         }
         8 => {
             let (is_reply, is_last) = (rng.below(2) == 0, rng.below(2) == 0);
@@ -122,7 +133,11 @@ fn a_header_has_these_bytes() {
 fn a_header_is_refused_cut_of_another_version_or_of_no_epoch() {
     let bytes = encoded(&header());
     for len in 0..bytes.len() {
-        assert_eq!(Header::decode(&mut Reader::new(&bytes[..len])), Err(HeaderError::Malformed), "{len}");
+        assert_eq!(
+            Header::decode(&mut Reader::new(&bytes[..len])),
+            Err(HeaderError::Malformed),
+            "{len}"
+        );
     }
     let with = |at: usize, byte: u8| {
         let mut bytes = bytes.clone();
@@ -132,7 +147,11 @@ fn a_header_is_refused_cut_of_another_version_or_of_no_epoch() {
     for version in (0..=u8::MAX).filter(|&version| version != 1) {
         assert_eq!(with(0, version), Err(HeaderError::ForeignVersion), "version {version}");
     }
-    assert_eq!(Header::decode(&mut Reader::new(&[2])), Err(HeaderError::ForeignVersion), "whatever follows");
+    assert_eq!(
+        Header::decode(&mut Reader::new(&[2])),
+        Err(HeaderError::ForeignVersion),
+        "whatever follows"
+    );
     assert_eq!(with(23, 0x80), Err(HeaderError::Malformed), "the epoch has 48 bits");
     assert_eq!(with(23, 0x7f).map(|header| header.epoch), Ok(Epoch::new(0x7f15_1413_1211)));
     assert_eq!(with(1, 0xff), Ok(header()), "flags of later versions are ignored");
@@ -204,7 +223,8 @@ fn payloads_of_many_messages_round_trip() {
     let mut rng = Rng::new(1);
     for _ in 0..300 {
         let store = random_store(&mut rng);
-        let messages: Vec<_> = (0..rng.index(12)).map(|_| random_message(&mut rng, &store)).collect();
+        let messages: Vec<_> =
+            (0..rng.index(12)).map(|_| random_message(&mut rng, &store)).collect();
         let mut bytes = encoded(&header());
         for message in &messages {
             put(&mut bytes, message);
@@ -264,13 +284,21 @@ fn a_message_cut_in_any_way_is_malformed() {
         let mut bytes = Vec::new();
         put(&mut bytes, &message);
         for len in 1..bytes.len() {
-            assert_eq!(next(&mut Reader::new(&bytes[..len])), Next::Malformed, "{len} of {message:?}");
+            assert_eq!(
+                next(&mut Reader::new(&bytes[..len])),
+                Next::Malformed,
+                "{len} of {message:?}"
+            );
         }
         // A length that says less than the fields take.
         for len in 0..bytes.len() - MESSAGE_HEADER_LEN {
             let mut shortened = bytes.clone();
             shortened[1..3].copy_from_slice(&u16::try_from(len).unwrap().to_le_bytes());
-            assert_eq!(next(&mut Reader::new(&shortened)), Next::Malformed, "{len} for {message:?}");
+            assert_eq!(
+                next(&mut Reader::new(&shortened)),
+                Next::Malformed,
+                "{len} for {message:?}"
+            );
         }
     }
 }
@@ -286,7 +314,10 @@ fn read_all(bytes: &[u8]) -> usize {
         if matches!(next(&mut reader), Next::Malformed | Next::End) {
             return count;
         }
-        assert!(reader.rest().len() + MESSAGE_HEADER_LEN <= before, "every step takes a message's header");
+        assert!(
+            reader.rest().len() + MESSAGE_HEADER_LEN <= before,
+            "every step takes a message's header"
+        );
     }
     unreachable!("a payload is finite")
 }
@@ -334,7 +365,9 @@ fn runs_outside_47_bits_are_refused() {
 #[test]
 fn a_digest_names_the_buckets_that_differ() {
     let own: [u64; BUCKETS] = core::array::from_fn(|at| crate::rng::mix(at as u64));
-    let bytes = |buckets: &[u64; BUCKETS]| buckets.iter().flat_map(|b| b.to_le_bytes()).collect::<Vec<u8>>();
+    let bytes = |buckets: &[u64; BUCKETS]| {
+        buckets.iter().flat_map(|b| b.to_le_bytes()).collect::<Vec<u8>>()
+    };
     assert_eq!(Digest(&bytes(&own)).differing(&own), 0);
     for bit in [0, 7, 8, 31, 63] {
         for at in 0..BUCKETS {

@@ -56,7 +56,11 @@ pub(in crate::wire) fn random_update<'a>(rng: &mut Rng, metadata: &'a [u8]) -> U
             Ipv6Addr::from(u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())).into()
         };
         Details {
-            incarnation: Incarnation::new(if is_own { incarnation } else { rng.below(incarnation) }),
+            incarnation: Incarnation::new(if is_own {
+                incarnation
+            } else {
+                rng.below(incarnation)
+            }),
             versions: rng.next_u64().to_le_bytes()[0],
             addr: SocketAddr::new(ip, u16::try_from(1 + rng.below(65_535)).unwrap()),
             metadata: &metadata[..rng.index(metadata.len() + 1)],
@@ -230,7 +234,9 @@ fn alive_needs_details_of_its_own_incarnation() {
 #[test]
 fn details_newer_than_the_claim_are_refused() {
     for state in [State::Alive, State::Suspect, State::Dead, State::Left] {
-        for (incarnation, is_read) in [(4, state != State::Alive), (5, true), (6, false), (u32::MAX, false)] {
+        for (incarnation, is_read) in
+            [(4, state != State::Alive), (5, true), (6, false), (u32::MAX, false)]
+        {
             let update = Update { state, details: Some(details(incarnation)), ..death() };
             let read = decoded(&encoded(&update)).is_some();
             assert_eq!(read, is_read, "{state} in incarnation 5, details of {incarnation}");

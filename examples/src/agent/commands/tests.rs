@@ -38,6 +38,9 @@ fn lines_that_are_none_say_why() {
     for (line, name, reason) in table {
         let answer = Command::parse(line).expect_err(line);
         assert_eq!(answer["reply"], name, "{line}");
-        assert!(answer["error"].as_str().is_some_and(|error| error.contains(reason)), "{line}: {answer}");
+        assert!(
+            answer["error"].as_str().is_some_and(|error| error.contains(reason)),
+            "{line}: {answer}"
+        );
     }
 }

@@ -45,8 +45,14 @@ fn what_grows_is_named() {
     type Change = fn(u64, &mut Sample);
     let table: [(Change, &str); 6] = [
         (|round, sample| sample.tasks += round / 40, "tasks grew from 1 to 3; 1 is the limit"),
-        (|round, sample| sample.descriptors += round / 50, "descriptors grew from 12 to 13; 12 is the limit"),
-        (|round, sample| sample.threads += round / 10, "threads grew from 6 to 13; 10 is the limit"),
+        (
+            |round, sample| sample.descriptors += round / 50,
+            "descriptors grew from 12 to 13; 12 is the limit",
+        ),
+        (
+            |round, sample| sample.threads += round / 10,
+            "threads grew from 6 to 13; 10 is the limit",
+        ),
         // 200 bytes a call.
         (
             |round, sample| sample.memory_kib += round * 195,
@@ -89,7 +95,8 @@ fn too_few_rounds_tell_nothing() {
 fn a_sample_is_of_this_process() {
     let before = Sample::default().with_system().expect("Linux has /proc");
     assert!(before.threads >= 1 && before.memory_kib > 100, "{before:?}");
-    let files: Vec<_> = (0..20).map(|_| fs::File::open("/proc/self/status").expect("it is there")).collect();
+    let files: Vec<_> =
+        (0..20).map(|_| fs::File::open("/proc/self/status").expect("it is there")).collect();
     let after = Sample::default().with_system().expect("Linux has /proc");
     // Other tests of this process may open and close some.
     assert!(after.descriptors >= before.descriptors + 10, "{before:?} {after:?} {}", files.len());

@@ -1,7 +1,8 @@
-//! Several hosts on this machine: each a network namespace with an address of its own, and agents in them.
+//! Several hosts on this machine: each a network namespace with an address of its own, and agents
+//! in them.
 //!
-//! This needs root (or CAP_NET_ADMIN and CAP_SYS_ADMIN), `ip`, `nsenter` and `/dev/net/tun`. Where one of them is missing, each story
-//! says so in one line and tells nothing.
+//! This needs root (or CAP_NET_ADMIN and CAP_SYS_ADMIN), `ip`, `nsenter` and `/dev/net/tun`. Where
+//! one of them is missing, each story says so in one line and tells nothing.
 
 mod stories;
 mod wire;
@@ -36,7 +37,8 @@ struct Host {
     device: Arc<AsyncDevice>,
 }
 
-/// The address of host `at`. The range is for documentation: no packet to it leaves a machine, should one ever get out.
+/// The address of host `at`. The range is for documentation: no packet to it leaves a machine,
+/// should one ever get out.
 fn addr(at: u8) -> Ipv4Addr {
     Ipv4Addr::new(192, 0, 2, at)
 }
@@ -81,7 +83,11 @@ impl Network {
             }
         };
         // From here on it goes with the network.
-        self.hosts.push(Host { name: name.clone(), interface: interface.clone(), device: device.clone() });
+        self.hosts.push(Host {
+            name: name.clone(),
+            interface: interface.clone(),
+            device: device.clone(),
+        });
         ip(&["link", "set", &interface, "netns", &name])?;
         ip(&["-n", &name, "link", "set", "lo", "up"])?;
         self.move_to(self.hosts.len() - 1, at)?;
@@ -106,7 +112,8 @@ impl Network {
         cluster.start_as(&program, id, &listen(at), seeds, &[]).await;
     }
 
-    /// Agents 1 to the number of hosts, each on the host of its number, all of which have the first two as seeds.
+    /// Agents 1 to the number of hosts, each on the host of its number, all of which have the first
+    /// two as seeds.
     async fn agents(&self) -> Cluster {
         let mut cluster = Cluster::empty();
         for (place, at) in (1..).take(self.hosts.len()).enumerate() {
@@ -134,9 +141,12 @@ fn prefix(process: u32) -> String {
 fn sweep() {
     let Ok(left) = std::fs::read_dir("/run/netns") else { return };
     for name in left.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
-        let process =
-            name.strip_prefix("chinwag-").and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
-        if process.is_some_and(|process| !std::path::Path::new(&format!("/proc/{process}")).exists()) {
+        let process = name
+            .strip_prefix("chinwag-")
+            .and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        if process
+            .is_some_and(|process| !std::path::Path::new(&format!("/proc/{process}")).exists())
+        {
             // Another test may be at it too.
             _ = ip(&["netns", "del", &name]);
         }
@@ -148,8 +158,10 @@ fn ip(args: &[&str]) -> io::Result<()> {
 }
 
 fn run(command: &str, args: &[&str]) -> io::Result<()> {
-    let failed = |reason: &str| io::Error::other(format!("`{command} {}`: {reason}", args.join(" ")));
-    let output = Command::new(command).args(args).output().map_err(|error| failed(&error.to_string()))?;
+    let failed =
+        |reason: &str| io::Error::other(format!("`{command} {}`: {reason}", args.join(" ")));
+    let output =
+        Command::new(command).args(args).output().map_err(|error| failed(&error.to_string()))?;
     if output.status.success() {
         return Ok(());
     }

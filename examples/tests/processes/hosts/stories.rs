@@ -18,7 +18,8 @@ const CUT: Line = Line {
     without_tcp: false,
 };
 
-/// Longer than the longest suspicion among five at the `local` preset: a member that is suspected and cannot refute dies within that.
+/// Longer than the longest suspicion among five at the `local` preset: a member that is suspected
+/// and cannot refute dies within that.
 const LONG: Duration = Duration::from_secs(12);
 
 /// Every agent calls every other, and is answered.
@@ -32,8 +33,8 @@ async fn all_call_all(cluster: &mut Cluster) {
     }
 }
 
-/// [`all_call_all`] where there was no way a moment ago: a call may still be lost with the stream that it is on, or wait longer than it
-/// has time for TCP to try again.
+/// [`all_call_all`] where there was no way a moment ago: a call may still be lost with the stream
+/// that it is on, or wait longer than it has time for TCP to try again.
 async fn all_reach_all(cluster: &mut Cluster) {
     let ids: Vec<u64> = cluster.iter().map(|agent| agent.id()).collect();
     for from in cluster.iter_mut() {
@@ -55,7 +56,10 @@ async fn what_this_machine_allows() {
     if let Some(network) = Network::of(2) {
         let mut cluster = network.agents().await;
         cluster.converges().await;
-        println!("hosts in network namespaces: this machine allows them, {:?}", network.wire.counts());
+        println!(
+            "hosts in network namespaces: this machine allows them, {:?}",
+            network.wire.counts()
+        );
     }
 }
 
@@ -66,7 +70,8 @@ fn where_a_machine_does_not_allow_them_a_line_says_so() {
     let args = ["--exact", "hosts::stories::what_this_machine_allows", "--nocapture"];
     let output = Command::new(this).args(args).env("PATH", "/nowhere").output().expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout);
-    let is_said = said.lines().any(|line| line.starts_with("skipped: hosts in network namespaces: `"));
+    let is_said =
+        said.lines().any(|line| line.starts_with("skipped: hosts in network namespaces: `"));
     assert!(output.status.success() && is_said, "{said}");
 }
 
@@ -81,7 +86,8 @@ async fn a_partition_divides_and_heals() {
         for one in ones {
             for other in others {
                 let agent = &mut cluster[usize::from(one - 1)];
-                within("the other side is dead to it", agent.reports("died", u64::from(*other), 0)).await;
+                within("the other side is dead to it", agent.reports("died", u64::from(*other), 0))
+                    .await;
             }
         }
     }
@@ -112,7 +118,11 @@ async fn a_host_that_vanishes_is_found_dead_and_welcome_when_it_is_back() {
     assert!(answer["error"].is_string(), "{answer}");
     cluster.stay_without_deaths_but_of(&[1, 2, 3, 4], Duration::ZERO).await;
     for agent in &cluster[..3] {
-        assert!((1..=3).all(|id| !agent.has_reported("died", id)), "agent {} lost another", agent.id());
+        assert!(
+            (1..=3).all(|id| !agent.has_reported("died", id)),
+            "agent {} lost another",
+            agent.id()
+        );
     }
     network.wire.set_between(&[4], &[1, 2, 3], Line::default());
     cluster.converges().await;
@@ -217,7 +227,9 @@ async fn a_host_comes_back_with_another_address() {
     cluster.converges().await;
     // A dial to where it was, which nobody answers, holds no call up.
     all_call_all(&mut cluster).await;
-    // Whether it was found dead before it was back or not: nobody takes the new run for the old one.
-    let is_wrong = |event: &Value| event["event"] == "died" && event["epoch"].as_u64() > Some(epoch);
+    // Whether it was found dead before it was back or not: nobody takes the new run for the old
+    // one.
+    let is_wrong =
+        |event: &Value| event["event"] == "died" && event["epoch"].as_u64() > Some(epoch);
     assert!(cluster.iter().all(|agent| !agent.events().iter().any(is_wrong)));
 }

@@ -1,7 +1,8 @@
 //! [`Wire`]: the network between hosts, packet by packet, in this process.
 //!
-//! Each host's only interface is a TUN device whose other end is here, so that loss, delay and cuts need nothing of the kernel but
-//! that (`tc netem` is a module that many machines do not have). What the hosts run is the kernel's own UDP and TCP.
+//! Each host's only interface is a TUN device whose other end is here, so that loss, delay and cuts
+//! need nothing of the kernel but that (`tc netem` is a module that many machines do not have).
+//! What the hosts run is the kernel's own UDP and TCP.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -79,7 +80,9 @@ impl Wire {
 
     /// Both directions between every one of `ones` and every one of `others`.
     pub(crate) fn set_between(&self, ones: &[u8], others: &[u8], line: Line) {
-        for (&one, &other) in ones.iter().flat_map(|one| others.iter().map(move |other| (one, other))) {
+        for (&one, &other) in
+            ones.iter().flat_map(|one| others.iter().map(move |other| (one, other)))
+        {
             self.set_one_way(one, other, line);
             self.set_one_way(other, one, line);
         }

@@ -44,7 +44,9 @@ impl Service for Liar {
 impl Handler<Roots> for Liar {
     async fn handle(&self, _: &Context, _: View<Roots>) -> Result<RootsReply, Status> {
         let count = if matches!(self.0, Lie::Keyspaces) { 1_000 } else { 1 };
-        let name = |at: usize| if matches!(self.0, Lie::Name) { String::new() } else { "k".repeat(at + 1) };
+        let name = |at: usize| {
+            if matches!(self.0, Lie::Name) { String::new() } else { "k".repeat(at + 1) }
+        };
         Ok(RootsReply {
             roster: Roster::default().written(),
             roots: (0..count).map(|at| (name(at), 7)).collect(),
@@ -62,7 +64,11 @@ impl Handler<Compare> for Liar {
                 let other = |start: u64| Compared::Listed(vec![(!start, 1, 1)]);
                 // Of the range of all hashes every hash is: one level down first.
                 let answer = |range: &rkyv::Archived<(u8, u64)>| {
-                    if range.0 == 0 { Compared::Children(vec![1; 16]) } else { other(range.1.to_native()) }
+                    if range.0 == 0 {
+                        Compared::Children(vec![1; 16])
+                    } else {
+                        other(range.1.to_native())
+                    }
                 };
                 asked.ranges.iter().map(answer).collect()
             }
@@ -91,15 +97,18 @@ fn a_peer_that_answers_nonsense_is_given_up() {
         check(0..1, |world| async move {
             let nodes = world.cluster(2, |_: &Node| Ok::<(), AddServiceError>(())).await;
             nodes[1].add_service(Liar(lie)).expect("added");
-            let store =
-                nodes[0].add_extension(StoreExtension::new(MemoryStorage::new())).await.expect("it starts");
+            let store = nodes[0]
+                .add_extension(StoreExtension::new(MemoryStorage::new()))
+                .await
+                .expect("it starts");
             let keyspace = store.keyspace("k").expect("a name");
             for key in 0..100_u64 {
                 keyspace.put(key, "to stay", Consistency::None).await.expect("local");
             }
             let begun = world.now();
-            let error =
-                Exchange::run(&store.shared.replica, nodes[1].id(), secs(1)).await.expect_err("a lie");
+            let error = Exchange::run(&store.shared.replica, nodes[1].id(), secs(1))
+                .await
+                .expect_err("a lie");
             assert!(error.message.contains("not allowed"), "{lie:?}: {error}");
             assert!(world.now() - begun < secs(5), "{lie:?}");
             assert_eq!(store.stats().documents, 100, "{lie:?}");

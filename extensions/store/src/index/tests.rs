@@ -15,7 +15,8 @@ fn sums_are_those_of_the_entries() {
     let mut index = Index::default();
     let mut model = BTreeMap::<Key, Entry>::new();
     for stamp in 1..3_000 {
-        let entry = entry(rng.below_u64(300), stamp - rng.below_u64(stamp.min(50)), rng.below(3) == 0);
+        let entry =
+            entry(rng.below_u64(300), stamp - rng.below_u64(stamp.min(50)), rng.below(3) == 0);
         if rng.below(4) == 0 {
             let held = model.get(&entry.key).map(|held| held.version);
             let named = held.filter(|_| rng.below(2) == 0).unwrap_or(entry.version);
@@ -35,19 +36,22 @@ fn sums_are_those_of_the_entries() {
     let tombstones = model.values().filter(|entry| entry.is_tombstone).count();
     assert!(tombstones > 20 && model.len() > 100);
     assert_eq!((index.documents(), index.tombstones()), (model.len() - tombstones, tombstones));
-    let oldest: Vec<Version> = index.oldest_tombstones(1_000).map(|(version, _)| *version).collect();
+    let oldest: Vec<Version> =
+        index.oldest_tombstones(1_000).map(|(version, _)| *version).collect();
     assert!(oldest.is_sorted() && oldest.len() == tombstones);
     let mut fresh = Index::default();
     model.values().for_each(|entry| fresh.put(entry.clone()));
     assert_eq!(fresh.sums, index.sums);
     for depth in 0..=KEPT_DEPTH + 2 {
         let mut total = Sum::default();
-        let ranges: BTreeSet<Range> = model.keys().map(|key| Range::around(hash_of(key), depth)).collect();
+        let ranges: BTreeSet<Range> =
+            model.keys().map(|key| Range::around(hash_of(key), depth)).collect();
         for range in ranges {
             let Sum { sum, count } = index.sum(range);
             let listed = index.list(range);
             assert_eq!(listed.len() as u64, count);
-            let by_hand = listed.iter().fold(0, |sum: u64, it| sum.wrapping_add(sum_of(it.hash, it.version)));
+            let by_hand =
+                listed.iter().fold(0, |sum: u64, it| sum.wrapping_add(sum_of(it.hash, it.version)));
             assert_eq!(by_hand, sum);
             total = Sum { sum: total.sum.wrapping_add(sum), count: total.count + count };
         }

@@ -12,7 +12,8 @@ use std::sync::Arc;
 pub enum RedbError {
     /// Another process, or this one, has the file open.
     InUse,
-    /// The file is no store's: it is not redb's, or another program keeps other things in it. They were not touched.
+    /// The file is no store's: it is not redb's, or another program keeps other things in it. They
+    /// were not touched.
     NotAStore,
     /// The file is of another version of the store's format, or of redb's. It was not touched.
     Format {
@@ -23,7 +24,8 @@ pub enum RedbError {
     },
     /// What is in the file contradicts itself.
     Corrupt(Arc<str>),
-    /// The disk said no: it is full, or gone. Whether the write is in the file is known once it is opened again.
+    /// The disk said no: it is full, or gone. Whether the write is in the file is known once it is
+    /// opened again.
     Io(Arc<io::Error>),
     /// An earlier call had an error of the disk: open the storage again.
     Failed,
@@ -93,7 +95,9 @@ impl fmt::Display for RedbError {
             }
             Self::Corrupt(what) => write!(f, "the file is damaged: {what}"),
             Self::Io(error) => error.fmt(f),
-            Self::Failed => f.write_str("the disk failed earlier: the storage has to be opened again"),
+            Self::Failed => {
+                f.write_str("the disk failed earlier: the storage has to be opened again")
+            }
             Self::Stopped => f.write_str("the thread that writes is gone"),
             Self::Other(error) => error.fmt(f),
         }

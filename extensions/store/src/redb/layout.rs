@@ -1,6 +1,7 @@
 //! What is where in the file: four tables, read by [`Reader`] and written by [`Tables`].
 //!
-//! Versions and values are apart, so that the scan at a start, and the look before a write, do not read values.
+//! Versions and values are apart, so that the scan at a start, and the look before a write, do not
+//! read values.
 
 use std::ops::Bound;
 
@@ -99,7 +100,8 @@ impl Reader {
             if of != keyspace {
                 break;
             }
-            let key = Key::try_from(key).map_err(|error| RedbError::Corrupt(error.to_string().into()))?;
+            let key =
+                Key::try_from(key).map_err(|error| RedbError::Corrupt(error.to_string().into()))?;
             let (version, is_tombstone) = version(held.value());
             entries.push(Entry { key, version, is_tombstone });
         }
@@ -114,7 +116,8 @@ impl Reader {
             return Ok(Some(Document { version, value: None }));
         }
         let value = self.values.get(place)?;
-        let value = value.ok_or_else(|| RedbError::Corrupt("a version without its value".into()))?;
+        let value =
+            value.ok_or_else(|| RedbError::Corrupt("a version without its value".into()))?;
         Ok(Some(Document { version, value: Some(Bytes::copy_from_slice(value.value())) }))
     }
 
@@ -139,7 +142,11 @@ impl<'a> Tables<'a> {
         })
     }
 
-    pub(super) fn merge(&mut self, keyspace: &str, documents: &[(Key, Document)]) -> Result<(), RedbError> {
+    pub(super) fn merge(
+        &mut self,
+        keyspace: &str,
+        documents: &[(Key, Document)],
+    ) -> Result<(), RedbError> {
         for (key, document) in documents {
             let place = (keyspace, key.as_bytes());
             if self.version(place)?.is_some_and(|stored| stored >= document.version) {
@@ -155,7 +162,11 @@ impl<'a> Tables<'a> {
         Ok(())
     }
 
-    pub(super) fn purge(&mut self, keyspace: &str, entries: &[(Key, Version)]) -> Result<(), RedbError> {
+    pub(super) fn purge(
+        &mut self,
+        keyspace: &str,
+        entries: &[(Key, Version)],
+    ) -> Result<(), RedbError> {
         for (key, version) in entries {
             let place = (keyspace, key.as_bytes());
             if self.version(place)? == Some(*version) {

@@ -40,7 +40,11 @@ fn a_file_belongs_to_one_storage_at_a_time() {
     assert!(matches!(second, RedbError::InUse), "{second:?}");
     drop(first);
     block_on(RedbStorage::open(&path)).expect("closed when its storage is dropped");
-    assert_eq!(fs::read_dir(directory.path()).expect("listed").count(), 1, "nothing else is left there");
+    assert_eq!(
+        fs::read_dir(directory.path()).expect("listed").count(),
+        1,
+        "nothing else is left there"
+    );
 }
 
 #[test]
@@ -67,8 +71,8 @@ fn what_is_no_store_is_refused_and_left_alone() {
     let reads = redb::ReadableDatabase::begin_read(&database).expect("begun");
     assert_eq!(reads.list_tables().expect("listed").count(), 1);
 
-    let missing =
-        block_on(RedbStorage::open(directory.path().join("none").join("file"))).expect_err("no directory");
+    let missing = block_on(RedbStorage::open(directory.path().join("none").join("file")))
+        .expect_err("no directory");
     assert!(
         matches!(&missing, RedbError::Io(error) if error.kind() == io::ErrorKind::NotFound),
         "{missing:?}"
@@ -91,14 +95,16 @@ fn a_later_format_is_refused_by_its_number() {
     assert_eq!(error.to_string(), "the file has format 7, and this program knows format 1");
 }
 
-/// One bit in a hundred places, and a hundred lengths: each file opens with all that was in it, or says what is wrong.
+/// One bit in a hundred places, and a hundred lengths: each file opens with all that was in it, or
+/// says what is wrong.
 #[test]
 fn a_damaged_file_is_an_error_and_never_a_panic_or_another_answer() {
     let directory = directory();
     let path = directory.path().join("file");
     let storage = block_on(RedbStorage::open(&path)).expect("a new file");
-    let all: Vec<_> =
-        (0..60_u64).map(|key| (Key::from(key), document(key + 1, &key.to_le_bytes().repeat(90)))).collect();
+    let all: Vec<_> = (0..60_u64)
+        .map(|key| (Key::from(key), document(key + 1, &key.to_le_bytes().repeat(90))))
+        .collect();
     block_on(storage.merge("k", all.clone())).expect("merged");
     drop(storage);
     let whole = fs::read(&path).expect("read");
@@ -120,7 +126,8 @@ fn a_damaged_file_is_an_error_and_never_a_panic_or_another_answer() {
             Ok(storage) => {
                 let keys: Vec<Key> = all.iter().map(|(key, _)| key.clone()).collect();
                 let read = block_on(storage.get("k", &keys)).expect("what opens can be read");
-                let expected: Vec<_> = all.iter().map(|(_, document)| Some(document.clone())).collect();
+                let expected: Vec<_> =
+                    all.iter().map(|(_, document)| Some(document.clone())).collect();
                 assert_eq!(read, expected, "case {case}");
                 unhurt += 1;
             }
@@ -161,7 +168,10 @@ impl Disk {
     }
 
     fn change(&self) -> io::Result<()> {
-        let took = self.0.good.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |good| good.checked_sub(1));
+        let took = self
+            .0
+            .good
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |good| good.checked_sub(1));
         if took.is_err() { Err(io::Error::other("the disk is gone")) } else { Ok(()) }
     }
 
@@ -221,7 +231,8 @@ fn a_full_disk_is_an_error_and_all_that_was_acknowledged_is_there_afterwards() {
         "{error:?}"
     );
     assert!(acknowledged > 5, "{acknowledged}");
-    let after = block_on(storage.merge("k", vec![(Key::from(0), document(2, b""))])).expect_err("still");
+    let after =
+        block_on(storage.merge("k", vec![(Key::from(0), document(2, b""))])).expect_err("still");
     assert!(matches!(after, RedbError::Failed), "{after:?}");
     drop(storage);
 
@@ -232,8 +243,8 @@ fn a_full_disk_is_an_error_and_all_that_was_acknowledged_is_there_afterwards() {
     block_on(storage.merge("k", vec![(Key::from(0), document(2, b""))])).expect("well again");
 }
 
-/// Ten batches of five, each over all five keys, on a disk that is gone after any number of changes: the batches that were acknowledged are there
-/// afterwards, and no batch in part.
+/// Ten batches of five, each over all five keys, on a disk that is gone after any number of
+/// changes: the batches that were acknowledged are there afterwards, and no batch in part.
 #[test]
 fn a_disk_that_goes_away_at_any_moment_loses_nothing_acknowledged_and_tears_nothing() {
     let keys: Vec<Key> = (0..5_u64).map(Key::from).collect();
@@ -248,7 +259,8 @@ fn a_disk_that_goes_away_at_any_moment_loses_nothing_acknowledged_and_tears_noth
         if let Ok(storage) = disk.open() {
             for batch in 1..=10_u64 {
                 attempted = batch;
-                let documents = keys.iter().map(|key| (key.clone(), document(batch, &batch.to_le_bytes())));
+                let documents =
+                    keys.iter().map(|key| (key.clone(), document(batch, &batch.to_le_bytes())));
                 if block_on(storage.merge("k", documents.collect())).is_err() {
                     was_cut += 1;
                     break;
@@ -263,8 +275,14 @@ fn a_disk_that_goes_away_at_any_moment_loses_nothing_acknowledged_and_tears_noth
             .iter()
             .map(|document| document.as_ref().map_or(0, |document| document.version.stamp.get()))
             .collect();
-        assert!(stamps.windows(2).all(|pair| pair[0] == pair[1]), "torn after {good} changes: {stamps:?}");
-        assert!((acknowledged..=attempted).contains(&stamps[0]), "{acknowledged} acknowledged, {stamps:?}");
+        assert!(
+            stamps.windows(2).all(|pair| pair[0] == pair[1]),
+            "torn after {good} changes: {stamps:?}"
+        );
+        assert!(
+            (acknowledged..=attempted).contains(&stamps[0]),
+            "{acknowledged} acknowledged, {stamps:?}"
+        );
         if acknowledged == 10 {
             break;
         }
@@ -283,7 +301,8 @@ fn many_writers_share_syncs() {
     assert!(alone >= 1, "a write is synced before it is acknowledged");
     let before = disk.0.syncs.load(Ordering::SeqCst);
     let busy = disk.0.busy.lock().expect("no test panics with it");
-    let merges = (0..200_u64).map(|key| storage.merge("k", vec![(Key::from(key), document(1, b"together"))]));
+    let merges = (0..200_u64)
+        .map(|key| storage.merge("k", vec![(Key::from(key), document(1, b"together"))]));
     let mut merges = Box::pin(all(merges.collect()));
     assert!(block_on(poll_once(&mut merges)).is_none(), "acknowledged before it is synced");
     drop(busy);

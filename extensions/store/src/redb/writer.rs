@@ -11,8 +11,8 @@ use super::layout::Tables;
 use crate::document::{Document, Version};
 use crate::key::Key;
 
-/// Bytes of values in one transaction, before further jobs wait for the next: what a transaction holds in memory, and how long the first of its
-/// jobs waits for the others.
+/// Bytes of values in one transaction, before further jobs wait for the next: what a transaction
+/// holds in memory, and how long the first of its jobs waits for the others.
 const GROUP_LEN_MAX: usize = 16 << 20;
 
 /// A write, and who waits for it.
@@ -31,9 +31,11 @@ impl Write {
     /// Bytes of values.
     fn len(&self) -> usize {
         match self {
-            Self::Merge { documents, .. } => {
-                documents.iter().filter_map(|(_, document)| document.value.as_ref()).map(Bytes::len).sum()
-            }
+            Self::Merge { documents, .. } => documents
+                .iter()
+                .filter_map(|(_, document)| document.value.as_ref())
+                .map(Bytes::len)
+                .sum(),
             Self::Purge { .. } => 0,
             Self::Mark { mark, .. } => mark.len(),
         }
@@ -82,7 +84,8 @@ fn gather(first: Job, jobs: &Receiver<Job>) -> Vec<Job> {
     group
 }
 
-/// All of them or, when one fails, none: what makes one fail is the disk, which none of the others has fared better with.
+/// All of them or, when one fails, none: what makes one fail is the disk, which none of the others
+/// has fared better with.
 fn commit(lease: &Lease, group: &[Job]) -> Result<(), RedbError> {
     if group.is_empty() {
         return Ok(());

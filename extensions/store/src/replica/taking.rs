@@ -25,7 +25,8 @@ pub(crate) enum Written {
 }
 
 impl Replica {
-    /// Takes in documents of another replica (docs/store.md §5.2, §5.6), to the end even if the caller stops waiting.
+    /// Takes in documents of another replica (docs/store.md §5.2, §5.6), to the end even if the
+    /// caller stops waiting.
     pub(crate) async fn take(
         self: &Arc<Self>,
         from: NodeId,
@@ -61,14 +62,16 @@ impl Replica {
             return Ok(Taken::Full);
         }
         let is_newer = |(key, document): &&(Key, Document)| {
-            self.index(keyspace, |index| index.version(key)).is_some_and(|held| held > document.version)
+            self.index(keyspace, |index| index.version(key))
+                .is_some_and(|held| held > document.version)
         };
         let newer = u32::try_from(documents.iter().filter(is_newer).count()).unwrap_or(u32::MAX);
         self.store(keyspace, &documents).await?;
         Ok(Taken::Kept { newer })
     }
 
-    /// Writes for a user of this node: chooses the versions, and keeps the documents durably (docs/store.md §2.2).
+    /// Writes for a user of this node: chooses the versions, and keeps the documents durably
+    /// (docs/store.md §2.2).
     pub(crate) async fn write(
         self: &Arc<Self>,
         keyspace: &str,
@@ -102,14 +105,18 @@ impl Replica {
         })
     }
 
-    fn choose(&self, shelf: &mut Shelf, values: Vec<(Key, Option<Bytes>)>) -> Option<Vec<(Key, Document)>> {
+    fn choose(
+        &self,
+        shelf: &mut Shelf,
+        values: Vec<(Key, Option<Bytes>)>,
+    ) -> Option<Vec<(Key, Document)>> {
         let floor = self.roster().floor;
         let mut documents = Vec::with_capacity(values.len());
         for (key, value) in values {
             let Some(version) = shelf.reserve(&key, self.clock.now(), floor, self.me) else {
-                documents
-                    .iter()
-                    .for_each(|(key, document): &(Key, Document)| shelf.release(key, document.version));
+                documents.iter().for_each(|(key, document): &(Key, Document)| {
+                    shelf.release(key, document.version)
+                });
                 return None;
             };
             documents.push((key, Document { version, value }));
@@ -118,20 +125,27 @@ impl Replica {
     }
 
     /// Merges into the storage, then into the index. The gate is held for reading.
-    async fn store(&self, keyspace: &str, documents: &[(Key, Document)]) -> Result<(), StorageError> {
+    async fn store(
+        &self,
+        keyspace: &str,
+        documents: &[(Key, Document)],
+    ) -> Result<(), StorageError> {
         let merged = self.storage.merge(keyspace.to_owned(), documents.to_vec()).await;
         if let Err(error) = self.counted(merged) {
             self.shelf(keyspace, |shelf| shelf.is_doubtful = true);
             return Err(error);
         }
         self.shelf(keyspace, |shelf| {
-            documents.iter().for_each(|(key, document)| shelf.index.put(document.entry(key.clone())));
+            documents
+                .iter()
+                .for_each(|(key, document)| shelf.index.put(document.entry(key.clone())));
         });
         Ok(())
     }
 
-    /// Forgets tombstones that all have confirmed, and from now on refuses messages from before the confirmations (docs/store.md §5.3). Says how many, or
-    /// `None` if there are too many nodes to remember: then nothing is forgotten.
+    /// Forgets tombstones that all have confirmed, and from now on refuses messages from before the
+    /// confirmations (docs/store.md §5.3). Says how many, or `None` if there are too many nodes
+    /// to remember: then nothing is forgotten.
     pub(crate) async fn purge(
         self: &Arc<Self>,
         keyspace: &str,
@@ -171,7 +185,8 @@ impl Replica {
         true
     }
 
-    /// Drops documents that were purged, or may have been, while this replica was forgotten (docs/store.md §5.6). Says how many.
+    /// Drops documents that were purged, or may have been, while this replica was forgotten
+    /// (docs/store.md §5.6). Says how many.
     pub(crate) async fn cleanse(
         self: &Arc<Self>,
         keyspace: &str,
@@ -191,23 +206,33 @@ impl Replica {
     }
 
     /// Purges the storage, then the index. The gate is held for writing.
-    async fn forget(&self, keyspace: &str, entries: Vec<(Key, Version)>) -> Result<usize, StorageError> {
+    async fn forget(
+        &self,
+        keyspace: &str,
+        entries: Vec<(Key, Version)>,
+    ) -> Result<usize, StorageError> {
         if entries.is_empty() {
             return Ok(0);
         }
-        if let Err(error) = self.counted(self.storage.purge(keyspace.to_owned(), entries.clone()).await) {
+        if let Err(error) =
+            self.counted(self.storage.purge(keyspace.to_owned(), entries.clone()).await)
+        {
             self.shelf(keyspace, |shelf| shelf.is_doubtful = true);
             return Err(error);
         }
-        let is_purged =
-            |index: &mut crate::index::Index, (key, version): &(Key, Version)| index.purge(key, *version);
+        let is_purged = |index: &mut crate::index::Index, (key, version): &(Key, Version)| {
+            index.purge(key, *version)
+        };
         Ok(self.shelf(keyspace, |shelf| {
             entries.iter().filter(|entry| is_purged(&mut shelf.index, entry)).count()
         }))
     }
 
     /// Through the gate, with an index that is right.
-    async fn enter(&self, keyspace: &str) -> Result<async_lock::RwLockReadGuard<'_, Turns>, StorageError> {
+    async fn enter(
+        &self,
+        keyspace: &str,
+    ) -> Result<async_lock::RwLockReadGuard<'_, Turns>, StorageError> {
         loop {
             self.make_sure(keyspace).await?;
             let gate = self.gate.read().await;

@@ -44,7 +44,8 @@ fn what_another_knows_is_taken_over() {
     assert!(!mine.members.contains_key(&node(1)), "nobody is in their own roster");
 }
 
-/// Each purge without a node has a generation of its own, so that being cleansed of one is not taken for being cleansed of the next.
+/// Each purge without a node has a generation of its own, so that being cleansed of one is not
+/// taken for being cleansed of the next.
 #[test]
 fn a_proposal_must_be_ahead_of_what_is_known() {
     let (mut one, mut other) = (roster_of([7, 8]), roster_of([7, 8]));

@@ -10,7 +10,8 @@ use crate::{Consistency, Keyspace, MemoryStorage, Store, StoreExtension};
 /// A store on one node, and a client on another that says what it likes.
 async fn store_and_stranger(world: &World) -> (Store, Client<StoreService>) {
     let nodes = world.cluster(2, |_: &Node| Ok::<(), chinwag::AddServiceError>(())).await;
-    let store = nodes[0].add_extension(StoreExtension::new(MemoryStorage::new())).await.expect("it starts");
+    let store =
+        nodes[0].add_extension(StoreExtension::new(MemoryStorage::new())).await.expect("it starts");
     (store, nodes[1].client::<StoreService>(1))
 }
 
@@ -69,16 +70,24 @@ fn what_is_not_allowed_is_refused_whole() {
 
         let keys = vec![named(b"a", 1); BATCH_MAX + 1];
         assert!(stranger.call(&Read { keyspace: "k".into(), keys }).await.is_err());
-        assert!(stranger.call(&Read { keyspace: "k".into(), keys: vec![named(b"", 1)] }).await.is_err());
+        assert!(
+            stranger.call(&Read { keyspace: "k".into(), keys: vec![named(b"", 1)] }).await.is_err()
+        );
         for ranges in [vec![(17, 0)], vec![(1, 1)], vec![(0, 0); COMPARE_MAX + 1]] {
             assert!(stranger.call(&Compare { keyspace: "k".into(), ranges }).await.is_err());
         }
-        for (ranges, after) in [(vec![(0, 0); RANGES_MAX + 1], None), (vec![(0, 0)], Some(Vec::new()))] {
+        for (ranges, after) in
+            [(vec![(0, 0); RANGES_MAX + 1], None), (vec![(0, 0)], Some(Vec::new()))]
+        {
             assert!(stranger.call(&Fetch { keyspace: "k".into(), ranges, after }).await.is_err());
         }
-        for (tombstones, turns) in [(vec![named(b"a", 0)], 1), (vec![named(b"a", 1)], ROSTER_MAX + 2)] {
+        for (tombstones, turns) in
+            [(vec![named(b"a", 0)], 1), (vec![named(b"a", 1)], ROSTER_MAX + 2)]
+        {
             let turns = vec![(1, 1, 1); turns];
-            assert!(stranger.call(&Purge { keyspace: "k".into(), tombstones, turns }).await.is_err());
+            assert!(
+                stranger.call(&Purge { keyspace: "k".into(), tombstones, turns }).await.is_err()
+            );
         }
         count += 9;
         nothing_has_changed(&keyspace, &store, count).await;
@@ -99,14 +108,16 @@ fn documents_and_the_future_are_not_purged() {
         nothing_has_changed(&keyspace, &store, 0).await;
 
         let tombstones = vec![named(b"future", Timestamp::MAX.get())];
-        let confirm = Confirm { origin: origin(), keyspace: "k".into(), tombstones, without: Vec::new() };
+        let confirm =
+            Confirm { origin: origin(), keyspace: "k".into(), tombstones, without: Vec::new() };
         let confirmed = stranger.call(&confirm).await.expect("an answer");
         assert!(!confirmed.is_held, "its floor would be at the end of time");
         keyspace.put("another", "x", Consistency::None).await.expect("keys go on");
     });
 }
 
-/// A message that was read before its sender confirmed is refused, and one of another run is not; docs/store.md §5.2.
+/// A message that was read before its sender confirmed is refused, and one of another run is not;
+/// docs/store.md §5.2.
 #[test]
 fn turns_order_messages_and_purges() {
     check(0..1, |world| async move {
@@ -118,7 +129,11 @@ fn turns_order_messages_and_purges() {
         };
         let tombstone = Doc { key: b"a".to_vec(), stamp: 6, node: 9, value: None };
         stranger.call(&replicate("k", vec![tombstone])).await.expect("taken");
-        let purge = Purge { keyspace: "k".into(), tombstones: vec![named(b"a", 6)], turns: vec![(2, 3, 10)] };
+        let purge = Purge {
+            keyspace: "k".into(),
+            tombstones: vec![named(b"a", 6)],
+            turns: vec![(2, 3, 10)],
+        };
         stranger.call(&purge).await.expect("purged");
         assert_eq!(store.stats().purged, 1);
         for (epoch, count) in [(3, 9), (2, 100), (0, 0)] {
@@ -136,7 +151,8 @@ fn keyspaces_are_so_many() {
     check(0..1, |world| async move {
         let (store, stranger) = store_and_stranger(&world).await;
         for number in 0..KEYSPACES_MAX + 1 {
-            let taken = stranger.call(&replicate(&number.to_string(), vec![doc(b"a", 1, b"")])).await;
+            let taken =
+                stranger.call(&replicate(&number.to_string(), vec![doc(b"a", 1, b"")])).await;
             let is_full = matches!(*taken.expect("an answer"), crate::wire::ArchivedTaken::Full);
             assert_eq!(is_full, number == KEYSPACES_MAX);
         }

@@ -23,8 +23,11 @@ pub(super) async fn an_empty_one_is_empty(factory: &mut impl Factory) {
 pub(super) async fn what_is_merged_is_there(factory: &mut impl Factory) {
     let all: Vec<(Key, Document)> = (0..100_u64)
         .map(|key| {
-            let document =
-                if key % 3 == 0 { deleted(key + 1, 2) } else { written(key + 1, 1, &key.to_le_bytes()) };
+            let document = if key % 3 == 0 {
+                deleted(key + 1, 2)
+            } else {
+                written(key + 1, 1, &key.to_le_bytes())
+            };
             (Key::from(key), document)
         })
         .collect();
@@ -58,7 +61,11 @@ pub(super) async fn keyspaces_are_apart(factory: &mut impl Factory) {
         assert_eq!(held.len(), if *name == "a" { 2 } else { 1 });
     }
     purge(&storage, "b", &[(Key::from(7), written(5, 1, b"").version)]).await;
-    assert_eq!(keyspaces(&storage).await, ["", "a", "a\0", "ab", "é"], "an empty keyspace is not there");
+    assert_eq!(
+        keyspaces(&storage).await,
+        ["", "a", "a\0", "ab", "é"],
+        "an empty keyspace is not there"
+    );
     assert_eq!(contents(&storage, "a", 10).await.len(), 2);
 }
 
@@ -68,7 +75,9 @@ pub(super) async fn a_scan_goes_through_all_in_order(factory: &mut impl Factory)
     let mut all: Vec<(Key, Document)> = texts
         .iter()
         .zip(1..)
-        .map(|(text, stamp)| (Key::try_from(*text).expect("a key"), written(stamp, 1, text.as_bytes())))
+        .map(|(text, stamp)| {
+            (Key::try_from(*text).expect("a key"), written(stamp, 1, text.as_bytes()))
+        })
         .collect();
     all.push((Key::new(vec![0xff, 0xff]).expect("a key"), deleted(50, 1)));
     merge(&storage, "s", all.clone()).await;
@@ -77,7 +86,8 @@ pub(super) async fn a_scan_goes_through_all_in_order(factory: &mut impl Factory)
         assert_eq!(contents(&storage, "s", step).await, all, "in steps of {step}");
     }
     let after = Key::try_from("a\0\0").expect("a key");
-    let entries = storage.scan("s", Some(&after), 2).await.unwrap_or_else(|error| panic!("scan: {error}"));
+    let entries =
+        storage.scan("s", Some(&after), 2).await.unwrap_or_else(|error| panic!("scan: {error}"));
     let keys: Vec<&[u8]> = entries.iter().map(|entry| entry.key.as_bytes()).collect();
     assert_eq!(keys, [b"aa", b"ab"], "from a key that is not there");
 }

@@ -31,10 +31,18 @@ pub(super) async fn the_greater_version_stays(factory: &mut impl Factory) {
         let storage = factory.open(&name).await;
         merge(&storage, "k", vec![(key.clone(), stored)]).await;
         merge(&storage, "k", vec![(key.clone(), merged)]).await;
-        assert_eq!(get(&storage, "k", std::slice::from_ref(&key)).await, [Some(want.clone())], "case {at}");
+        assert_eq!(
+            get(&storage, "k", std::slice::from_ref(&key)).await,
+            [Some(want.clone())],
+            "case {at}"
+        );
         drop(storage);
         let storage = factory.open(&name).await;
-        assert_eq!(contents(&storage, "k", 5).await, [(key.clone(), want)], "case {at}, opened again");
+        assert_eq!(
+            contents(&storage, "k", 5).await,
+            [(key.clone(), want)],
+            "case {at}, opened again"
+        );
     }
 }
 
@@ -50,7 +58,8 @@ pub(super) async fn the_order_of_merges_does_not_matter(factory: &mut impl Facto
     for order in [[0, 1, 2, 3], [1, 0, 3, 2], [2, 3, 1, 0], [3, 2, 0, 1], [1, 2, 3, 0]] {
         for len in [1, 2, 4] {
             let storage = factory.open(&format!("order-{order:?}-{len}")).await;
-            let ordered: Vec<(Key, Document)> = order.iter().map(|&at: &usize| writes[at].clone()).collect();
+            let ordered: Vec<(Key, Document)> =
+                order.iter().map(|&at: &usize| writes[at].clone()).collect();
             for part in ordered.chunks(len) {
                 merge(&storage, "k", part.to_vec()).await;
             }
@@ -75,7 +84,11 @@ pub(super) async fn merges_at_once_lose_nothing(factory: &mut impl Factory) {
             let candidates = [(key < 8).then(|| first(key).1), (key >= 4).then(|| second(key).1)];
             let want = candidates.into_iter().flatten().map(|document| document.version).max();
             let got = get(&storage, "k", &[Key::from(key)]).await;
-            assert_eq!(got[0].as_ref().map(|document| document.version), want, "round {round}, key {key}");
+            assert_eq!(
+                got[0].as_ref().map(|document| document.version),
+                want,
+                "round {round}, key {key}"
+            );
         }
     }
 }
@@ -98,7 +111,8 @@ pub(super) async fn only_the_exact_version_is_purged(factory: &mut impl Factory)
     drop(storage);
     let storage = factory.open("purge").await;
     assert_eq!(contents(&storage, "k", 2).await, want, "opened again");
-    // What was purged is as if never written: an older write comes in again, which is for the store to prevent.
+    // What was purged is as if never written: an older write comes in again, which is for the store
+    // to prevent.
     merge(&storage, "k", vec![(Key::from(1), written(4, 1, b"old"))]).await;
     assert_eq!(get(&storage, "k", &[Key::from(1)]).await, [Some(written(4, 1, b"old"))]);
 }

@@ -46,7 +46,10 @@ fn a_hundred_of_a_hundred_thousand_keys_move_less_than_a_hundredth() {
                 let is_newer = |key: u64| is_different(key) && third(key) == at as u64;
                 let stamp = |key: u64| if is_newer(key) { KEYS * 2 } else { key + 1 };
                 let keys = (0..KEYS).filter(is_kept);
-                fill(&disks.of(id(at)), keys.map(|key| (Key::from(key), written(stamp(key), "as it is"))));
+                fill(
+                    &disks.of(id(at)),
+                    keys.map(|key| (Key::from(key), written(stamp(key), "as it is"))),
+                );
             }
             *moved.lock().expect("whole") = bytes_until_equal(&world, &disks, 2).await;
         }

@@ -50,7 +50,12 @@ impl Storage for Disk {
         self.below.keyspaces().await
     }
 
-    async fn scan(&self, keyspace: &str, after: Option<&Key>, max: usize) -> Result<Vec<Entry>, Infallible> {
+    async fn scan(
+        &self,
+        keyspace: &str,
+        after: Option<&Key>,
+        max: usize,
+    ) -> Result<Vec<Entry>, Infallible> {
         self.below.scan(keyspace, after, max).await
     }
 
@@ -60,7 +65,11 @@ impl Storage for Disk {
         documents
     }
 
-    async fn merge(&self, keyspace: &str, documents: Vec<(Key, Document)>) -> Result<(), Infallible> {
+    async fn merge(
+        &self,
+        keyspace: &str,
+        documents: Vec<(Key, Document)>,
+    ) -> Result<(), Infallible> {
         self.takes(millis(2)).await;
         self.below.merge(keyspace, documents).await?;
         self.takes(millis(1)).await;
@@ -91,7 +100,8 @@ impl Storage for Disk {
 pub(crate) struct Stores(Arc<Mutex<BTreeMap<NodeId, Store>>>);
 
 impl Stores {
-    /// Starts `count` nodes with a replica each, on storages that `open` opens at every start, and waits until all know each other.
+    /// Starts `count` nodes with a replica each, on storages that `open` opens at every start, and
+    /// waits until all know each other.
     pub(crate) async fn start<S: Storage>(
         world: &World,
         count: usize,
@@ -104,14 +114,17 @@ impl Stores {
             let extension = configure(StoreExtension::new(open(node)));
             let (node, started) = (node.clone(), started.clone());
             node.clone().spawn(async move {
-                let store = node.add_extension(extension).await.unwrap_or_else(|error| panic!("{error}"));
+                let store =
+                    node.add_extension(extension).await.unwrap_or_else(|error| panic!("{error}"));
                 started.0.lock().expect("whole").insert(node.id(), store);
             });
             Ok::<(), Infallible>(())
         };
         world.cluster(count, boot).await;
         let until = world.now() + secs(30);
-        while !(0..count).all(|at| stores.at(at).is_some_and(|store| store.replicas().len() == count - 1)) {
+        while !(0..count)
+            .all(|at| stores.at(at).is_some_and(|store| store.replicas().len() == count - 1))
+        {
             assert!(world.now() < until, "not all replicas know each other");
             world.run_for(millis(100)).await;
         }
@@ -131,7 +144,11 @@ pub(crate) fn id(machine: usize) -> NodeId {
 
 /// Tests do not wait an hour.
 pub(crate) fn quick(extension: StoreExtension) -> StoreExtension {
-    extension.timeout(secs(1)).exchange_interval(secs(1)).purge_interval(secs(1)).purge_after(secs(2))
+    extension
+        .timeout(secs(1))
+        .exchange_interval(secs(1))
+        .purge_interval(secs(1))
+        .purge_after(secs(2))
 }
 
 /// All that is in a storage.
@@ -141,8 +158,10 @@ pub(crate) fn contents(storage: &MemoryStorage) -> BTreeMap<(String, Key), Docum
         for keyspace in storage.keyspaces().await.expect("infallible") {
             let entries = storage.scan(&keyspace, None, usize::MAX).await.expect("infallible");
             for entry in entries {
-                let mut documents =
-                    storage.get(&keyspace, std::slice::from_ref(&entry.key)).await.expect("infallible");
+                let mut documents = storage
+                    .get(&keyspace, std::slice::from_ref(&entry.key))
+                    .await
+                    .expect("infallible");
                 let document = documents.remove(0).expect("scanned");
                 all.insert((keyspace.clone(), entry.key), document);
             }

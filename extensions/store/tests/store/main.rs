@@ -1,4 +1,5 @@
-//! The store in the simulator: stories, catching up by the byte, and swarms of faults with an oracle that is shown to bite.
+//! The store in the simulator: stories, catching up by the byte, and swarms of faults with an
+//! oracle that is shown to bite.
 
 mod catch_up;
 mod cluster;

@@ -1,7 +1,7 @@
 //! That the oracle bites: stores that are wrong in one way each, under the same faults.
 //!
-//! What is wrong is beneath the store, in its storage: the rules of §2.1, §5.1 and the promise to be durable are kept or broken there, and the store has no
-//! switch that could be left on.
+//! What is wrong is beneath the store, in its storage: the rules of §2.1, §5.1 and the promise to
+//! be durable are kept or broken there, and the store has no switch that could be left on.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -52,7 +52,8 @@ impl Mutant {
         let Some(node) = self.disk.node.upgrade() else { return Ok(()) };
         let before = node.now().wall.as_micros().saturating_sub(1_000_000);
         let entries = self.disk.below.scan(keyspace, None, usize::MAX).await?;
-        let old = entries.into_iter().filter(|it| it.is_tombstone && it.version.stamp.micros() < before);
+        let old =
+            entries.into_iter().filter(|it| it.is_tombstone && it.version.stamp.micros() < before);
         let old: Vec<(Key, Version)> = old.map(|it| (it.key, it.version)).collect();
         self.disk.below.purge(keyspace, &old).await
     }
@@ -75,7 +76,12 @@ impl Storage for Mutant {
         self.seen().keyspaces().await
     }
 
-    async fn scan(&self, keyspace: &str, after: Option<&Key>, max: usize) -> Result<Vec<Entry>, Infallible> {
+    async fn scan(
+        &self,
+        keyspace: &str,
+        after: Option<&Key>,
+        max: usize,
+    ) -> Result<Vec<Entry>, Infallible> {
         if self.wrong == Wrong::PurgesByAge {
             self.age(keyspace).await?;
         }
@@ -86,7 +92,11 @@ impl Storage for Mutant {
         self.seen().get(keyspace, keys).await
     }
 
-    async fn merge(&self, keyspace: &str, documents: Vec<(Key, Document)>) -> Result<(), Infallible> {
+    async fn merge(
+        &self,
+        keyspace: &str,
+        documents: Vec<(Key, Document)>,
+    ) -> Result<(), Infallible> {
         match self.wrong {
             Wrong::TiesByArrival => {
                 let stored: BTreeMap<Key, Version> = {
@@ -116,7 +126,8 @@ impl Storage for Mutant {
     async fn purge(&self, keyspace: &str, entries: &[(Key, Version)]) -> Result<(), Infallible> {
         if self.wrong == Wrong::AcknowledgesFirst {
             self.memory.purge(keyspace, entries).await?;
-            let (below, keyspace, entries) = (self.disk.below.clone(), keyspace.to_owned(), entries.to_vec());
+            let (below, keyspace, entries) =
+                (self.disk.below.clone(), keyspace.to_owned(), entries.to_vec());
             // In the order of what was merged.
             later(&self.disk.node, async move {
                 below.purge(&keyspace, &entries).await.expect("infallible");
@@ -141,8 +152,11 @@ fn found(trouble: fn(&World), open: fn(Disk) -> Mutant) -> String {
         check(0..200, |world| async move {
             // Only what users see: that tombstones are gone too soon is no harm by itself.
             let looked_at = |document: &Document| !document.is_tombstone();
-            users_write_and_things_go_wrong(&world, Scene { trouble, open, loses_disks: false, looked_at })
-                .await;
+            users_write_and_things_go_wrong(
+                &world,
+                Scene { trouble, open, loses_disks: false, looked_at },
+            )
+            .await;
         });
     };
     let failed = catch_unwind(AssertUnwindSafe(search)).expect_err("it is found");

@@ -1,13 +1,19 @@
-//! What users of stores were told, and what must hold of it in the end (docs/store.md §3.2, §3.6, §5).
+//! What users of stores were told, and what must hold of it in the end (docs/store.md §3.2, §3.6,
+//! §5).
 //!
 //! For each key:
 //!
-//! * what a replica holds, or a read has shown, was written, and not by a write of which its user was told that it is nowhere;
-//! * what is there in the end is not older than any write that a replica which is there in the end, and kept its storage, has had durably, by what users were
-//!   told: that is of each write that succeeded, or failed and was kept, if the machine it was written on is such a one, or more replicas had it than are gone;
-//! * if nothing is there, it was deleted, and no write that must have survived is newer than all deletes.
+//! * what a replica holds, or a read has shown, was written, and not by a write of which its user
+//!   was told that it is nowhere;
+//! * what is there in the end is not older than any write that a replica which is there in the end,
+//!   and kept its storage, has had durably, by what users were told: that is of each write that
+//!   succeeded, or failed and was kept, if the machine it was written on is such a one, or more
+//!   replicas had it than are gone;
+//! * if nothing is there, it was deleted, and no write that must have survived is newer than all
+//!   deletes.
 //!
-//! The second is more than the store promises of `Quorum`: one of the replicas that acknowledged is enough.
+//! The second is more than the store promises of `Quorum`: one of the replicas that acknowledged is
+//! enough.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,7 +43,9 @@ pub(crate) enum Outcome {
 impl From<Result<Written, WriteError>> for Outcome {
     fn from(result: Result<Written, WriteError>) -> Self {
         match result {
-            Ok(written) => Self::Kept { version: written.version, replicas: written.replicas, is_ok: true },
+            Ok(written) => {
+                Self::Kept { version: written.version, replicas: written.replicas, is_ok: true }
+            }
             Err(WriteError::Replicas { version, few }) => {
                 Self::Kept { version, replicas: few.answered, is_ok: false }
             }
@@ -84,7 +92,8 @@ impl Told {
         counts
     }
 
-    /// What does not hold, if anything. `gone` are the machines that have lost their storage, or are down in the end.
+    /// What does not hold, if anything. `gone` are the machines that have lost their storage, or
+    /// are down in the end.
     pub(crate) fn check(
         &self,
         held: &BTreeMap<(String, Key), Document>,
@@ -101,11 +110,13 @@ impl Told {
         }
         for (key, value) in &self.reads {
             let writes = by_key.get(key).map(Vec::as_slice).unwrap_or_default();
-            is_written(writes, &Some(value.clone()), None).map_err(|why| format!("{key} was read: {why}"))?;
+            is_written(writes, &Some(value.clone()), None)
+                .map_err(|why| format!("{key} was read: {why}"))?;
         }
         for (key, writes) in by_key {
             check_key(&writes, document(key), gone).map_err(|why| {
-                let told: Vec<String> = writes.iter().map(|write| format!("\n  {write:?}")).collect();
+                let told: Vec<String> =
+                    writes.iter().map(|write| format!("\n  {write:?}")).collect();
                 format!("key {key}: {why}; held: {:?}; writes: {}", document(key), told.concat())
             })?;
         }
@@ -113,7 +124,11 @@ impl Told {
     }
 }
 
-fn check_key(writes: &[&Write], held: Option<&Document>, gone: &BTreeSet<NodeId>) -> Result<(), String> {
+fn check_key(
+    writes: &[&Write],
+    held: Option<&Document>,
+    gone: &BTreeSet<NodeId>,
+) -> Result<(), String> {
     let must_survive = |write: &&&Write| match write.outcome {
         Outcome::Kept { version, replicas, .. }
             if !gone.contains(&write.machine) || replicas > gone.len() =>
@@ -129,8 +144,13 @@ fn check_key(writes: &[&Write], held: Option<&Document>, gone: &BTreeSet<NodeId>
             Outcome::Unknown => true,
             Outcome::Nowhere => false,
         };
-        let is_deleted = writes.iter().filter(|write| write.value.is_none()).any(|write| is_past(&write));
-        return if last.is_none() || is_deleted { Ok(()) } else { Err("a write is lost".to_owned()) };
+        let is_deleted =
+            writes.iter().filter(|write| write.value.is_none()).any(|write| is_past(&write));
+        return if last.is_none() || is_deleted {
+            Ok(())
+        } else {
+            Err("a write is lost".to_owned())
+        };
     };
     is_written(writes, &held.value, Some(held.version))?;
     if Some(held.version) < last {
@@ -140,12 +160,18 @@ fn check_key(writes: &[&Write], held: Option<&Document>, gone: &BTreeSet<NodeId>
 }
 
 /// That is a write that may be seen, with that version where its user knows it.
-fn is_written(writes: &[&Write], value: &Option<Bytes>, version: Option<Version>) -> Result<(), String> {
+fn is_written(
+    writes: &[&Write],
+    value: &Option<Bytes>,
+    version: Option<Version>,
+) -> Result<(), String> {
     let mut why = format!("{value:?} was never written");
     for write in writes.iter().filter(|write| write.value == *value) {
         match write.outcome {
             Outcome::Nowhere => why = format!("{value:?} is nowhere, its user was told"),
-            Outcome::Kept { version: told, .. } if version.is_some_and(|version| version != told) => {
+            Outcome::Kept { version: told, .. }
+                if version.is_some_and(|version| version != told) =>
+            {
                 why = format!("its version is {told}, its user was told");
             }
             _ => return Ok(()),

@@ -16,15 +16,22 @@ fn what_is_written_is_read_everywhere() {
     check(0..5, |world| async move {
         let disks = Disks::default();
         let opened = disks.clone();
-        let stores = Stores::start(&world, 3, move |node| Disk::new(opened.of(node.id()), node), quick).await;
-        let keyspaces: Vec<_> =
-            (0..3).map(|at| stores.at(at).expect("started").keyspace("k").expect("a name")).collect();
+        let stores =
+            Stores::start(&world, 3, move |node| Disk::new(opened.of(node.id()), node), quick)
+                .await;
+        let keyspaces: Vec<_> = (0..3)
+            .map(|at| stores.at(at).expect("started").keyspace("k").expect("a name"))
+            .collect();
         let written = keyspaces[0].put(1, "one", Quorum).await.expect("all are there");
-        assert_eq!((written.replicas, written.is_superseded(), written.version.node), (2, false, id(0)));
+        assert_eq!(
+            (written.replicas, written.is_superseded(), written.version.node),
+            (2, false, id(0))
+        );
         for keyspace in &keyspaces {
             assert_eq!(keyspace.get(1, Quorum).await.expect("read").as_deref(), Some(&b"one"[..]));
         }
-        let written = keyspaces[1].put_many([(1, "two"), (2, "three")], All).await.expect("all are there");
+        let written =
+            keyspaces[1].put_many([(1, "two"), (2, "three")], All).await.expect("all are there");
         assert_eq!(written.replicas, 3);
         for keyspace in &keyspaces {
             let values = keyspace.get_many([2, 1, 3], Local).await.expect("read");
@@ -48,7 +55,9 @@ fn writes_spread_in_the_background() {
     check(0..5, |world| async move {
         let disks = Disks::default();
         let opened = disks.clone();
-        let stores = Stores::start(&world, 3, move |node| Disk::new(opened.of(node.id()), node), quick).await;
+        let stores =
+            Stores::start(&world, 3, move |node| Disk::new(opened.of(node.id()), node), quick)
+                .await;
         let store = stores.at(0).expect("started");
         let keyspace = store.keyspace("k").expect("a name");
         for key in 0..100_u64 {
@@ -67,9 +76,12 @@ fn a_failed_write_says_what_is_left_of_it() {
     check(0..5, |world| async move {
         let disks = Disks::default();
         let opened = disks.clone();
-        let stores = Stores::start(&world, 3, move |node| Disk::new(opened.of(node.id()), node), quick).await;
+        let stores =
+            Stores::start(&world, 3, move |node| Disk::new(opened.of(node.id()), node), quick)
+                .await;
         let keyspace = stores.at(0).expect("started").keyspace("k").expect("a name");
-        let three = keyspace.put(1, "x", Consistency::Three).await.expect_err("there are two others");
+        let three =
+            keyspace.put(1, "x", Consistency::Three).await.expect_err("there are two others");
         assert_eq!(three.is_kept(), IsKept::No, "{three}");
         assert_eq!(keyspace.get(1, All).await.expect("read"), None);
         // Cut off, and not yet known to be.
@@ -87,13 +99,16 @@ fn a_failed_write_says_what_is_left_of_it() {
     });
 }
 
-/// A replica that was away with an old document does not bring it back, and the tombstone is kept for as long as that takes.
+/// A replica that was away with an old document does not bring it back, and the tombstone is kept
+/// for as long as that takes.
 #[test]
 fn a_deleted_key_stays_deleted_when_one_comes_back() {
     check(0..10, |world| async move {
         let disks = Disks::default();
         let opened = disks.clone();
-        let stores = Stores::start(&world, 3, move |node| Disk::new(opened.of(node.id()), node), quick).await;
+        let stores =
+            Stores::start(&world, 3, move |node| Disk::new(opened.of(node.id()), node), quick)
+                .await;
         let keyspace = stores.at(0).expect("started").keyspace("k").expect("a name");
         keyspace.put(1, "old", All).await.expect("all are there");
         world.now_goes_wrong().lasting(secs(40)).crash(2);
@@ -105,7 +120,11 @@ fn a_deleted_key_stays_deleted_when_one_comes_back() {
         world.calm().converges_within(secs(60)).await;
         let until = world.now() + secs(60);
         while (0..3).any(|at| !contents(&disks.of(id(at))).is_empty()) {
-            assert!(world.now() < until, "purged in the end: {:?}", stores.at(0).expect("started").stats());
+            assert!(
+                world.now() < until,
+                "purged in the end: {:?}",
+                stores.at(0).expect("started").stats()
+            );
             world.run_for(millis(500)).await;
         }
         for at in 0..3 {
@@ -121,7 +140,8 @@ fn a_deleted_key_stays_deleted_when_one_comes_back() {
     });
 }
 
-/// With a short `forget_after`: who comes back is cleansed of what was purged without it, keeps what is newer, and says how much it dropped.
+/// With a short `forget_after`: who comes back is cleansed of what was purged without it, keeps
+/// what is newer, and says how much it dropped.
 #[test]
 fn a_forgotten_replica_is_cleansed() {
     check(0..10, |world| async move {
@@ -164,7 +184,9 @@ fn a_clock_that_was_set_back_loses_no_write() {
     check(0..5, |world| async move {
         let disks = Disks::default();
         let opened = disks.clone();
-        let stores = Stores::start(&world, 3, move |node| Disk::new(opened.of(node.id()), node), quick).await;
+        let stores =
+            Stores::start(&world, 3, move |node| Disk::new(opened.of(node.id()), node), quick)
+                .await;
         let keyspace = stores.at(2).expect("started").keyspace("k").expect("a name");
         let first = keyspace.put(1, "first", All).await.expect("all are there");
         world.now_goes_wrong().clock(2, chinwag_sim::step_back(secs(3_600)));
@@ -209,15 +231,28 @@ impl Storage for Failing {
         self.around(self.below.keyspaces()).await
     }
 
-    async fn scan(&self, keyspace: &str, after: Option<&Key>, max: usize) -> Result<Vec<Entry>, Self::Error> {
+    async fn scan(
+        &self,
+        keyspace: &str,
+        after: Option<&Key>,
+        max: usize,
+    ) -> Result<Vec<Entry>, Self::Error> {
         self.around(self.below.scan(keyspace, after, max)).await
     }
 
-    async fn get(&self, keyspace: &str, keys: &[Key]) -> Result<Vec<Option<Document>>, Self::Error> {
+    async fn get(
+        &self,
+        keyspace: &str,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Document>>, Self::Error> {
         self.around(self.below.get(keyspace, keys)).await
     }
 
-    async fn merge(&self, keyspace: &str, documents: Vec<(Key, Document)>) -> Result<(), Self::Error> {
+    async fn merge(
+        &self,
+        keyspace: &str,
+        documents: Vec<(Key, Document)>,
+    ) -> Result<(), Self::Error> {
         self.around(self.below.merge(keyspace, documents)).await
     }
 
@@ -234,7 +269,8 @@ impl Storage for Failing {
     }
 }
 
-/// After an error it is not known what the disk has done: the store says so, and looks before it goes on (docs/store.md §1.3).
+/// After an error it is not known what the disk has done: the store says so, and looks before it
+/// goes on (docs/store.md §1.3).
 #[test]
 fn a_disk_that_fails_is_believed_nothing() {
     for fault in [BEFORE, AFTER] {
@@ -264,7 +300,8 @@ fn a_disk_that_fails_is_believed_nothing() {
             assert_eq!(held.len(), 2);
             assert!(held.values().any(|document| document.version == third.version));
             assert!(store.stats().storage_errors > 0);
-            let digests: Vec<_> = (0..3).map(|at| stores.at(at).expect("started").digests()).collect();
+            let digests: Vec<_> =
+                (0..3).map(|at| stores.at(at).expect("started").digests()).collect();
             assert!(digests[0] == digests[1] && digests[1] == digests[2], "{digests:?}");
         });
     }

@@ -66,8 +66,14 @@ struct Broken {
 
 impl Broken {
     /// Puts `document` there, whatever is there.
-    async fn replace(&self, keyspace: &str, key: Key, document: Document) -> Result<(), Infallible> {
-        if let Some(stored) = self.below.get(keyspace, std::slice::from_ref(&key)).await?.remove(0) {
+    async fn replace(
+        &self,
+        keyspace: &str,
+        key: Key,
+        document: Document,
+    ) -> Result<(), Infallible> {
+        if let Some(stored) = self.below.get(keyspace, std::slice::from_ref(&key)).await?.remove(0)
+        {
             self.below.purge(keyspace, &[(key.clone(), stored.version)]).await?;
         }
         self.below.merge(keyspace, vec![(key, document)]).await
@@ -85,10 +91,16 @@ impl Storage for Broken {
         self.below.keyspaces().await
     }
 
-    async fn scan(&self, keyspace: &str, after: Option<&Key>, max: usize) -> Result<Vec<Entry>, Infallible> {
+    async fn scan(
+        &self,
+        keyspace: &str,
+        after: Option<&Key>,
+        max: usize,
+    ) -> Result<Vec<Entry>, Infallible> {
         let mut entries = self.below.scan(self.keyspace(keyspace), after, max).await?;
         if let (Fault::ScansAgain, Some(after)) = (self.fault, after)
-            && let Some(document) = self.below.get(keyspace, std::slice::from_ref(after)).await?.remove(0)
+            && let Some(document) =
+                self.below.get(keyspace, std::slice::from_ref(after)).await?.remove(0)
         {
             entries.insert(0, document.entry(after.clone()));
             entries.truncate(max);
@@ -100,7 +112,11 @@ impl Storage for Broken {
         self.below.get(self.keyspace(keyspace), keys).await
     }
 
-    async fn merge(&self, keyspace: &str, documents: Vec<(Key, Document)>) -> Result<(), Infallible> {
+    async fn merge(
+        &self,
+        keyspace: &str,
+        documents: Vec<(Key, Document)>,
+    ) -> Result<(), Infallible> {
         let keyspace = self.keyspace(keyspace);
         for (key, document) in documents {
             let stored = self.below.get(keyspace, std::slice::from_ref(&key)).await?.remove(0);
@@ -129,7 +145,9 @@ impl Storage for Broken {
         let mut entries = entries.to_vec();
         if self.fault == Fault::PurgesAny {
             for (key, version) in &mut entries {
-                if let Some(stored) = self.below.get(keyspace, std::slice::from_ref(key)).await?.remove(0) {
+                if let Some(stored) =
+                    self.below.get(keyspace, std::slice::from_ref(key)).await?.remove(0)
+                {
                     *version = stored.version;
                 }
             }

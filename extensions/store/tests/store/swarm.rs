@@ -31,12 +31,22 @@ pub(crate) struct Met {
 }
 
 /// One operation of a user of `keyspace`, and what it was told.
-async fn operate(keyspace: Keyspace, node: Node, choice: [u32; 3], number: u64, told: Arc<Mutex<Told>>) {
+async fn operate(
+    keyspace: Keyspace,
+    node: Node,
+    choice: [u32; 3],
+    number: u64,
+    told: Arc<Mutex<Told>>,
+) {
     let [key, what, level] = choice;
     let key = u64::from(key);
-    let level =
-        [Consistency::None, Consistency::One, Consistency::Quorum, Consistency::Quorum, Consistency::All]
-            [level as usize];
+    let level = [
+        Consistency::None,
+        Consistency::One,
+        Consistency::Quorum,
+        Consistency::Quorum,
+        Consistency::All,
+    ][level as usize];
     match what {
         0..3 => {
             let value = Bytes::from(format!("{number} by {}", node.id()));
@@ -57,13 +67,16 @@ async fn operate(keyspace: Keyspace, node: Node, choice: [u32; 3], number: u64, 
     }
 }
 
-/// Every 200 ms an operation begins on each machine that runs: at the same moment, so that stamps tie.
+/// Every 200 ms an operation begins on each machine that runs: at the same moment, so that stamps
+/// tie.
 async fn users_write(world: &World, stores: &Stores, told: &Arc<Mutex<Told>>) {
     for number in 0..TIME * 5 {
         for machine in 0..MACHINES {
             let choice = [world.choose(KEYS), world.choose(5), world.choose(5)];
             let index = u32::try_from(machine).expect("few");
-            let (Some(node), Some(store)) = (world.node(index), stores.at(machine)) else { continue };
+            let (Some(node), Some(store)) = (world.node(index), stores.at(machine)) else {
+                continue;
+            };
             let keyspace = store.keyspace("k").expect("a name");
             let told = told.clone();
             node.clone().spawn(async move { operate(keyspace, node, choice, number, told).await });
@@ -93,12 +106,16 @@ pub(crate) fn swarm(world: &World) {
 /// All machines stop at once, just after the last writes, and start again with the calm.
 pub(crate) fn power_failure(world: &World) {
     let at = world.now() + secs(TIME) - millis(150) + millis(u64::from(world.choose(100)));
-    (0..MACHINES)
-        .for_each(|machine| world.at(at).lasting(secs(1)).crash(u32::try_from(machine).expect("few")));
+    (0..MACHINES).for_each(|machine| {
+        world.at(at).lasting(secs(1)).crash(u32::try_from(machine).expect("few"))
+    });
 }
 
 /// A run. Panics if something does not hold.
-pub(crate) async fn users_write_and_things_go_wrong<S: Storage>(world: &World, scene: Scene<S>) -> Met {
+pub(crate) async fn users_write_and_things_go_wrong<S: Storage>(
+    world: &World,
+    scene: Scene<S>,
+) -> Met {
     let Scene { trouble, open, loses_disks, looked_at } = scene;
     let (disks, losers) = (Disks::default(), Arc::new(Mutex::new(BTreeSet::new())));
     let starts = Mutex::new(BTreeMap::new());
@@ -126,12 +143,16 @@ pub(crate) async fn users_write_and_things_go_wrong<S: Storage>(world: &World, s
     let held = alike_within(world, &disks, &machines, secs(60), looked_at).await;
     let losers = losers.lock().expect("whole").clone();
     // A machine that is still down keeps what only it has to itself.
-    let down = (0..MACHINES).filter(|machine| !up(machine)).map(|machine| NodeId::new(machine as u64 + 1));
+    let down =
+        (0..MACHINES).filter(|machine| !up(machine)).map(|machine| NodeId::new(machine as u64 + 1));
     let gone = losers.iter().copied().chain(down).collect();
     told.lock().expect("whole").check(&held, &gone).unwrap_or_else(|why| panic!("{why}"));
     reads_agree(&stores, &machines).await;
-    let mut met =
-        Met { writes: told.lock().expect("whole").counts(), losses: losers.len(), ..Met::default() };
+    let mut met = Met {
+        writes: told.lock().expect("whole").counts(),
+        losses: losers.len(),
+        ..Met::default()
+    };
     for stats in machines.iter().filter_map(|machine| Some(stores.at(*machine)?.stats())) {
         met.purged += stats.purged;
         met.purges_failed += stats.purges_failed;
@@ -171,7 +192,8 @@ fn nothing_acknowledged_is_lost_and_all_become_equal() {
         let all = &all;
         async move {
             let loses_disks = world.seed() % 2 == 1;
-            let scene = Scene { trouble: swarm, open: |disk| disk, loses_disks, looked_at: |_| true };
+            let scene =
+                Scene { trouble: swarm, open: |disk| disk, loses_disks, looked_at: |_| true };
             let met = users_write_and_things_go_wrong(&world, scene).await;
             all.lock().expect("whole").push(met);
         }
@@ -198,8 +220,12 @@ fn nothing_acknowledged_is_lost_and_all_become_equal() {
 #[test]
 fn nothing_acknowledged_is_lost_when_the_power_fails() {
     check(0..8, |world| async move {
-        let scene =
-            Scene { trouble: power_failure, open: |disk| disk, loses_disks: false, looked_at: |_| true };
+        let scene = Scene {
+            trouble: power_failure,
+            open: |disk| disk,
+            loses_disks: false,
+            looked_at: |_| true,
+        };
         let met = users_write_and_things_go_wrong(&world, scene).await;
         assert!(met.writes[0] > 500, "{met:?}");
     });

@@ -22,7 +22,11 @@ fn a_later_run_replaces_an_earlier_one() {
             for origin in [Origin::Gossip, Origin::Transfer, Origin::FirstHand] {
                 let mut model = known_as(state);
                 let claim = at(port, full(HER_EPOCH + 1, 0, State::Alive));
-                assert_eq!(model.hear(0, &claim, origin), Outcome::Changed, "{state:?}, {port}, {origin:?}");
+                assert_eq!(
+                    model.hear(0, &claim, origin),
+                    Outcome::Changed,
+                    "{state:?}, {port}, {origin:?}"
+                );
                 assert_eq!(her(&model), Some((HER_EPOCH + 1, 0, State::Alive)));
                 assert_eq!(model.records()[&HER].details.address, address(port));
             }
@@ -39,7 +43,10 @@ fn nothing_of_an_earlier_run_stays() {
         Outcome::Changed
     );
     let record = &model.records()[&HER];
-    assert_eq!((record.incarnation, record.details.incarnation, record.details.address), (0, 0, address(22)));
+    assert_eq!(
+        (record.incarnation, record.details.incarnation, record.details.address),
+        (0, 0, address(22))
+    );
     assert_eq!(record.suspicion, None);
 }
 
@@ -78,7 +85,10 @@ fn a_run_keeps_its_address() {
         for origin in [Origin::Gossip, Origin::Transfer, Origin::FirstHand] {
             let mut model = known_as(State::Alive);
             let before = model.records().clone();
-            assert_eq!(model.hear(0, &at(22, full(HER_EPOCH, 5, state)), origin), Outcome::Conflict);
+            assert_eq!(
+                model.hear(0, &at(22, full(HER_EPOCH, 5, state)), origin),
+                Outcome::Conflict
+            );
             assert_eq!(model.records(), &before);
         }
     }

@@ -4,11 +4,13 @@ use super::seed::Seed;
 use super::*;
 use crate::model::Record;
 
-/// What is believed of her: all but timers, the age of a tombstone, and which accusers are kept, the first to come.
+/// What is believed of her: all but timers, the age of a tombstone, and which accusers are kept,
+/// the first to come.
 type Belief = Option<(u64, u32, State, Details)>;
 
 fn belief(model: &Model) -> Belief {
-    let of = |record: &Record| (record.epoch, record.incarnation, record.state, record.details.clone());
+    let of =
+        |record: &Record| (record.epoch, record.incarnation, record.state, record.details.clone());
     model.records().get(&HER).map(of)
 }
 
@@ -28,7 +30,8 @@ fn permutations(claims: &[Claim]) -> Vec<Vec<Claim>> {
     all
 }
 
-/// Hears `claims` in every order, each order twice over, and returns the different beliefs that come of it.
+/// Hears `claims` in every order, each order twice over, and returns the different beliefs that
+/// come of it.
 fn beliefs(from: &Model, claims: &[Claim]) -> Vec<Belief> {
     let mut beliefs: Vec<Belief> = Vec::new();
     for order in permutations(claims) {
@@ -74,15 +77,19 @@ fn the_order_of_claims_about_runs_does_not_matter_if_each_has_details() {
     }
 }
 
-/// The two exceptions, both in the text: a death is doubted of the living and not of strangers (§4.5.1), and a claim of a later run
-/// is taken with details only (§4.2). They show that the tests above can fail.
+/// The two exceptions, both in the text: a death is doubted of the living and not of strangers
+/// (§4.5.1), and a claim of a later run is taken with details only (§4.2). They show that the tests
+/// above can fail.
 #[test]
 fn where_the_order_matters() {
-    let doubting =
-        [full(HER_EPOCH, 0, State::Alive), Claim { age: Some(1), ..full(HER_EPOCH, 0, State::Dead) }];
+    let doubting = [
+        full(HER_EPOCH, 0, State::Alive),
+        Claim { age: Some(1), ..full(HER_EPOCH, 0, State::Dead) },
+    ];
     assert_eq!(beliefs(&model(), &doubting[..1]).len(), 1);
-    let states =
-        |beliefs: Vec<Belief>| beliefs.into_iter().flatten().map(|belief| belief.2).collect::<Vec<_>>();
+    let states = |beliefs: Vec<Belief>| {
+        beliefs.into_iter().flatten().map(|belief| belief.2).collect::<Vec<_>>()
+    };
     assert_eq!(states(beliefs(&model(), &doubting)), [State::Suspect, State::Dead]);
 
     // Each order once: told again, a claim finds the run known.

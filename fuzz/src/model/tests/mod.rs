@@ -1,4 +1,5 @@
-//! One table a rule of the protocol. The model is an oracle, so its own tests are stories and figures worked out by hand.
+//! One table a rule of the protocol. The model is an oracle, so its own tests are stories and
+//! figures worked out by hand.
 
 mod identity;
 mod lattice;
@@ -54,7 +55,10 @@ fn bare(epoch: u64, incarnation: u32, state: State) -> Claim {
 
 /// Lets her be known as alive in `incarnation`.
 fn introduce(model: &mut Model, incarnation: u32) {
-    assert_eq!(model.hear(0, &full(HER_EPOCH, incarnation, State::Alive), Origin::Gossip), Outcome::Changed);
+    assert_eq!(
+        model.hear(0, &full(HER_EPOCH, incarnation, State::Alive), Origin::Gossip),
+        Outcome::Changed
+    );
 }
 
 /// Lets `count` others be known, with ids from 100.

@@ -18,10 +18,17 @@ fn the_greater_claim_holds() {
             model.hear(0, &full(HER_EPOCH, known.0, known.1), Origin::Gossip);
             assert_eq!(her(&model), Some((HER_EPOCH, known.0, known.1)));
             let outcome = model.hear(0, &full(HER_EPOCH, claimed.0, claimed.1), Origin::Gossip);
-            let (expected, greatest) =
-                if claimed_at > known_at { (Outcome::Changed, claimed) } else { (Outcome::Nothing, known) };
+            let (expected, greatest) = if claimed_at > known_at {
+                (Outcome::Changed, claimed)
+            } else {
+                (Outcome::Nothing, known)
+            };
             assert_eq!(outcome, expected, "{known:?} {claimed:?}");
-            assert_eq!(her(&model), Some((HER_EPOCH, greatest.0, greatest.1)), "{known:?} {claimed:?}");
+            assert_eq!(
+                her(&model),
+                Some((HER_EPOCH, greatest.0, greatest.1)),
+                "{known:?} {claimed:?}"
+            );
         }
     }
 }
@@ -53,7 +60,11 @@ fn details_are_needed_of_strangers_and_of_later_runs() {
         let mut knows = model();
         introduce(&mut knows, 0);
         let later = bare(HER_EPOCH + 1, 0, state);
-        assert_eq!(knows.hear(0, &later, Origin::Gossip), Outcome::Refused(Why::NoDetails), "{state:?}");
+        assert_eq!(
+            knows.hear(0, &later, Origin::Gossip),
+            Outcome::Refused(Why::NoDetails),
+            "{state:?}"
+        );
         assert_eq!(her(&knows), Some((HER_EPOCH, 0, State::Alive)));
     }
 }
@@ -62,7 +73,10 @@ fn details_are_needed_of_strangers_and_of_later_runs() {
 fn a_later_life_without_details_keeps_those_known() {
     let mut model = model();
     introduce(&mut model, 3);
-    assert_eq!(model.hear(0, &bare(HER_EPOCH, 5, State::Suspect), Origin::Gossip), Outcome::Changed);
+    assert_eq!(
+        model.hear(0, &bare(HER_EPOCH, 5, State::Suspect), Origin::Gossip),
+        Outcome::Changed
+    );
     assert_eq!(model.records()[&HER].details, details(3));
 
     // What it said in 4 is later than what is known, although 4 is over.
@@ -112,18 +126,23 @@ fn new_accusers_of_the_same_suspicion_are_news() {
 /// §4.5: K + 1, first come first; K is at most the members but the subject and one accuser.
 #[test]
 fn only_as_many_accusers_are_kept_as_count() {
-    for (others, kept) in [(0, vec![28]), (1, vec![20, 28]), (2, vec![20, 21, 28]), (9, vec![20, 21, 22, 28])]
+    for (others, kept) in
+        [(0, vec![28]), (1, vec![20, 28]), (2, vec![20, 21, 28]), (9, vec![20, 21, 22, 28])]
     {
         let mut model = model();
         introduce(&mut model, 0);
         crowd(&mut model, others);
-        for (accusers, is_news) in [(vec![28], true), ((20..28).collect(), others > 0), (vec![29], false)] {
+        for (accusers, is_news) in
+            [(vec![28], true), ((20..28).collect(), others > 0), (vec![29], false)]
+        {
             let claim = Claim { accusers, ..bare(HER_EPOCH, 0, State::Suspect) };
             let outcome = model.hear(0, &claim, Origin::Gossip);
             assert_eq!(outcome == Outcome::Changed, is_news, "{others}");
         }
-        let accusers =
-            model.records()[&HER].suspicion.as_ref().map(|it| it.accusers.iter().copied().collect());
+        let accusers = model.records()[&HER]
+            .suspicion
+            .as_ref()
+            .map(|it| it.accusers.iter().copied().collect());
         assert_eq!(accusers, Some(kept), "{others}");
     }
 }

@@ -55,7 +55,10 @@ fn ones_own_record_heard_back_is_no_accusation() {
 #[test]
 fn past_the_end_of_incarnations_is_the_next_epoch() {
     let mut model = me(MY_EPOCH, INCARNATION);
-    assert_eq!(model.hear(0, &of_me(MY_EPOCH, u32::MAX, State::Suspect), Origin::Gossip), Outcome::MovedOn);
+    assert_eq!(
+        model.hear(0, &of_me(MY_EPOCH, u32::MAX, State::Suspect), Origin::Gossip),
+        Outcome::MovedOn
+    );
     assert_eq!((model.own().epoch, model.own().incarnation), (MY_EPOCH + 1, 0));
 }
 
@@ -66,7 +69,11 @@ fn a_later_epoch_of_oneself_is_moved_past() {
         for claim in claims.into_iter().filter(|claim| !claim.malformed()) {
             let mut model = me(MY_EPOCH, INCARNATION);
             assert_eq!(model.hear(0, &claim, Origin::Gossip), Outcome::MovedOn, "{claim:?}");
-            assert_eq!((model.own().epoch, model.own().incarnation), (MY_EPOCH + 8, 0), "{claim:?}");
+            assert_eq!(
+                (model.own().epoch, model.own().incarnation),
+                (MY_EPOCH + 8, 0),
+                "{claim:?}"
+            );
         }
     }
 }
@@ -104,9 +111,11 @@ fn who_has_left_refutes_nothing() {
     let mut model = me(MY_EPOCH, INCARNATION);
     model.leave();
     let before = model.own().clone();
-    for claim in
-        [of_me(MY_EPOCH, 5, State::Dead), of_me(MY_EPOCH + 1, 0, State::Suspect), of_me(1, 0, State::Dead)]
-    {
+    for claim in [
+        of_me(MY_EPOCH, 5, State::Dead),
+        of_me(MY_EPOCH + 1, 0, State::Suspect),
+        of_me(1, 0, State::Dead),
+    ] {
         assert_eq!(model.hear(0, &claim, Origin::Gossip), Outcome::Nothing);
     }
     assert!(!model.set_metadata(Vec::new()));

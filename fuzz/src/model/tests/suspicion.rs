@@ -1,4 +1,5 @@
-//! §4.5, §4.5.1, §4.4.1: how long an accused member has. The lan preset: min = 4 s and max = 24 s below ten members.
+//! §4.5, §4.5.1, §4.4.1: how long an accused member has. The lan preset: min = 4 s and max = 24 s
+//! below ten members.
 
 use super::*;
 use crate::model::Choice;
@@ -53,7 +54,10 @@ fn confirmations_shorten_and_count_from_the_beginning() {
     assert_deadline(&model, 14.0);
     // D6: saying it again confirms nothing.
     assert_eq!(model.accuse(seconds(4.0), HER, HER_EPOCH, 3), Outcome::Nothing);
-    assert_eq!(model.hear(seconds(4.0), &accused_by(3, &[100, ME]), Origin::Gossip), Outcome::Nothing);
+    assert_eq!(
+        model.hear(seconds(4.0), &accused_by(3, &[100, ME]), Origin::Gossip),
+        Outcome::Nothing
+    );
     assert_deadline(&model, 14.0);
 }
 
@@ -134,13 +138,17 @@ fn the_number_of_members_is_taken_once() {
     // Met as a suspect she counts already.
     let mut stranger = model();
     crowd(&mut stranger, 98);
-    assert_eq!(stranger.hear(0, &full(HER_EPOCH, 3, State::Suspect), Origin::Gossip), Outcome::Changed);
+    assert_eq!(
+        stranger.hear(0, &full(HER_EPOCH, 3, State::Suspect), Origin::Gossip),
+        Outcome::Changed
+    );
     assert_deadline(&stranger, 48.0);
 }
 
 #[test]
 fn a_told_death_of_the_alive_is_doubted() {
-    let later_run = Claim { state: State::Dead, accusers: vec![], ..full(HER_EPOCH + 1, 0, State::Alive) };
+    let later_run =
+        Claim { state: State::Dead, accusers: vec![], ..full(HER_EPOCH + 1, 0, State::Alive) };
     for (claim, life) in
         [(dead(3), (HER_EPOCH, 3)), (dead(6), (HER_EPOCH, 6)), (later_run, (HER_EPOCH + 1, 0))]
     {
@@ -153,7 +161,11 @@ fn a_told_death_of_the_alive_is_doubted() {
         assert_eq!(model.hear(seconds(3.9), &claim, Origin::Gossip), Outcome::Nothing);
         assert_eq!(her(&model), Some((life.0, life.1, State::Suspect)));
         // Nor do accusers make it longer.
-        model.hear(seconds(3.9), &Claim { epoch: life.0, ..accused_by(life.1, &[100]) }, Origin::Gossip);
+        model.hear(
+            seconds(3.9),
+            &Claim { epoch: life.0, ..accused_by(life.1, &[100]) },
+            Origin::Gossip,
+        );
         assert_deadline(&model, 4.0);
         model.pass(seconds(4.1), 0);
         assert_eq!(her(&model), Some((life.0, life.1, State::Dead)));
@@ -208,7 +220,9 @@ fn undoubted_deaths_count_at_once_but_in_a_transfer() {
 #[test]
 fn whoever_slept_gives_as_much_more_time() {
     // (guard, overdue, when she dies)
-    for (pause_guard, overdue, expected) in [(true, 10.0, 34.0), (true, 0.5, 24.0), (false, 10.0, 24.0)] {
+    for (pause_guard, overdue, expected) in
+        [(true, 10.0, 34.0), (true, 0.5, 24.0), (false, 10.0, 24.0)]
+    {
         let mut model = model_with(Config { pause_guard, ..Config::lan() });
         crowd(&mut model, 8);
         introduce(&mut model, 3);
@@ -241,7 +255,11 @@ fn whether_a_told_death_ends_it_is_open_around_the_minimum_and_sleep_does_not_co
         let outcome = model.hear(seconds(at), &dead(3), Origin::Gossip);
         let is_ripe = at > 14.0;
         assert_eq!(model.open().get(&HER).is_some(), is_open, "{slept} {at}");
-        assert_eq!(outcome, if is_ripe { Outcome::Changed } else { Outcome::Shortened }, "{slept} {at}");
+        assert_eq!(
+            outcome,
+            if is_ripe { Outcome::Changed } else { Outcome::Shortened },
+            "{slept} {at}"
+        );
         assert_eq!(
             model.records()[&HER].state,
             if is_ripe { State::Dead } else { State::Suspect },

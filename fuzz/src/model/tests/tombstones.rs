@@ -1,4 +1,5 @@
-//! §4.1, §4.2, §4.9.4: what is kept of the dead, for how long, and what is remembered of the forgotten.
+//! §4.1, §4.2, §4.9.4: what is kept of the dead, for how long, and what is remembered of the
+//! forgotten.
 
 use super::*;
 use crate::model::{Choice, Why};
@@ -65,7 +66,10 @@ fn old_news_does_not_revive_and_a_refutation_does() {
             assert_eq!(model.hear(0, &alive, Origin::Gossip), Outcome::Nothing);
             assert_eq!(her(&model), Some((HER_EPOCH, 3, state)));
         }
-        assert_eq!(model.hear(0, &full(HER_EPOCH, 4, State::Alive), Origin::Gossip), Outcome::Changed);
+        assert_eq!(
+            model.hear(0, &full(HER_EPOCH, 4, State::Alive), Origin::Gossip),
+            Outcome::Changed
+        );
         assert_eq!(her(&model), Some((HER_EPOCH, 4, State::Alive)));
         model.pass(2 * LIFETIME, 0);
         assert_eq!(her(&model), Some((HER_EPOCH, 4, State::Alive)));
@@ -173,7 +177,8 @@ fn after_a_forgotten_tombstone_strangers_need_a_sign_of_life() {
         assert_eq!(her(&model).is_some(), outcome == Outcome::Changed, "{name}");
     }
 
-    // The first of what was heard of a run is taken when the member has answered, and nothing if it has not.
+    // The first of what was heard of a run is taken when the member has answered, and nothing if it
+    // has not.
     for (answered, expected) in [(true, Some((HER_EPOCH, 1, State::Alive))), (false, None)] {
         let mut model = forgot.clone();
         for incarnation in [1, 2, 0] {

@@ -62,7 +62,8 @@ fn step(seed: &mut Seed, model: &mut Model, now: &mut Nanos) {
             model.vouch(*now, waits.unwrap_or_default(), seed.below(2) == 0);
         }
         14 | 15 => {
-            let (epoch, incarnation) = known.map_or((0, 0), |record| (record.epoch, record.incarnation));
+            let (epoch, incarnation) =
+                known.map_or((0, 0), |record| (record.epoch, record.incarnation));
             model.accuse(*now, about, epoch, incarnation);
         }
         16 => {
@@ -107,7 +108,8 @@ fn whatever_comes_the_table_is_in_order() {
             let before = model.clone();
             step(&mut seed, &mut model, &mut now);
 
-            let me = |model: &Model| (model.own().epoch, model.own().incarnation, model.own().state);
+            let me =
+                |model: &Model| (model.own().epoch, model.own().incarnation, model.own().state);
             assert!(me(&model) >= me(&before), "seed {number}");
             moved += u32::from(me(&model).0 > me(&before).0);
             assert!(!model.records().contains_key(&ME), "seed {number}");

@@ -30,10 +30,26 @@ fn a_malformed_claim_is_none() {
             false,
         ),
         ("port 0", with(&|details| details.address.set_port(0)), true),
-        ("512 bytes", with(&|details| details.metadata = metadata::bytes(&[("k", &"v".repeat(508))])), false),
-        ("513 bytes", with(&|details| details.metadata = metadata::bytes(&[("k", &"v".repeat(509))])), true),
-        ("8 accusers", Claim { accusers: (100..108).collect(), ..bare(HER_EPOCH, 3, State::Suspect) }, false),
-        ("9 accusers", Claim { accusers: (100..109).collect(), ..bare(HER_EPOCH, 3, State::Suspect) }, true),
+        (
+            "512 bytes",
+            with(&|details| details.metadata = metadata::bytes(&[("k", &"v".repeat(508))])),
+            false,
+        ),
+        (
+            "513 bytes",
+            with(&|details| details.metadata = metadata::bytes(&[("k", &"v".repeat(509))])),
+            true,
+        ),
+        (
+            "8 accusers",
+            Claim { accusers: (100..108).collect(), ..bare(HER_EPOCH, 3, State::Suspect) },
+            false,
+        ),
+        (
+            "9 accusers",
+            Claim { accusers: (100..109).collect(), ..bare(HER_EPOCH, 3, State::Suspect) },
+            true,
+        ),
     ];
     for (name, claim, expected) in table {
         assert_eq!(claim.malformed(), expected, "{name}");
@@ -64,7 +80,10 @@ fn metadata_is_rising_pairs_of_text() {
         let expected = if is_metadata { Outcome::Changed } else { Outcome::Refused(Why::Metadata) };
         assert_eq!(model().hear(0, &claim, Origin::Gossip), expected, "{name}");
     }
-    assert_eq!(metadata::pairs(&metadata::bytes(&[("k", "v")])), Some(vec![("k".into(), "v".into())]));
+    assert_eq!(
+        metadata::pairs(&metadata::bytes(&[("k", "v")])),
+        Some(vec![("k".into(), "v".into())])
+    );
 }
 
 #[test]

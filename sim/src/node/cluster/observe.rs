@@ -22,7 +22,10 @@ impl Cluster {
     pub(super) fn observe(&mut self, host: u32) -> Check {
         self.ledger.check()?;
         if let Some((host, words)) = self.engine.with(|state| state.panics.pop()) {
-            return Err(Violation { oracle: "panic", detail: format!("a task of node {host}: {words}") });
+            return Err(Violation {
+                oracle: "panic",
+                detail: format!("a task of node {host}: {words}"),
+            });
         }
         self.take_post()?;
         self.deafen();
@@ -32,10 +35,12 @@ impl Cluster {
         looked
     }
 
-    /// A mutant that takes nothing in is cut off behind the oracles' back, for good: the driver's own way in is not to be altered.
+    /// A mutant that takes nothing in is cut off behind the oracles' back, for good: the driver's
+    /// own way in is not to be altered.
     fn deafen(&mut self) {
         let now = self.engine.now();
-        let deaf = self.setup.mutant.filter(|mutant| mutant.defect == Defect::Deaf && now >= mutant.since);
+        let deaf =
+            self.setup.mutant.filter(|mutant| mutant.defect == Defect::Deaf && now >= mutant.since);
         let Some(node) = deaf.and_then(|mutant| mutant.node) else { return };
         if self.setup.mutant.take().is_some() {
             self.shun((0..self.hosts()).filter(|&other| other != node).collect(), node);
@@ -67,8 +72,10 @@ impl Cluster {
                 state.trace.tell(state.now, host, || Told::Start { epoch });
             });
             self.deaths.is(host, Truth::Up);
-            (self.setup.boot)(&node, host)
-                .map_err(|error| Violation { oracle: "start", detail: format!("node {host}: {error}") })?;
+            (self.setup.boot)(&node, host).map_err(|error| Violation {
+                oracle: "start",
+                detail: format!("node {host}: {error}"),
+            })?;
             self.has_new_nodes = true;
             let last_stamp = self.sites[host as usize].floor;
             let keeps_clock = std::mem::take(&mut self.sites[host as usize].keeps_clock);
@@ -84,8 +91,9 @@ impl Cluster {
         for (host, run) in left {
             if self.engine.with(|state| state.machine(host).process) == run {
                 self.deaths.is(host, Truth::Left);
-                self.engine
-                    .with(|state| state.trace.tell(state.now, host, || Told::Stop { why: "left".into() }));
+                self.engine.with(|state| {
+                    state.trace.tell(state.now, host, || Told::Stop { why: "left".into() })
+                });
                 self.has_new_nodes = true;
                 self.sites[host as usize].process = None;
             }
@@ -112,7 +120,9 @@ impl Cluster {
         while let Some(event) = process.watch.try_next() {
             let now = self.engine.now();
             match self.mutation.as_mut().and_then(|mutation| mutation.event(host, now, &event)) {
-                Some(others) => others.iter().try_for_each(|other| self.hear(host, process, other))?,
+                Some(others) => {
+                    others.iter().try_for_each(|other| self.hear(host, process, other))?
+                }
                 None => self.hear(host, process, &event)?,
             }
         }
@@ -122,7 +132,8 @@ impl Cluster {
         self.look_at_clock(host, process)
     }
 
-    /// The clock never runs back, stays near the wall clock it could have heard of, and is written down where it asks to be.
+    /// The clock never runs back, stays near the wall clock it could have heard of, and is written
+    /// down where it asks to be.
     fn look_at_clock(&mut self, host: u32, process: &mut Process) -> Check {
         let clock = process.node.clock();
         let (now, last) = (self.engine.now(), clock.last());
@@ -150,7 +161,8 @@ impl Cluster {
         self.count(event);
         if let Some(member) = event.member() {
             let (epoch, incarnation, state) = rank(member);
-            let claim = mix(epoch << 2 | state as u64) ^ u64::from(incarnation) ^ mix(member.id.get());
+            let claim =
+                mix(epoch << 2 | state as u64) ^ u64::from(incarnation) ^ mix(member.id.get());
             self.engine.with(|world| world.hash.add(world.now, 8 << 32 | u64::from(host), claim));
         }
         if let (Event::Died(member), Some(mutation)) = (event, &self.mutation) {

@@ -10,7 +10,11 @@ use super::{Ledger, Pieces};
 fn caught(story: impl FnOnce(&Ledger)) -> Option<&'static str> {
     let ledger = Ledger::default();
     story(&ledger);
-    ledger.check().and_then(|()| ledger.is_quiet(&[0, 1, 2])).err().map(|violation| violation.oracle)
+    ledger
+        .check()
+        .and_then(|()| ledger.is_quiet(&[0, 1, 2]))
+        .err()
+        .map(|violation| violation.oracle)
 }
 
 #[test]

@@ -36,14 +36,15 @@ impl State {
         }
     }
 
-    /// Breaks the connections between two machines. With `is_told` both ends learn it at once; otherwise neither does, and nothing crosses
-    /// any more.
+    /// Breaks the connections between two machines. With `is_told` both ends learn it at once;
+    /// otherwise neither does, and nothing crosses any more.
     pub(in crate::node) fn break_streams(&mut self, a: u32, b: u32, is_told: bool) -> usize {
         let between = |conn: &Conn| {
             let hosts = [conn.ends[0].host, conn.ends[1].host];
             hosts == [a, b] || hosts == [b, a]
         };
-        let ids: Vec<u64> = self.conns.iter().filter(|(_, conn)| between(conn)).map(|(&id, _)| id).collect();
+        let ids: Vec<u64> =
+            self.conns.iter().filter(|(_, conn)| between(conn)).map(|(&id, _)| id).collect();
         for &id in &ids {
             if is_told {
                 self.fail_end(id, 0, ErrorKind::ConnectionReset);
@@ -69,10 +70,12 @@ impl State {
 
     /// Ends that somebody on `host` still holds, and its bound ports.
     pub(in crate::node) fn sockets_of(&self, host: u32) -> usize {
-        let held =
-            |conn: &Conn| conn.ends.iter().filter(|end| end.host == host && end.phase == Phase::Held).count();
+        let held = |conn: &Conn| {
+            conn.ends.iter().filter(|end| end.host == host && end.phase == Phase::Held).count()
+        };
         let streams: usize = self.conns.values().map(held).sum();
-        let ports = self.listeners.keys().chain(self.udp.keys()).filter(|port| port.0 == host).count();
+        let ports =
+            self.listeners.keys().chain(self.udp.keys()).filter(|port| port.0 == host).count();
         streams + ports
     }
 }

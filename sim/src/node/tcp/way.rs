@@ -11,7 +11,8 @@ use crate::trace::record::What as Told;
 
 /// Connections that wait to be accepted at most (Linux's `SOMAXCONN` was as many for long).
 const BACKLOG_MAX: usize = 128;
-/// What cannot cross tries again after this long, and an opening of a connection after [`OPEN_AGAIN`].
+/// What cannot cross tries again after this long, and an opening of a connection after
+/// [`OPEN_AGAIN`].
 const SEND_AGAIN: u64 = 200_000_000;
 /// See [`SEND_AGAIN`].
 const OPEN_AGAIN: u64 = 1_000_000_000;
@@ -70,12 +71,15 @@ impl State {
                 self.queue.push(again, What::Arrive { conn: id, pipe });
                 return;
             }
-            let packet = self.conns.get_mut(&id).and_then(|conn| conn.pipes[pipe].under_way.pop_front());
+            let packet =
+                self.conns.get_mut(&id).and_then(|conn| conn.pipes[pipe].under_way.pop_front());
             if let Some((_, packet)) = packet {
                 self.packet_arrives(id, 1 - pipe, packet);
             }
         }
-        let Some(pipe_of) = self.conns.get_mut(&id).map(|conn| &mut conn.pipes[pipe]) else { return };
+        let Some(pipe_of) = self.conns.get_mut(&id).map(|conn| &mut conn.pipes[pipe]) else {
+            return;
+        };
         match pipe_of.under_way.front() {
             Some(&(at, _)) => self.queue.push(at, What::Arrive { conn: id, pipe }),
             None => pipe_of.is_scheduled = false,
@@ -99,7 +103,9 @@ impl State {
         let is_gone = conn.ends[end].phase == Phase::Gone;
         match packet {
             Packet::Open => self.open_arrives(id),
-            Packet::Data(..) | Packet::Opened if is_gone => self.send_packet(id, end, Packet::Reset),
+            Packet::Data(..) | Packet::Opened if is_gone => {
+                self.send_packet(id, end, Packet::Reset)
+            }
             Packet::Opened => {
                 conn.ends[end].phase = Phase::Held;
                 let waker = conn.ends[end].reader.take();
@@ -119,7 +125,11 @@ impl State {
             }
             Packet::Reset => {
                 let is_refused = end == 0 && conn.ends[0].phase == Phase::Opening;
-                let kind = if is_refused { ErrorKind::ConnectionRefused } else { ErrorKind::ConnectionReset };
+                let kind = if is_refused {
+                    ErrorKind::ConnectionRefused
+                } else {
+                    ErrorKind::ConnectionReset
+                };
                 self.fail_end(id, end, kind);
             }
             Packet::Room(len) => {
