@@ -76,7 +76,7 @@ mod clock {
         let clock = SharedHlc::new(DRIFT_MAX_DEFAULT);
         let thousand = NonZeroU32::new(1_000).unwrap_or(NonZeroU32::MIN);
         group.bench_function("reserve 1,000", |b| {
-            b.iter(|| clock.reserve(black_box(TODAY), thousand))
+            b.iter(|| clock.reserve(black_box(TODAY), thousand));
         });
         let clock = SharedHlc::new(DRIFT_MAX_DEFAULT);
         clock.tick(TODAY);

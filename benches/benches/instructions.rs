@@ -146,10 +146,10 @@ fn cases() -> Vec<Case> {
     ]);
     for size in [32, 1_024] {
         cases.push(alone(&format!("frame out, {size} bytes"), 1, move |count| {
-            frames_out(size, count)
+            frames_out(size, count);
         }));
         cases.push(alone(&format!("frame in, {size} bytes"), 1, move |count| {
-            frames_in(size, count)
+            frames_in(size, count);
         }));
     }
     cases.push(alone("call, both machines", 64, |count| {

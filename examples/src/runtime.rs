@@ -96,7 +96,7 @@ mod tests {
             match kind.block_on(main) {
                 Ok(told) => assert_eq!((told, is_built), (Ok(7), true), "{kind:?}"),
                 Err(error) => {
-                    assert!(!is_built && error.to_string().contains(kind.name()), "{error}")
+                    assert!(!is_built && error.to_string().contains(kind.name()), "{error}");
                 }
             }
         }

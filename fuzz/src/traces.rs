@@ -46,7 +46,9 @@ pub fn membership() -> Vec<Carried> {
             20_000 => drop(nodes.insert(3, node(3, now))),
             25_000 => each(&mut nodes, |node| node.broadcast(now, b"good morning").is_ok()),
             26_000 => {
-                each(&mut nodes, |node| node.send_to(NodeId::new(1), vec![7; 2_000].into()).is_ok())
+                each(&mut nodes, |node| {
+                    node.send_to(NodeId::new(1), vec![7; 2_000].into()).is_ok()
+                });
             }
             27_000 => each(&mut nodes, |node| {
                 node.set_metadata(now, Metadata::new().with("dc", "us").expect("short")).is_ok()

@@ -121,9 +121,9 @@ impl Timers {
         let removed = self.heap.swap_remove(place);
         if let Some(&moved) = self.heap.get(place) {
             if moved.is_before(&removed) {
-                self.rise(place, moved)
+                self.rise(place, moved);
             } else {
-                self.sink(place, moved)
+                self.sink(place, moved);
             }
         }
     }

@@ -51,7 +51,7 @@ impl Gate {
             ready!(self.state.poll_open(cx));
             match attempt() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.shut(&poll_ready)?
+                    self.shut(&poll_ready)?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 done => return Poll::Ready(done),

@@ -208,7 +208,7 @@ impl Target {
                 // More calls were made before the peer's hello than it accepts at once: now it is
                 // known how many those are.
                 Err(status) if status.code == Code::Overloaded && status.never_sent() => {
-                    attempts = 0
+                    attempts = 0;
                 }
                 _ => return Ok((at, answered)),
             }

@@ -99,7 +99,7 @@ impl NodeTask {
                     match shared.runtime.lookup(seed).await {
                         Ok(found) => addrs.extend(found),
                         Err(error) => {
-                            tracing::debug!(seed, %error, "a seed's name was not resolved")
+                            tracing::debug!(seed, %error, "a seed's name was not resolved");
                         }
                     }
                 }

@@ -269,7 +269,7 @@ impl Membership {
                 self.changed(now, slot, known, Via::Gossip);
             }
             State::Suspect if self.suspicions.confirm(slot, subject, &[own]) => {
-                self.spread(now, slot)
+                self.spread(now, slot);
             }
             _ => {}
         }

@@ -136,10 +136,10 @@ impl Membership {
             Message::Ack { seq, subject } => self.on_ack(now, speaker, seq, subject),
             Message::Nack { seq, subject } => self.on_nack(speaker, seq, subject),
             Message::Broadcast { origin, seq, payload } => {
-                self.on_broadcast(now, origin, seq, payload)
+                self.on_broadcast(now, origin, seq, payload);
             }
             Message::Payload(payload) if payload.len() > MESSAGE_LEN_MAX => {
-                self.stats.malformed += 1
+                self.stats.malformed += 1;
             }
             // The user is told who sent it, so it must have come from there, as far as can be known
             // without keys.

@@ -131,10 +131,10 @@ impl Membership {
     fn write_body(&mut self, now: Now, intent: &Intent, buf: &mut Vec<u8>) {
         match &intent.body {
             Body::Ping { seq, target } | Body::Warning { seq, target } => {
-                encode::ping(buf, *seq, *target)
+                encode::ping(buf, *seq, *target);
             }
             Body::PingReq { seq, target, budget_ms } => {
-                encode::ping_req(buf, *seq, *target, *budget_ms)
+                encode::ping_req(buf, *seq, *target, *budget_ms);
             }
             Body::Ack { seq, subject } => encode::ack(buf, *seq, *subject),
             Body::Nack { seq, subject } => encode::nack(buf, *seq, *subject),

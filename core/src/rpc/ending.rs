@@ -163,7 +163,7 @@ impl Connection {
         while let Some(due) = self.deadlines.pop_due(now.mono) {
             match due {
                 Due::Call(call) => {
-                    self.end_call(call, Code::DeadlineExceeded, "the deadline passed")
+                    self.end_call(call, Code::DeadlineExceeded, "the deadline passed");
                 }
                 Due::Inbound(id) => self.expire_inbound(now, id),
             }

@@ -19,7 +19,7 @@ impl Connection {
         for waiting in core::mem::take(&mut self.waiting) {
             match waiting {
                 Waiting::Gossip(payload) => {
-                    self.outbox.plain(FrameHeader::new(Kind::Gossip, 0), &payload)
+                    self.outbox.plain(FrameHeader::new(Kind::Gossip, 0), &payload);
                 }
                 Waiting::Message { call, message, deadline } => {
                     let is_streaming = message.shape.is_streaming();

@@ -110,7 +110,7 @@ impl NodeSelector for Rendezvous {
                 ranked(on.zone(on.local_zone()), on.zone_quorum(on.local_zone()));
             }
             Consistency::EachQuorum => {
-                on.zones().for_each(|z| ranked(on.zone(z), on.zone_quorum(z)))
+                on.zones().for_each(|z| ranked(on.zone(z), on.zone_quorum(z)));
             }
             _ => ranked(0..on.len(), feasible(on, level.required(on))?),
         }

@@ -105,11 +105,11 @@ fn check(name: &str, sizes: &[usize], level: Consistency, got: &Result<Vec<NodeI
         let here = picks.iter().filter(|id| dc_of(**id) == dc).count();
         match level {
             Consistency::LocalQuorum => {
-                assert_eq!(here, if dc == 0 { n / 2 } else { 0 }, "{context}")
+                assert_eq!(here, if dc == 0 { n / 2 } else { 0 }, "{context}");
             }
             Consistency::EachQuorum if dc == 0 => assert_eq!(here, n / 2, "{context}"),
             Consistency::EachQuorum => {
-                assert_eq!(here, if n == 0 { 0 } else { n / 2 + 1 }, "{context}")
+                assert_eq!(here, if n == 0 { 0 } else { n / 2 + 1 }, "{context}");
             }
             _ => {}
         }

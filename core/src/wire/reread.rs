@@ -44,7 +44,7 @@ fn write(out: &mut Vec<u8>, message: &Message<'_>) {
     match *message {
         Message::Ping { seq, target } => encode::ping(out, seq, target),
         Message::PingReq { seq, target, budget_ms } => {
-            encode::ping_req(out, seq, target, budget_ms)
+            encode::ping_req(out, seq, target, budget_ms);
         }
         Message::Ack { seq, subject } => encode::ack(out, seq, subject),
         Message::Nack { seq, subject } => encode::nack(out, seq, subject),

@@ -54,7 +54,7 @@ impl Source {
                 TokenTree::Group(group) => self.scan(group.stream(), is_tested || at < tests_end),
                 TokenTree::Ident(word) => self.look_at(&word.to_string(), token, rest),
                 TokenTree::Punct(_) if is_ignore(token, rest) => {
-                    self.complain_unfinished(token, "#[ignore]")
+                    self.complain_unfinished(token, "#[ignore]");
                 }
                 TokenTree::Punct(_) | TokenTree::Literal(_) => {}
             }

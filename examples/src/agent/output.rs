@@ -133,7 +133,7 @@ fn in_line(fields: &Map<String, Value>, gap: &str) -> String {
         match value {
             Value::String(value) => _ = write!(text, "{gap}{key}={value}"),
             Value::Object(fields) => {
-                _ = write!(text, "{gap}{key}={{{}}}", in_line(fields, " ").trim())
+                _ = write!(text, "{gap}{key}={{{}}}", in_line(fields, " ").trim());
             }
             Value::Array(listed) if listed.iter().any(Value::is_object) => {}
             value => _ = write!(text, "{gap}{key}={value}"),

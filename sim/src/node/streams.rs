@@ -280,7 +280,7 @@ impl User {
                 match shape {
                     1 => {
                         user.stream::<Upload>(&on, &client, to, Talk { out: 0, ..talk }, patience)
-                            .await
+                            .await;
                     }
                     2 => {
                         user.stream::<Download>(
@@ -290,7 +290,7 @@ impl User {
                             Talk { into: 0, ..talk },
                             patience,
                         )
-                        .await
+                        .await;
                     }
                     _ => user.stream::<Chat>(&on, &client, to, talk, patience).await,
                 }

@@ -203,7 +203,7 @@ impl LinkTask {
         match event {
             Event::Connected(hello) => self.connected(now, hello.clone()),
             event @ (Event::Request { .. } | Event::OneWay { .. }) => {
-                self.callees.handle(now, event)
+                self.callees.handle(now, event);
             }
             Event::Cancelled(id) => self.callees.cancel(*id),
             // Taken where the machine is locked.

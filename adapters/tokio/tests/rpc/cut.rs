@@ -132,7 +132,7 @@ fn a_cut_connection_loses_what_was_on_it_and_nothing_else() {
             match result {
                 Ok(()) => assert_eq!(runs, 1, "call {number} succeeded"),
                 Err(status) if status.may_have_run() => {
-                    assert!(runs <= 1, "call {number}: {status}")
+                    assert!(runs <= 1, "call {number}: {status}");
                 }
                 Err(status) => assert_eq!(runs, 0, "call {number}: {status}"),
             }

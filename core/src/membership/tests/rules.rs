@@ -216,7 +216,7 @@ fn strangers_get_no_more_than_they_give() {
     let mut net = Net::converged(10, Config::lan(), 20);
     // Rumours wait, which a member's ack would carry.
     net.with(0, |machine, now| {
-        machine.set_metadata(now, Metadata::new().with("k", "v").unwrap()).unwrap()
+        machine.set_metadata(now, Metadata::new().with("k", "v").unwrap()).unwrap();
     });
     let mut forge = Forge::of(&net, 1);
     let (stranger, spoofed) = (addr(200), addr(1));
@@ -248,7 +248,7 @@ fn strangers_get_no_more_than_they_give() {
 fn rumours_die_out() {
     let mut net = Net::converged(11, Config::lan(), 10);
     net.with(3, |machine, now| {
-        machine.set_metadata(now, Metadata::new().with("k", "v").unwrap()).unwrap()
+        machine.set_metadata(now, Metadata::new().with("k", "v").unwrap()).unwrap();
     });
     net.run_for(secs(60));
     for host in &net.hosts {
@@ -363,7 +363,7 @@ fn a_broadcast_is_given_out_once() {
         net.loss_percent = 5;
         for count in 0u8..20 {
             net.with(usize::from(count % 3), |machine, now| {
-                machine.broadcast(now, &[count]).unwrap()
+                machine.broadcast(now, &[count]).unwrap();
             });
         }
         net.run_for(secs(30));

@@ -166,10 +166,10 @@ fn s5_11_4_each_cell_of_the_half_that_receives() {
                 match (expected, &heard[..]) {
                     ("", []) => assert!(!half.end.is_closed(), "{what}"),
                     ("Chunk", [Event::Chunk { stream, .. }]) => {
-                        assert_eq!(*stream, half.of, "{what}")
+                        assert_eq!(*stream, half.of, "{what}");
                     }
                     ("Finished", [Event::Finished(stream)]) => {
-                        assert_eq!(*stream, half.of, "{what}")
+                        assert_eq!(*stream, half.of, "{what}");
                     }
                     ("ends", [.., Event::Closed(CloseReason::Protocol(_))]) => {}
                     _ => panic!("{what}"),

@@ -40,13 +40,13 @@ fn put(out: &mut Vec<u8>, message: &Message<'_>) {
     match message {
         Message::Ping { seq, target } => encode::ping(out, *seq, *target),
         Message::PingReq { seq, target, budget_ms } => {
-            encode::ping_req(out, *seq, *target, *budget_ms)
+            encode::ping_req(out, *seq, *target, *budget_ms);
         }
         Message::Ack { seq, subject } => encode::ack(out, *seq, *subject),
         Message::Nack { seq, subject } => encode::nack(out, *seq, *subject),
         Message::Update(update) => encode::update(out, update),
         Message::Broadcast { origin, seq, payload } => {
-            encode::broadcast(out, *origin, *seq, payload)
+            encode::broadcast(out, *origin, *seq, payload);
         }
         Message::Payload(payload) => encode::payload(out, payload),
         Message::SyncRequest { exchange, is_joining, digest, own } => {

@@ -115,7 +115,7 @@ impl Replica {
         for (key, value) in values {
             let Some(version) = shelf.reserve(&key, self.clock.now(), floor, self.me) else {
                 documents.iter().for_each(|(key, document): &(Key, Document)| {
-                    shelf.release(key, document.version)
+                    shelf.release(key, document.version);
                 });
                 return None;
             };

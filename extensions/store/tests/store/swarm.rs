@@ -107,7 +107,7 @@ pub(crate) fn swarm(world: &World) {
 pub(crate) fn power_failure(world: &World) {
     let at = world.now() + secs(TIME) - millis(150) + millis(u64::from(world.choose(100)));
     (0..MACHINES).for_each(|machine| {
-        world.at(at).lasting(secs(1)).crash(u32::try_from(machine).expect("few"))
+        world.at(at).lasting(secs(1)).crash(u32::try_from(machine).expect("few"));
     });
 }
 

@@ -92,7 +92,7 @@ impl Cluster {
             if self.engine.with(|state| state.machine(host).process) == run {
                 self.deaths.is(host, Truth::Left);
                 self.engine.with(|state| {
-                    state.trace.tell(state.now, host, || Told::Stop { why: "left".into() })
+                    state.trace.tell(state.now, host, || Told::Stop { why: "left".into() });
                 });
                 self.has_new_nodes = true;
                 self.sites[host as usize].process = None;
@@ -121,7 +121,7 @@ impl Cluster {
             let now = self.engine.now();
             match self.mutation.as_mut().and_then(|mutation| mutation.event(host, now, &event)) {
                 Some(others) => {
-                    others.iter().try_for_each(|other| self.hear(host, process, other))?
+                    others.iter().try_for_each(|other| self.hear(host, process, other))?;
                 }
                 None => self.hear(host, process, &event)?,
             }

@@ -104,7 +104,7 @@ impl State {
         match packet {
             Packet::Open => self.open_arrives(id),
             Packet::Data(..) | Packet::Opened if is_gone => {
-                self.send_packet(id, end, Packet::Reset)
+                self.send_packet(id, end, Packet::Reset);
             }
             Packet::Opened => {
                 conn.ends[end].phase = Phase::Held;
