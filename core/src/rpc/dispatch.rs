@@ -2,20 +2,20 @@
 
 use core::time::Duration;
 
-use super::asked::Asked;
+use super::close::Answer;
 use super::config::{ANSWERS_FACTOR, COPY_LEN_MAX, GOSSIP_LEN_MAX, OWED_LEN_MAX, SKIP_LEN_MAX};
 use super::connection::{Connection, Phase};
 use super::credit::{Overdrawn, cost};
-use super::ending::Answer;
 use super::event::{CallId, CloseReason, Event};
 use super::flows::Owner;
 use super::frame::{
     Extension, FLAG_ABORT, FLAG_ESSENTIAL, FLAG_NEVER_RAN, FrameHeader, Kind, headers_len, split,
 };
+use super::inbound::InboundRequest;
 use super::lanes::BadFragment;
 use super::methods::Method;
+use super::outbound::exceeds;
 use super::receive::{BadExtension, Frame, Receiver};
-use super::sending::exceeds;
 use super::status::{Code, Status};
 use super::stream::{Held, Shape, Window};
 use crate::clock::Timestamp;
@@ -284,8 +284,9 @@ impl Connection {
             );
         }
         let (body, attachments) = split(body, &parts).ok_or(BAD_PARTS)?;
-        let asked = Asked { stamp, timeout, since, held, shape: Shape::of(header.flags) };
-        self.open_request(now, header, asked, headers, body, attachments);
+        let request =
+            InboundRequest { stamp, timeout, since, held, shape: Shape::of(header.flags) };
+        self.open_request(now, header, request, headers, body, attachments);
         Ok(())
     }
 

@@ -20,7 +20,7 @@ use super::credit::{Outflow, cost};
 use super::frame::{FLAG_ABORT, FLAG_MORE, FrameHeader, Kind, LANES, lane_flags, padded};
 use super::headers::Headers;
 use super::hello::PeerHello;
-use super::send::Outbox;
+use super::outbox::Outbox;
 use super::stream::Window;
 use crate::clock::Timestamp;
 use crate::time::Instant;

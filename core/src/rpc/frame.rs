@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::config::{ALIGN, ATTACHMENTS_MAX};
 use super::headers::Headers;
-use super::read;
 use crate::clock::Timestamp;
+use crate::wire::Reader;
 
 /// `len` rounded up to a multiple of [`ALIGN`].
 pub(super) const fn padded(len: usize) -> usize {
@@ -199,14 +199,14 @@ impl Extension {
     /// The extension in `bytes`, or `None` if its header block or its attachments are none. Missing
     /// fields are absent, what follows is skipped.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut rest = bytes;
-        let stamp = Timestamp::from_raw(read::u64(&mut rest).unwrap_or(0));
-        let timeout = read::u64(&mut rest).filter(|&micros| micros != NO_TIMEOUT);
-        let headers = match read::u16(&mut rest) {
+        let mut rest = Reader::new(bytes);
+        let stamp = Timestamp::from_raw(rest.u64().unwrap_or(0));
+        let timeout = rest.u64().filter(|&micros| micros != NO_TIMEOUT);
+        let headers = match rest.u16() {
             Some(0) | None => Headers::new(),
-            Some(len) => Headers::decode(read::take(&mut rest, usize::from(len))?)?,
+            Some(len) => Headers::decode(rest.take(usize::from(len))?)?,
         };
-        let parts = if rest.is_empty() { Vec::new() } else { decode_parts(rest)? };
+        let parts = if rest.is_empty() { Vec::new() } else { decode_parts(rest.rest())? };
         Some(Self { stamp, timeout, headers, parts })
     }
 
@@ -227,15 +227,15 @@ impl Extension {
 
 /// Lengths of the parts of a body, or `None` if they are more than there may be (§5.3.5).
 fn decode_parts(bytes: &[u8]) -> Option<Vec<u32>> {
-    let mut rest = bytes;
-    let count = usize::from(read::u8(&mut rest).unwrap_or(0));
+    let mut rest = Reader::new(bytes);
+    let count = usize::from(rest.u8().unwrap_or(0));
     if count == 0 {
         return Some(Vec::new());
     }
     if count > ATTACHMENTS_MAX {
         return None;
     }
-    (0..=count).map(|_| read::u32(&mut rest)).collect()
+    (0..=count).map(|_| rest.u32()).collect()
 }
 
 /// The body proper and the attachments in a frame's body, or `None` if `parts` do not add up to it.

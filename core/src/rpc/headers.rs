@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::config::{HEADERS_LEN_CEILING, NAME_LEN_MAX};
-use super::read;
+use crate::wire::Reader;
 
 /// Bounded metadata of a message, in the order it was pushed. A key may occur more than once.
 ///
@@ -81,7 +81,7 @@ impl Headers {
 
     /// The pairs, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let mut rest = self.as_bytes();
+        let mut rest = Reader::new(self.as_bytes());
         core::iter::from_fn(move || pair(&mut rest))
     }
 
@@ -102,7 +102,7 @@ impl Headers {
 
     /// Headers from their encoding, or `None` if it is not one.
     pub(super) fn decode(block: &[u8]) -> Option<Self> {
-        let mut rest = block;
+        let mut rest = Reader::new(block);
         while !rest.is_empty() {
             pair(&mut rest)?;
         }
@@ -111,12 +111,12 @@ impl Headers {
 }
 
 /// Takes one pair off `rest`.
-fn pair<'a>(rest: &mut &'a [u8]) -> Option<(&'a str, &'a [u8])> {
-    let key_len = usize::from(read::u8(rest)?);
-    let value_len = usize::from(read::u16(rest)?);
+fn pair<'a>(rest: &mut Reader<'a>) -> Option<(&'a str, &'a [u8])> {
+    let key_len = usize::from(rest.u8()?);
+    let value_len = usize::from(rest.u16()?);
     debug_assert!(key_len <= NAME_LEN_MAX, "a byte holds no more");
-    let key = core::str::from_utf8(read::take(rest, key_len)?).ok()?;
-    let value = read::take(rest, value_len)?;
+    let key = core::str::from_utf8(rest.take(key_len)?).ok()?;
+    let value = rest.take(value_len)?;
     (key_len > 0).then_some((key, value))
 }
 

@@ -6,11 +6,15 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::config::{ALIGN, Config, HELLO_LEN_MAX, MESSAGE_LEN_CEILING, NAME_LEN_MAX};
-use super::event::CloseReason;
-use super::frame::padded;
-use super::read;
-use super::status::clip;
+use super::connection::{Connection, Phase};
+use super::event::{CallId, CloseReason, Event};
+use super::flows::Outflows;
+use super::frame::{FrameHeader, Kind, padded};
+use super::outbound::{Carried, Early, Waiting, are_fitting, exceeds, micros};
+use super::status::{Code, clip};
 use crate::id::{Epoch, Fence, NodeId};
+use crate::time::{Instant, Now};
+use crate::wire::Reader;
 
 /// The stream versions this build speaks, lowest and highest. Peers use the highest both speak
 /// (§5.1).
@@ -143,18 +147,18 @@ impl Hello {
         if bytes[..seen] != MAGIC[..seen] {
             return Err(CloseReason::NotChinwag);
         }
-        let mut rest = bytes;
-        if read::take(&mut rest, MAGIC.len()).is_none() {
+        let mut rest = Reader::new(bytes);
+        if rest.take(MAGIC.len()).is_none() {
             return Ok(None);
         }
-        let (Some(payload_len), Some(_)) = (read::u32(&mut rest), read::u32(&mut rest)) else {
+        let (Some(payload_len), Some(_)) = (rest.u32(), rest.u32()) else {
             return Ok(None);
         };
         let payload_len = usize::try_from(payload_len).unwrap_or(usize::MAX);
         if payload_len > HELLO_LEN_MAX {
             return Err(CloseReason::Protocol("a hello has at most 1,024 bytes"));
         }
-        let Some(padded_payload) = read::take(&mut rest, padded(payload_len)) else {
+        let Some(padded_payload) = rest.take(padded(payload_len)) else {
             return Ok(None);
         };
         let peer = self.judge(config, &padded_payload[..payload_len])?;
@@ -221,20 +225,20 @@ struct Payload {
 
 impl Payload {
     fn decode(payload: &[u8]) -> Option<Self> {
-        let r = &mut &*payload;
-        let [version_min, version_max, format, name_len] = read::array::<4>(r)?;
-        let methods_max = read::u16(r)?;
-        let port = read::u16(r)?;
-        let fence = Fence::from_raw(read::u64(r)?);
-        let id = NodeId::new(read::u64(r)?);
-        let epoch = read::u64(r)?;
-        let ip = Ipv6Addr::from(read::array::<16>(r)?).to_canonical();
-        let in_flight_max = read::u32(r)?;
-        let message_len_max = read::u32(r)?;
-        let headers_len_max = read::u32(r)?;
-        let windows = [read::u32(r)?, read::u32(r)?, read::u32(r)?, read::u32(r)?];
-        read::u32(r)?;
-        let cluster = String::from_utf8_lossy(read::take(r, usize::from(name_len))?).into_owned();
+        let mut r = Reader::new(payload);
+        let [version_min, version_max, format, name_len] = r.array::<4>()?;
+        let methods_max = r.u16()?;
+        let port = r.u16()?;
+        let fence = Fence::from_raw(r.u64()?);
+        let id = NodeId::new(r.u64()?);
+        let epoch = r.u64()?;
+        let ip = Ipv6Addr::from(r.array::<16>()?).to_canonical();
+        let in_flight_max = r.u32()?;
+        let message_len_max = r.u32()?;
+        let headers_len_max = r.u32()?;
+        let windows = [r.u32()?, r.u32()?, r.u32()?, r.u32()?];
+        r.u32()?;
+        let cluster = String::from_utf8_lossy(r.take(usize::from(name_len))?).into_owned();
         let addr = SocketAddr::new(ip, port);
         Some(Self {
             version_min,
@@ -251,5 +255,75 @@ impl Payload {
             windows,
             cluster,
         })
+    }
+}
+
+impl Connection {
+    /// The peer's hello is accepted: what waited for it goes out (§5.1.1).
+    pub(super) fn connected(&mut self, now: Now, peer: &PeerHello) {
+        self.events.push_back(Event::Connected(peer.clone()));
+        self.phase = Phase::Open(peer.clone());
+        self.outflows = Outflows::new(peer);
+        self.waiting_len = 0;
+        for waiting in core::mem::take(&mut self.waiting) {
+            match waiting {
+                Waiting::Gossip(payload) => {
+                    self.outbox.plain(FrameHeader::new(Kind::Gossip, 0), &payload);
+                }
+                Waiting::Message { call, message, deadline } => {
+                    let is_streaming = message.shape.is_streaming();
+                    if let Err((code, why)) = self.send_waiting(now, peer, call, message, deadline)
+                    {
+                        match call {
+                            Some(call) => self.end_call(call, code, why),
+                            None => self.stats.one_way_dropped += 1,
+                        }
+                    } else if is_streaming && let Some(call) = call {
+                        self.begin_stream(now, call);
+                    }
+                }
+            }
+        }
+        self.unblock();
+        if self.went_away.is_some() {
+            self.say_go_away();
+        }
+    }
+
+    /// Sends what was asked for before the peer's limits were known, or says why not.
+    fn send_waiting(
+        &mut self,
+        now: Now,
+        peer: &PeerHello,
+        call: Option<CallId>,
+        message: Early,
+        deadline: Option<Instant>,
+    ) -> Result<(), (Code, &'static str)> {
+        let timeout = deadline.map(|at| micros(at.since(now.mono)));
+        if timeout == Some(0) {
+            return Err((Code::DeadlineExceeded, "the deadline passed before the peer's hello"));
+        }
+        if call.is_some_and(|call| exceeds(call.slot() + 1, peer.in_flight_max)) {
+            return Err((Code::Overloaded, "the peer accepts fewer calls at once"));
+        }
+        if !are_fitting(message.body.len(), &message.attachments, peer.message_len_max)
+            || exceeds(message.headers.encoded_len(), peer.headers_len_max)
+        {
+            return Err((Code::TooLarge, "the message is larger than the peer accepts"));
+        }
+        let Early { service, method, fingerprint, headers, body, attachments, shape } = message;
+        match self.method_id(&service, &method, fingerprint) {
+            Ok(Some(method)) => {
+                let carried = Carried {
+                    headers: &headers,
+                    body: body.into(),
+                    attachments: &attachments,
+                    shape,
+                };
+                self.send_message(now, call, method, timeout, carried);
+                Ok(())
+            }
+            _ => Err((Code::Overloaded, "the peer's table of methods is full")),
+        }
     }
 }

@@ -1,9 +1,20 @@
-//! [`Inbound`]: the peer's calls that wait for an answer (`docs/protocol.md` §5.4.5).
+//! [`Inbound`]: the peer's calls that wait for an answer, and how a request becomes one
+//! (`docs/protocol.md` §5.4, §5.4.5).
 
 use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
 
 use super::config::SLOTS_MAX;
-use super::event::InboundId;
+use super::connection::Connection;
+use super::deadlines::Due;
+use super::event::{Event, InboundId};
+use super::frame::FrameHeader;
+use super::headers::Headers;
+use super::stream::{Held, Shape, StreamRef};
+use crate::clock::Timestamp;
+use crate::time::{Instant, Now};
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -99,4 +110,57 @@ impl Inbound {
 
 fn slot(call: u32) -> usize {
     (call & (SLOTS_MAX - 1)) as usize
+}
+
+/// A request beside its contents.
+pub(super) struct InboundRequest {
+    pub(super) stamp: Timestamp,
+    /// Microseconds from `since`, when its header was read.
+    pub(super) timeout: Option<u64>,
+    pub(super) since: Instant,
+    pub(super) held: Held,
+    pub(super) shape: Shape,
+}
+
+impl Connection {
+    /// A request that nothing is to be said against, in a method that has been defined.
+    pub(super) fn open_request(
+        &mut self,
+        now: Now,
+        header: FrameHeader,
+        request: InboundRequest,
+        headers: Headers,
+        body: Bytes,
+        attachments: Vec<Bytes>,
+    ) {
+        let InboundRequest { stamp, timeout, since, held, shape } = request;
+        debug_assert!(
+            usize::from(header.method) < self.methods.len(),
+            "methods are looked for before a request is waited for"
+        );
+        let deadline = timeout.map(|micros| since + Duration::from_micros(micros));
+        let ends = Ends {
+            has_deadline: deadline.is_some(),
+            is_streaming: shape.is_streaming(),
+            held: held.cost,
+        };
+        let id = self.inbound.open(header.call, ends);
+        if ends.is_streaming {
+            self.open_stream(now, StreamRef::Inbound(id), shape);
+        }
+        if let Some(at) = deadline {
+            self.deadlines.insert(at, Due::Inbound(id));
+        }
+        self.stats.calls_in += 1;
+        self.events.push_back(Event::Request {
+            id,
+            method_id: header.method,
+            headers,
+            deadline,
+            stamp,
+            body,
+            attachments,
+            shape,
+        });
+    }
 }

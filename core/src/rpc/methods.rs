@@ -8,8 +8,8 @@ use hashbrown::HashTable;
 
 use super::config::NAME_LEN_MAX;
 use super::event::Fingerprint;
-use super::read;
 use crate::id::{fnv1a, fnv1a_from};
+use crate::wire::Reader;
 
 /// A method as both ends know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,11 +35,11 @@ impl Method {
 
     /// The method in an `Intern` frame's body.
     pub(super) fn decode(body: &[u8]) -> Option<Self> {
-        let mut rest = body;
-        let fingerprint = Fingerprint::new(read::u64(&mut rest)?);
+        let mut rest = Reader::new(body);
+        let fingerprint = Fingerprint::new(rest.u64()?);
         let mut name = || {
-            let len = read::u8(&mut rest)?;
-            let name = core::str::from_utf8(read::take(&mut rest, usize::from(len))?).ok()?;
+            let len = rest.u8()?;
+            let name = core::str::from_utf8(rest.take(usize::from(len))?).ok()?;
             (!name.is_empty()).then(|| Box::<str>::from(name))
         };
         Some(Self { service: name()?, method: name()?, fingerprint })

@@ -1,20 +1,21 @@
 //! Calls, one-way messages and gossip over one byte stream (`docs/protocol.md` §5).
 //!
 //! ```text
-//!  bytes --> receive --> dispatch --> inbound calls --> events (to the driver)
-//!                           |  \
-//!              arriving, ending   calls, deadlines, streams
-//!                           |  /
-//!  bytes <-- send <----- sending <-- connection, streaming <-- verbs (from the driver)
-//!               \-- flows --/
+//!  bytes --> receive --> dispatch, fast_path --> inbound, inbound_data --> events (to the driver)
+//!                                   |
+//!                     calls, deadlines, stream, close
+//!                                   |
+//!  bytes <-- outbox <------------ outbound <------------------ verbs (from the driver)
+//!               \---- flows <-------/
 //! ```
 //!
 //! `receive` has the slab, small bodies in the `arena`, large ones in buffers of the `pool`;
 //! `transmit` is what the driver writes, long bodies in it uncopied. `hello` says who speaks and
 //! within which limits, `frame` has the 16-byte headers and the extension, `methods` sends names
 //! once per connection, `lanes` puts fragments together, `flows` lets long messages and chunks take
-//! turns behind small ones, `streams` keeps the halves of streams, `credit` counts windows,
-//! `ending` has deadlines, timers, go-away and the close.
+//! turns behind small ones, `stream` has the halves of streams and their flow control, `credit`
+//! counts windows, `fast_path` reads the usual small frame, `close` has deadlines, timers, go-away
+//! and the end.
 //!
 //! [`Connection`] is the machine; each box is a noun of its own beside it. Not here: opening and
 //! reconnecting streams, choosing a peer, retries, encoding messages. Those are the driver's.
@@ -22,37 +23,33 @@
 pub mod config;
 
 mod arena;
-mod arriving;
-mod asked;
 mod body;
 mod calls;
+mod close;
 mod connection;
 mod content;
 mod credit;
 mod deadlines;
 mod dispatch;
-mod ending;
 mod event;
+mod fast_path;
 mod flows;
 mod frame;
-mod greeting;
 mod headers;
 mod hello;
 mod inbound;
+mod inbound_data;
 mod lanes;
 mod methods;
-mod plain;
+mod outbound;
+mod outbox;
 mod pool;
-mod read;
 mod receive;
-mod send;
-mod sending;
 mod stats;
 mod status;
 mod stream;
-mod streaming;
-mod streams;
 mod transmit;
+mod verbs;
 
 pub use body::Body;
 pub use config::{Config, ConfigError};

@@ -17,9 +17,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::arena::Arena;
 use super::config::{COPY_LEN_MAX, Config};
+use super::fast_path::{HEAD_LEN, Plain};
 use super::frame::{Extension, FrameHeader, Kind, padded};
 use super::lanes::{BadFragment, Lanes};
-use super::plain::{HEAD_LEN, Plain};
 use super::pool::Pool;
 use crate::time::Instant;
 

@@ -49,8 +49,9 @@ impl<'a> Reader<'a> {
         Some(taken)
     }
 
+    /// The next `N` bytes.
     #[inline]
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (taken, rest) = self.rest.split_first_chunk::<N>()?;
         self.rest = rest;
         Some(*taken)

@@ -2,8 +2,8 @@
 //! by hand.
 
 mod calls;
+mod close;
 mod credit;
-mod ending;
 mod fragments;
 mod frames;
 mod halves;

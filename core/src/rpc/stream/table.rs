@@ -4,17 +4,17 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use super::credit::{Inflow, Outflow};
-use super::stream::{Shape, StreamRef};
+use crate::rpc::credit::{Inflow, Outflow};
+use crate::rpc::stream::{Shape, StreamRef};
 use crate::time::Instant;
 
 /// The half that sends.
 #[derive(Debug)]
-pub(super) struct Sender {
-    pub(super) outflow: Outflow,
+pub(in crate::rpc) struct Sender {
+    pub(in crate::rpc) outflow: Outflow,
     /// The request has begun: it is with the peer, or before us in the queue.
-    pub(super) is_open: bool,
-    pub(super) is_finished: bool,
+    pub(in crate::rpc) is_open: bool,
+    pub(in crate::rpc) is_finished: bool,
     /// `send` was refused, and nobody has said yet that it may try again.
     is_blocked: bool,
     /// It is in the list of those who wait.
@@ -23,16 +23,16 @@ pub(super) struct Sender {
 
 /// The half that receives.
 #[derive(Debug)]
-pub(super) struct Reader {
-    pub(super) inflow: Inflow,
-    pub(super) state: Reading,
+pub(in crate::rpc) struct Reader {
+    pub(in crate::rpc) inflow: Inflow,
+    pub(in crate::rpc) state: Reading,
     /// It is in the list of those whose grant is due.
     is_due: bool,
 }
 
 /// Where the half that receives stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reading {
+pub(in crate::rpc) enum Reading {
     Open,
     /// A long chunk comes in.
     Arriving,
@@ -42,15 +42,15 @@ pub(super) enum Reading {
 }
 
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(in crate::rpc) struct Stream {
     of: StreamRef,
-    pub(super) sender: Option<Sender>,
-    pub(super) reader: Option<Reader>,
+    pub(in crate::rpc) sender: Option<Sender>,
+    pub(in crate::rpc) reader: Option<Reader>,
 }
 
 /// Streams by the slots of their calls.
 #[derive(Debug, Default)]
-pub(super) struct Streams {
+pub(in crate::rpc) struct Streams {
     ours: Vec<Option<Box<Stream>>>,
     theirs: Vec<Option<Box<Stream>>>,
     /// Those that were refused, oldest first; some may be gone, or told already.
@@ -63,7 +63,7 @@ pub(super) struct Streams {
 
 impl Streams {
     /// A streaming call opened. `outgoing` is the peer's window, if it is known.
-    pub(super) fn open(
+    pub(in crate::rpc) fn open(
         &mut self,
         of: StreamRef,
         shape: Shape,
@@ -94,21 +94,21 @@ impl Streams {
         self.open += usize::from(is_new);
     }
 
-    pub(super) fn get(&mut self, of: StreamRef) -> Option<&mut Stream> {
+    pub(in crate::rpc) fn get(&mut self, of: StreamRef) -> Option<&mut Stream> {
         let (slots, slot) = self.slots(of);
         slots.get_mut(slot)?.as_deref_mut().filter(|stream| stream.of == of)
     }
 
-    pub(super) fn sender(&mut self, of: StreamRef) -> Option<&mut Sender> {
+    pub(in crate::rpc) fn sender(&mut self, of: StreamRef) -> Option<&mut Sender> {
         self.get(of)?.sender.as_mut()
     }
 
-    pub(super) fn reader(&mut self, of: StreamRef) -> Option<&mut Reader> {
+    pub(in crate::rpc) fn reader(&mut self, of: StreamRef) -> Option<&mut Reader> {
         self.get(of)?.reader.as_mut()
     }
 
     /// The call is over.
-    pub(super) fn end(&mut self, of: StreamRef) {
+    pub(in crate::rpc) fn end(&mut self, of: StreamRef) {
         let (slots, slot) = self.slots(of);
         if slots.get_mut(slot).is_some_and(|slot| slot.take_if(|stream| stream.of == of).is_some())
         {
@@ -124,7 +124,7 @@ impl Streams {
     }
 
     /// `send` was refused: the stream waits to be told.
-    pub(super) fn block(&mut self, of: StreamRef) {
+    pub(in crate::rpc) fn block(&mut self, of: StreamRef) {
         if let Some(sender) = self.sender(of) {
             sender.is_blocked = true;
             if !core::mem::replace(&mut sender.is_listed, true) {
@@ -134,19 +134,19 @@ impl Streams {
     }
 
     /// Whether any stream may wait to be told.
-    pub(super) fn has_blocked(&self) -> bool {
+    pub(in crate::rpc) fn has_blocked(&self) -> bool {
         !self.blocked.is_empty()
     }
 
     /// Whether this stream waits, and may send as far as its own window goes. It is told now.
-    pub(super) fn unblock(&mut self, of: StreamRef) -> bool {
+    pub(in crate::rpc) fn unblock(&mut self, of: StreamRef) -> bool {
         self.sender(of)
             .is_some_and(|sender| sender.is_sendable() && core::mem::take(&mut sender.is_blocked))
     }
 
     /// All streams that wait and may send as far as their own windows go, in the order in which
     /// they were refused. They are told now.
-    pub(super) fn unblock_all(&mut self, mut tell: impl FnMut(StreamRef)) {
+    pub(in crate::rpc) fn unblock_all(&mut self, mut tell: impl FnMut(StreamRef)) {
         for _ in 0..self.blocked.len() {
             let Some(of) = self.blocked.pop_front() else { break };
             let Some(sender) = self.sender(of) else { continue };
@@ -162,7 +162,7 @@ impl Streams {
     }
 
     /// The stream's grant is due.
-    pub(super) fn owe_grant(&mut self, of: StreamRef) {
+    pub(in crate::rpc) fn owe_grant(&mut self, of: StreamRef) {
         if let Some(reader) = self.reader(of)
             && !core::mem::replace(&mut reader.is_due, true)
         {
@@ -171,7 +171,7 @@ impl Streams {
     }
 
     /// The next grant that is due: whose, and the total.
-    pub(super) fn pop_grant(&mut self) -> Option<(StreamRef, u64)> {
+    pub(in crate::rpc) fn pop_grant(&mut self) -> Option<(StreamRef, u64)> {
         while let Some(of) = self.due.pop() {
             if let Some(reader) = self.reader(of) {
                 reader.is_due = false;
@@ -182,7 +182,7 @@ impl Streams {
     }
 
     /// Every call is over.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::rpc) fn clear(&mut self) {
         *self = Self::default();
     }
 
@@ -196,12 +196,12 @@ impl Streams {
 
 impl Sender {
     /// The request is on its way, and the peer's window known.
-    pub(super) fn begin(&mut self, window: u32) {
+    pub(in crate::rpc) fn begin(&mut self, window: u32) {
         (self.outflow, self.is_open) = (Outflow::new(window), true);
     }
 
     /// Whether a chunk may go, as far as the stream's own window is concerned.
-    pub(super) fn is_sendable(&self) -> bool {
+    pub(in crate::rpc) fn is_sendable(&self) -> bool {
         self.is_open && self.outflow.is_open()
     }
 }

@@ -7,10 +7,9 @@ use super::credit::{Overdrawn, TakenBack};
 use super::dispatch::{BAD_PARTS, Verdict, broken_rule, cost_of};
 use super::event::{CallId, CloseReason, Event};
 use super::frame::{FLAG_END, FLAG_FROM_CALLEE, FrameHeader, Kind, split};
+use super::outbound::exceeds;
 use super::receive::{Frame, Receiver};
-use super::sending::exceeds;
-use super::stream::{Held, StreamRef, Window};
-use super::streams::Reading;
+use super::stream::{Held, Reading, StreamRef, Window};
 use crate::time::Now;
 
 /// Which stream a `Data` or `Credit` is about.

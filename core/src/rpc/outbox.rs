@@ -5,11 +5,11 @@
 
 use super::body::Body;
 use super::content::{Content, TABLE_LEN_MAX};
+use super::fast_path::HEAD_LEN;
 use super::flows::Message;
 use super::frame::{Extension, FrameHeader, Kind, NO_TIMEOUT, lane_flags, padded};
 use super::headers::Headers;
-use super::plain::HEAD_LEN;
-use super::sending::micros;
+use super::outbound::micros;
 use super::transmit::Transmit;
 use crate::clock::Timestamp;
 use crate::time::Instant;

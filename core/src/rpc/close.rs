@@ -13,7 +13,7 @@ use super::event::{CallId, CloseReason, Event, InboundId};
 use super::flows::{Dropped, Owner};
 use super::frame::{FrameHeader, Kind};
 use super::headers::Headers;
-use super::sending::Waiting;
+use super::outbound::Waiting;
 use super::status::{Code, Status};
 use super::stream::{Held, StreamRef, Window};
 use crate::time::{Instant, Now};

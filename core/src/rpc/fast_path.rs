@@ -4,15 +4,15 @@
 //! Whatever is unusual about it is left to the long way in `dispatch`, which gives the same result;
 //! this one only moves fewer bytes on the way. A frame that could be refused is unusual.
 
-use super::asked::Asked;
+use super::close::Answer;
 use super::config::COPY_LEN_MAX;
 use super::connection::Connection;
-use super::ending::Answer;
 use super::event::CallId;
 use super::frame::{EXTENSION_FIXED_LEN, FrameHeader, Kind, NO_TIMEOUT};
 use super::headers::Headers;
+use super::inbound::InboundRequest;
+use super::outbound::exceeds;
 use super::receive::Receiver;
-use super::sending::exceeds;
 use super::stream::{Held, Shape};
 use crate::clock::Timestamp;
 use crate::time::Now;
@@ -73,14 +73,14 @@ impl Connection {
                 let body = receiver.take_plain(plain);
                 self.observe(now, stamp);
                 let timeout = (timeout != NO_TIMEOUT).then_some(timeout);
-                let asked = Asked {
+                let request = InboundRequest {
                     stamp,
                     timeout,
                     since: now.mono,
                     held: Held::NOTHING,
                     shape: Shape::UNARY,
                 };
-                self.open_request(now, header, asked, Headers::new(), body, Default::default());
+                self.open_request(now, header, request, Headers::new(), body, Default::default());
             }
             _ => {
                 let body = receiver.take_plain(plain);

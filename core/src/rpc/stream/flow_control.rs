@@ -5,18 +5,18 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::body::Body;
-use super::config::{COPY_LEN_MAX, Config};
-use super::connection::{Connection, Phase};
-use super::content::{Content, content_len};
-use super::credit::{Inflow, Overdrawn, cost};
-use super::event::{CallId, Event, InboundId};
-use super::flows::{Message, Owner};
-use super::frame::{FLAG_END, FLAG_FROM_CALLEE, FrameHeader, Kind, LANES};
-use super::headers::Headers;
-use super::sending::are_fitting;
-use super::stream::{Held, Shape, StreamError, StreamRef, Window};
 use crate::clock::Timestamp;
+use crate::rpc::body::Body;
+use crate::rpc::config::{COPY_LEN_MAX, Config};
+use crate::rpc::connection::{Connection, Phase};
+use crate::rpc::content::{Content, content_len};
+use crate::rpc::credit::{Inflow, Overdrawn, cost};
+use crate::rpc::event::{CallId, Event, InboundId};
+use crate::rpc::flows::{Message, Owner};
+use crate::rpc::frame::{FLAG_END, FLAG_FROM_CALLEE, FrameHeader, Kind, LANES};
+use crate::rpc::headers::Headers;
+use crate::rpc::outbound::are_fitting;
+use crate::rpc::stream::{Held, Shape, StreamError, StreamRef, Window};
 use crate::time::{Instant, Now};
 
 /// How often the round trip is measured while grants are sent. It is a path's, and paths change
@@ -25,15 +25,15 @@ const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The connection's windows, as their receiver keeps them, and what their sizes follow from.
 #[derive(Debug)]
-pub(super) struct Inflows {
+pub(in crate::rpc) struct Inflows {
     data: Inflow,
     requests: Inflow,
     responses: Inflow,
     /// Whose chunk comes in on each lane: its call's id may name another call by the time it is
     /// whole.
-    pub(super) arriving: [Option<StreamRef>; LANES as usize],
+    pub(in crate::rpc) arriving: [Option<StreamRef>; LANES as usize],
     /// A grant is due, of one of these or of a stream.
-    pub(super) is_due: bool,
+    pub(in crate::rpc) is_due: bool,
     /// The shortest seen.
     round_trip: Option<Duration>,
     /// The last ping sent to measure it: its number, and when.
@@ -41,7 +41,7 @@ pub(super) struct Inflows {
 }
 
 impl Inflows {
-    pub(super) fn new(config: &Config, now: Instant) -> Self {
+    pub(in crate::rpc) fn new(config: &Config, now: Instant) -> Self {
         Self {
             data: Inflow::new(config.data_window, now),
             requests: Inflow::new(config.request_window, now),
@@ -53,7 +53,7 @@ impl Inflows {
         }
     }
 
-    pub(super) fn of(&mut self, window: Window) -> &mut Inflow {
+    pub(in crate::rpc) fn of(&mut self, window: Window) -> &mut Inflow {
         match window {
             Window::Data => &mut self.data,
             Window::Requests => &mut self.requests,
@@ -64,7 +64,7 @@ impl Inflows {
     /// A message that costs this much begins. What it takes of the window can make a grant due of
     /// what is released already: those who send to consumers that are not slow must not wait
     /// for the slow ones' next release (§5.12.7).
-    pub(super) fn begin(&mut self, window: Window, cost: u32) -> Result<(), Overdrawn> {
+    pub(in crate::rpc) fn begin(&mut self, window: Window, cost: u32) -> Result<(), Overdrawn> {
         let inflow = self.of(window);
         inflow.begin(cost)?;
         self.is_due |= inflow.is_shared_grant_due();
@@ -86,7 +86,7 @@ impl Inflows {
     }
 
     /// A pong came.
-    pub(super) fn measured(&mut self, now: Instant, number: u32) {
+    pub(in crate::rpc) fn measured(&mut self, now: Instant, number: u32) {
         if let Some((_, at)) = self.probe.filter(|&(probe, _)| probe == number) {
             let sample = now.since(at);
             self.round_trip = Some(self.round_trip.map_or(sample, |shortest| shortest.min(sample)));
@@ -246,7 +246,7 @@ impl Connection {
     }
 
     /// A streaming call opened. One of ours is held until its request begins.
-    pub(super) fn open_stream(&mut self, now: Now, of: StreamRef, shape: Shape) {
+    pub(in crate::rpc) fn open_stream(&mut self, now: Now, of: StreamRef, shape: Shape) {
         let outgoing = match of {
             StreamRef::Call(_) => None,
             StreamRef::Inbound(_) => self.peer().map(|peer| peer.stream_window),
@@ -257,7 +257,7 @@ impl Connection {
     /// The request of this call has begun, if it was not before: its stream may follow. Chunks of
     /// requests that wait for credit would take the room of those that running handlers wait
     /// for.
-    pub(super) fn begin_stream(&mut self, now: Now, call: CallId) {
+    pub(in crate::rpc) fn begin_stream(&mut self, now: Now, call: CallId) {
         let of = StreamRef::Call(call);
         let Some(window) = self.peer().map(|peer| peer.stream_window) else { return };
         if self.calls.get(call).is_none_or(|open| open.position.is_none()) {
@@ -275,7 +275,7 @@ impl Connection {
     }
 
     /// Tells the streams that were refused and may try again.
-    pub(super) fn unblock(&mut self) {
+    pub(in crate::rpc) fn unblock(&mut self) {
         if self.streams.has_blocked() && self.has_room_for_chunks() {
             let events = &mut self.events;
             self.streams.unblock_all(|of| events.push_back(Event::Sendable(of)));
@@ -283,7 +283,7 @@ impl Connection {
     }
 
     /// Tells this stream, if it was refused and may try again.
-    pub(super) fn unblock_one(&mut self, of: StreamRef) {
+    pub(in crate::rpc) fn unblock_one(&mut self, of: StreamRef) {
         if self.has_room_for_chunks() && self.streams.unblock(of) {
             self.events.push_back(Event::Sendable(of));
         }
@@ -292,7 +292,7 @@ impl Connection {
     /// Whether there is something for [`Connection::grant`] to look at: also what it passed over
     /// while answers waited. Not once it is closed: half a frame may have been given out, whose
     /// other half a grant would be taken for.
-    pub(super) fn is_grant_due(&self) -> bool {
+    pub(in crate::rpc) fn is_grant_due(&self) -> bool {
         let is_passed_over = || {
             self.inflows.requests.is_shared_grant_due()
                 && self.answers_len() < self.config.outbound_len_max
@@ -301,7 +301,7 @@ impl Connection {
     }
 
     /// Sends the grants that are due, one a window at most (§5.12.7).
-    pub(super) fn grant(&mut self, now: Now) {
+    pub(in crate::rpc) fn grant(&mut self, now: Now) {
         self.inflows.is_due = false;
         while let Some((of, total)) = self.streams.pop_grant() {
             let (call, flags) = match of {
