@@ -23,6 +23,7 @@ use crate::limits::CALL_ATTEMPTS_MAX;
 use crate::link::{Call, Ended, Link, Port};
 use crate::links::NoLink;
 use crate::meter::{Measured, Meter, ServiceMeters};
+use crate::owned_task::OwnedTask;
 use crate::registry::{Answer, shaped};
 use crate::runtime::Alarm;
 use crate::shared::Shared;
@@ -382,12 +383,19 @@ impl Target {
         let measured = Measured::begin(&meter, runtime, now.mono);
         let mut answer = pin!(answer);
         let mut alarm = Alarm::new(runtime);
+        let mut registration = self.shared.owned.registration();
         let answered = poll_fn(|cx| {
             if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
                 return Poll::Ready(answered);
             }
             if alarm.poll(cx, deadline).is_ready() {
                 return Poll::Ready(Status::new(Code::DeadlineExceeded, "").into());
+            }
+            // Registered before the node is looked at, so that its end is not missed.
+            registration.register(cx.waker());
+            if self.shared.is_closed() {
+                // Not `Unavailable`, which says that no handler has run: this one has begun.
+                return Poll::Ready(Status::new(Code::Cancelled, "this node has shut down").into());
             }
             Poll::Pending
         })
@@ -411,12 +419,13 @@ impl Target {
             begun => begun?,
         };
         meter.one_way();
-        self.shared.runtime.spawn(Box::pin(async move {
+        let handled = async move {
             if let Err(status) = answer.await.result {
                 meter.failed(status.code);
                 tracing::debug!(%status, "a one-way message failed");
             }
-        }));
+        };
+        OwnedTask::spawn(&self.shared, Box::pin(handled));
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use chinwag_core::time::Instant;
 use crate::calling::{Arrived, Outgoing, Target};
 use crate::client::{outgoing, receive};
 use crate::message::{Message, Method, Received};
+use crate::owned_task::OwnedTask;
 use crate::runtime::BoxFuture;
 use crate::service::{Handler, Service};
 
@@ -209,7 +210,7 @@ impl<M: Method> Calls<M> {
             let done = async {
                 let _nobody_waits = call.await;
             };
-            self.target.shared.runtime.spawn(Box::pin(done));
+            OwnedTask::spawn(&self.target.shared, Box::pin(done));
         }
     }
 }

@@ -61,6 +61,7 @@ mod meter;
 mod node;
 mod node_on;
 mod node_task;
+mod owned_task;
 mod pipe;
 mod registry;
 pub mod runtime;

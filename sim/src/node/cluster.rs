@@ -389,12 +389,13 @@ impl Cluster {
                 process.has_left = true;
                 let run = self.engine.with(|state| state.machine(host).process);
                 let post = self.post.clone();
-                node.clone().spawn(async move {
+                // On the runtime: a task of the node would end with it.
+                self.engine.runtime(host).spawn(Box::pin(async move {
                     // Whether it was acknowledged or its time ran out, the process ends.
                     let _report = node.leave().await;
                     node.shutdown().await;
                     lock(&post).left.push((host, run));
-                });
+                }));
             }
             Fault::Metadata(_) => {
                 let told = node.members().local().metadata.with("told", &number.to_string());

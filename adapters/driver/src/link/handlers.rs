@@ -13,7 +13,7 @@ use super::Link;
 use crate::limits::CANCELLED_MAX;
 use crate::meter::Meter;
 use crate::registry::Answer;
-use crate::shared::Shared;
+use crate::shared::{Alive, Shared};
 use crate::sync::Bell;
 
 /// A handler's task as its connection sees it.
@@ -73,6 +73,7 @@ pub(super) struct HandlerTask {
     running: Arc<Running>,
     link: Arc<Link>,
     shared: Arc<Shared>,
+    _alive: Alive,
 }
 
 impl HandlerTask {
@@ -85,6 +86,7 @@ impl HandlerTask {
             running: running.clone(),
             link: link.clone(),
             shared: shared.clone(),
+            _alive: Alive::new(shared),
         };
         shared.runtime.spawn(Box::pin(task));
         running
