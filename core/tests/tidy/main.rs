@@ -20,7 +20,8 @@ const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
 /// The files that may say `unsafe`. The product has it in the first alone; the second names a
 /// linker's section, which Rust calls unsafe, in programs that only the fuzzer runs.
-const UNSAFE_HOMES: [&str; 2] = ["adapters/driver/src/view.rs", "fuzz/fuzz_targets/counters.rs"];
+const UNSAFE_HOMES: [&str; 2] =
+    ["adapters/driver/src/message/view.rs", "fuzz/fuzz_targets/counters.rs"];
 /// What is over a limit, and by how much it may stay so. It only ever shrinks.
 const ALLOWANCES: &str = "core/tests/tidy/allowances.txt";
 
