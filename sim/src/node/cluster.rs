@@ -389,9 +389,8 @@ impl Cluster {
                 process.has_left = true;
                 let run = self.engine.with(|state| state.machine(host).process);
                 let post = self.post.clone();
-                // On the runtime: a task of the node would end with it.
                 self.engine.runtime(host).spawn(Box::pin(async move {
-                    // Whether it was acknowledged or its time ran out, the process ends.
+                    // On the runtime, because a task of the node would end with the node.
                     let _report = node.leave().await;
                     node.shutdown().await;
                     lock(&post).left.push((host, run));
