@@ -1,21 +1,28 @@
 //! [`Life`]: how far a node is on its way from its start to its end, and who waits for that.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use chinwag_core::time::Instant;
 
-use crate::base::sync::{Wakers, lock};
+use crate::base::sync::{Registration, WaitList, lock};
 
-/// Whether a node leaves, whether it has ended, and which of its tasks still hold sockets.
+/// Whether a node leaves, whether it has ended, and how many of its tasks have not.
 #[derive(Default)]
 pub(crate) struct Life {
     /// The node has begun to leave, and takes no new calls.
     is_leaving: AtomicBool,
     is_closed: AtomicBool,
     leave: Mutex<Leave>,
-    tasks: Mutex<Tasks>,
+    /// Tasks of the node that have not ended.
+    tasks: AtomicUsize,
+    /// The futures that wait for a leave.
+    pub(crate) leavers: WaitList,
+    /// The futures that wait for the end of all tasks.
+    pub(crate) enders: WaitList,
+    /// Tasks that end with the node ([`OwnedTask`](crate::base::owned_task::OwnedTask)).
+    pub(crate) owned: WaitList,
 }
 
 #[derive(Default)]
@@ -24,14 +31,6 @@ struct Leave {
     drain_until: Option<Instant>,
     has_drained: bool,
     report: Option<LeaveReport>,
-    wakers: Wakers,
-}
-
-/// The tasks that hold sockets.
-#[derive(Default)]
-struct Tasks {
-    count: usize,
-    wakers: Wakers,
 }
 
 /// The result of a leave.
@@ -74,24 +73,18 @@ impl Life {
         (until, has_begun)
     }
 
-    /// Wakes whoever waits for a leave, to look again.
-    pub(crate) fn wake_leavers(&self) {
-        let wakers = lock(&self.leave).wakers.take();
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
     /// Notes that a connection has come to rest. If the node leaves, whoever waits for that looks
     /// again.
     pub(crate) fn notice_drain(&self) {
         if self.is_leaving() {
-            self.wake_leavers();
+            self.leavers.wake_all();
         }
     }
 
     /// Keeps the report of the leave for [`Life::poll_left`].
     pub(crate) fn complete_leave(&self, report: LeaveReport) {
         lock(&self.leave).report = Some(report);
-        self.wake_leavers();
+        self.leavers.wake_all();
     }
 
     /// Ready with the leave's report once `is_quiet` has returned `true`; ready with `None` when
@@ -99,10 +92,11 @@ impl Life {
     pub(crate) fn poll_left(
         &self,
         cx: &mut Context<'_>,
+        registration: &mut Registration<'_>,
         is_quiet: impl FnOnce() -> bool,
     ) -> Poll<Option<LeaveReport>> {
         // First, so that what changes while the connections are looked at is not missed.
-        lock(&self.leave).wakers.add(cx.waker());
+        registration.register(cx.waker());
         let is_quiet = is_quiet();
         let mut leave = lock(&self.leave);
         leave.has_drained |= is_quiet && !self.is_closed();
@@ -112,37 +106,36 @@ impl Life {
         if self.is_closed() { Poll::Ready(None) } else { Poll::Pending }
     }
 
-    /// Ready once no task of the node holds a socket.
-    pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut tasks = lock(&self.tasks);
-        if tasks.count == 0 {
-            return Poll::Ready(());
-        }
-        tasks.wakers.add(cx.waker());
-        Poll::Pending
+    /// Ready once every task of the node has ended.
+    pub(crate) fn poll_ended(
+        &self,
+        cx: &mut Context<'_>,
+        registration: &mut Registration<'_>,
+    ) -> Poll<()> {
+        // Registered before the count is read, so that the last end is not missed.
+        registration.register(cx.waker());
+        if self.tasks.load(Ordering::SeqCst) == 0 { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
-/// The count of one task that holds sockets. It is the last field of such a task, so that it is
-/// dropped after them.
+/// Counts a task of the node, for [`Node::shutdown`](crate::Node::shutdown). It is the last field
+/// of the task, so that it is dropped after everything that the task holds: sockets, handlers, the
+/// user's files.
 pub(crate) struct Alive {
     life: Arc<Life>,
 }
 
 impl Alive {
     pub(crate) fn new(life: &Arc<Life>) -> Self {
-        lock(&life.tasks).count += 1;
+        life.tasks.fetch_add(1, Ordering::SeqCst);
         Self { life: life.clone() }
     }
 }
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        let wakers = {
-            let mut tasks = lock(&self.life.tasks);
-            tasks.count -= 1;
-            if tasks.count == 0 { tasks.wakers.take() } else { Vec::new() }
-        };
-        wakers.into_iter().for_each(Waker::wake);
+        if self.life.tasks.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.life.enders.wake_all();
+        }
     }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod inbox;
 pub(crate) mod life;
 pub mod limits;
+pub(crate) mod owned_task;
 pub(crate) mod pipe;
 pub mod runtime;
 pub(crate) mod state;

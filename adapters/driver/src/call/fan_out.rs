@@ -11,6 +11,7 @@ use chinwag_core::id::NodeId;
 use chinwag_core::rpc::{HeadersError, Status};
 use chinwag_core::time::Instant;
 
+use crate::base::owned_task::OwnedTask;
 use crate::base::runtime::BoxFuture;
 use crate::call::client::{outbound, receive};
 use crate::call::target::{OutboundRequest, ReplyParts, Target};
@@ -209,7 +210,7 @@ impl<M: Method> Calls<M> {
             let done = async {
                 let _nobody_waits = call.await;
             };
-            self.target.shared.node.runtime.spawn(Box::pin(done));
+            OwnedTask::spawn(&self.target.shared.node, Box::pin(done));
         }
     }
 }

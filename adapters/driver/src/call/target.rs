@@ -17,6 +17,7 @@ use chinwag_core::time::{Instant, Now};
 use tracing::Instrument;
 
 use crate::base::limits::CALL_ATTEMPTS_MAX;
+use crate::base::owned_task::OwnedTask;
 use crate::base::runtime::Alarm;
 use crate::link::handle::{Call, Ended, Link};
 use crate::link::stream_halves::End;
@@ -382,12 +383,19 @@ impl Target {
         let measured = Measured::begin(&meter, runtime, now.mono);
         let mut future = pin!(future);
         let mut alarm = Alarm::new(runtime);
+        let mut registration = self.shared.node.life.owned.registration();
         let response = poll_fn(|cx| {
             if let Poll::Ready(response) = future.as_mut().poll(cx) {
                 return Poll::Ready(response);
             }
             if alarm.poll(cx, deadline).is_ready() {
                 return Poll::Ready(Status::new(Code::DeadlineExceeded, "").into());
+            }
+            // Registered before the node is looked at, so that its end is not missed.
+            registration.register(cx.waker());
+            if self.shared.node.life.is_closed() {
+                // Not `Unavailable`, which says that no handler has run: this one has begun.
+                return Poll::Ready(Status::new(Code::Cancelled, "this node has shut down").into());
             }
             Poll::Pending
         })
@@ -411,12 +419,13 @@ impl Target {
             begun => begun?,
         };
         meter.one_way();
-        self.shared.node.runtime.spawn(Box::pin(async move {
+        let handled = async move {
             if let Err(status) = future.await.result {
                 meter.failed(status.code);
                 tracing::debug!(%status, "a one-way message failed");
             }
-        }));
+        };
+        OwnedTask::spawn(&self.shared.node, Box::pin(handled));
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use chinwag_core::select::{Consistency, NodeSelector, Picks, SelectError, Topolo
 use chinwag_core::time::{Instant, Now};
 
 use crate::base::life::LeaveReport;
+use crate::base::owned_task::OwnedTask;
 use crate::base::runtime::Alarm;
 use crate::base::sync::lock;
 use crate::base::watch::{Members, Watch};
@@ -294,9 +295,11 @@ impl Node {
         self.shared().node.runtime.now()
     }
 
-    /// Runs a task on the node's runtime. It is not ended with the node.
+    /// Runs a task on the node's runtime until it is done or the node ends. When the node ends,
+    /// the task is dropped at the `.await` where it waits, and [`Node::shutdown`] returns after
+    /// that. Use the runtime's own `spawn` for a task that has to outlive the node.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.shared().node.runtime.spawn(Box::pin(task));
+        OwnedTask::spawn(&self.shared().node, Box::pin(task));
     }
 
     /// Waits on the node's runtime. Does not keep the node alive.
@@ -353,21 +356,27 @@ impl Node {
         let shared = self.shared();
         let until = shared.leave();
         let mut alarm = Alarm::new(&*shared.node.runtime);
+        let mut registration = shared.node.life.leavers.registration();
         poll_fn(|cx| {
             let is_time_up = alarm.poll(cx, Some(until)).is_ready();
-            shared.poll_left(cx, is_time_up)
+            shared.poll_left(cx, &mut registration, is_time_up)
         })
         .await
         .ok_or(LeaveError)
     }
 
-    /// Ends the node, and waits until its sockets are closed. The others find out by themselves,
-    /// unless it has left. Calls and handlers in flight end; what other clones do from now on
-    /// fails.
+    /// Ends the node, and waits until its sockets are closed and all of its tasks have ended: those
+    /// of its connections, handlers, and everything that [`Node::spawn`] started, also for
+    /// extensions. Unless the node has left, the other members detect its end by themselves.
+    /// Calls and handlers in flight end. What other clones do from now on fails.
+    ///
+    /// A task that was started with [`Node::spawn`] and calls `shutdown` is dropped while it waits,
+    /// like every other task of the node.
     pub async fn shutdown(&self) {
         let shared = self.shared();
         shared.close();
-        poll_fn(|cx| shared.node.life.poll_ended(cx)).await;
+        let mut registration = shared.node.life.enders.registration();
+        poll_fn(|cx| shared.node.life.poll_ended(cx, &mut registration)).await;
     }
 }
 

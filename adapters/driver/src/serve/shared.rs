@@ -11,7 +11,7 @@ use chinwag_core::time::Instant;
 
 use crate::base::life::LeaveReport;
 use crate::base::state::{NodeParts, NodeState};
-use crate::base::sync::lock;
+use crate::base::sync::{Registration, lock};
 use crate::base::watch::Board;
 use crate::link::table::Links;
 use crate::serve::registry::Registry;
@@ -120,7 +120,8 @@ impl Shared {
         self.orphans.close();
         self.board.close();
         self.registry.clear();
-        self.node.life.wake_leavers();
+        self.node.life.leavers.wake_all();
+        self.node.life.owned.wake_all();
     }
 
     /// Says goodbye to members and over every connection, once. Returns until when calls in flight
@@ -142,8 +143,9 @@ impl Shared {
     pub(crate) fn poll_left(
         &self,
         cx: &mut Context<'_>,
+        registration: &mut Registration<'_>,
         is_time_up: bool,
     ) -> Poll<Option<LeaveReport>> {
-        self.node.life.poll_left(cx, || is_time_up || !self.links.is_busy())
+        self.node.life.poll_left(cx, registration, || is_time_up || !self.links.is_busy())
     }
 }

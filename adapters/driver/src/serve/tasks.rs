@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use chinwag_core::rpc::{Code, Held, InboundId};
 use chinwag_core::time::Instant;
 
+use crate::base::life::Alive;
 use crate::base::limits::CANCELLED_MAX;
 use crate::base::sync::{Bell, lock};
 use crate::link::handle::Link;
@@ -110,6 +111,7 @@ pub(super) struct HandlerTask {
     running: Arc<Running>,
     link: Arc<Link>,
     shared: Arc<Shared>,
+    _alive: Alive,
 }
 
 impl HandlerTask {
@@ -122,6 +124,7 @@ impl HandlerTask {
             running: running.clone(),
             link: link.clone(),
             shared: shared.clone(),
+            _alive: Alive::new(&shared.node.life),
         };
         shared.node.runtime.spawn(Box::pin(task));
         running
