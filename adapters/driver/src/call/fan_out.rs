@@ -15,6 +15,7 @@ use crate::base::runtime::BoxFuture;
 use crate::call::client::{outgoing, receive};
 use crate::call::target::{Arrived, Outgoing, Target};
 use crate::message::method::{Message, Method, Received};
+use crate::serve::owned_task::OwnedTask;
 use crate::serve::service::{Handler, Service};
 
 /// One message to several members at once: what quorums are made of. See
@@ -209,7 +210,7 @@ impl<M: Method> Calls<M> {
             let done = async {
                 let _nobody_waits = call.await;
             };
-            self.target.shared.runtime.spawn(Box::pin(done));
+            OwnedTask::spawn(&self.target.shared, Box::pin(done));
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::link::streams::Port;
 use crate::link::table::NoLink;
 use crate::serve::begin;
 use crate::serve::context::{Caller, Given};
+use crate::serve::owned_task::OwnedTask;
 use crate::serve::registry::{Answer, shaped};
 use crate::serve::shared::Shared;
 use crate::stats::counters::Role;
@@ -383,12 +384,19 @@ impl Target {
         let measured = Measured::begin(&meter, runtime, now.mono);
         let mut answer = pin!(answer);
         let mut alarm = Alarm::new(runtime);
+        let mut registration = self.shared.owned.registration();
         let answered = poll_fn(|cx| {
             if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
                 return Poll::Ready(answered);
             }
             if alarm.poll(cx, deadline).is_ready() {
                 return Poll::Ready(Status::new(Code::DeadlineExceeded, "").into());
+            }
+            // Registered before the node is looked at, so that its end is not missed.
+            registration.register(cx.waker());
+            if self.shared.is_closed() {
+                // Not `Unavailable`, which says that no handler has run: this one has begun.
+                return Poll::Ready(Status::new(Code::Cancelled, "this node has shut down").into());
             }
             Poll::Pending
         })
@@ -412,12 +420,13 @@ impl Target {
             begun => begun?,
         };
         meter.one_way();
-        self.shared.runtime.spawn(Box::pin(async move {
+        let handled = async move {
             if let Err(status) = answer.await.result {
                 meter.failed(status.code);
                 tracing::debug!(%status, "a one-way message failed");
             }
-        }));
+        };
+        OwnedTask::spawn(&self.shared, Box::pin(handled));
         Ok(())
     }
 

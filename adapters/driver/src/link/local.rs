@@ -14,6 +14,7 @@ use crate::base::pipe::{Arrival, Pipe, too_large};
 use crate::base::runtime::Alarm;
 use crate::base::sync::{Bell, lock};
 use crate::link::handle::Ended;
+use crate::serve::owned_task::OwnedTask;
 use crate::serve::registry::{Answer, Answered};
 use crate::serve::shared::Shared;
 use crate::stats::meter::Meter;
@@ -60,7 +61,8 @@ impl LocalCall {
         let runtime = &self.shared.runtime;
         let (begun, alarm) = (runtime.now().mono, Alarm::new(&**runtime));
         let (call, answer) = (self.clone(), Some(answer));
-        runtime.spawn(Box::pin(LocalTask { call, answer, meter, deadline, begun, alarm }));
+        let task = LocalTask { call, answer, meter, deadline, begun, alarm };
+        OwnedTask::spawn(&self.shared, Box::pin(task));
     }
 
     /// How it ended.
@@ -119,10 +121,7 @@ impl Future for LocalTask {
         if lock(&this.call.outcome).is_over {
             return Poll::Ready(());
         }
-        let answered = if this.call.shared.is_closed() {
-            // Not `Unavailable`, which says that no handler has run: this one may have begun.
-            Status::new(Code::Cancelled, "this node has shut down").into()
-        } else if let Poll::Ready(answered) = Pin::new(answer).poll(cx) {
+        let answered = if let Poll::Ready(answered) = Pin::new(answer).poll(cx) {
             answered
         } else if this.alarm.poll(cx, this.deadline).is_ready() {
             Status::new(Code::DeadlineExceeded, "").into()
@@ -148,7 +147,10 @@ impl LocalTask {
 /// Cancelled, or its runtime is gone.
 impl Drop for LocalTask {
     fn drop(&mut self) {
-        self.finish(Status::new(Code::Cancelled, "the handler was dropped").into());
+        // Not `Unavailable`, which says that no handler has run: this one may have begun.
+        let is_closed = self.call.shared.is_closed();
+        let why = if is_closed { "this node has shut down" } else { "the handler was dropped" };
+        self.finish(Status::new(Code::Cancelled, why).into());
     }
 }
 

@@ -24,6 +24,7 @@ use crate::node::builder::{Builder, OnRuntime};
 use crate::node::clock::Clock;
 use crate::node::extension::ClusterExtension;
 use crate::node::weak_node::WeakNode;
+use crate::serve::owned_task::OwnedTask;
 use crate::serve::service::{AddServiceError, Service};
 use crate::serve::shared::Shared;
 use crate::stats::counters::{Role, Stats};
@@ -305,9 +306,11 @@ impl Node {
         self.shared().runtime.now()
     }
 
-    /// Runs a task on the node's runtime. It is not ended with the node.
+    /// Runs a task on the node's runtime until it is done or the node ends. When the node ends,
+    /// the task is dropped at the `.await` where it waits, and [`Node::shutdown`] returns after
+    /// that. Use the runtime's own `spawn` for a task that has to outlive the node.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.shared().runtime.spawn(Box::pin(task));
+        OwnedTask::spawn(self.shared(), Box::pin(task));
     }
 
     /// Waits on the node's runtime. Does not keep the node alive.
@@ -364,21 +367,27 @@ impl Node {
         let shared = self.shared();
         let until = shared.leave();
         let mut alarm = Alarm::new(&*shared.runtime);
+        let mut registration = shared.leaver();
         poll_fn(|cx| {
             let is_time_up = alarm.poll(cx, Some(until)).is_ready();
-            shared.poll_left(cx, is_time_up)
+            shared.poll_left(cx, &mut registration, is_time_up)
         })
         .await
         .ok_or(LeaveError)
     }
 
-    /// Ends the node, and waits until its sockets are closed. The others find out by themselves,
-    /// unless it has left. Calls and handlers in flight end; what other clones do from now on
-    /// fails.
+    /// Ends the node, and waits until its sockets are closed and all of its tasks have ended: those
+    /// of its connections, handlers, and everything that [`Node::spawn`] started, also for
+    /// extensions. Unless the node has left, the other members detect its end by themselves.
+    /// Calls and handlers in flight end. What other clones do from now on fails.
+    ///
+    /// A task that was started with [`Node::spawn`] and calls `shutdown` is dropped while it waits,
+    /// like every other task of the node.
     pub async fn shutdown(&self) {
         let shared = self.shared();
         shared.close();
-        poll_fn(|cx| shared.poll_ended(cx)).await;
+        let mut registration = shared.ender();
+        poll_fn(|cx| shared.poll_ended(cx, &mut registration)).await;
     }
 }
 

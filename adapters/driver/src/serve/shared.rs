@@ -1,8 +1,8 @@
 //! [`Shared`]: what the handles, the node task and the connection tasks of one node have in common.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -16,7 +16,7 @@ use chinwag_core::time::Instant;
 
 use crate::base::limits::{INBOX_FAILURES_MAX, INBOX_FRAMES_MAX};
 use crate::base::runtime::Runtime;
-use crate::base::sync::{Bell, Wakers, lock};
+use crate::base::sync::{Bell, Registration, WaitList, lock};
 use crate::base::watch::Board;
 use crate::link::table::Links;
 use crate::node::handle::{Handle, LeaveReport, Node};
@@ -31,7 +31,7 @@ use crate::stats::trace::TraceIds;
 ///
 /// * `machine`: the node task, and verbs. Never by connection tasks: calls do not wait for
 ///   membership.
-/// * `inbox`, `leave`, `life`, the board's watches, the table of [`Links`], each
+/// * `inbox`, `leave`, the lists of futures that wait, the board's watches, the table of [`Links`], each
 ///   [`Link`](crate::link::handle::Link)'s state.
 ///
 /// * Pipes of streams and what belongs to them.
@@ -70,10 +70,17 @@ pub(crate) struct Shared {
     pub(crate) links: Links,
     pub(crate) counters: Counters,
     leave: Mutex<LeaveState>,
+    /// The futures of [`Node::leave`].
+    leavers: WaitList,
     /// It has begun to leave: it takes no new calls.
     is_leaving: AtomicBool,
     is_closed: AtomicBool,
-    life: Mutex<Life>,
+    /// Tasks of the node that have not ended.
+    tasks: AtomicUsize,
+    /// The futures of [`Node::shutdown`].
+    enders: WaitList,
+    /// Tasks that end with the node ([`OwnedTask`](crate::serve::owned_task::OwnedTask)).
+    pub(crate) owned: WaitList,
     handle: OnceLock<Weak<Handle>>,
 }
 
@@ -92,14 +99,6 @@ struct LeaveState {
     drain_until: Option<Instant>,
     has_drained: bool,
     report: Option<LeaveReport>,
-    wakers: Wakers,
-}
-
-/// The tasks that hold sockets.
-#[derive(Default)]
-struct Life {
-    tasks: usize,
-    wakers: Wakers,
 }
 
 /// What [`Shared::new`] is given.
@@ -145,9 +144,12 @@ impl Shared {
             links: Links::new(parts.seed, parts.connections_max),
             counters: Counters::default(),
             leave: Mutex::default(),
+            leavers: WaitList::default(),
             is_leaving: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
-            life: Mutex::default(),
+            tasks: AtomicUsize::new(0),
+            enders: WaitList::default(),
+            owned: WaitList::default(),
             handle: OnceLock::new(),
         })
     }
@@ -242,8 +244,8 @@ impl Shared {
         self.links.close();
         self.board.close();
         self.registry.clear();
-        let wakers = lock(&self.leave).wakers.take();
-        wakers.into_iter().for_each(Waker::wake);
+        self.leavers.wake_all();
+        self.owned.wake_all();
     }
 
     pub(crate) fn is_leaving(&self) -> bool {
@@ -266,18 +268,13 @@ impl Shared {
     /// A connection has come to rest: if the node leaves, whoever waits for that looks again.
     pub(crate) fn notice_drain(&self) {
         if self.is_leaving() {
-            let wakers = lock(&self.leave).wakers.take();
-            wakers.into_iter().for_each(Waker::wake);
+            self.leavers.wake_all();
         }
     }
 
     pub(crate) fn leave_completed(&self, report: LeaveReport) {
-        let wakers = {
-            let mut leave = lock(&self.leave);
-            leave.report = Some(report);
-            leave.wakers.take()
-        };
-        wakers.into_iter().for_each(Waker::wake);
+        lock(&self.leave).report = Some(report);
+        self.leavers.wake_all();
     }
 
     /// Ready with the leave's report once no call is in flight or `is_time_up`, or with `None` when
@@ -285,10 +282,11 @@ impl Shared {
     pub(crate) fn poll_left(
         &self,
         cx: &mut Context<'_>,
+        registration: &mut Registration<'_>,
         is_time_up: bool,
     ) -> Poll<Option<LeaveReport>> {
         // First, so that what changes while the connections are looked at is not missed.
-        lock(&self.leave).wakers.add(cx.waker());
+        registration.register(cx.waker());
         let is_quiet = is_time_up || !self.links.is_busy();
         let mut leave = lock(&self.leave);
         leave.has_drained |= is_quiet && !self.is_closed();
@@ -298,37 +296,45 @@ impl Shared {
         if self.is_closed() { Poll::Ready(None) } else { Poll::Pending }
     }
 
-    /// Ready once the node is closed and every socket of it too.
-    pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut life = lock(&self.life);
-        if life.tasks == 0 {
-            return Poll::Ready(());
-        }
-        life.wakers.add(cx.waker());
-        Poll::Pending
+    /// Ready once every task of the node has ended.
+    pub(crate) fn poll_ended(
+        &self,
+        cx: &mut Context<'_>,
+        registration: &mut Registration<'_>,
+    ) -> Poll<()> {
+        // Registered before the count is read, so that the last end is not missed.
+        registration.register(cx.waker());
+        if self.tasks.load(Ordering::SeqCst) == 0 { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// The registration of one future of [`Node::leave`].
+    pub(crate) fn leaver(&self) -> Registration<'_> {
+        self.leavers.registration()
+    }
+
+    /// The registration of one future of [`Node::shutdown`].
+    pub(crate) fn ender(&self) -> Registration<'_> {
+        self.enders.registration()
     }
 }
 
-/// Counts a task that holds sockets. The last field of such a task, so that it is dropped after
-/// them.
+/// Counts a task of the node, for [`Node::shutdown`]. It is the last field of the task, so that it
+/// is dropped after everything that the task holds: sockets, handlers, the user's files.
 pub(crate) struct Alive {
     shared: Arc<Shared>,
 }
 
 impl Alive {
     pub(crate) fn new(shared: &Arc<Shared>) -> Self {
-        lock(&shared.life).tasks += 1;
+        shared.tasks.fetch_add(1, Ordering::SeqCst);
         Self { shared: shared.clone() }
     }
 }
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        let wakers = {
-            let mut life = lock(&self.shared.life);
-            life.tasks -= 1;
-            if life.tasks == 0 { life.wakers.take() } else { Vec::new() }
-        };
-        wakers.into_iter().for_each(Waker::wake);
+        if self.shared.tasks.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.shared.enders.wake_all();
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::base::limits::CANCELLED_MAX;
 use crate::base::sync::Bell;
 use crate::link::handle::Link;
 use crate::serve::registry::Answer;
-use crate::serve::shared::Shared;
+use crate::serve::shared::{Alive, Shared};
 use crate::stats::meter::Meter;
 
 /// A handler's task as its connection sees it.
@@ -73,6 +73,7 @@ pub(super) struct HandlerTask {
     running: Arc<Running>,
     link: Arc<Link>,
     shared: Arc<Shared>,
+    _alive: Alive,
 }
 
 impl HandlerTask {
@@ -85,6 +86,7 @@ impl HandlerTask {
             running: running.clone(),
             link: link.clone(),
             shared: shared.clone(),
+            _alive: Alive::new(shared),
         };
         shared.runtime.spawn(Box::pin(task));
         running
