@@ -6,11 +6,8 @@
 //! Not checked here: what rustfmt, clippy and rustdoc check. `.ci/run` runs those.
 
 mod commands;
-<<<<<<< HEAD
-mod packages;
-=======
 mod layers;
->>>>>>> main
+mod packages;
 mod protocol;
 mod ratchet;
 mod source;
