@@ -19,6 +19,7 @@ use crate::host::{addr, node_at};
 use crate::network::Network;
 use crate::queue::Queue;
 use crate::trace::TraceHash;
+use crate::trace::frames::{Frame, words};
 use crate::trace::record::{Trace, Way, What as Told};
 use crate::world::told::says;
 
@@ -264,8 +265,15 @@ impl State {
         *self.strikes.entry(family).or_default() += 1;
     }
 
-    /// Writes a payload into the trace, and numbers it.
-    pub(crate) fn tell_send(&mut self, host: u32, peer: u32, way: Way, bytes: &[u8]) -> u64 {
+    /// Writes a payload into the trace, and numbers it. `frames` are those in a stretch of a stream.
+    pub(crate) fn tell_send(
+        &mut self,
+        host: u32,
+        peer: u32,
+        way: Way,
+        bytes: &[u8],
+        frames: Vec<Frame>,
+    ) -> u64 {
         self.payloads += 1;
         let id = self.payloads;
         self.trace.tell(self.now, host, || Told::Send {
@@ -273,7 +281,8 @@ impl State {
             id,
             way,
             len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
-            says: if way == Way::Datagram { says(bytes) } else { String::new() },
+            says: if way == Way::Datagram { says(bytes) } else { words(&frames) },
+            frames,
         });
         id
     }

@@ -17,6 +17,7 @@ use super::state::{State, What};
 use crate::choices::{Odds, Site};
 use crate::host::addr;
 use crate::trace::digest;
+use crate::trace::frames::Frames;
 use crate::trace::record::Way;
 
 /// Bytes of one direction that are under way or unread at most: what holds a writer back.
@@ -85,6 +86,8 @@ pub(crate) struct Conn {
     opened_at: u64,
     /// Nothing crosses any more, for ever: a translator on the way has forgotten it.
     is_forgotten: bool,
+    /// What its bytes say, for the trace.
+    frames: Frames,
 }
 
 /// A listening socket.
@@ -160,13 +163,14 @@ impl State {
             writer: None,
             is_resting: false,
         };
+        let id = self.next_id();
         let conn = Conn {
             ends: [end(host, own), end(peer, to)],
             pipes: Default::default(),
             opened_at: self.now,
             is_forgotten: false,
+            frames: Frames::new(id, host, peer),
         };
-        let id = self.next_id();
         self.conns.insert(id, conn);
         self.hash.add(
             self.now,
@@ -277,7 +281,9 @@ impl State {
         }
         self.stream_bytes += len as u64;
         self.hash.add(self.now, 0x19 << 32 | u64::from(host), digest(&bytes) ^ u64::from(peer));
-        let number = self.tell_send(host, peer, Way::Stream, &bytes);
+        let conn = self.conns.get_mut(&id).filter(|_| self.trace.is_on());
+        let frames = conn.map_or_else(Vec::new, |conn| conn.frames.read(end, &bytes));
+        let number = self.tell_send(host, peer, Way::Stream, &bytes, frames);
         self.send_packet(id, end, Packet::Data(number, bytes));
         Some(Ok(len))
     }

@@ -150,7 +150,7 @@ impl State {
             self.queue.push(self.now + LOOPBACK, What::Datagram(Box::new(datagram)));
             return;
         }
-        let id = self.tell_send(host, to_host, Way::Datagram, bytes);
+        let id = self.tell_send(host, to_host, Way::Datagram, bytes, Vec::new());
         let (now, before) = (self.now, self.network.struck);
         let (network, choices) = self.network();
         let fates = network.datagram(choices, now, (host, to_host), bytes.len());

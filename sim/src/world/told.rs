@@ -28,6 +28,7 @@ impl World {
                 way,
                 len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
                 says: says(bytes),
+                frames: Vec::new(),
             }
         });
     }
