@@ -419,7 +419,10 @@ pub fn leave(case: &Case, preset: &str, folder: &Path) -> io::Result<Files> {
     fs::write(&files.tape, case.to_json(preset))?;
     let outcome = case.traced();
     write_trace(&outcome.trace, &files.trace)?;
-    let replay = format!("cargo run --release -p chinwag-sim -- replay {}", files.tape.display());
+    let replay = format!(
+        "cargo run --release -p chinwag-sim --features cli -- replay {}",
+        files.tape.display()
+    );
     write_timeline(&heading(&case.scenario, Some(replay)), &outcome.trace, &files.timeline)?;
     Ok(files)
 }

@@ -359,7 +359,10 @@ fn make_small(scenario: &Scenario, outcome: &Outcome, args: &ExploreArgs) -> Res
     let present = small.scenario.scenario.nodes - small.scenario.scenario.absent.len();
     let span_s = Duration::from_nanos(small.scenario.scenario.span).as_secs_f64();
     let choices = small.scenario.tape.as_ref().map(chinwag_sim::choices::Tape::len);
-    let replay = format!("cargo run --release -p chinwag-sim -- replay {}", files.tape.display());
+    let replay = format!(
+        "cargo run --release -p chinwag-sim --features cli -- replay {}",
+        files.tape.display()
+    );
     eprintln!("seed {seed} FAILED: {}", what.as_deref().unwrap_or_default());
     eprintln!("made small in {} runs: {}", small.runs, left.unwrap_or_default());
     eprintln!(
