@@ -15,30 +15,54 @@
 //!   node                the driver that ships, on virtual time and sockets
 //!   check, history      tests of users' own services, and what their clients saw
 //! ```
+//!
+//! Users need `check`, `history` and `fault`; the other modules are hidden from the documentation.
 #![doc = include_str!("../docs/simulation.md")]
 #![forbid(unsafe_code)]
 
-pub mod args;
-pub mod case;
 pub mod check;
-pub mod checker;
-pub mod choices;
-pub mod clock;
-pub mod exhaustive;
-pub mod explore;
 pub mod fault;
 pub mod history;
+
 mod host;
+
+// Public for the program, and for the tests and benchmarks of chinwag itself. They are hidden
+// because nothing about them is promised.
+#[doc(hidden)]
+pub mod args;
+#[doc(hidden)]
+pub mod case;
+#[doc(hidden)]
+pub mod checker;
+#[doc(hidden)]
+pub mod choices;
+#[doc(hidden)]
+pub mod clock;
+#[doc(hidden)]
+pub mod exhaustive;
+#[doc(hidden)]
+pub mod explore;
+#[doc(hidden)]
 pub mod lifeguard;
+#[doc(hidden)]
 pub mod minimise;
+#[doc(hidden)]
 pub mod mutant;
+#[doc(hidden)]
 pub mod network;
+#[doc(hidden)]
 pub mod node;
+#[doc(hidden)]
 pub mod progress;
+#[doc(hidden)]
 pub mod queue;
+#[doc(hidden)]
 pub mod run;
+#[doc(hidden)]
 pub mod swarm;
+#[doc(hidden)]
 pub mod trace;
+#[doc(hidden)]
 pub mod world;
 
-pub use check::{World, check, check_bytes, millis, secs, step, step_back};
+pub use check::{Handles, World, check, check_bytes, millis, secs, step, step_back};

@@ -17,12 +17,14 @@
 //! The environment has the last word: `SIM_SEEDS=A..B` says which seeds, `SIM_JOBS=N` on how many
 //! threads, and `SIM_REPLAY=TOKEN` repeats one failing run from the token that it printed.
 
+mod handles;
 mod panics;
 mod seeds;
 mod story;
 mod token;
 mod world;
 
+pub use handles::Handles;
 pub use seeds::{check, check_bytes};
 pub use story::{Failed, Told};
 pub use world::{At, Calm, ClockChange, World, millis, secs, step, step_back};
