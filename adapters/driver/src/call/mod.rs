@@ -3,5 +3,6 @@
 pub(crate) mod balanced;
 pub(crate) mod client;
 pub(crate) mod fan_out;
+mod refusal;
 pub(crate) mod stream_call;
 pub(crate) mod target;

@@ -211,6 +211,10 @@ impl Target {
                 Err(status) if status.code == Code::Overloaded && status.never_sent() => {
                     attempts = 0;
                 }
+                // The call was made before the peer's hello, which says what it takes.
+                Err(status) if status.code == Code::TooLarge && status.never_sent() => {
+                    return Ok((at, self.too_large(call.link(), outgoing).into()));
+                }
                 _ => return Ok((at, answered)),
             }
             now = self.shared.runtime.now();
@@ -258,13 +262,13 @@ impl Target {
                         link.retire();
                         break;
                     }
-                    Err(error) => return Err(refused(error)),
+                    Err(error) => return Err(self.refused(Some(&link), outgoing, error)),
                 }
                 now = self.shared.runtime.now();
             }
             now = self.shared.runtime.now();
         }
-        Err(Status::unsent(Code::Unavailable, "every connection was going away"))
+        Err(self.no_connection())
     }
 
     fn request<'a>(
@@ -296,10 +300,7 @@ impl Target {
         }
         let members = self.shared.board.members();
         let Some(member) = members.get(self.peer) else {
-            return Err(Status::unsent(
-                Code::Unavailable,
-                format!("node {} is not a live member", self.peer),
-            ));
+            return Err(self.not_a_member(members.members().len()));
         };
         let to = Destination { addr: member.addr, id: Some(self.peer) };
         self.shared.links.find_or_dial(&self.shared, now, to).map_err(|error| match error {
@@ -361,10 +362,10 @@ impl Target {
             match link.one_way(now, self.request(now, outgoing, deadline)) {
                 Ok(()) => return Ok(()),
                 Err(RequestError::GoingAway | RequestError::Closed) => link.retire(),
-                Err(error) => return Err(refused(error)),
+                Err(error) => return Err(self.refused(Some(&link), outgoing, error)),
             }
         }
-        Err(Status::unsent(Code::Unavailable, "every connection was going away"))
+        Err(self.no_connection())
     }
 
     // ---- calls of the node to itself ----
@@ -415,7 +416,7 @@ impl Target {
         self.shared.runtime.spawn(Box::pin(async move {
             if let Err(status) = answer.await.result {
                 meter.failed(status.code);
-                tracing::debug!(%status, "a one-way message failed");
+                tracing::debug!(target: "chinwag::call", %status, "a one-way message failed");
             }
         }));
         Ok(())
@@ -434,7 +435,7 @@ impl Target {
             return Err(Status::unsent(Code::Unavailable, "this node has shut down"));
         }
         // In the order of a connection's checks: what is too large is so whatever the deadline.
-        check_local(shared, outgoing)?;
+        self.check_local(outgoing)?;
         if deadline.is_some_and(|at| at <= now.mono) {
             let why = "the deadline had passed when the call was made";
             return Err(Status::unsent(Code::DeadlineExceeded, why));
@@ -451,32 +452,4 @@ impl Target {
         let given = Given { deadline, headers, attachments, stamp, is_one_way, trace: None };
         Ok((begin::begin(shared, endpoint, caller, given, outgoing.body.clone(), end), meter))
     }
-}
-
-/// What a request of the node to itself must be to be taken: as to any other node of the same
-/// configuration.
-fn check_local(shared: &Shared, outgoing: &Outgoing) -> Result<(), Status> {
-    let is_beyond = |len: usize, len_max: u32| u32::try_from(len).map_or(true, |len| len > len_max);
-    if is_beyond(outgoing.len(), shared.rpc.message_len_max)
-        || outgoing.attachments.len() > ATTACHMENTS_MAX
-    {
-        return Err(refused(RequestError::TooLarge));
-    }
-    if is_beyond(outgoing.headers.encoded_len(), shared.rpc.headers_len_max) {
-        return Err(refused(RequestError::HeadersTooLarge));
-    }
-    Ok(())
-}
-
-/// Why the connection did not take a request: nothing of it was sent.
-fn refused(error: RequestError) -> Status {
-    let code = match error {
-        RequestError::Full | RequestError::Overloaded | RequestError::TooManyMethods => {
-            Code::Overloaded
-        }
-        RequestError::TooLarge | RequestError::HeadersTooLarge => Code::TooLarge,
-        RequestError::Name => Code::UnknownMethod,
-        RequestError::GoingAway | RequestError::Closed => Code::Unavailable,
-    };
-    Status::unsent(code, error.to_string())
 }

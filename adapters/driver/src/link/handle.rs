@@ -5,6 +5,7 @@
 //! and does all reading and writing.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::future::Future;
 use std::mem::{replace, take};
 use std::pin::Pin;
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::Destination;
 use chinwag_core::rpc::{
-    Body, CallId, Code, Connection, Event, GossipError, Held, InboundId, MethodName, PeerHello,
+    Body, CallId, CloseReason, Code, Connection, Event, GossipError, Held, InboundId, MethodName, PeerHello,
     Receiver, Request, RequestError, Side, Status, StreamRef,
 };
 use chinwag_core::time::{Instant, Now};
@@ -55,6 +56,10 @@ pub(crate) struct Link {
 
 pub(super) struct State {
     pub(super) machine: Connection,
+    /// Whom the connection was dialled for; `None` if it was accepted.
+    target: Option<Destination>,
+    /// What went wrong with the stream, in the system's words: why it was not made, or was lost.
+    pub(super) trouble: Option<String>,
     pub(super) calls: Calls,
     pub(super) ports: Ports,
     /// Who waits for room.
@@ -80,10 +85,17 @@ impl State {
     ) {
         let mut has_room = false;
         self.machine.take_events(events);
+        let ending = match events.back() {
+            Some(Event::Closed(reason)) => Some(reason.clone()),
+            _ => None,
+        };
         for event in events {
             match event {
                 Event::Response { call, headers, result, attachments, held } => {
                     has_room = true;
+                    if let Err(status) = result {
+                        self.explain(status, ending.as_ref());
+                    }
                     self.end_stream(now, StreamRef::Call(*call), result.as_ref().err(), wakers);
                     let answered = Answered {
                         headers: take(headers),
@@ -105,7 +117,10 @@ impl State {
                     }
                 }
                 // How many calls the peer takes is known: streams waited for that.
-                Event::Connected(_) => has_room = true,
+                Event::Connected(_) => {
+                    self.trouble = None;
+                    has_room = true;
+                }
                 Event::Finished(stream) => self.ports.finished(*stream, wakers),
                 Event::Sendable(stream) => self.ports.sendable(*stream, wakers),
                 Event::Request { id, shape, .. } if shape.is_streaming() => self.open_inbound(*id),
@@ -122,12 +137,56 @@ impl State {
         }
     }
 
+    /// Has the failure of a call that this side ended name the peer and the system's error.
+    fn explain(&self, status: &mut Status, ending: Option<&CloseReason>) {
+        if let Some(reason) = ending.filter(|reason| reason.to_string() == status.message) {
+            status.message = self.end_text(reason);
+        } else if status.code == Code::DeadlineExceeded
+            && status.never_sent()
+            && self.machine.peer().is_none()
+        {
+            status.message = match &self.trouble {
+                Some(trouble) => format!("the deadline passed; {trouble}"),
+                None => format!("the deadline passed before {} was connected", self.peer_text()),
+            };
+        }
+    }
+
+    /// Why the connection ended, with the name of the peer.
+    fn end_text(&self, reason: &CloseReason) -> String {
+        match (reason, &self.trouble) {
+            (CloseReason::Lost, Some(trouble)) => trouble.clone(),
+            _ => format!("{}: {reason}", self.peer_text()),
+        }
+    }
+
+    /// The peer's id and address, as far as they are known.
+    fn peer_text(&self) -> String {
+        let hello = self.machine.peer();
+        let id = hello.map(|hello| hello.id).or_else(|| self.target?.id);
+        let addr = self.target.map(|target| target.addr).or_else(|| Some(hello?.addr));
+        match (id, addr) {
+            (Some(id), Some(addr)) => format!("node {id} at {addr}"),
+            (None, Some(addr)) => format!("the node at {addr}"),
+            _ => "the peer".into(),
+        }
+    }
+
+    /// Keeps why the stream was not made, or was lost, for the calls that end with it.
+    pub(super) fn note_trouble(&mut self, error: &dyn fmt::Display) -> &str {
+        let peer = self.peer_text();
+        self.trouble.insert(match self.machine.peer() {
+            None => format!("cannot connect to {peer}: {error}"),
+            Some(_) => format!("the connection to {peer} was lost: {error}"),
+        })
+    }
+
     fn respond(&mut self, now: Now, id: InboundId, answered: Answered, wakers: &mut Vec<Waker>) {
         self.end_stream(now, StreamRef::Inbound(id), None, wakers);
         let Answered { headers, attachments, result } = answered;
         let result = result.map(Body::Owned);
         if let Err(error) = self.machine.respond_with(now, id, &headers, &attachments, result) {
-            tracing::debug!(%error, "an answer was not sent");
+            tracing::debug!(target: "chinwag::call", %error, "an answer was not sent");
         }
     }
 }
@@ -145,6 +204,8 @@ impl Link {
             Connection::new(side, shared.rpc.clone(), shared.hello(), shared.clock.clone(), now);
         let state = State {
             machine,
+            target,
+            trouble: None,
             calls: Calls::default(),
             ports: Ports::default(),
             line: Line::default(),
@@ -338,7 +399,18 @@ impl Link {
         }
         let is_gone = self.is_peer_gone.load(Ordering::SeqCst);
         let code = if is_gone { Code::PeerGone } else { Code::ConnectionLost };
-        Some(Status::unsent(code, "the connection ended before it was made"))
+        let why = lock(&self.state).end_text(&CloseReason::Lost);
+        Some(Status::unsent(code, why))
+    }
+
+    /// What an earlier dial to the same address came to, for the calls that wait for the next one.
+    pub(super) fn remember_trouble(&self, trouble: String) {
+        lock(&self.state).trouble = Some(trouble);
+    }
+
+    /// Why the connection was not made, if it was not.
+    pub(super) fn trouble(&self) -> Option<String> {
+        lock(&self.state).trouble.clone()
     }
 
     /// A handler has let go of the bytes of a streaming call's request. Locks no state: bytes may
@@ -431,6 +503,11 @@ impl Call {
     /// The call that [`Link::begin`] began.
     pub(crate) fn new(link: Arc<Link>, Begun { id, entry, has_waker }: Begun) -> Self {
         Self { link, id, entry: Some(entry), is_fresh: has_waker }
+    }
+
+    /// The connection it was made on.
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
     }
 
     /// Whether the connection it was made on takes no more calls.

@@ -54,10 +54,11 @@ struct Table {
     is_closed: bool,
 }
 
-#[derive(Clone, Copy)]
 struct Backoff {
     failures: u32,
     until: Instant,
+    /// What the last dial came to.
+    trouble: Option<String>,
 }
 
 /// Why there is no link.
@@ -130,7 +131,7 @@ impl Links {
         now: Now,
         to: Destination,
     ) -> Result<Arc<Link>, NoLink> {
-        let (link, receiver, not_before) = {
+        let (link, receiver, not_before, trouble) = {
             let mut table = lock(&self.table);
             if table.is_closed {
                 return Err(NoLink::Closed);
@@ -148,10 +149,14 @@ impl Links {
                 self.publish(&table);
             }
             table.by_addr.insert(to.addr, link.clone());
-            let not_before = table.backoffs.get(&to.addr).map_or(now.mono, |backoff| backoff.until);
-            (link, receiver, not_before)
+            let backoff = table.backoffs.get(&to.addr);
+            let not_before = backoff.map_or(now.mono, |backoff| backoff.until);
+            (link, receiver, not_before, backoff.and_then(|backoff| backoff.trouble.clone()))
         };
-        tracing::debug!(link = link.key, addr = %to.addr, id = ?to.id, "dialling");
+        if let Some(trouble) = trouble {
+            link.remember_trouble(trouble);
+        }
+        tracing::debug!(target: "chinwag::link", link = link.key, addr = %to.addr, id = ?to.id, "dialling");
         LinkTask::spawn(shared, link.clone(), receiver, Origin::Dial(not_before));
         Ok(link)
     }
@@ -221,7 +226,7 @@ impl Links {
             }
             if link.peer().is_none() && !table.is_closed {
                 shared.counters.dials_failed.add(1);
-                table.back_off(target.addr, now.mono);
+                table.back_off(target.addr, now.mono, link.trouble());
             }
         }
         let peers = [link.peer().map(|peer| peer.id), link.target.and_then(|target| target.id)];
@@ -324,7 +329,7 @@ impl Table {
         Ok((link, receiver))
     }
 
-    fn back_off(&mut self, addr: SocketAddr, now: Instant) {
+    fn back_off(&mut self, addr: SocketAddr, now: Instant, trouble: Option<String>) {
         if self.backoffs.len() >= BACKOFFS_MAX && !self.backoffs.contains_key(&addr) {
             // Those that are over mean nothing more than a higher count of failures.
             self.backoffs.retain(|_, backoff| backoff.until > now);
@@ -334,8 +339,8 @@ impl Table {
         }
         let failures = self.backoffs.get(&addr).map_or(0, |backoff| backoff.failures);
         let wait = backoff(failures, &mut self.rng);
-        self.backoffs
-            .insert(addr, Backoff { failures: failures.saturating_add(1), until: now + wait });
+        let failures = failures.saturating_add(1);
+        self.backoffs.insert(addr, Backoff { failures, until: now + wait, trouble });
     }
 }
 

@@ -84,6 +84,8 @@ pub(crate) struct Inbox {
     pub(crate) failures: Vec<Destination>,
     /// Peers whose hello named another cluster, and its name.
     pub(crate) foreigners: Vec<(std::net::SocketAddr, String)>,
+    /// Addresses that were dialled and not connected, and why.
+    pub(crate) dial_failures: Vec<(std::net::SocketAddr, String)>,
 }
 
 #[derive(Default)]
@@ -212,6 +214,18 @@ impl Shared {
         self.bell.ring();
     }
 
+    /// Tells the node task that the node at `addr` was not connected. It may be a seed.
+    pub(crate) fn post_dial_failure(&self, addr: std::net::SocketAddr, why: String) {
+        {
+            let mut inbox = lock(&self.inbox);
+            if inbox.dial_failures.len() >= INBOX_FAILURES_MAX {
+                return;
+            }
+            inbox.dial_failures.push((addr, why));
+        }
+        self.bell.ring();
+    }
+
     /// Tells the node task that a peer's hello named another cluster.
     pub(crate) fn post_foreigner(&self, from: std::net::SocketAddr, cluster: String) {
         {
@@ -237,7 +251,7 @@ impl Shared {
         if self.is_closed.swap(true, Ordering::SeqCst) {
             return;
         }
-        tracing::info!(id = %self.id, "node shuts down");
+        tracing::info!(target: "chinwag::node", id = %self.id, "node shuts down");
         self.bell.ring();
         self.links.close();
         self.board.close();
