@@ -79,7 +79,7 @@ pub async fn a_node_leaves_nothing_behind(host: &dyn Host) {
 pub async fn connections_are_limited_and_those_there_are_go_on(host: &dyn Host) {
     let runtime = host.runtime();
     // Strangers that say nothing stay for the whole case.
-    let rpc = chinwag::core::rpc::Config { hello_timeout: 3 * PATIENCE, ..Default::default() };
+    let rpc = chinwag::protocol::rpc::Config { hello_timeout: 3 * PATIENCE, ..Default::default() };
     let one = Node::builder(1, host.addr())
         .cluster("test")
         .config(Config::local())

@@ -8,13 +8,13 @@
 //!                        |
 //!    NodeTask ----- Shared: registry, board, links ----- LinkTask, one for each connection
 //!        |                                                   |
-//!   core::Membership                                  core::rpc::Connection
+//!   protocol::Membership                              protocol::rpc::Connection
 //!        |                                                   |
 //!        +------------------- dyn Runtime -------------------+
 //! ```
 //!
 //! This crate is the part of chinwag that is asynchronous and the same on every runtime. The
-//! protocol is in [`core`]; a runtime is behind [`runtime::Runtime`]. Programs add an adapter
+//! protocol is in [`protocol`]; a runtime is behind [`runtime::Runtime`]. Programs add an adapter
 //! crate, such as `chinwag-tokio`, which re-exports this one and has a `Node::builder(..).start()`
 //! of its own:
 //!
@@ -50,7 +50,7 @@ mod stats;
 
 pub use base::{limits, runtime};
 pub use bytes::Bytes;
-pub use chinwag_core as core;
+pub use chinwag_core as protocol;
 pub use chinwag_core::clock::{Stamp, Timestamp};
 pub use chinwag_core::id::{Epoch, Incarnation, NodeId};
 pub use chinwag_core::membership::{
@@ -62,6 +62,9 @@ pub use chinwag_core::select::{
     Consistency, LocalFirst, NodeSelector, Picks, PowerOfTwo, Rendezvous, SelectError, Spread,
     Topology,
 };
+/// The archive format of messages, in the version that chinwag uses. With it a program needs no
+/// dependency of its own on rkyv: a derive names it by `#[rkyv(crate = chinwag::rkyv)]`.
+pub use rkyv;
 
 pub use base::runtime::{Ambient, Runtime};
 pub use base::watch::{Members, Watch};

@@ -1,9 +1,11 @@
 //! The repository keeps to its own rules: sizes as a ratchet (`docs/architecture.md`), no
 //! unfinished code, no ignored test, `unsafe` in one audited file (and one attribute of the
-//! fuzzer's programs), and no citation of a rule that `docs/protocol.md` does not have.
+//! fuzzer's programs), no citation of a rule that `docs/protocol.md` does not have, and `.ci/run`
+//! runs the README's commands.
 //!
 //! Not checked here: what rustfmt, clippy and rustdoc check. `.ci/run` runs those.
 
+mod commands;
 mod protocol;
 mod ratchet;
 mod source;
@@ -124,5 +126,15 @@ fn every_cited_rule_exists() {
         }
     }
     assert!(count > 50, "citations were found: {count}");
+    assert_none(&complaints);
+}
+
+#[test]
+fn ci_runs_the_commands_of_the_readme() {
+    let text = |name: &str| read(&root().join(name));
+    let mut complaints = commands::complaints(&text("README.md"), &text(".ci/run"));
+    for script in [".ci/run", ".ci/repeat"] {
+        complaints.extend(commands::other_runners(script, &text(script)));
+    }
     assert_none(&complaints);
 }

@@ -37,7 +37,7 @@ impl<S> Client<S> {
     }
 
     /// How long each call may take, waiting and connecting included; it travels with the call.
-    /// Default [`CALL_TIMEOUT_DEFAULT`](crate::base::limits::CALL_TIMEOUT_DEFAULT), or the node's
+    /// Default [`CALL_TIMEOUT_DEFAULT`](crate::limits::CALL_TIMEOUT_DEFAULT), or the node's
     /// [`call_timeout`](crate::Builder::call_timeout).
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
