@@ -135,7 +135,7 @@ pub async fn a_start_that_cannot_work_says_why(host: &dyn Host) {
     let everywhere = Node::builder(1, anywhere).start_on(host.runtime()).await;
     assert!(matches!(everywhere.expect_err("which address?"), StartError::NoAddress(_)));
     let advertised =
-        Node::builder(1, anywhere).advertise(host.addr()).seeds(["no such host.invalid:1"]);
+        Node::builder(1, anywhere).advertise(host.addr()).seeds(["no-such-host.invalid:1"]);
     let node = advertised.start_on(host.runtime()).await.expect("a bad seed never fails a start");
     assert_eq!(node.advertised_addr().port(), node.local_addr().port());
     let long = Node::builder(1, host.addr()).metadata_entry("key", &"x".repeat(1_000));

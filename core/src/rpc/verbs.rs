@@ -127,7 +127,7 @@ impl Connection {
         if !self.close_inbound(now, id) {
             return Err(RespondError::Ended);
         }
-        let body_len = result.as_ref().map_or(0, Body::len);
+        let body_len = result.as_ref().map_or(0, |body| body.len());
         let is_too_large = exceeds(headers.encoded_len(), headers_len_max)
             || (result.is_ok() && !are_fitting(body_len, attachments, message_len_max));
         if is_too_large {

@@ -6,6 +6,8 @@
 //! Not checked here: what rustfmt, clippy and rustdoc check. `.ci/run` runs those.
 
 mod commands;
+mod links;
+mod logs;
 mod protocol;
 mod ratchet;
 mod source;
@@ -53,6 +55,11 @@ fn sources() -> Vec<Source> {
 }
 
 fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+    walk_all(folder, &["rs"], files);
+}
+
+/// Every file under `folder` that has one of `extensions`.
+fn walk_all(folder: &Path, extensions: &[&str], files: &mut Vec<PathBuf>) {
     for entry in
         fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
     {
@@ -60,9 +67,9 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.is_dir() {
             if name != "target" && !name.starts_with('.') {
-                walk(&path, files);
+                walk_all(&path, extensions, files);
             }
-        } else if name.ends_with(".rs") {
+        } else if path.extension().is_some_and(|e| extensions.iter().any(|wanted| e == *wanted)) {
             files.push(path);
         }
     }
@@ -136,5 +143,52 @@ fn ci_runs_the_commands_of_the_readme() {
     for script in [".ci/run", ".ci/repeat"] {
         complaints.extend(commands::other_runners(script, &text(script)));
     }
+    assert_none(&complaints);
+}
+
+#[test]
+fn every_link_between_files_resolves() {
+    let mut files = Vec::new();
+    walk_all(root(), &["md", "rs"], &mut files);
+    files.sort();
+    let read_from_root = |path: &Path| read(&root().join(path));
+    let exists = |path: &Path| root().join(path).exists();
+    let (mut complaints, mut count) = (Vec::new(), 0);
+    for path in &files {
+        let name = path.strip_prefix(root()).expect("walked from the root");
+        let is_markdown = path.extension().is_some_and(|extension| extension == "md");
+        let text = if is_markdown { read(path) } else { links::docs(&read(path)) };
+        for (line, target) in links::links(&text) {
+            count += 1;
+            if let Some(fault) = links::fault(name, &target, &read_from_root, &exists) {
+                complaints.push(format!("{}:{line}: {target}: {fault}", name.display()));
+            }
+        }
+    }
+    assert!(count > 50, "links were found: {count}");
+    assert_none(&complaints);
+}
+
+#[test]
+fn every_log_target_is_documented() {
+    let page = read(&root().join("docs/troubleshooting.md"));
+    let mut files = Vec::new();
+    walk(&root().join("adapters/driver/src"), &mut files);
+    files.sort();
+    let (mut complaints, mut count) = (Vec::new(), 0);
+    for path in &files {
+        for (line, target) in logs::targets(&read(path)) {
+            count += 1;
+            let at = format!("{}:{line}", path.display());
+            match target {
+                None => complaints.push(format!("{at}: this line has no target")),
+                Some(target) if !page.contains(&format!("| `{target}` |")) => {
+                    complaints.push(format!("{at}: the page does not have the target {target}"));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    assert!(count > 20, "log lines were found: {count}");
     assert_none(&complaints);
 }

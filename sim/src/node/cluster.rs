@@ -245,6 +245,7 @@ impl Cluster {
             .map(|seed| format!("{}:{}", name(seed), first_addr(seed).port()));
         let builder = Node::builder(id(host), at)
             .config(self.setup.config.clone())
+            .cluster(self.setup.config.cluster.clone())
             .data_center(["eu", "us"][host as usize % 2])
             .seeds(seeds)
             .clock_floor(floor);

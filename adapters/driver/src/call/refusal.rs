@@ -64,8 +64,7 @@ impl Target {
             exceeds(outgoing.len(), peer.message_len_max)
                 || outgoing.attachments.len() > ATTACHMENTS_MAX
         });
-        let error =
-            if is_message { RequestError::TooLarge } else { RequestError::HeadersTooLarge };
+        let error = if is_message { RequestError::TooLarge } else { RequestError::HeadersTooLarge };
         self.refused(Some(link), outgoing, error)
     }
 

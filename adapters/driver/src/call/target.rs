@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chinwag_core::id::NodeId;
 use chinwag_core::membership::Destination;
-use chinwag_core::rpc::config::{ATTACHMENTS_MAX, COPY_LEN_MAX};
+use chinwag_core::rpc::config::COPY_LEN_MAX;
 use chinwag_core::rpc::{
     Body, Code, Fingerprint, Headers, MethodName, Request, RequestError, Shape, Status,
 };

@@ -17,8 +17,8 @@ use bytes::Bytes;
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::Destination;
 use chinwag_core::rpc::{
-    Body, CallId, CloseReason, Code, Connection, Event, GossipError, Held, InboundId, MethodName, PeerHello,
-    Receiver, Request, RequestError, Side, Status, StreamRef,
+    Body, CallId, CloseReason, Code, Connection, Event, GossipError, Held, InboundId, MethodName,
+    PeerHello, Receiver, Request, RequestError, Side, Status, StreamRef,
 };
 use chinwag_core::time::{Instant, Now};
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use chinwag_core::id::NodeId;
+use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::{Destination, Member};
 use chinwag_core::rng::Rng;
 use chinwag_core::rpc::Receiver;
@@ -51,6 +51,8 @@ struct Table {
     /// Handlers of one-way messages whose connection has ended.
     orphans: Vec<Arc<Running>>,
     rng: Rng,
+    /// The last run of another node with this node's id that has said hello.
+    namesake: Option<Epoch>,
     is_closed: bool,
 }
 
@@ -75,6 +77,8 @@ pub(crate) enum NoLink {
 pub(crate) enum Verdict {
     Keep,
     Close,
+    /// Keep it, and say that another live node has this node's id: once for each of its runs.
+    Namesake,
 }
 
 /// What membership said about a peer.
@@ -100,6 +104,7 @@ impl Links {
             backoffs: BTreeMap::new(),
             orphans: Vec::new(),
             rng: Rng::new(seed),
+            namesake: None,
             is_closed: false,
         };
         Self { table: Mutex::new(table), routes: ArcSwap::default(), batches: AtomicU64::new(0) }
@@ -193,7 +198,8 @@ impl Links {
             // Somebody else claims this node's id. Gossip may pass, so that both hear of it; calls
             // do not go there.
             link.retire();
-            return Verdict::Keep;
+            let is_known = table.namesake.replace(peer.epoch) == Some(peer.epoch);
+            return if is_known { Verdict::Keep } else { Verdict::Namesake };
         }
         let rival = table.by_peer.get(&peer.id).filter(|rival| rival.key != link.key).cloned();
         let Some(rival) = rival.filter(|rival| rival.is_usable()) else {

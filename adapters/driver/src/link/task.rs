@@ -240,11 +240,19 @@ impl LinkTask {
 
     fn connected(&mut self, now: Now, hello: PeerHello) {
         tracing::debug!(target: "chinwag::link", link = self.link.key, peer = %hello.id, epoch = %hello.epoch, addr = %hello.addr, "connected");
+        let (id, addr) = (hello.id, hello.addr);
         if self.link.peer.set(hello).is_err() {
             return;
         }
-        if self.shared.links.connected(&self.shared, &self.link, now) == Verdict::Close {
-            self.lose(now);
+        match self.shared.links.connected(&self.shared, &self.link, now) {
+            Verdict::Keep => {}
+            Verdict::Close => self.lose(now),
+            Verdict::Namesake => tracing::error!(
+                target: "chinwag::node",
+                local = %id,
+                "two live nodes have the id {id}, and the other one is at {addr}: stop one of \
+                 them, or give it an id of its own"
+            ),
         }
     }
 
@@ -387,9 +395,7 @@ impl LinkTask {
     fn report(&self) {
         let (link, peer) = (self.link.key, self.link.peer().map(|peer| peer.id.get()));
         match &self.ended {
-            Some(
-                reason @ (CloseReason::Version { .. } | CloseReason::Format { .. }),
-            ) => {
+            Some(reason @ (CloseReason::Version { .. } | CloseReason::Format { .. })) => {
                 let addr = self.remote.map(|addr| addr.to_string()).unwrap_or_default();
                 tracing::warn!(target: "chinwag::link", link, "cannot talk to the node at {addr}: {reason}");
             }

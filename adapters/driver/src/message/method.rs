@@ -153,7 +153,9 @@ pub trait Message: Payload + Sized {
     /// A hash of the name and of the archived layouts of request and reply. It travels with every
     /// call, so that two builds that disagree get a `SchemaMismatch` instead of garbage. rkyv
     /// gives no hash of the fields: a change that keeps size and alignment (renaming a field,
-    /// swapping two of one type) needs another `NAME`.
+    /// swapping two of one type) needs another `NAME`. The upper 32 bits stand for the request and
+    /// the lower 32 for the reply, so that a failed call says which of them differs; keep to that
+    /// where you write one down.
     const FINGERPRINT: Fingerprint = Fingerprint::new(fingerprint::<Self, Self::Reply>(Self::NAME));
 
     /// Whether handling it twice is as good as once. Such calls may be retried although the first

@@ -10,7 +10,8 @@ use std::time::Duration;
 use chinwag_core::clock::{DRIFT_MAX_DEFAULT, SharedHlc, Timestamp};
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::{
-    self, CLUSTER_DEFAULT, Config, DATA_CENTER_KEY, Local, Membership, Metadata, MetadataError, Planes,
+    self, CLUSTER_DEFAULT, Config, DATA_CENTER_KEY, Local, Membership, Metadata, MetadataError,
+    Planes,
 };
 use chinwag_core::rng::mix;
 use chinwag_core::rpc;
@@ -211,9 +212,6 @@ impl<R> Builder<R> {
             Some(addr) => addr,
             None => sockets.addr,
         };
-        if addr.ip().is_unspecified() {
-            return Err(StartError::NoAddress(addr));
-        }
         let (now, seed) = (runtime.now(), runtime.seed());
         let clock = Arc::new(SharedHlc::resume(self.clock_floor, self.drift_max));
         let local = Local { id: self.id, epoch: Epoch::at(now.wall), addr, metadata };
@@ -265,8 +263,12 @@ impl<R> Builder<R> {
                 return Err(StartError::Seed { seed: seed.clone(), fault });
             }
         }
-        let addrs = [Some(self.listen), self.advertise];
-        match addrs.into_iter().flatten().find(|addr| !addr.ip().is_loopback()) {
+        let addr = self.advertise.unwrap_or(self.listen);
+        if addr.ip().is_unspecified() {
+            return Err(StartError::NoAddress(addr));
+        }
+        let addrs = [addr, self.listen];
+        match addrs.into_iter().find(|addr| !addr.ip().is_loopback()) {
             Some(addr) if !has_name => Err(StartError::NoClusterName(addr)),
             _ => Ok(()),
         }
@@ -384,7 +386,9 @@ impl fmt::Display for StartError {
                 "others cannot reach {addr}: say which address of this host they can, with \
                  `advertise`"
             ),
-            Self::Seed { seed, fault } => write!(f, "the seed {seed:?} is not `host:port`: {fault}"),
+            Self::Seed { seed, fault } => {
+                write!(f, "the seed {seed:?} is not `host:port`: {fault}")
+            }
             Self::NoClusterName(addr) => write!(
                 f,
                 "a node at {addr}, which other hosts can reach, needs a cluster name: choose one \

@@ -39,12 +39,9 @@ pub(super) fn report(local: NodeId, cluster: &str, event: &Event) {
             %local,
             "the last other member is gone: check this node's network, and whether the others run"
         ),
-        Event::ForeignCluster { from, cluster: theirs } => report_foreigner(
-            local,
-            cluster,
-            &from.to_string(),
-            theirs.as_deref(),
-        ),
+        Event::ForeignCluster { from, cluster: theirs } => {
+            report_foreigner(local, cluster, &from.to_string(), theirs.as_deref())
+        }
         Event::Lost(count) => tracing::warn!(
             target: "chinwag::node",
             %local,

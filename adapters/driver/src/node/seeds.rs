@@ -31,11 +31,11 @@ pub(super) fn fault_of(seed: &str) -> Option<&'static str> {
     if host.is_empty() {
         return Some("it has no host");
     }
-    if host.contains(':') {
-        return Some("an IPv6 address is written in brackets, as in [::1]:7000");
-    }
     let is_foreign = |c: char| c.is_whitespace() || c.is_control() || "/@?#[]".contains(c);
-    host.contains(is_foreign).then_some("its host is neither a name nor an address")
+    if host.contains(is_foreign) {
+        return Some("its host is neither a name nor an address");
+    }
+    host.contains(':').then_some("an IPv6 address is written in brackets, as in [::1]:7000")
 }
 
 /// The seeds of one node.

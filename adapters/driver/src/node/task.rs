@@ -21,6 +21,8 @@ use crate::base::runtime::{Alarm, BoxFuture, Listener, UdpSocket};
 use crate::base::sync::lock;
 use crate::link::table::Gone;
 use crate::node::handle::LeaveReport;
+use crate::node::report::report;
+use crate::node::seeds::{Answer, Seeds};
 use crate::serve::shared::{Alive, Shared};
 
 /// What a node is bound to.
@@ -141,7 +143,9 @@ impl NodeTask {
                     lock(&self.shared.machine).handle_datagram(now, from, &self.received[..len]);
                 }
                 // Some systems report here that an earlier datagram was not wanted.
-                Poll::Ready(Err(error)) => tracing::trace!(target: "chinwag::node", %error, "receiving failed"),
+                Poll::Ready(Err(error)) => {
+                    tracing::trace!(target: "chinwag::node", %error, "receiving failed")
+                }
             }
         }
         true
