@@ -59,6 +59,7 @@ pub(crate) fn links(text: &str) -> Vec<(usize, String)> {
         if let Some((name, target)) = line.trim_start().split_once("]: ")
             && name.starts_with('[')
             && !name.starts_with("[^")
+            && !target.trim().contains(' ')
         {
             found.push((at + 1, target.trim().to_owned()));
         }

@@ -13,7 +13,7 @@ pub(crate) fn targets(text: &str) -> Vec<(usize, Option<String>)> {
         let Some(call) = MACROS.iter().find(|call| rest.starts_with(**call)) else { continue };
         let argument = rest[call.len()..].trim_start();
         let target = argument.strip_prefix("target: \"").and_then(|rest| rest.split('"').next());
-        found.push((text[..at].lines().count(), target.map(str::to_owned)));
+        found.push((text[..at].matches('\n').count() + 1, target.map(str::to_owned)));
     }
     found
 }

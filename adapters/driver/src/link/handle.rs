@@ -5,7 +5,6 @@
 //! and does all reading and writing.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::future::Future;
 use std::mem::{replace, take};
 use std::pin::Pin;
@@ -57,7 +56,7 @@ pub(crate) struct Link {
 pub(super) struct State {
     pub(super) machine: Connection,
     /// Whom the connection was dialled for; `None` if it was accepted.
-    target: Option<Destination>,
+    pub(super) target: Option<Destination>,
     /// What went wrong with the stream, in the system's words: why it was not made, or was lost.
     pub(super) trouble: Option<String>,
     pub(super) calls: Calls,
@@ -135,50 +134,6 @@ impl State {
         if has_room {
             wakers.extend(self.line.tell_first());
         }
-    }
-
-    /// Has the failure of a call that this side ended name the peer and the system's error.
-    fn explain(&self, status: &mut Status, ending: Option<&CloseReason>) {
-        if let Some(reason) = ending.filter(|reason| reason.to_string() == status.message) {
-            status.message = self.end_text(reason);
-        } else if status.code == Code::DeadlineExceeded
-            && status.never_sent()
-            && self.machine.peer().is_none()
-        {
-            status.message = match &self.trouble {
-                Some(trouble) => format!("the deadline passed; {trouble}"),
-                None => format!("the deadline passed before {} was connected", self.peer_text()),
-            };
-        }
-    }
-
-    /// Why the connection ended, with the name of the peer.
-    fn end_text(&self, reason: &CloseReason) -> String {
-        match (reason, &self.trouble) {
-            (CloseReason::Lost, Some(trouble)) => trouble.clone(),
-            _ => format!("{}: {reason}", self.peer_text()),
-        }
-    }
-
-    /// The peer's id and address, as far as they are known.
-    fn peer_text(&self) -> String {
-        let hello = self.machine.peer();
-        let id = hello.map(|hello| hello.id).or_else(|| self.target?.id);
-        let addr = self.target.map(|target| target.addr).or_else(|| Some(hello?.addr));
-        match (id, addr) {
-            (Some(id), Some(addr)) => format!("node {id} at {addr}"),
-            (None, Some(addr)) => format!("the node at {addr}"),
-            _ => "the peer".into(),
-        }
-    }
-
-    /// Keeps why the stream was not made, or was lost, for the calls that end with it.
-    pub(super) fn note_trouble(&mut self, error: &dyn fmt::Display) -> &str {
-        let peer = self.peer_text();
-        self.trouble.insert(match self.machine.peer() {
-            None => format!("cannot connect to {peer}: {error}"),
-            Some(_) => format!("the connection to {peer} was lost: {error}"),
-        })
     }
 
     fn respond(&mut self, now: Now, id: InboundId, answered: Answered, wakers: &mut Vec<Waker>) {
