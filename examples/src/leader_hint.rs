@@ -47,6 +47,8 @@ pub struct Leader {
 impl Leader {
     /// Returns the leader in the latest view, or `None` after this node has left or ended.
     pub fn current(&self) -> Option<NodeId> {
+        // The task that sends has ended when this is an error.
+        self.leader.has_changed().ok()?;
         *self.leader.borrow()
     }
 
@@ -79,7 +81,6 @@ async fn follow(node: WeakNode, mut changes: Watch, sender: watch::Sender<Option
         let leader = Some(leader_of(&node.members()));
         sender.send_if_modified(|current| std::mem::replace(current, leader) != leader);
     }
-    sender.send_replace(None);
     if let Some(node) = node.upgrade() {
         // This fails if the node has left. Its entry has gone with it then.
         let _ = node.remove_metadata_entry(RUNS_HERE);

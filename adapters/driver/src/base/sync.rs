@@ -1,6 +1,7 @@
-//! The few pieces of synchronisation the driver needs: short locks, a [`Bell`] for each task, and
-//! lists of wakers.
+//! The synchronisation that the driver needs: short locks, a [`Bell`] for each task, and lists of
+//! futures that wait.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -51,23 +52,86 @@ impl Bell {
     }
 }
 
-/// Futures that wait for something that happens once in a while.
+/// The futures that wait for something that happens once in a while. Each has a [`Registration`],
+/// which ends when the future is dropped, so the list never outgrows the futures.
+///
+/// Wakers are user code: they are cloned, dropped and woken while the list is not locked.
 #[derive(Debug, Default)]
-pub(crate) struct Wakers {
-    waiting: Vec<Waker>,
+pub(crate) struct WaitList {
+    waiting: Mutex<Waiting>,
 }
 
-impl Wakers {
-    /// Remembers `waker` until the next [`Wakers::take`].
-    pub(crate) fn add(&mut self, waker: &Waker) {
-        if !self.waiting.iter().any(|known| known.will_wake(waker)) {
-            self.waiting.push(waker.clone());
-        }
+#[derive(Debug, Default)]
+struct Waiting {
+    wakers: BTreeMap<u64, Waker>,
+    next_key: u64,
+}
+
+impl WaitList {
+    /// Returns a registration that does not wait yet.
+    pub(crate) fn registration(&self) -> Registration<'_> {
+        Registration { list: self, key: None }
     }
 
-    /// All of them, to be woken once no lock is held.
-    #[must_use]
-    pub(crate) fn take(&mut self) -> Vec<Waker> {
-        std::mem::take(&mut self.waiting)
+    /// Has `waker` woken by the next [`WaitList::wake_all`], in the place `key` if that is given.
+    /// Returns the place, which has to be given to [`WaitList::remove`] in the end.
+    pub(crate) fn insert(&self, key: Option<u64>, waker: &Waker) -> u64 {
+        let waker = waker.clone();
+        let (key, _replaced) = {
+            let mut waiting = lock(&self.waiting);
+            let key = key.unwrap_or_else(|| {
+                waiting.next_key += 1;
+                waiting.next_key
+            });
+            (key, waiting.wakers.insert(key, waker))
+        };
+        key
+    }
+
+    /// Gives the place `key` up.
+    pub(crate) fn remove(&self, key: u64) {
+        let _removed = { lock(&self.waiting).wakers.remove(&key) };
+    }
+
+    /// Wakes every future that waits. Each has to register again to be woken once more.
+    pub(crate) fn wake_all(&self) {
+        let woken = std::mem::take(&mut lock(&self.waiting).wakers);
+        woken.into_values().for_each(Waker::wake);
+    }
+}
+
+/// The place of one future in a [`WaitList`].
+#[derive(Debug)]
+pub(crate) struct Registration<'a> {
+    list: &'a WaitList,
+    key: Option<u64>,
+}
+
+impl Registration<'_> {
+    /// Has `waker` woken by the next [`WaitList::wake_all`], in place of an earlier waker.
+    pub(crate) fn register(&mut self, waker: &Waker) {
+        self.key = Some(self.list.insert(self.key, waker));
+    }
+}
+
+impl Drop for Registration<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.list.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registration_ends_with_its_future() {
+        let list = WaitList::default();
+        for _ in 0..10_000 {
+            list.registration().register(Waker::noop());
+        }
+        assert!(lock(&list.waiting).wakers.is_empty());
     }
 }

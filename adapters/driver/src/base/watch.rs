@@ -1,12 +1,12 @@
 //! Who is in the cluster, as readers see it: [`Members`], and [`Watch`] for what changes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use arc_swap::ArcSwap;
@@ -48,8 +48,16 @@ pub(crate) struct Board {
     has_selected: AtomicBool,
     /// Held while the topology is brought up to date, so that each follows the one before.
     topology_writer: Mutex<()>,
-    /// `None` once the node has ended: no more events.
-    watches: Mutex<Option<Vec<Weak<Queue>>>>,
+    watches: Arc<Mutex<Watches>>,
+}
+
+/// The queues of all watches. A watch takes its own out when it is dropped.
+#[derive(Default)]
+struct Watches {
+    queues: BTreeMap<u64, Arc<Queue>>,
+    next_key: u64,
+    /// The node has ended: there are no more events.
+    is_closed: bool,
 }
 
 impl Board {
@@ -66,7 +74,7 @@ impl Board {
             has_selected: AtomicBool::new(false),
             topology_writer: Mutex::new(()),
             current: ArcSwap::from_pointee(snapshot),
-            watches: Mutex::new(Some(Vec::new())),
+            watches: Arc::default(),
         }
     }
 
@@ -111,19 +119,11 @@ impl Board {
         {
             // Under the lock that `watch` takes: a watch begins with a view and gets exactly the
             // events after it.
-            let mut watches = lock(&self.watches);
+            let watches = lock(&self.watches);
             if let Some(snapshot) = snapshot {
                 self.current.store(Arc::new(snapshot));
             }
-            if let Some(watches) = &mut *watches {
-                watches.retain(|watch| match watch.upgrade() {
-                    Some(queue) => {
-                        wakers.extend(queue.push(events));
-                        true
-                    }
-                    None => false,
-                });
-            }
+            wakers.extend(watches.queues.values().filter_map(|queue| queue.push(events)));
         }
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -131,17 +131,24 @@ impl Board {
     pub(crate) fn watch(&self) -> Watch {
         let mut watches = lock(&self.watches);
         let queue = Arc::new(Queue::default());
-        match &mut *watches {
-            Some(watches) => watches.push(Arc::downgrade(&queue)),
-            None => lock(&queue.state).is_closed = true,
+        watches.next_key += 1;
+        let key = watches.next_key;
+        if watches.is_closed {
+            lock(&queue.state).is_closed = true;
+        } else {
+            watches.queues.insert(key, queue.clone());
         }
-        Watch { queue, members: self.members() }
+        Watch { queue, members: self.members(), key, watches: self.watches.clone() }
     }
 
     /// Ends every watch after the events it still holds.
     pub(crate) fn close(&self) {
-        let watches = lock(&self.watches).take().unwrap_or_default();
-        for queue in watches.iter().filter_map(Weak::upgrade) {
+        let queues = {
+            let mut watches = lock(&self.watches);
+            watches.is_closed = true;
+            std::mem::take(&mut watches.queues)
+        };
+        for queue in queues.into_values() {
             let waker = {
                 let mut state = lock(&queue.state);
                 state.is_closed = true;
@@ -215,6 +222,15 @@ impl QueueState {
 pub struct Watch {
     queue: Arc<Queue>,
     members: Members,
+    /// Its queue's key in `watches`.
+    key: u64,
+    watches: Arc<Mutex<Watches>>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _removed = { lock(&self.watches).queues.remove(&self.key) };
+    }
 }
 
 impl Watch {
@@ -232,14 +248,18 @@ impl Watch {
 
     /// [`Watch::next`] for hand-written futures.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        let mut state = lock(&self.queue.state);
-        if let Some(event) = state.pop() {
-            return Poll::Ready(Some(event));
-        }
-        if state.is_closed {
-            return Poll::Ready(None);
-        }
-        state.waker = Some(cx.waker().clone());
+        // A waker is user code: it is cloned and dropped while nothing is locked.
+        let waker = cx.waker().clone();
+        let _replaced = {
+            let mut state = lock(&self.queue.state);
+            if let Some(event) = state.pop() {
+                return Poll::Ready(Some(event));
+            }
+            if state.is_closed {
+                return Poll::Ready(None);
+            }
+            state.waker.replace(waker)
+        };
         Poll::Pending
     }
 
@@ -251,16 +271,19 @@ impl Watch {
     /// Ready whenever anything was published since the last such call: `false` once the node has
     /// ended. Drops events.
     pub(crate) fn poll_published(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let mut state = lock(&self.queue.state);
-        state.events.clear();
-        state.lost = 0;
-        if std::mem::take(&mut state.is_stale) {
-            return Poll::Ready(true);
-        }
-        if state.is_closed {
-            return Poll::Ready(false);
-        }
-        state.waker = Some(cx.waker().clone());
+        let waker = cx.waker().clone();
+        let _dropped = {
+            let mut state = lock(&self.queue.state);
+            let events = std::mem::take(&mut state.events);
+            state.lost = 0;
+            if std::mem::take(&mut state.is_stale) {
+                return Poll::Ready(true);
+            }
+            if state.is_closed {
+                return Poll::Ready(false);
+            }
+            (events, state.waker.replace(waker))
+        };
         Poll::Pending
     }
 }

@@ -4,7 +4,7 @@
 use chinwag_core::rpc::config::ATTACHMENTS_MAX;
 use chinwag_core::rpc::{Code, RequestError, Status};
 
-use super::target::{Outgoing, Target};
+use super::target::{OutboundRequest, Target};
 use crate::link::handle::Link;
 
 impl Target {
@@ -29,27 +29,27 @@ impl Target {
     pub(super) fn refused(
         &self,
         link: Option<&Link>,
-        outgoing: &Outgoing,
+        request: &OutboundRequest,
         error: RequestError,
     ) -> Status {
         let peer = link.and_then(Link::peer);
-        let own = &self.shared.rpc;
+        let own = &self.shared.node.rpc;
         let text = match error {
-            RequestError::TooLarge if outgoing.attachments.len() > ATTACHMENTS_MAX => {
-                let len = outgoing.attachments.len();
+            RequestError::TooLarge if request.attachments.len() > ATTACHMENTS_MAX => {
+                let len = request.attachments.len();
                 format!("the message has {len} attachments, and may have {ATTACHMENTS_MAX}")
             }
             RequestError::TooLarge => format!(
                 "the message has {} bytes, and node {} takes at most {}: send it as a stream, or \
                  raise `message_len_max` there",
-                outgoing.len(),
+                request.len(),
                 self.peer,
                 peer.map_or(own.message_len_max, |peer| peer.message_len_max)
             ),
             RequestError::HeadersTooLarge => format!(
                 "the headers have {} bytes, and node {} takes at most {}: send less, or raise \
                  `headers_len_max` there",
-                outgoing.headers.encoded_len(),
+                request.headers.encoded_len(),
                 self.peer,
                 peer.map_or(own.headers_len_max, |peer| peer.headers_len_max)
             ),
@@ -59,26 +59,26 @@ impl Target {
     }
 
     /// The peer's hello says that it takes less than was sent before that came.
-    pub(super) fn too_large(&self, link: &Link, outgoing: &Outgoing) -> Status {
+    pub(super) fn too_large(&self, link: &Link, request: &OutboundRequest) -> Status {
         let is_message = link.peer().is_none_or(|peer| {
-            exceeds(outgoing.len(), peer.message_len_max)
-                || outgoing.attachments.len() > ATTACHMENTS_MAX
+            exceeds(request.len(), peer.message_len_max)
+                || request.attachments.len() > ATTACHMENTS_MAX
         });
         let error = if is_message { RequestError::TooLarge } else { RequestError::HeadersTooLarge };
-        self.refused(Some(link), outgoing, error)
+        self.refused(Some(link), request, error)
     }
 
     /// What a request of the node to itself must be to be taken: as to any other node of the same
     /// configuration.
-    pub(super) fn check_local(&self, outgoing: &Outgoing) -> Result<(), Status> {
-        let limits = &self.shared.rpc;
-        if exceeds(outgoing.len(), limits.message_len_max)
-            || outgoing.attachments.len() > ATTACHMENTS_MAX
+    pub(super) fn check_local(&self, request: &OutboundRequest) -> Result<(), Status> {
+        let limits = &self.shared.node.rpc;
+        if exceeds(request.len(), limits.message_len_max)
+            || request.attachments.len() > ATTACHMENTS_MAX
         {
-            return Err(self.refused(None, outgoing, RequestError::TooLarge));
+            return Err(self.refused(None, request, RequestError::TooLarge));
         }
-        if exceeds(outgoing.headers.encoded_len(), limits.headers_len_max) {
-            return Err(self.refused(None, outgoing, RequestError::HeadersTooLarge));
+        if exceeds(request.headers.encoded_len(), limits.headers_len_max) {
+            return Err(self.refused(None, request, RequestError::HeadersTooLarge));
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ use chinwag_core::select::{NodeSelector, Spread};
 
 use crate::base::limits::{BIND_ATTEMPTS_MAX, CALL_TIMEOUT_DEFAULT, CONNECTIONS_MAX};
 use crate::base::runtime::{Ambient, Runtime};
+use crate::base::state::NodeParts;
 use crate::base::watch::Watch;
 use crate::node::handle::Node;
 use crate::node::node_on::NodeOn;
@@ -223,13 +224,10 @@ impl<R> Builder<R> {
         }
         let bound = sockets.addr;
         let is_exposed = !(addr.ip().is_loopback() && bound.ip().is_loopback());
+        let epoch = machine.local().epoch;
+        let (id, rpc) = (self.id, Arc::new(self.rpc));
         let shared = Shared::new(Parts {
-            runtime,
-            addr,
-            bound,
-            cluster,
-            rpc: Arc::new(self.rpc),
-            clock,
+            node: NodeParts { runtime, id, epoch, addr, bound, cluster, rpc, clock },
             machine,
             selector: self.selector,
             // The links' jitter has a generator of its own.
@@ -240,11 +238,14 @@ impl<R> Builder<R> {
         for (role, interceptor) in self.interceptors {
             shared.add_interceptor(role, interceptor);
         }
-        tracing::info!(target: "chinwag::node", id = %shared.id, epoch = %shared.epoch(), %bound, %addr, cluster = shared.cluster, "node starts");
+        let cluster = &shared.node.cluster;
+        tracing::info!(
+            target: "chinwag::node", local = %id, %epoch, %bound, %addr, cluster, "node starts"
+        );
         if is_exposed {
             tracing::warn!(
                 target: "chinwag::node",
-                local = %shared.id,
+                local = %id,
                 "nothing that this node sends or receives at {addr} is encrypted: run it on a \
                  network that you trust"
             );

@@ -6,6 +6,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::wire::datagram::HEADER_LEN;
+use crate::wire::update::ACCUSERS_MAX;
 
 /// Members, tombstones included, that a node remembers at most: the largest clusters known of this
 /// kind hold some tens of thousands, and a forger must not be able to fill the memory.
@@ -29,8 +30,6 @@ pub const BROADCASTS_MAX: usize = 256;
 pub const BROADCAST_LEN_MAX: usize = 1_024;
 /// Bytes of one directed payload at most; those over a datagram go by the stream plane.
 pub const MESSAGE_LEN_MAX: usize = 16_384;
-/// Distinct accusers that one suspicion carries at most.
-pub const ACCUSERS_MAX: usize = 8;
 /// Table transfers in progress at one time, per node: the rest are told to ask somebody else.
 pub const TRANSFERS_MAX: usize = 128;
 /// Own exchanges outstanding at one time: one to each of a few seeds.
@@ -259,6 +258,16 @@ impl Config {
     /// # Errors
     /// The first [`ConfigError`] found, which names the field.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        self.validate_durations()?;
+        let mut rules = self.sizes_rules().into_iter().chain(self.timing_rules());
+        match rules.find(|(holds, ..)| !holds) {
+            Some((_, field, rule)) => Err(ConfigError { field, rule }),
+            None => Ok(()),
+        }
+    }
+
+    /// Durations that a timer could not keep if they were shorter.
+    fn validate_durations(&self) -> Result<(), ConfigError> {
         let nonzero = [
             ("probe_interval", self.probe_interval),
             ("probe_timeout_min", self.probe_timeout_min),
@@ -276,9 +285,12 @@ impl Config {
         {
             return Err(ConfigError { field, rule: "must be at least 1 ms" });
         }
-        // Defect D13 of other implementations: a timeout past the interval, silently accepted.
-        let indirect = self.probe_interval.saturating_sub(self.probe_timeout_max);
-        let rules = [
+        Ok(())
+    }
+
+    /// The rules about sizes and counts: whether each holds, the field, and what it must be.
+    fn sizes_rules(&self) -> [(bool, &'static str, &'static str); 10] {
+        [
             (
                 self.cluster.len() <= 255 && !self.cluster.is_empty(),
                 "cluster",
@@ -289,6 +301,26 @@ impl Config {
                 "datagram_len_max",
                 "must be 1,232 to 65,507",
             ),
+            (self.indirect_probes <= 16, "indirect_probes", "must be at most 16"),
+            (self.confirmations < ACCUSERS_MAX, "confirmations", "must be at most 7"),
+            ((1..=64).contains(&self.gossip_fanout), "gossip_fanout", "must be 1 to 64"),
+            ((1..=100).contains(&self.retransmit_mult), "retransmit_mult", "must be 1 to 100"),
+            (self.sync_rate_max >= 4_096, "sync_rate_max", "must be at least 4 KiB a second"),
+            ((1..=EXCHANGES_MAX).contains(&self.join_fanout), "join_fanout", "must be 1 to 4"),
+            (
+                (16..=TOMBSTONES_MAX).contains(&self.tombstones_max),
+                "tombstones_max",
+                "must be 16 to 16,384",
+            ),
+            ((1..=16).contains(&self.leave_acks), "leave_acks", "must be 1 to 16"),
+        ]
+    }
+
+    /// The rules about time, as [`sizes_rules`](Self::sizes_rules).
+    fn timing_rules(&self) -> [(bool, &'static str, &'static str); 8] {
+        // Defect D13 of other implementations: a timeout past the interval, silently accepted.
+        let indirect = self.probe_interval.saturating_sub(self.probe_timeout_max);
+        [
             (
                 self.probe_timeout_min <= self.probe_timeout_max,
                 "probe_timeout_min",
@@ -304,7 +336,6 @@ impl Config {
                 "probe_interval",
                 "must be at most an hour",
             ),
-            (self.indirect_probes <= 16, "indirect_probes", "must be at most 16"),
             (self.awareness_max <= 64, "awareness_max", "must be at most 64"),
             ((1..=1_000).contains(&self.suspicion_mult), "suspicion_mult", "must be 1 to 1,000"),
             (
@@ -312,32 +343,17 @@ impl Config {
                 "suspicion_max_mult",
                 "must be 1 to 1,000",
             ),
-            (self.confirmations < ACCUSERS_MAX, "confirmations", "must be at most 7"),
-            ((1..=64).contains(&self.gossip_fanout), "gossip_fanout", "must be 1 to 64"),
-            ((1..=100).contains(&self.retransmit_mult), "retransmit_mult", "must be 1 to 100"),
             (
                 self.sync_interval >= self.sync_interval_min,
                 "sync_interval",
                 "must not be under sync_interval_min",
             ),
-            (self.sync_rate_max >= 4_096, "sync_rate_max", "must be at least 4 KiB a second"),
             (
                 self.join_retry_max >= self.join_retry_min,
                 "join_retry_max",
                 "must not be under join_retry_min",
             ),
-            ((1..=EXCHANGES_MAX).contains(&self.join_fanout), "join_fanout", "must be 1 to 4"),
-            (
-                (16..=TOMBSTONES_MAX).contains(&self.tombstones_max),
-                "tombstones_max",
-                "must be 16 to 16,384",
-            ),
-            ((1..=16).contains(&self.leave_acks), "leave_acks", "must be 1 to 16"),
-        ];
-        match rules.into_iter().find(|(holds, ..)| !holds) {
-            Some((_, field, rule)) => Err(ConfigError { field, rule }),
-            None => Ok(()),
-        }
+        ]
     }
 }
 

@@ -15,14 +15,14 @@ use hashbrown::HashMap;
 
 use crate::id::{Epoch, Incarnation, NodeId};
 use crate::membership::ACCUSERS_MAX;
-use crate::membership::config::Config;
-use crate::membership::ring::Slot;
+use crate::membership::state::config::Config;
+use crate::membership::state::ring::Slot;
 use crate::time::Instant;
 use crate::wire::update::Accusers;
 
 /// A hasher for slots and ids, fixed so that no order depends on chance. Nothing iterates these
 /// maps.
-pub(crate) type Hasher = core::hash::BuildHasherDefault<crate::membership::hash::MixHasher>;
+pub(crate) type Hasher = core::hash::BuildHasherDefault<crate::membership::state::hash::MixHasher>;
 
 /// One running suspicion.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::membership::ring::Slot;
+use crate::membership::state::ring::Slot;
 use crate::wire::datagram::Run;
 
 const NIL: u32 = u32::MAX;

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::rng::Rng;
 use crate::time::{Instant, nanos};
 
 /// Nanoseconds that [`Since`] is ahead of [`Instant`]: 146 years, more than the 136 years of the
@@ -34,6 +35,11 @@ impl Since {
     pub(crate) fn plus(self, lifetime: Duration) -> Instant {
         Instant::from_nanos(self.0.saturating_add(nanos(lifetime)).saturating_sub(BIAS))
     }
+}
+
+/// A span drawn uniformly from nothing to `most`.
+pub(crate) fn jitter(rng: &mut Rng, most: Duration) -> Duration {
+    Duration::from_nanos(rng.below_u64(nanos(most)))
 }
 
 #[cfg(test)]

@@ -13,10 +13,11 @@ use core::num::NonZeroU16;
 use hashbrown::{HashMap, HashTable};
 
 use crate::id::{Epoch, Incarnation, NodeId};
-use crate::membership::member::{Member, Rank, State};
-use crate::membership::ring::{Ring, Slot};
-use crate::membership::since::Since;
-use crate::membership::suspicion::Hasher;
+use crate::membership::State;
+use crate::membership::state::member::{Member, Rank};
+use crate::membership::state::ring::{Ring, Slot};
+use crate::membership::state::since::Since;
+use crate::membership::state::suspicion::Hasher;
 use crate::membership::{MEMBERS_MAX, Metadata};
 use crate::rng::{Rng, mix};
 use crate::time::Instant;

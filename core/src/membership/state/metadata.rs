@@ -4,11 +4,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::wire::update::METADATA_LEN_MAX;
 use crate::wire::{Reader, put};
-
-/// Bytes of one encoded [`Metadata`], at most: an update that carries it, its header and its
-/// address must still fit one datagram beside a ping, with room for others.
-pub const METADATA_LEN_MAX: usize = 512;
 
 /// The key under which a member names its data centre.
 pub const DATA_CENTER_KEY: &str = "dc";

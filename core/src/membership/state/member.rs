@@ -1,48 +1,9 @@
 //! An entry of the member table as users see it, and the order of claims about it.
 
-use core::fmt;
 use core::net::SocketAddr;
 
 use crate::id::{Epoch, Incarnation, NodeId};
-use crate::membership::Metadata;
-
-/// What is believed about a member, in rising precedence within one incarnation (`docs/protocol.md`
-/// §4.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum State {
-    /// It answers.
-    Alive,
-    /// Somebody's probe of it failed; it has until the end of the suspicion to refute.
-    Suspect,
-    /// Its suspicion ran out. It is remembered, so that old news does not bring it back.
-    Dead,
-    /// It said goodbye.
-    Left,
-}
-
-impl State {
-    /// Whether a member in this state is in the view: [`Alive`](Self::Alive) or
-    /// [`Suspect`](Self::Suspect).
-    pub const fn is_live(self) -> bool {
-        matches!(self, Self::Alive | Self::Suspect)
-    }
-
-    /// The state in lower case, as the `agent` example prints it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Alive => "alive",
-            Self::Suspect => "suspect",
-            Self::Dead => "dead",
-            Self::Left => "left",
-        }
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+use crate::membership::{Metadata, State};
 
 /// What is known about one member at one version of the view.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 use bytes::Bytes;
 
 use crate::id::NodeId;
-use crate::membership::ring::Slot;
+use crate::membership::state::ring::Slot;
 use crate::membership::{EVENTS_MAX, Event, OUTBOX_MAX, Stats};
 use crate::wire::datagram::Run;
 
