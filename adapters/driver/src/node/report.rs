@@ -40,7 +40,7 @@ pub(super) fn report(local: NodeId, cluster: &str, event: &Event) {
             "the last other member is gone: check this node's network, and whether the others run"
         ),
         Event::ForeignCluster { from, cluster: theirs } => {
-            report_foreigner(local, cluster, &from.to_string(), theirs.as_deref())
+            report_foreigner(local, cluster, &from.to_string(), theirs.as_deref());
         }
         Event::Lost(count) => tracing::warn!(
             target: "chinwag::node",

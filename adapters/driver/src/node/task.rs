@@ -147,7 +147,7 @@ impl NodeTask {
                 }
                 // Some systems report here that an earlier datagram was not wanted.
                 Poll::Ready(Err(error)) => {
-                    tracing::trace!(target: "chinwag::node", %error, "receiving failed")
+                    tracing::trace!(target: "chinwag::node", %error, "receiving failed");
                 }
             }
         }
