@@ -40,7 +40,7 @@ fn plain(text: &str, names: &[(SocketAddr, &str)]) -> String {
 }
 
 fn refusal(started: Result<Node, StartError>) -> String {
-    let error = started.err().expect("it does not start");
+    let error = started.expect_err("it does not start");
     let text = error.to_string();
     // What it rests on is there for programs, and said for people.
     if let Some(source) = std::error::Error::source(&error) {
