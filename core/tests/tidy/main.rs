@@ -1,7 +1,8 @@
 //! The repository keeps to its own rules: sizes and widths as ratchets (`docs/architecture.md`), no
 //! unfinished code, no ignored test, `unsafe` in one audited file (and one attribute of the
-//! fuzzer's programs), no citation of a rule that `docs/protocol.md` does not have, `.ci/run`
-//! runs the README's commands, the workflows call scripts that exist, and each crate for users is a package by itself.
+//! fuzzer's programs), no citation of a rule that `docs/protocol.md` does not have, `.ci/run` runs
+//! the README's commands, the workflows call scripts that exist, and each crate for users is a
+//! package by itself.
 //!
 //! Not checked here: what rustfmt, clippy and rustdoc check. `.ci/run` runs those.
 
