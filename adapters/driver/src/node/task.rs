@@ -292,3 +292,6 @@ impl Future for NodeTask {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests;
