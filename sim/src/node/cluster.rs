@@ -113,6 +113,7 @@ impl Cluster {
     pub(crate) fn new(setup: Setup, plan: Plan, choices: Box<dyn Choices>) -> Self {
         let nodes = setup.nodes;
         let engine = Engine::new(nodes, setup.seed, choices);
+        engine.stay_here();
         engine.with(|state| state.trace = Trace::new(setup.traces));
         let hosts = u32::try_from(nodes).unwrap_or(u32::MAX);
         (0..hosts).for_each(|host| engine.set_name(&name(host), host));
@@ -176,7 +177,9 @@ impl Cluster {
 
     /// One step, if there is one that is not after `until`.
     pub(crate) fn step(&mut self, until: u64) -> Result<bool, Violation> {
-        match self.engine.turn(until) {
+        let turn = self.engine.turn(until);
+        self.engine.check_outside()?;
+        match turn {
             Turn::Ran(host) => self.observe(host)?,
             Turn::Happened => {
                 while let Some(step) = self.engine.with(|state| state.steps.pop_front()) {
