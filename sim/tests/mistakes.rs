@@ -2,13 +2,12 @@
 //! was seen once is never taken back, and a run that depends on something outside of its seed
 //! fails.
 
-use std::collections::HashMap;
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chinwag::{AddServiceError, Context, Handler, Message, Methods, Node, Service, Status, View};
 use chinwag_sim::{World, check, secs};
@@ -118,7 +117,8 @@ fn a_failure_that_goes_while_it_is_made_small_is_not_swallowed() {
 fn the_order_of_a_hash_map_is_found() {
     #[expect(clippy::disallowed_types, reason = "the mistake that this test is about")]
     let number = || {
-        let names: HashMap<u64, u64> = (1..=1_000).map(|name| (name, name)).collect();
+        let names: std::collections::HashMap<u64, u64> =
+            (1..=1_000).map(|name| (name, name)).collect();
         names.into_keys().next().expect("it holds a thousand")
     };
     let text = report(0..1, |world| async move {
@@ -135,7 +135,7 @@ fn the_real_clock_is_found() {
     #[expect(clippy::disallowed_types, reason = "the mistake that this test is about")]
     #[expect(clippy::disallowed_methods, reason = "the mistake that this test is about")]
     let text = {
-        let begun = Instant::now();
+        let begun = std::time::Instant::now();
         let number =
             move || u64::try_from(begun.elapsed().as_nanos()).expect("the test is not so old");
         report(0..1, |world| async move {
