@@ -57,6 +57,8 @@ pub mod progress;
 #[doc(hidden)]
 pub mod queue;
 #[doc(hidden)]
+pub mod repeat;
+#[doc(hidden)]
 pub mod run;
 #[doc(hidden)]
 pub mod swarm;

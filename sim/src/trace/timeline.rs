@@ -92,7 +92,7 @@ impl Tables {
                     self.lives[life][3] = json!(why);
                 }
             }
-            What::Send { peer, id, way, len, says, frames } => {
+            What::Send { peer, id, way, len, says, frames, .. } => {
                 self.by_id.insert(*id, (self.sends.len(), false));
                 let way = u8::from(*way == Way::Stream);
                 let frames = frames.iter().map(|frame| self.frame(frame)).collect();
@@ -200,6 +200,7 @@ mod tests {
             id,
             way: Way::Datagram,
             len: 90,
+            digest: 7,
             says: "ping".into(),
             frames: vec![],
         };
@@ -246,6 +247,7 @@ mod tests {
             id: 1,
             way: Way::Stream,
             len: 90,
+            digest: 7,
             says: words(&frames),
             frames,
         };
