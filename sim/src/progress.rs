@@ -1,5 +1,5 @@
-//! How far a search over seeds has come: a bar on a terminal, with the feature `cli`; a line now and
-//! then elsewhere.
+//! How far a search over seeds has come: a bar on a terminal, with the feature `cli`; elsewhere a
+//! line now and then.
 
 #[cfg(feature = "cli")]
 use std::io::IsTerminal as _;

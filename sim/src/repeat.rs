@@ -9,10 +9,11 @@ const TWICE_EVERY: u64 = 16;
 const TAKES_ALL: &str = "strings take all";
 
 /// What an author looks for when two runs of one seed differ.
-pub(crate) const CAUSES: &str = "Something outside of the seed changes the run. Look for: the order of a HashMap or HashSet \
-(take a BTreeMap, or a hasher with a fixed seed); the real clock (take `node.now()` and \
-`node.clock()`); threads; timers and sockets of another runtime; addresses in memory; a static or \
-an Arc that keeps state from one run to the next.";
+pub(crate) const CAUSES: &str = "Something outside of the seed changes the run. Look for: \
+    the order of a HashMap or HashSet (take a BTreeMap, or a hasher with a fixed seed); \
+    the real clock (take `node.now()` and `node.clock()`); \
+    threads; timers and sockets of another runtime; addresses in memory; \
+    a static or an Arc that keeps state from one run to the next.";
 
 /// Which seeds are run twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

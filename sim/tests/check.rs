@@ -1,5 +1,5 @@
-//! Users' tests: the example of the documentation, one of a service with a bug that is found and made small,
-//! and what fails them loudly.
+//! Users' tests: the example of the documentation, one of a service with a bug that is found and
+//! made small, and what fails them loudly.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};

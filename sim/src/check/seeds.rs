@@ -29,14 +29,14 @@ const RUNS_MAX: usize = 150;
 /// Lines of what happened that a failing seed shows.
 const LINES: usize = 30;
 
-/// Runs `story` in a world of its own under every seed, and panics if a seed fails, with what failed
-/// and how to repeat it. Of several failing seeds the lowest is reported. It is made small first:
-/// the report names the faults that the failure needs, as short and weak as it needs them, and the
-/// kinds of chance.
+/// Runs `story` in a world of its own under every seed, and panics if a seed fails, with what
+/// failed and how to repeat it. Of several failing seeds the lowest is reported. It is made small
+/// first: the report names the faults that the failure needs, as short and weak as it needs them,
+/// and the kinds of chance.
 ///
 /// A seed must always give the same run. One seed in 16, at least one, is therefore run twice, and
-/// the two runs are compared; with `SIM_TWICE=all` in the environment, every seed is. A failure that
-/// does not come again when its seed is repeated is reported too, with what to look for.
+/// the two runs are compared; with `SIM_TWICE=all` in the environment, every seed is. A failure
+/// that does not come again when its seed is repeated is reported too, with what to look for.
 ///
 /// Each run has a thread of its own that has entered no other runtime, also when `check` is called
 /// from inside of one. `SIM_SEEDS`, `SIM_JOBS`, `SIM_TWICE` and `SIM_REPLAY` in the environment

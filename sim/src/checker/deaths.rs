@@ -217,8 +217,8 @@ impl Deaths {
         }
         ensure(excuse.is_some(), "accuracy", || {
             format!(
-                "node {observer} declares node {subject} dead, which is {:?}; {} nodes were touched by \
-                 faults",
+                "node {observer} declares node {subject} dead, which is {:?}; \
+                 {} nodes were touched by faults",
                 self.truth[subject as usize], self.touched_count
             )
         })

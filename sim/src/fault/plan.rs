@@ -30,8 +30,9 @@ impl Plan {
         self.faults.iter().any(|timed| timed.fault.family() == "corrupt")
     }
 
-    /// Whether nothing in it excuses a death of the living: loss of up to a twentieth, short delays,
-    /// duplicates, reordering, clocks that step, and at most one pause of up to [`MILD_PAUSE_MAX`].
+    /// Whether nothing in it excuses a death of the living: loss of up to a twentieth, short
+    /// delays, duplicates, reordering, clocks that step, and at most one pause of up to
+    /// [`MILD_PAUSE_MAX`].
     pub fn is_mild(&self) -> bool {
         let mut pauses = 0;
         self.faults.iter().all(|timed| match &timed.fault {
@@ -48,8 +49,8 @@ impl Plan {
         self.parts_for_ever() || self.faults.iter().any(|timed| timed.is_endless_between_nodes())
     }
 
-    /// Whether a fault never ends that may keep nodes apart which are well: no view need ever become
-    /// the truth, and no call need ever end by itself.
+    /// Whether a fault never ends that may keep nodes apart which are well: no view need ever
+    /// become the truth, and no call need ever end by itself.
     pub fn parts_for_ever(&self) -> bool {
         self.faults.iter().any(|timed| {
             let slows = matches!(timed.fault, Fault::SlowReader { .. } | Fault::Clock { .. });

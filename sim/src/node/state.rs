@@ -265,7 +265,8 @@ impl State {
         *self.strikes.entry(family).or_default() += 1;
     }
 
-    /// Writes a payload into the trace, and numbers it. `frames` are those in a stretch of a stream.
+    /// Writes a payload into the trace, and numbers it. `frames` are those in a stretch of a
+    /// stream.
     pub(crate) fn tell_send(
         &mut self,
         host: u32,
