@@ -6,6 +6,7 @@
 //! Not checked here: what rustfmt, clippy and rustdoc check. `.ci/run` runs those.
 
 mod commands;
+mod layers;
 mod protocol;
 mod ratchet;
 mod source;
@@ -13,6 +14,7 @@ mod source;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use layers::Imports;
 use ratchet::Allowances;
 use source::Source;
 
@@ -24,6 +26,10 @@ const FUNCTION_LINES_MAX: usize = 70;
 /// linker's section, which Rust calls unsafe, in programs that only the fuzzer runs.
 const UNSAFE_HOMES: [&str; 2] =
     ["adapters/driver/src/message/view.rs", "fuzz/fuzz_targets/counters.rs"];
+/// Groups of files of the driver that import each other, inside of one layer. It only ever shrinks.
+const DRIVER_CIRCLES_MAX: usize = 6;
+/// Files in the longest chain of imports of the driver. It only ever shrinks.
+const DRIVER_CHAIN_MAX: usize = 12;
 /// What is over a limit, and by how much it may stay so. It only ever shrinks.
 const ALLOWANCES: &str = "core/tests/tidy/allowances.txt";
 
@@ -127,6 +133,24 @@ fn every_cited_rule_exists() {
     }
     assert!(count > 50, "citations were found: {count}");
     assert_none(&complaints);
+}
+
+#[test]
+fn the_driver_imports_downwards_alone() {
+    let folder = root().join("adapters/driver/src");
+    let mut files = Vec::new();
+    walk(&folder, &mut files);
+    let named = files.iter().map(|path| {
+        let name = path.strip_prefix(&folder).expect("walked from there").to_string_lossy();
+        (name.replace('\\', "/"), read(path))
+    });
+    let imports = Imports::parse(&named.collect::<Vec<_>>());
+    assert!(imports.len() > 40, "the driver's files were found: {}", imports.len());
+    assert_none(&imports.upward());
+    let complaints: Vec<String> =
+        imports.circles().iter().map(|circle| format!("a circle: {circle:?}")).collect();
+    assert!(complaints.len() <= DRIVER_CIRCLES_MAX, "\n{}\n", complaints.join("\n"));
+    assert!(imports.longest_chain() <= DRIVER_CHAIN_MAX, "a chain of {}", imports.longest_chain());
 }
 
 #[test]
