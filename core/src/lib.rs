@@ -1,4 +1,8 @@
-//! chinwag's protocol as pure state machines: bytes and time in, bytes and events out.
+//! The protocol of chinwag, a cluster layer that Rust programs embed, as pure state machines: bytes
+//! and time in, bytes and events out.
+//!
+//! A program that wants a cluster adds `chinwag-tokio`, `chinwag-smol` or `chinwag-async-std`, which
+//! drive this crate on sockets. Add this crate itself to write a driver of your own.
 //!
 //! ```text
 //!   membership::Membership   who is in the cluster, and alive        one a node
@@ -26,8 +30,14 @@
 //!
 //! let now = Now { mono: Instant::ZERO, wall: WallTime::from_nanos(1_700_000_000_000_000_000) };
 //! let node = |id, addr: &str| {
-//!     let local = Local { id: NodeId::new(id), epoch: Epoch::at(now.wall), addr: addr.parse().unwrap(), metadata: Metadata::new() };
-//!     Membership::new(Config::lan(), local, Arc::new(SharedHlc::new(Duration::from_millis(500))), id, now).unwrap()
+//!     let (addr, metadata) = (addr.parse().unwrap(), Metadata::new());
+//!     let local = Local { id: NodeId::new(id), epoch: Epoch::at(now.wall), addr, metadata };
+//!     let clock = Arc::new(SharedHlc::new(Duration::from_millis(500)));
+//!     Membership::new(Config::lan(), local, clock, id, now).unwrap()
+//! };
+//! let peer = |node: &Membership| {
+//!     let local = node.local();
+//!     StreamPeer { id: local.id, epoch: local.epoch, addr: local.addr }
 //! };
 //! let (mut a, mut b) = (node(1, "10.0.0.1:7000"), node(2, "10.0.0.2:7000"));
 //!
@@ -41,10 +51,10 @@
 //! loop {
 //!     let before = a.stats().streams_out + b.stats().streams_out;
 //!     while a.poll_transmit(now, &mut buf).is_some() {
-//!         b.handle_stream(now, StreamPeer { id: a.local().id, epoch: a.local().epoch, addr: a.local().addr }, &buf);
+//!         b.handle_stream(now, peer(&a), &buf);
 //!     }
 //!     while b.poll_transmit(now, &mut buf).is_some() {
-//!         a.handle_stream(now, StreamPeer { id: b.local().id, epoch: b.local().epoch, addr: b.local().addr }, &buf);
+//!         a.handle_stream(now, peer(&b), &buf);
 //!     }
 //!     if a.stats().streams_out + b.stats().streams_out == before { break }
 //! }
