@@ -1,10 +1,10 @@
-//! chinwag turns Rust programs into a cluster: the nodes in them find each other, know who is alive,
-//! share one causal clock, and call each other's services. There is no server to run and no
+//! chinwag turns Rust programs into a cluster: the nodes in them find each other, know who is
+//! alive, share one causal clock, and call each other's services. There is no server to run and no
 //! coordinator.
 //!
 //! A program adds one adapter, which re-exports this crate: `chinwag-tokio`, `chinwag-smol` or
-//! `chinwag-async-std`. A library of services or extensions depends on this crate alone, and then runs
-//! on every runtime, and in the simulator.
+//! `chinwag-async-std`. A library of services or extensions depends on this crate alone, and then
+//! runs on every runtime, and in the simulator.
 //!
 //! ```rust
 //! use std::time::Duration;
@@ -78,15 +78,22 @@
 //! | counters | [`Node::stats`], [`Stats`] |
 //! | a runtime of your own | [`Runtime`], [`runtime`] |
 //!
-//! Guides: [services and calls](https://github.com/chinwag-rs/chinwag/blob/main/docs/rpc.md), [running nodes](https://github.com/chinwag-rs/chinwag/blob/main/docs/operations.md),
-//! [what error messages mean](https://github.com/chinwag-rs/chinwag/blob/main/docs/troubleshooting.md), [extensions](https://github.com/chinwag-rs/chinwag/blob/main/docs/extensions.md),
-//! [testing under faults](https://github.com/chinwag-rs/chinwag/blob/main/docs/simulation.md), [from datacake](https://github.com/chinwag-rs/chinwag/blob/main/docs/from-datacake.md).
+//! Guides: [services and calls][rpc], [running nodes][operations],
+//! [what error messages mean][troubleshooting], [extensions], [testing under faults][simulation],
+//! [from datacake][from-datacake].
 //!
-//! There are no features to choose. Status: before 0.1. The API and the wire format still change, and
-//! nothing is encrypted yet. Rust 1.88 or newer.
+//! [rpc]: https://github.com/chinwag-rs/chinwag/blob/main/docs/rpc.md
+//! [operations]: https://github.com/chinwag-rs/chinwag/blob/main/docs/operations.md
+//! [troubleshooting]: https://github.com/chinwag-rs/chinwag/blob/main/docs/troubleshooting.md
+//! [extensions]: https://github.com/chinwag-rs/chinwag/blob/main/docs/extensions.md
+//! [simulation]: https://github.com/chinwag-rs/chinwag/blob/main/docs/simulation.md
+//! [from-datacake]: https://github.com/chinwag-rs/chinwag/blob/main/docs/from-datacake.md
 //!
-//! What it is not: it has no server of its own and no coordinator, it gives no consensus, and it stores
-//! nothing. During a partition both sides keep running.
+//! There are no features to choose. Status: before 0.1. The API and the wire format still change,
+//! and nothing is encrypted yet. Rust 1.88 or newer.
+//!
+//! What it is not: it has no server of its own and no coordinator, it gives no consensus, and it
+//! stores nothing. During a partition both sides keep running.
 //!
 //! # How it is built
 //!
@@ -102,8 +109,8 @@
 //!        +------------------- dyn Runtime -------------------+
 //! ```
 //!
-//! This crate is the part of chinwag that is asynchronous and the same on every runtime. The protocol
-//! is in [`protocol`]; a runtime is behind [`runtime::Runtime`].
+//! This crate is the part of chinwag that is asynchronous and the same on every runtime. The
+//! protocol is in [`protocol`]; a runtime is behind [`runtime::Runtime`].
 
 mod base;
 mod call;

@@ -4,8 +4,8 @@
 //!
 //! [`Node`] is where everything begins, and [`Builder`] has its settings. [`Service`], [`Handler`]
 //! and [`Message`] are for services; [`Client`], [`Balanced`] and [`FanOut`] make calls, which fail
-//! with a [`Status`]; [`Consistency`] chooses members; [`Clock`] gives timestamps; [`Watch`] has the
-//! events. [`chinwag`] has the whole map.
+//! with a [`Status`]; [`Consistency`] chooses members; [`Clock`] gives timestamps; [`Watch`] has
+//! the events. [`chinwag`] has the whole map.
 
 mod adapter;
 

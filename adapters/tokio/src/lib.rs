@@ -4,9 +4,9 @@
 //!
 //! [`Node`] is where everything begins, and [`Builder`] has its settings. [`Service`], [`Handler`]
 //! and [`Message`] are for services; [`Client`], [`Balanced`] and [`FanOut`] make calls, which fail
-//! with a [`Status`]; [`Consistency`] chooses members; [`Clock`] gives timestamps; [`Watch`] has the
-//! events. [`guide`] shows how services are written, called, tested and changed, and [`chinwag`] has
-//! the whole map.
+//! with a [`Status`]; [`Consistency`] chooses members; [`Clock`] gives timestamps; [`Watch`] has
+//! the events. [`guide`] shows how services are written, called, tested and changed, and
+//! [`chinwag`] has the whole map.
 
 /// The main README's example, compiled.
 #[cfg(doctest)]

@@ -151,8 +151,8 @@ impl Connection {
     }
 
     /// Gives a call up; its handler is told. No event follows but chunks that are in the queue.
-    /// Returns whether the call was open: if not, its [`Response`](super::Event::Response) is in the
-    /// queue or was given out.
+    /// Returns whether the call was open: if not, its [`Response`](super::Event::Response) is in
+    /// the queue or was given out.
     pub fn cancel(&mut self, _now: Now, call: CallId) -> bool {
         let Some(open) = self.calls.end(call) else {
             return false;
