@@ -37,7 +37,7 @@
 //!
 //! impl Handler<Hello> for Greeter {
 //!     async fn handle(&self, _: &Context, hello: View<Hello>) -> Result<String, Status> {
-//!         Ok(format!("Hello, {}!", hello.name)) // `hello` is read in place, in the bytes received
+//!         Ok(format!("Hello, {}!", hello.name)) // read in place, not copied
 //!     }
 //! }
 //!
