@@ -1,5 +1,6 @@
-//! chinwag's deterministic simulator: whole clusters in one thread, under a seed, with faults on
-//! purpose and oracles at every step.
+#![doc = include_str!("../docs/simulation.md")]
+//!
+//! # The modules
 //!
 //! ```text
 //!   run, explore        a scenario and its outcome; many seeds, until one fails
@@ -10,15 +11,14 @@
 //!   network, clock      what becomes of a payload; what a node reads
 //!   choices             chance, keyed, with 0 meaning benign
 //!   checker             what must hold
-//!   trace               the hash that tells two runs apart; records as JSON lines, and the timeline
-//!                       drawn from them
+//!   trace               the hash that tells two runs apart; records as JSON lines, and the
+//!                       timeline drawn from them
 //!   mutant              machines with a defect, for the oracles to catch
 //!   node                the driver that ships, on virtual time and sockets
 //!   check, history      tests of users' own services, and what their clients saw
 //! ```
 //!
 //! Users need `check`, `history` and `fault`; the other modules are hidden from the documentation.
-#![doc = include_str!("../docs/simulation.md")]
 #![forbid(unsafe_code)]
 
 pub mod check;

@@ -20,7 +20,8 @@ use crate::rpc::{self, Connection, Hello, Receiver, Side};
 use crate::time::{Instant, Now};
 use crate::wire::{VERSION_MAX, VERSION_MIN};
 
-/// The membership machine of one node. See the [module](self) for the loop that drives it.
+/// The membership machine of one node. See the [module](crate::membership) for the loop that drives
+/// it.
 ///
 /// `handle_*` methods take the world in and never fail; `poll_*` methods give out what the machine
 /// wants; verbs are the user's commands; the rest are getters.
