@@ -330,7 +330,6 @@ pub async fn methods_are_counted_at_both_ends(host: &dyn Host) {
         assert_eq!(of("probe", "hang").errors, [(Code::Cancelled, 1)], "{role:?}");
         assert!(stats.method(role, "mixed", "repeat").is_none_or(|repeat| repeat.calls == 0));
     }
-    assert_eq!(nodes[1].0.stats().calls_in, 9, "all calls of the three methods");
     let slowest = nodes[0]
         .0
         .stats()

@@ -250,7 +250,7 @@ impl Target {
                     Poll::Ready(link.begin(now, request, permit.is_some(), port, waker))
                 });
                 match begun.await {
-                    // Dropping the permit has the next call in the queue see whether there is room for it too.
+                    // Dropping the permit has the next call see whether there is room for it too.
                     Ok(begun) => return Ok(Call::new(link, begun)),
                     Err(RequestError::Overloaded | RequestError::Full) => {
                         let permit = match &mut permit {

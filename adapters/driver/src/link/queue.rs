@@ -1,4 +1,5 @@
-//! Calls that wait for room on their connection, in order: [`WaitQueue`], and a [`Permit`] for a place in it.
+//! Calls that wait for room on their connection, in order: [`WaitQueue`], and a [`Permit`] for a
+//! place in it.
 //!
 //! Whoever is first tries again whenever a call has ended or bytes have been written, and tells the
 //! next when it is through.
