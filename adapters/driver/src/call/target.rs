@@ -241,23 +241,23 @@ impl Target {
     ) -> Result<Call, Status> {
         for _ in 0..CALL_ATTEMPTS_MAX {
             let link = self.link(now)?;
-            let mut turn = None;
+            let mut permit = None;
             loop {
                 let begun = poll_fn(|cx| {
                     // Whoever opens a stream does not wait for its answer at once.
                     let waker = port.is_none().then_some(cx.waker());
                     let request = Request { shape, ..self.wire_request(now, request, deadline) };
-                    Poll::Ready(link.begin(now, request, turn.is_some(), port, waker))
+                    Poll::Ready(link.begin(now, request, permit.is_some(), port, waker))
                 });
                 match begun.await {
-                    // Dropping the turn has the next in line see whether there is room for it too.
+                    // Dropping the permit has the next call see whether there is room for it too.
                     Ok(begun) => return Ok(Call::new(link, begun)),
                     Err(RequestError::Overloaded | RequestError::Full) => {
-                        let turn = match &mut turn {
-                            Some(turn) => turn,
-                            None => turn.insert(link.queue_up(deadline)?),
+                        let permit = match &mut permit {
+                            Some(permit) => permit,
+                            None => permit.insert(link.queue_up(deadline)?),
                         };
-                        if !turn.comes().await? {
+                        if !permit.arrives().await? {
                             if port.is_some()
                                 && let Some(status) = link.unmade()
                             {

@@ -29,7 +29,7 @@ use crate::base::sync::{Bell, lock};
 use crate::message::answer::Response;
 
 use super::calls::{Calls, Entry};
-use super::queue::Line;
+use super::queue::WaitQueue;
 use super::streams::{Port, Ports};
 
 /// How a call ended, and when its connection heard of it.
@@ -49,7 +49,7 @@ pub(crate) struct Link {
     /// Membership declared the peer dead or restarted.
     is_peer_gone: AtomicBool,
     /// Streaming calls of the peer whose handlers have let go of the request.
-    pub(super) let_go: Mutex<Vec<InboundId>>,
+    pub(super) released: Mutex<Vec<InboundId>>,
     pub(super) state: Mutex<State>,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct State {
     pub(super) calls: Calls,
     pub(super) ports: Ports,
     /// Who waits for room.
-    pub(super) line: Line,
+    pub(super) queue: WaitQueue,
     /// The last time a call or gossip went over it, either way.
     pub(super) used_at: Instant,
     /// The peer left before it has said hello: go away once what is queued has been written.
@@ -132,7 +132,7 @@ impl State {
             }
         }
         if has_room {
-            wakers.extend(self.line.tell_first());
+            wakers.extend(self.queue.wake_first());
         }
     }
 
@@ -163,7 +163,7 @@ impl Link {
             trouble: None,
             calls: Calls::default(),
             ports: Ports::default(),
-            line: Line::default(),
+            queue: WaitQueue::default(),
             used_at: now.mono,
             has_peer_left: false,
             has_unwritten: false,
@@ -177,7 +177,7 @@ impl Link {
             peer: OnceLock::new(),
             is_usable: AtomicBool::new(true),
             is_peer_gone: AtomicBool::new(false),
-            let_go: Mutex::default(),
+            released: Mutex::default(),
             state: Mutex::new(state),
         });
         (link, receiver)
@@ -209,7 +209,7 @@ impl Link {
     }
 
     /// Begins a call; its future takes the outcome, and cancels when dropped. Those who wait for
-    /// room come first, unless it is this call's turn.
+    /// room come first, unless this call has the first place.
     ///
     /// `waker` is that of the task that is about to poll the future, if it does so before it does
     /// anything else.
@@ -217,14 +217,14 @@ impl Link {
         &self,
         now: Now,
         request: Request<'_>,
-        is_its_turn: bool,
+        has_permit: bool,
         port: Option<&Arc<Port>>,
         waker: Option<&Waker>,
     ) -> Result<Begun, RequestError> {
         let has_waker = waker.is_some();
         let (id, entry) = {
             let mut state = lock(&self.state);
-            if !is_its_turn && !state.line.is_empty() {
+            if !has_permit && !state.queue.is_empty() {
                 return Err(RequestError::Overloaded);
             }
             // How many calls the peer takes at once is not known yet, and a stream that was too
@@ -370,8 +370,8 @@ impl Link {
 
     /// A handler has let go of the bytes of a streaming call's request. Locks no state: bytes may
     /// be dropped where that is locked.
-    pub(crate) fn let_go(&self, id: InboundId) {
-        lock(&self.let_go).push(id);
+    pub(crate) fn release_request(&self, id: InboundId) {
+        lock(&self.released).push(id);
         self.bell.ring();
     }
 
@@ -488,7 +488,7 @@ impl Drop for Call {
                 Entry::Ended(_, held) => state.machine.release(now, held),
                 Entry::Free => {}
             }
-            wakers.extend(state.line.tell_first());
+            wakers.extend(state.queue.wake_first());
         }
         wakers.into_iter().for_each(Waker::wake);
         self.link.bell.ring();

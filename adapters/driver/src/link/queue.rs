@@ -1,4 +1,5 @@
-//! Calls that wait for room on their connection, in order: [`Line`], and a [`Turn`] in it.
+//! Calls that wait for room on their connection, in order: [`WaitQueue`], and a [`Permit`] for a
+//! place in it.
 //!
 //! Whoever is first tries again whenever a call has ended or bytes have been written, and tells the
 //! next when it is through.
@@ -17,7 +18,7 @@ use crate::base::sync::lock;
 
 /// Those who wait. Numbers rise, so the order of numbers is that of arrival.
 #[derive(Default)]
-pub(super) struct Line {
+pub(super) struct WaitQueue {
     next: u64,
     waiting: BTreeMap<u64, Waiter>,
     deadlines: BTreeSet<(Instant, u64)>,
@@ -31,14 +32,14 @@ struct Waiter {
     has_expired: bool,
 }
 
-impl Line {
+impl WaitQueue {
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
     /// Something has become free: the waker of the first, if it is to be woken for it.
     #[must_use]
-    pub(super) fn tell_first(&mut self) -> Option<Waker> {
+    pub(super) fn wake_first(&mut self) -> Option<Waker> {
         let mut first = self.waiting.first_entry()?;
         first.get_mut().is_told = true;
         first.get_mut().waker.take()
@@ -87,26 +88,26 @@ impl Line {
             self.deadlines.remove(&(deadline, number));
         }
         let was_first = self.waiting.first_key_value().is_none_or(|(&first, _)| first > number);
-        if was_first { self.tell_first() } else { None }
+        if was_first { self.wake_first() } else { None }
     }
 }
 
-/// A place in the line; dropping it gives it up.
-pub(crate) struct Turn {
+/// A call's place in the queue. Dropping it gives the place up.
+pub(crate) struct Permit {
     link: Arc<Link>,
     number: u64,
 }
 
 impl Link {
-    /// Takes a place at the end of the line.
-    pub(crate) fn queue_up(self: &Arc<Self>, deadline: Option<Instant>) -> Result<Turn, Status> {
-        let number = lock(&self.state).line.join(deadline);
+    /// Takes a place at the end of the queue.
+    pub(crate) fn queue_up(self: &Arc<Self>, deadline: Option<Instant>) -> Result<Permit, Status> {
+        let number = lock(&self.state).queue.join(deadline);
         if deadline.is_some() {
             // Its task has a timer to set.
             self.bell.ring();
         }
         match number {
-            Some(number) => Ok(Turn { link: self.clone(), number }),
+            Some(number) => Ok(Permit { link: self.clone(), number }),
             None => {
                 Err(Status::unsent(Code::Overloaded, "too many calls wait for this connection"))
             }
@@ -114,15 +115,15 @@ impl Link {
     }
 }
 
-impl Turn {
+impl Permit {
     /// Waits until it is worth to try again. `false`: the connection takes no more calls.
-    pub(crate) async fn comes(&mut self) -> Result<bool, Status> {
-        poll_fn(|cx| self.poll_comes(cx)).await
+    pub(crate) async fn arrives(&mut self) -> Result<bool, Status> {
+        poll_fn(|cx| self.poll_arrives(cx)).await
     }
 
-    fn poll_comes(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Status>> {
+    fn poll_arrives(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Status>> {
         let mut state = lock(&self.link.state);
-        let Some(waiter) = state.line.waiting.get_mut(&self.number) else {
+        let Some(waiter) = state.queue.waiting.get_mut(&self.number) else {
             return Poll::Ready(Ok(false));
         };
         if waiter.has_expired {
@@ -140,9 +141,9 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for Permit {
     fn drop(&mut self) {
-        let waker = lock(&self.link.state).line.leave(self.number);
+        let waker = lock(&self.link.state).queue.leave(self.number);
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -157,8 +158,9 @@ mod tests {
         Instant::ZERO + std::time::Duration::from_secs(seconds)
     }
 
-    fn told(line: &Line) -> Vec<u64> {
-        line.waiting
+    fn told(queue: &WaitQueue) -> Vec<u64> {
+        queue
+            .waiting
             .iter()
             .filter(|(_, waiter)| waiter.is_told)
             .map(|(&number, _)| number)
@@ -167,31 +169,35 @@ mod tests {
 
     #[test]
     fn only_the_first_is_told_and_the_next_when_it_leaves() {
-        let mut line = Line::default();
-        let numbers = [(); 3].map(|()| line.join(None).expect("room"));
-        assert_eq!(told(&line), [numbers[0]], "it came to an empty line, so it tries once more");
-        assert!(line.tell_first().is_none(), "nobody has left a waker");
-        assert_eq!(told(&line), [numbers[0]]);
-        line.leave(numbers[1]);
-        assert_eq!(told(&line), [numbers[0]], "whoever leaves from the middle tells nobody");
-        line.leave(numbers[0]);
-        assert_eq!(told(&line), [numbers[2]]);
-        line.leave(numbers[2]);
-        assert!(line.is_empty() && line.tell_first().is_none());
+        let mut queue = WaitQueue::default();
+        let numbers = [(); 3].map(|()| queue.join(None).expect("room"));
+        assert_eq!(
+            told(&queue),
+            [numbers[0]],
+            "it arrived at an empty queue, so it tries once more"
+        );
+        assert!(queue.wake_first().is_none(), "nobody has left a waker");
+        assert_eq!(told(&queue), [numbers[0]]);
+        queue.leave(numbers[1]);
+        assert_eq!(told(&queue), [numbers[0]], "whoever leaves from the middle tells nobody");
+        queue.leave(numbers[0]);
+        assert_eq!(told(&queue), [numbers[2]]);
+        queue.leave(numbers[2]);
+        assert!(queue.is_empty() && queue.wake_first().is_none());
     }
 
     #[test]
     fn a_deadline_ends_its_own_waiter_and_leaves_with_it() {
-        let mut line = Line::default();
+        let mut queue = WaitQueue::default();
         let numbers =
-            [Some(at(3)), None, Some(at(1))].map(|deadline| line.join(deadline).expect("room"));
-        assert_eq!(line.next_deadline(), Some(at(1)));
+            [Some(at(3)), None, Some(at(1))].map(|deadline| queue.join(deadline).expect("room"));
+        assert_eq!(queue.next_deadline(), Some(at(1)));
         let mut wakers = Vec::new();
-        line.expire(at(2), &mut wakers);
-        let expired = line.waiting.iter().filter(|(_, waiter)| waiter.has_expired);
+        queue.expire(at(2), &mut wakers);
+        let expired = queue.waiting.iter().filter(|(_, waiter)| waiter.has_expired);
         assert_eq!(expired.map(|(&number, _)| number).collect::<Vec<_>>(), [numbers[2]]);
-        assert_eq!(line.next_deadline(), Some(at(3)));
-        line.leave(numbers[0]);
-        assert_eq!(line.next_deadline(), None);
+        assert_eq!(queue.next_deadline(), Some(at(3)));
+        queue.leave(numbers[0]);
+        assert_eq!(queue.next_deadline(), None);
     }
 }

@@ -239,7 +239,7 @@ impl RemoteEnd {
                 state.end_stream(now, self.stream, Some(&status), &mut wakers);
                 let ended = (now.mono, Response::from(status));
                 wakers.extend(state.calls.end(call, ended, Held::NOTHING).ok().flatten());
-                wakers.extend(state.line.tell_first());
+                wakers.extend(state.queue.wake_first());
             }
         }
         wakers.into_iter().for_each(Waker::wake);

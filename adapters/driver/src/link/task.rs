@@ -44,7 +44,7 @@ pub(crate) struct LinkTask {
     receiver: Receiver,
     /// What the machine gave out and is not written yet.
     pub(super) out: Transmit,
-    pub(super) turn: Turn,
+    pub(super) turn: FlushTurn,
     /// The machine may have something to say.
     pub(super) is_due: bool,
     /// Callers that were woken in this poll.
@@ -77,7 +77,7 @@ pub(super) enum Io {
 /// Where a write stands that lets the run queue turn once, so that callers who are about to add to
 /// it can.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum FlushTurn {
     Idle,
     /// The task has woken itself.
     Asked,
@@ -111,7 +111,7 @@ impl LinkTask {
             links: links.clone(),
             receiver,
             out: Transmit::new(),
-            turn: Turn::Idle,
+            turn: FlushTurn::Idle,
             is_due: true,
             woken: 0,
             batch: u64::MAX,
@@ -199,7 +199,7 @@ impl LinkTask {
             if received > 0 {
                 state.machine.handle_received(now, &mut self.receiver, received);
             }
-            for id in lock(&self.link.let_go).drain(..) {
+            for id in lock(&self.link.released).drain(..) {
                 state.machine.release_request(now, id);
             }
             state.take_events(now, &mut self.events, &mut self.wakers);
@@ -207,7 +207,7 @@ impl LinkTask {
                 state.used_at = now.mono;
             }
             if !self.link.is_usable() {
-                state.line.disperse(&mut self.wakers);
+                state.queue.disperse(&mut self.wakers);
             }
         }
         let has_any = received > 0 || !self.events.is_empty() || !self.wakers.is_empty();
@@ -286,9 +286,9 @@ impl LinkTask {
     /// round after them by itself, rather than be woken by the first of them and find one call:
     /// runtimes poll what was woken last next.
     fn come_round(&mut self, cx: &Context<'_>) {
-        let is_due = take(&mut self.woken) > 1 && self.turn == Turn::Idle;
+        let is_due = take(&mut self.woken) > 1 && self.turn == FlushTurn::Idle;
         if is_due || !self.wakers.is_empty() {
-            self.turn = Turn::Asked;
+            self.turn = FlushTurn::Asked;
             self.link.bell.mute();
             cx.waker().wake_by_ref();
         }
@@ -306,7 +306,7 @@ impl LinkTask {
         self.is_due = true;
         let mut state = lock(&self.link.state);
         state.machine.handle_timeout(now);
-        state.line.expire(now.mono, &mut self.wakers);
+        state.queue.expire(now.mono, &mut self.wakers);
         if self.link.idle_at(&state).is_some_and(|at| at <= now.mono) {
             tracing::debug!(target: "chinwag::link", link = self.link.key, "closing, because it is idle");
             self.link.retire();
@@ -321,7 +321,7 @@ impl LinkTask {
             Io::Waiting(until) => Some(*until),
             _ => None,
         };
-        let of_line = state.line.next_deadline();
+        let of_line = state.queue.next_deadline();
         [
             state.machine.poll_timeout(),
             self.link.idle_at(state),
@@ -378,7 +378,7 @@ impl LinkTask {
             if let Some(Event::Closed(reason)) = self.events.pop_back() {
                 self.ended = Some(reason);
             }
-            state.line.disperse(&mut self.wakers);
+            state.queue.disperse(&mut self.wakers);
             state.has_unwritten = false;
             state.is_gossip_unflushed
         };
@@ -424,8 +424,8 @@ impl Future for LinkTask {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         this.link.bell.begin(cx.waker());
-        if this.turn == Turn::Asked {
-            this.turn = Turn::Done;
+        if this.turn == FlushTurn::Asked {
+            this.turn = FlushTurn::Done;
         }
         (this.woken, this.is_due) = (0, true);
         let mut now = this.node.runtime.now();

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use chinwag_core::rpc::{Code, Event, Held, InboundId, Shape, Status};
 use chinwag_core::time::Now;
 
-use super::lent::lend;
+use super::credit_guard::guard_credit;
 use super::tasks::{Begun, Dying, HandlerTask, Running};
 use crate::base::limits::ONE_WAYS_MAX;
 use crate::link::handle::Link;
@@ -205,7 +205,7 @@ impl InboundCalls {
         }
         let end = id.filter(|_| shape.is_streaming());
         if let Some(id) = end {
-            lend(&self.link, id, &mut body, &mut request.attachments);
+            guard_credit(&self.link, id, &mut body, &mut request.attachments);
         }
         let end = end.and_then(|id| RemoteEnd::of_inbound(&self.link, id)).map(End::Remote);
         let mut future = begin::begin(&self.shared, endpoint, caller, request, body, end);

@@ -2,8 +2,8 @@
 
 pub(crate) mod begin;
 pub(crate) mod context;
+pub(crate) mod credit_guard;
 pub(crate) mod inbound;
-pub(crate) mod lent;
 pub(crate) mod registry;
 pub(crate) mod service;
 pub(crate) mod shared;

@@ -11,39 +11,44 @@ use chinwag_core::rpc::config::COPY_LEN_MAX;
 use crate::link::handle::Link;
 
 /// Bytes of the request that somebody holds.
-struct Lent {
+struct GuardedBytes {
     bytes: Bytes,
-    _credit: Arc<Credit>,
+    _guard: Arc<CreditGuard>,
 }
 
-/// What they hold together.
-struct Credit {
+/// The credit that they hold together, which goes back when it is dropped.
+struct CreditGuard {
     link: Weak<Link>,
     id: InboundId,
 }
 
-impl AsRef<[u8]> for Lent {
+impl AsRef<[u8]> for GuardedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl Drop for Credit {
+impl Drop for CreditGuard {
     fn drop(&mut self) {
         if let Some(link) = self.link.upgrade() {
-            link.let_go(self.id);
+            link.release_request(self.id);
         }
     }
 }
 
 /// The request's body and what came beside it. Short ones hold no credit.
-pub(super) fn lend(link: &Arc<Link>, id: InboundId, body: &mut Bytes, attachments: &mut [Bytes]) {
+pub(super) fn guard_credit(
+    link: &Arc<Link>,
+    id: InboundId,
+    body: &mut Bytes,
+    attachments: &mut [Bytes],
+) {
     if body.len() + attachments.iter().map(Bytes::len).sum::<usize>() <= COPY_LEN_MAX {
         return;
     }
-    let credit = Arc::new(Credit { link: Arc::downgrade(link), id });
+    let guard = Arc::new(CreditGuard { link: Arc::downgrade(link), id });
     for bytes in std::iter::once(body).chain(attachments) {
-        let lent = Lent { bytes: std::mem::take(bytes), _credit: credit.clone() };
-        *bytes = Bytes::from_owner(lent);
+        let guarded = GuardedBytes { bytes: std::mem::take(bytes), _guard: guard.clone() };
+        *bytes = Bytes::from_owner(guarded);
     }
 }
