@@ -6,7 +6,7 @@
 //! that ends) is taken from the machine and told to the model. Each payload holds one claim, so
 //! that what the text leaves open can be looked up before the next.
 
-mod beliefs;
+pub(crate) mod beliefs;
 mod checks;
 mod mutated;
 

@@ -340,6 +340,13 @@ fn put_seq_and_run(body: &mut Vec<u8>, kind: u8, seq: u32, run: Run) -> u8 {
     kind
 }
 
+/// The body of an Update message (§2.5).
+pub fn claim_bytes(claim: &Claim) -> Vec<u8> {
+    let mut body = Vec::new();
+    put_claim(&mut body, claim);
+    body
+}
+
 fn put_claim(body: &mut Vec<u8>, claim: &Claim) {
     let older = claim.details.as_ref().filter(|details| details.incarnation != claim.incarnation);
     let flag = |is_set: bool, bit: u8| if is_set { 1 << bit } else { 0 };

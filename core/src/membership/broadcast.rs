@@ -7,7 +7,7 @@ use crate::membership::BroadcastError;
 use crate::membership::SendError;
 use crate::membership::state::broadcasts::Verdict;
 use crate::membership::state::outbox::{Body, Intent, Plane};
-use crate::membership::state::rumors::{Broadcast, Rumor};
+use crate::membership::state::rumors::Broadcast;
 use crate::membership::{BROADCAST_LEN_MAX, BROADCASTS_MAX, Event, MESSAGE_LEN_MAX, Membership};
 use crate::time::Now;
 use crate::wire::datagram::{HEADER_LEN, MESSAGE_HEADER_LEN, Run};
@@ -26,21 +26,17 @@ impl Membership {
         if payload.len() > BROADCAST_LEN_MAX {
             return Err(BroadcastError::TooLong { len: payload.len() });
         }
-        if self.rumors.broadcast_count() >= BROADCASTS_MAX {
+        if self.claims.rumors().broadcast_count() >= BROADCASTS_MAX {
             return Err(BroadcastError::Full);
         }
         if !self.is_joined() {
             return Ok(());
         }
         self.broadcasts.sent += 1;
-        let own = self.table.local();
+        let own = self.claims.table().local();
         let origin = Run { id: own.id, epoch: own.epoch };
         let payload = Bytes::copy_from_slice(payload);
-        self.rumors.push(Rumor::Broadcast(Broadcast {
-            origin,
-            seq: self.broadcasts.sent,
-            payload,
-        }));
+        self.claims.queue_broadcast(Broadcast { origin, seq: self.broadcasts.sent, payload });
         self.arm_gossip(now);
         Ok(())
     }
@@ -57,8 +53,8 @@ impl Membership {
         if payload.len() > MESSAGE_LEN_MAX {
             return Err(SendError::TooLong { len: payload.len() });
         }
-        let slot = self.table.find(to).filter(|_| to != self.local_id());
-        let slot = slot.filter(|&slot| self.table.get(slot).state.is_live());
+        let slot = self.claims.table().find(to).filter(|_| to != self.local_id());
+        let slot = slot.filter(|&slot| self.claims.table().get(slot).state.is_live());
         let slot = slot.ok_or(SendError::UnknownMember(to))?;
         let len = HEADER_LEN + MESSAGE_HEADER_LEN + 3 + payload.len();
         let plane =
@@ -76,7 +72,8 @@ impl Membership {
     }
 
     pub(super) fn on_broadcast(&mut self, now: Now, origin: Run, seq: u32, payload: &[u8]) {
-        let is_known = self.table.find(origin.id).is_some() && origin.id != self.local_id();
+        let is_known =
+            self.claims.table().find(origin.id).is_some() && origin.id != self.local_id();
         if !is_known || payload.len() > BROADCAST_LEN_MAX {
             self.stats.broadcasts_stale += 1;
             return;
@@ -86,9 +83,9 @@ impl Membership {
             Verdict::TooOld => self.stats.broadcasts_stale += 1,
             Verdict::New => {
                 let payload = Bytes::copy_from_slice(payload);
-                if self.rumors.broadcast_count() < BROADCASTS_MAX {
+                if self.claims.rumors().broadcast_count() < BROADCASTS_MAX {
                     let payload = payload.clone();
-                    self.rumors.push(Rumor::Broadcast(Broadcast { origin, seq, payload }));
+                    self.claims.queue_broadcast(Broadcast { origin, seq, payload });
                     self.arm_gossip(now);
                 } else {
                     self.stats.broadcasts_shed += 1;

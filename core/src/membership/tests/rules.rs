@@ -252,7 +252,7 @@ fn rumours_die_out() {
     });
     net.run_for(secs(60));
     for host in &net.hosts {
-        assert!(host.machine.rumors.is_empty());
+        assert!(host.machine.claims.rumors().is_empty());
         assert_eq!(host.machine.gossip_at, None);
         assert_ne!(host.machine.timeout_reason(), Some(TimeoutReason::Gossip));
     }
@@ -276,15 +276,11 @@ fn exchanges_move_only_what_differs() {
         assert!(grown < 40 * 700, "{grown} bytes in 300 s");
     }
     // V3: with no gossip at all, exchanges alone carry a change to everybody.
-    net.hosts
-        .iter_mut()
-        .for_each(|host| host.machine.rumors = crate::membership::state::rumors::Rumors::default());
+    net.hosts.iter_mut().for_each(|host| host.machine.claims.drop_rumors());
     net.loss_percent = 0;
     net.with(2, |machine, now| {
         machine.set_metadata(now, Metadata::new().with("k", "w").unwrap()).unwrap();
-        let rumor = machine.table.rumor_mut(crate::membership::state::table::LOCAL).unwrap();
-        *rumor = crate::membership::state::table::NOWHERE;
-        machine.rumors = crate::membership::state::rumors::Rumors::default();
+        machine.claims.drop_rumors();
     });
     assert!(net.run_until(secs(300), |net| {
         (0..8).all(|host| {
@@ -566,8 +562,8 @@ fn hostile_payloads_are_survived() {
         assert!(machine.relays.len() <= crate::membership::RELAYS_MAX);
         assert!(machine.exchanges_open() <= crate::membership::EXCHANGES_MAX);
         assert!(
-            machine.rumors.len()
-                <= machine.table.iter().count() + crate::membership::BROADCASTS_MAX
+            machine.claims.rumors().len()
+                <= machine.claims.table().iter().count() + crate::membership::BROADCASTS_MAX
         );
         assert_eq!(machine.local().state, State::Alive);
     }
