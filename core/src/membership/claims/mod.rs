@@ -73,7 +73,7 @@ pub(crate) enum Outcome {
 }
 
 /// Something that a change asks of the rest of the machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// A live member has come into the view: what rests while there is none begins, if it is the
     /// first.
