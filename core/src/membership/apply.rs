@@ -10,13 +10,27 @@ use crate::wire::update::Update;
 
 impl Membership {
     /// Takes one claim in.
+    #[inline]
     pub(super) fn apply(&mut self, now: Now, update: &Update<'_>, via: Via) {
         let mut given = Given { now: now.mono, config: &self.config, rng: &mut self.rng };
-        let changed = self.claims.apply(&mut given, update, via);
-        let is_doubtful = changed.effects.contains(&Effect::Verify);
-        self.carry_out(now, changed);
-        if is_doubtful {
-            self.verify(now, update);
+        self.claims.apply(&mut given, update, via, &mut self.changed);
+        let outcome = core::mem::take(&mut self.changed.outcome);
+        self.count(outcome);
+        if !self.changed.is_empty() {
+            self.carry_out_claim(now, update);
+        }
+    }
+
+    /// Does what a claim asks for. What it changed is emptied for the next one.
+    fn carry_out_claim(&mut self, now: Now, update: &Update<'_>) {
+        if let Some(event) = self.changed.event.take() {
+            self.tell(event);
+        }
+        for effect in core::mem::take(&mut self.changed.effects) {
+            match effect {
+                Effect::Verify => self.verify(now, update),
+                effect => self.carry_out_one(now, effect),
+            }
         }
     }
 
@@ -44,17 +58,22 @@ impl Membership {
 
     /// Does what a change asks for.
     pub(super) fn carry_out(&mut self, now: Now, changed: Changed) {
-        match changed.outcome {
-            Outcome::Other => {}
-            Outcome::Applied => self.stats.updates_applied += 1,
-            Outcome::Stale => self.stats.updates_stale += 1,
-            Outcome::Refused => self.stats.updates_refused += 1,
-        }
+        self.count(changed.outcome);
         if let Some(event) = changed.event {
             self.tell(event);
         }
         for effect in changed.effects {
             self.carry_out_one(now, effect);
+        }
+    }
+
+    #[inline]
+    fn count(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Other => {}
+            Outcome::Applied => self.stats.updates_applied += 1,
+            Outcome::Stale => self.stats.updates_stale += 1,
+            Outcome::Refused => self.stats.updates_refused += 1,
         }
     }
 
@@ -71,8 +90,8 @@ impl Membership {
             Effect::Warn(slot) => _ = self.warn(slot),
             Effect::Conflict(rival, addr) => self.report_conflict(rival, addr),
             Effect::WarnRival(epoch, addr) => self.warn_rival(epoch, addr),
-            // `apply` has the claim, and asks.
-            Effect::Verify => {}
+            // `carry_out_claim` has the claim, and asks.
+            Effect::Verify => debug_assert!(false, "only a claim asks for its subject"),
             Effect::Refuted => {
                 self.stats.refutations += 1;
                 self.awareness.worse();

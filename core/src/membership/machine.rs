@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 
 use crate::clock::SharedHlc;
 use crate::id::{Fence, Incarnation, NodeId};
-use crate::membership::claims::{Claims, Given};
+use crate::membership::claims::{Changed, Claims, Given};
 use crate::membership::state::member::Rank;
 use crate::membership::state::table::{Entry, LOCAL};
 use crate::membership::state::{
@@ -31,6 +31,8 @@ pub struct Membership {
     pub(super) clock: Arc<SharedHlc>,
     pub(super) rng: Rng,
     pub(super) claims: Claims,
+    /// What the claim that is being applied asks for; empty between two.
+    pub(super) changed: Changed,
     pub(super) awareness: awareness::Awareness,
     pub(super) round_trip: awareness::RoundTrip,
     pub(super) probe: round::Probe,
@@ -90,6 +92,7 @@ impl Membership {
             fence: Fence::of(&config.cluster),
             clock,
             claims,
+            changed: Changed::default(),
             awareness: awareness::Awareness::new(config.awareness_max),
             round_trip: awareness::RoundTrip::default(),
             probe: round::Probe::Idle { due: first_probe },

@@ -121,17 +121,20 @@ impl Membership {
             Message::Ack { seq, subject } => self.on_ack(now, speaker, seq, subject),
             Message::Nack { seq, subject } => self.on_nack(speaker, seq, subject),
             Message::Broadcast { origin, seq, payload } => {
-                self.on_broadcast(now, origin, seq, payload);
+                self.on_broadcast(now, speaker, origin, seq, payload);
             }
-            Message::Payload(payload) if payload.len() > MESSAGE_LEN_MAX => {
+            Message::Payload { payload, .. } if payload.len() > MESSAGE_LEN_MAX => {
                 self.stats.malformed += 1;
             }
-            // The user is told who sent it, so it must have come from there, as far as can be known
-            // without keys.
-            Message::Payload(_) if speaker.slot.is_none() || !speaker.is_proven => {
+            // §4.10.1: it is given to the run that it was meant for, whoever has the address now,
+            // and the user is told who sent it, so it must have come from there, as far as can be
+            // known without keys.
+            Message::Payload { target, .. }
+                if target != self.run_of(LOCAL) || speaker.slot.is_none() || !speaker.is_proven =>
+            {
                 self.stats.misdirected += 1;
             }
-            Message::Payload(payload) => {
+            Message::Payload { payload, .. } => {
                 let payload = Bytes::copy_from_slice(payload);
                 self.tell(Event::Message { from: speaker.run.id, payload });
             }
@@ -173,7 +176,7 @@ impl Membership {
             return;
         }
         let last = self.out.last_to(speaker.reply.addr);
-        if let Some(intent) = last.filter(|intent| !matches!(intent.body, Body::Payload(_))) {
+        if let Some(intent) = last.filter(|intent| !matches!(intent.body, Body::Payload { .. })) {
             intent.tells_own = true;
         } else if let Some(slot) =
             self.claims.table().find(speaker.run.id).filter(|&slot| slot != LOCAL)

@@ -133,7 +133,7 @@ impl Membership {
             Body::Ack { seq, subject } => encode::ack(buf, *seq, *subject),
             Body::Nack { seq, subject } => encode::nack(buf, *seq, *subject),
             Body::Gossip => {}
-            Body::Payload(payload) => encode::payload(buf, payload),
+            Body::Payload { target, payload } => encode::payload(buf, *target, payload),
             Body::SyncRequest { exchange, is_joining } => {
                 let own = self.claims.update_of(LOCAL, now.mono, true);
                 if let Some(own) = own {

@@ -72,7 +72,9 @@ impl Machine {
             Origin::Transfer => Via::Transfer,
             Origin::FirstHand => Via::FirstHand,
         };
-        let changed = self.with(now, |claims, given| claims.apply(given, &update, via));
+        let mut changed = Changed::default();
+        let mut given = Given { now, config: &self.config, rng: &mut self.rng };
+        self.claims.apply(&mut given, &update, via, &mut changed);
         let has = |wanted: fn(&Effect) -> bool| changed.effects.iter().any(wanted);
         Some(Heard {
             is_applied: changed.outcome == Outcome::Applied,
@@ -87,7 +89,8 @@ impl Machine {
     /// The local node's probe of `id` has failed. Answers the change of the view.
     pub fn accuse(&mut self, now: Instant, id: NodeId) -> Option<Event> {
         let slot = self.claims.table().find(id)?;
-        self.with(now, |claims, given| claims.accuse(given, slot)).event
+        let mut given = Given { now, config: &self.config, rng: &mut self.rng };
+        self.claims.accuse(&mut given, slot).event
     }
 
     /// Ends what is over at `now`: suspicions, then tombstones. Answers the changes of the view.
@@ -101,15 +104,6 @@ impl Machine {
         }
         while self.claims.forget_due(now, &self.config).is_some() {}
         events
-    }
-
-    fn with(
-        &mut self,
-        now: Instant,
-        act: impl FnOnce(&mut Claims, &mut Given<'_>) -> Changed,
-    ) -> Changed {
-        let mut given = Given { now, config: &self.config, rng: &mut self.rng };
-        act(&mut self.claims, &mut given)
     }
 
     /// The local node.

@@ -48,7 +48,8 @@ pub(crate) struct Given<'a> {
     pub(crate) rng: &'a mut Rng,
 }
 
-/// What one input did.
+/// What one input did. Most claims are no news, so the caller of [`Claims::apply`] keeps one and
+/// hands it in empty: to build and drop one for each claim would cost more than to judge the claim.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changed {
     pub(crate) outcome: Outcome,
@@ -56,6 +57,14 @@ pub(crate) struct Changed {
     pub(crate) event: Option<Event>,
     /// What the parent has to do, in this order, after it has emitted the event.
     pub(crate) effects: SmallVec<[Effect; 4]>,
+}
+
+impl Changed {
+    /// Whether nothing has to be carried out.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.event.is_none() && self.effects.is_empty()
+    }
 }
 
 /// What became of a claim.
@@ -153,22 +162,23 @@ impl Claims {
         self.suspicions.extend_all(by);
     }
 
-    /// Takes one claim in.
+    /// Takes one claim in. What it did is put into `changed`, which is empty before.
+    #[inline]
     pub(crate) fn apply(
         &mut self,
         given: &mut Given<'_>,
         update: &Update<'_>,
         via: Via,
-    ) -> Changed {
-        let mut changed = Changed::default();
+        changed: &mut Changed,
+    ) {
+        debug_assert!(changed.is_empty(), "what the last claim asked for has been carried out");
         if update.id == self.table.local().id {
-            self.hear_of_self(given, update, &mut changed);
+            self.hear_of_self(given, update, changed);
         } else if let Some(slot) = self.table.find(update.id) {
-            self.merge(given, slot, update, via, &mut changed);
+            self.merge(given, slot, update, via, changed);
         } else {
-            self.meet(given, update, via, &mut changed);
+            self.meet(given, update, via, changed);
         }
-        changed
     }
 
     /// A claim about somebody unknown.

@@ -67,7 +67,9 @@ impl Bench {
 
     fn hear(&mut self, update: &Update<'_>, via: Via) -> Changed {
         let mut given = Given { now: self.now, config: &self.config, rng: &mut self.rng };
-        self.claims.apply(&mut given, update, via)
+        let mut changed = Changed::default();
+        self.claims.apply(&mut given, update, via, &mut changed);
+        changed
     }
 
     fn rank(&self, id: u64) -> Option<(u64, u32, State)> {
