@@ -7,6 +7,8 @@
 
 mod commands;
 mod layers;
+mod links;
+mod logs;
 mod packages;
 mod protocol;
 mod ratchet;
@@ -162,6 +164,62 @@ fn ci_runs_the_commands_of_the_readme() {
     for script in [".ci/run", ".ci/repeat"] {
         complaints.extend(commands::other_runners(script, &text(script)));
     }
+    assert_none(&complaints);
+}
+
+/// Whether the Markdown file `name` is a crate's copy of a guide, whose links are the original's.
+fn is_copy(name: &Path) -> bool {
+    let is_guide = name.parent().is_some_and(|folder| folder.ends_with("docs"));
+    is_guide && name.components().count() > 2
+}
+
+#[test]
+fn every_link_between_files_resolves() {
+    let mut files = Vec::new();
+    walk(root(), &mut files, &[".md", ".rs"]);
+    files.sort();
+    let read_from_root = |path: &Path| read(&root().join(path));
+    let exists = |path: &Path| root().join(path).exists();
+    let (mut complaints, mut count) = (Vec::new(), 0);
+    for path in &files {
+        let name = path.strip_prefix(root()).expect("walked from the root");
+        if is_copy(name) {
+            continue;
+        }
+        let is_markdown = path.extension().is_some_and(|extension| extension == "md");
+        let text = if is_markdown { read(path) } else { links::docs(&read(path)) };
+        for (line, target) in links::links(&text) {
+            count += 1;
+            if let Some(fault) = links::fault(name, &target, &read_from_root, &exists) {
+                complaints.push(format!("{}:{line}: {target}: {fault}", name.display()));
+            }
+        }
+    }
+    assert!(count > 50, "links were found: {count}");
+    assert_none(&complaints);
+}
+
+#[test]
+fn every_log_target_is_documented() {
+    let page = read(&root().join("docs/troubleshooting.md"));
+    let mut files = Vec::new();
+    walk(&root().join("adapters/driver/src"), &mut files, &[".rs"]);
+    files.sort();
+    let (mut complaints, mut count) = (Vec::new(), 0);
+    for path in &files {
+        for (line, target) in logs::targets(&read(path)) {
+            count += 1;
+            let at = format!("{}:{line}", path.display());
+            match target {
+                None => complaints.push(format!("{at}: this line has no target")),
+                Some(target) if !page.contains(&format!("| `{target}` |")) => {
+                    complaints.push(format!("{at}: the page does not have the target {target}"));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    assert!(count > 20, "log lines were found: {count}");
     assert_none(&complaints);
 }
 
