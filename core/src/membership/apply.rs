@@ -26,12 +26,14 @@ impl Membership {
         if let Some(event) = self.changed.event.take() {
             self.tell(event);
         }
-        for effect in core::mem::take(&mut self.changed.effects) {
-            match effect {
+        // By index: to carry one out borrows the whole machine.
+        for at in 0..self.changed.effects.len() {
+            match self.changed.effects[at] {
                 Effect::Verify => self.verify(now, update),
                 effect => self.carry_out_one(now, effect),
             }
         }
+        self.changed.effects.clear();
     }
 
     /// The local node's own probe of a member went unanswered.
@@ -77,6 +79,7 @@ impl Membership {
         }
     }
 
+    #[inline]
     fn carry_out_one(&mut self, now: Now, effect: Effect) {
         match effect {
             Effect::EndSolitude => self.end_solitude(now),

@@ -15,6 +15,7 @@ use crate::wire::update::{Details, Update};
 
 impl Claims {
     /// A claim about somebody known: the greater rank holds.
+    #[inline]
     pub(super) fn merge(
         &mut self,
         given: &mut Given<'_>,
@@ -68,6 +69,7 @@ impl Claims {
 
     /// A claim that does not change the rank may still bring a new accuser, or details that were
     /// missing.
+    #[inline]
     fn merge_lesser(
         &mut self,
         given: &mut Given<'_>,
@@ -91,6 +93,10 @@ impl Claims {
             None => None,
         };
         let is_accused = rank(update) == known && update.state == State::Suspect;
+        // Most claims are no news at all.
+        if later.is_none() && !is_accused {
+            return;
+        }
         let is_confirmed = is_accused && self.suspicions.confirm(slot, update.id, &update.accusers);
         if self.learn(given, slot, later, changed) || is_confirmed {
             changed.outcome = Outcome::Applied;
@@ -257,22 +263,27 @@ impl Claims {
 
     /// The event of a member that stood at `known` and now stands as the table says; none while it
     /// stays out of the view.
+    #[inline]
     fn transition(&self, known: Rank, slot: Slot) -> Option<Event> {
         let record = self.table.get(slot);
         let is_new = !known.state.is_live() || record.epoch > known.epoch;
-        let event = match record.state {
-            State::Alive | State::Suspect if is_new => Event::Joined,
-            State::Alive if known.state == State::Suspect => Event::Recovered,
-            State::Suspect if known.state == State::Alive => Event::Suspected,
-            State::Alive | State::Suspect => Event::Updated,
-            State::Dead | State::Left if !known.state.is_live() => return None,
-            State::Dead => Event::Died,
-            State::Left => Event::Left,
-        };
-        Some(event(self.table.member(slot)))
+        if !known.state.is_live() && !record.state.is_live() {
+            return None;
+        }
+        let state = record.state;
+        let member = self.table.member(slot);
+        Some(match state {
+            State::Alive | State::Suspect if is_new => Event::Joined(member),
+            State::Alive if known.state == State::Suspect => Event::Recovered(member),
+            State::Suspect if known.state == State::Alive => Event::Suspected(member),
+            State::Alive | State::Suspect => Event::Updated(member),
+            State::Dead => Event::Died(member),
+            State::Left => Event::Left(member),
+        })
     }
 
     /// Says what has become of `slot`, which stood at `known` before, and queues it for the others.
+    #[inline]
     fn settle(
         &mut self,
         given: &Given<'_>,
