@@ -56,8 +56,10 @@ impl Calls {
             streams,
         } = *self;
         json!({
-            "begun": begun, "answered": answered, "never_ran": never_ran, "may_have_run": may_have_run,
-            "had_run": had_run, "abandoned": abandoned, "peer_gone": peer_gone, "unknown_service": unknown,
+            "begun": begun, "answered": answered, "never_ran": never_ran,
+            "may_have_run": may_have_run,
+            "had_run": had_run, "abandoned": abandoned, "peer_gone": peer_gone,
+            "unknown_service": unknown,
             "chunks": chunks, "streams": streams,
         })
     }
@@ -205,7 +207,8 @@ impl Books {
         ensure(is_right, "rpc_never_ran", || {
             let Entry { from, to, runs, status, .. } = entry;
             format!(
-                "call {id} of node {from} to {to} ends as {ending:?}, having run {runs} times: {status:?}"
+                "call {id} of node {from} to {to} ends as {ending:?}, having run {runs} times: \
+                    {status:?}"
             )
         })
     }

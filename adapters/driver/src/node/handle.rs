@@ -59,7 +59,7 @@ impl Node {
         Self { handle }
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.handle.shared
     }
 
@@ -412,6 +412,7 @@ impl std::error::Error for LeaveError {}
 
 /// Why [`Node::wait_for`] gave up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WaitError {
     /// The time ran out.
     TimedOut,
