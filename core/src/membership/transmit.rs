@@ -75,9 +75,8 @@ impl Membership {
         buf.len() > header_len
     }
 
-            // A stream payload takes no more of them than a datagram would: the rest go to
-            // others.
-    /// long message of the user there may be no room, and a later message will have some.
+    /// Writes what is known of the member in `slot`, unless it would make the payload too long:
+    /// beside a long message of the user there may be no room, and a later message will have some.
     fn write_fitting(
         &self,
         slot: Slot,
