@@ -42,15 +42,8 @@ impl Membership {
     }
 
     pub(super) fn on_leave_due(&mut self, now: Now) {
-        // §4.11: a member that has gone meanwhile is not waited for, as when a whole cluster stops.
-        let table = self.claims.table();
         let Some(farewell) = &mut self.leave.running else { return };
-        let is_live =
-            |id: &&NodeId| table.find(**id).is_some_and(|slot| table.get(slot).state.is_live());
-        let acked_there = farewell.acked.iter().filter(is_live).count();
-        let missing_there = table.live_count() - acked_there;
-        farewell.needed = farewell.needed.min(farewell.acked.len() + missing_there);
-        if farewell.ends <= now.mono || farewell.acked.len() >= farewell.needed {
+        if farewell.ends <= now.mono {
             return self.end_leave();
         }
         farewell.next_at = now.mono + self.config.gossip_interval;

@@ -350,28 +350,6 @@ fn a_rival_is_reported_and_told() {
     assert_eq!(net.tap.take().unwrap().len(), 1, "the rival is told");
 }
 
-/// §4.11: a cluster that stops as a whole waits for nobody who has left.
-#[test]
-fn a_whole_cluster_leaves_without_waiting_for_the_timeout() {
-    for (seed, count) in [(1, 2), (2, 3), (3, 5), (4, 8), (5, 16), (6, 40)] {
-        let mut net = Net::converged(seed, Config::lan(), count);
-        let began = net.now;
-        for host in 0..count {
-            net.with(host, |machine, now| machine.leave(now));
-        }
-        let is_done = |event: &Event| matches!(event, Event::LeaveCompleted { .. });
-        net.run_for(secs(30));
-        let done_at = |host: &super::net::Host| {
-            let mut done = host.events.iter().filter(|(_, event)| is_done(event));
-            done.next().map(|&(at, _)| at)
-        };
-        let last = net.hosts.iter().map(done_at).max().flatten();
-        assert!(net.hosts.iter().all(|host| done_at(host).is_some()), "{count} nodes");
-        let took = last.map(|at| at.since(began)).unwrap();
-        assert!(took <= secs(2), "{count} nodes take {took:?}");
-    }
-}
-
 /// §4.10: on a network without loss, every burst that the origin's queue accepts reaches everybody.
 #[test]
 fn a_burst_as_long_as_the_queue_reaches_everybody() {
