@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chinwag_core::rng::mix;
 
-use crate::fault::FAMILIES;
 use crate::run::{Outcome, Scenario, run};
 use crate::trace::digest;
 use crate::world::TOLD;
@@ -29,6 +28,8 @@ pub struct Search {
     pub hash: u64,
     /// How often each family of faults struck.
     pub struck: BTreeMap<&'static str, u64>,
+    /// In how many seeds each family of faults struck.
+    pub struck_seeds: BTreeMap<&'static str, u64>,
     /// How often users were told of each kind of event.
     pub told: BTreeMap<&'static str, u64>,
     /// The longest and the mean calm, in nanoseconds, until a run's views were the truth.
@@ -83,6 +84,7 @@ impl Search {
             self.hash.wrapping_add(mix(mix(seed) ^ digest(outcome.hash.to_string().as_bytes())));
         for (&family, count) in &outcome.struck {
             *self.struck.entry(family).or_default() += count;
+            *self.struck_seeds.entry(family).or_default() += 1;
         }
         for (name, count) in TOLD.iter().zip(outcome.tally.told) {
             *self.told.entry(name).or_default() += count;
@@ -96,12 +98,13 @@ impl Search {
         }
     }
 
-    /// What a search of the swarm should have reached and did not; nothing is asked of few seeds.
-    pub fn unreached(&self) -> Vec<&'static str> {
+    /// What a search of a swarm of these families should have reached and did not; nothing is asked
+    /// of few seeds.
+    pub fn unreached(&self, families: &[&'static str]) -> Vec<&'static str> {
         if self.seeds < REACHES_ALL_FROM {
             return Vec::new();
         }
-        let families = FAMILIES.iter().filter(|family| !self.struck.contains_key(*family));
+        let families = families.iter().filter(|family| !self.struck.contains_key(*family));
         let told = TOLD.iter().filter(|name| self.told.get(*name).is_none_or(|&count| count == 0));
         families.chain(told.filter(|name| !RARE.contains(name))).copied().collect()
     }

@@ -13,10 +13,11 @@ use std::time::Duration;
 use chinwag_sim::args;
 use chinwag_sim::case::{self, Case};
 use chinwag_sim::explore::{Search, search};
-use chinwag_sim::fault::{Fault, Plan, Quality, Timed};
+use chinwag_sim::fault::{FAMILIES, Fault, Plan, Quality, Timed};
 use chinwag_sim::lifeguard::{self, Grid, Slowness};
 use chinwag_sim::progress::Progress;
 use chinwag_sim::run::{Faults, Level, Outcome, Scenario, run};
+use chinwag_sim::swarm::odd_families;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
@@ -156,7 +157,7 @@ struct ExploreArgs {
     /// Virtual time with faults; a calm phase follows
     #[arg(long = "for", default_value = "60s", value_parser = args::span)]
     span: Duration,
-    /// swarm (drawn per seed), none, or a file with a plan as JSON
+    /// swarm or odd (drawn per seed), none, or a file with a plan as JSON
     #[arg(long, default_value = "swarm")]
     faults: String,
     /// local, lan or wan
@@ -315,9 +316,9 @@ fn read_plan(path: &Path, nodes: usize) -> Result<Plan, String> {
 
 fn explore_command(args: &ExploreArgs) -> Result<bool, String> {
     let nodes = args.nodes as usize;
-    let is_swarm = args.faults == "swarm";
     let faults = match args.faults.as_str() {
         "swarm" => Faults::Swarm(None),
+        "odd" => Faults::Odd(None),
         "none" => Faults::Swarm(Some(Vec::new())),
         path => Faults::These(read_plan(Path::new(path), nodes)?),
     };
@@ -335,7 +336,11 @@ fn explore_command(args: &ExploreArgs) -> Result<bool, String> {
     let (found, wall_s) =
         timed(|| search(&scenario, args.seeds.clone(), args.jobs, args.failures, &told));
     progress.end();
-    let unreached = if is_swarm { found.unreached() } else { Vec::new() };
+    let unreached = match scenario.faults {
+        Faults::Swarm(None) => found.unreached(&FAMILIES),
+        Faults::Odd(None) => found.unreached(&odd_families()),
+        _ => Vec::new(),
+    };
     let mut failures = Vec::new();
     for (seed, outcome) in &found.failures {
         let failing = Scenario { seed: *seed, ..scenario.clone() };

@@ -1,11 +1,15 @@
 //! The virtual network: what becomes of each payload on its way.
 
+mod addresses;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::choices::{Choices, Key, Odds, Site};
 use crate::clock::nanos;
 use crate::fault::{Fault, HALF_OPEN_FOR, Nodes, QUEUE_MAX, Quality};
+
+pub use addresses::AddressBook;
 
 /// The least time that a payload takes on a sound link, and what is added to it at most by chance:
 /// one local network.
@@ -61,6 +65,9 @@ pub struct Struck {
     pub half_open: u64,
     /// Streams reset.
     pub reset: u64,
+    /// Stopped where only one plane is open, by kind: streams, openings that vanish, openings
+    /// refused, and openings that a proxy accepts.
+    pub planes: [u64; 4],
 }
 
 impl Struck {
@@ -71,7 +78,7 @@ impl Struck {
     }
 
     /// How often each family has struck, by its name in [`FAMILIES`](crate::fault::FAMILIES).
-    pub fn by_family(&self) -> [(&'static str, u64); 15] {
+    pub fn by_family(&self) -> [(&'static str, u64); 19] {
         [
             ("loss", self.lost - self.burst + self.retransmitted),
             ("burst", self.burst),
@@ -88,6 +95,10 @@ impl Struck {
             ("bandwidth", self.queued),
             ("half_open", self.half_open),
             ("stream_reset", self.reset),
+            ("no_streams", self.planes[0]),
+            ("opens_lost", self.planes[1]),
+            ("opens_refused", self.planes[2]),
+            ("proxy", self.planes[3]),
         ]
     }
 }
@@ -161,6 +172,8 @@ pub struct Network {
     ills: Vec<Ill>,
     cuts: Vec<Cut>,
     troubles: BTreeMap<(u32, u32), Trouble>,
+    /// Which address is whose.
+    pub addresses: AddressBook,
     /// How often each family has struck.
     pub struck: Struck,
 }
@@ -179,6 +192,7 @@ impl Network {
             ills: Vec::new(),
             cuts: Vec::new(),
             troubles: BTreeMap::new(),
+            addresses: AddressBook::new(nodes),
             struck: Struck::default(),
         }
     }
@@ -207,7 +221,7 @@ impl Network {
                     is_on: true,
                 });
             }
-            _ => {}
+            _ => self.addresses.begin(number, fault),
         }
     }
 
@@ -223,6 +237,7 @@ impl Network {
     pub fn end(&mut self, number: usize) {
         self.ills.retain(|ill| ill.fault != number);
         self.cuts.retain(|cut| cut.fault != number);
+        self.addresses.end(number);
     }
 
     /// Whether nothing crosses from one node to the other at present.
@@ -234,6 +249,38 @@ impl Network {
     pub fn stops(&mut self, from: u32, to: u32) -> bool {
         let kind = self.cut_by(from, to);
         kind.inspect(|&kind| self.struck.cut[kind] += 1).is_some()
+    }
+
+    /// Whether nothing of a stream crosses at present; `is_opening` is an attempt to open one.
+    pub fn is_stream_cut(&self, from: u32, to: u32, is_opening: bool) -> bool {
+        let quality = self.quality(from, to);
+        self.is_cut(from, to) || quality.no_streams || (is_opening && quality.opens_lost)
+    }
+
+    /// [`is_stream_cut`](Self::is_stream_cut), counted.
+    pub fn stops_stream(&mut self, from: u32, to: u32, is_opening: bool) -> bool {
+        if self.stops(from, to) {
+            return true;
+        }
+        let quality = self.quality(from, to);
+        let is_lost = is_opening && quality.opens_lost;
+        self.struck.planes[0] += u64::from(quality.no_streams);
+        self.struck.planes[1] += u64::from(is_lost);
+        quality.no_streams || is_lost
+    }
+
+    /// Whether an attempt to open a connection is refused on the way; counted.
+    pub fn refuses(&mut self, from: u32, to: u32) -> bool {
+        let refuses = self.quality(from, to).opens_refused;
+        self.struck.planes[2] += u64::from(refuses);
+        refuses
+    }
+
+    /// Whether a proxy accepts connections for a host that is down; counted.
+    pub fn is_proxied(&mut self, from: u32, to: u32) -> bool {
+        let is_proxied = self.quality(from, to).proxy;
+        self.struck.planes[3] += u64::from(is_proxied);
+        is_proxied
     }
 
     fn cut_by(&self, from: u32, to: u32) -> Option<usize> {

@@ -2,7 +2,6 @@
 
 use super::World;
 use crate::checker::views::{id, rank};
-use crate::host::addr;
 
 impl World {
     /// Why the views of the well are not the truth, if they are not: every well node believes every
@@ -54,7 +53,7 @@ impl World {
             (0..self.count()).filter(|&node| self.hosts[node as usize].is_well()).collect();
         let seeds = self.seeds();
         let knows = |a: u32, b: u32| {
-            let at = addr(b, self.hosts[b as usize].port);
+            let at = self.network.addresses.home(b, self.hosts[b as usize].port);
             let machine = self.hosts[a as usize].machine.as_ref();
             let known = machine.and_then(|machine| machine.get(id(b)));
             seeds.contains(&at) || known.is_some_and(|known| known.addr == at)
