@@ -1,12 +1,15 @@
 //! The repository keeps to its own rules: sizes as a ratchet (`docs/architecture.md`), no
 //! unfinished code, no ignored test, `unsafe` in one audited file (and one attribute of the
-//! fuzzer's programs), no citation of a rule that `docs/protocol.md` does not have, and `.ci/run`
-//! runs the README's commands.
+//! fuzzer's programs), no citation of a rule that `docs/protocol.md` does not have, `.ci/run`
+//! runs the README's commands, and each crate for users is a package by itself.
 //!
 //! Not checked here: what rustfmt, clippy and rustdoc check. `.ci/run` runs those.
 
 mod commands;
 mod layers;
+mod links;
+mod logs;
+mod packages;
 mod protocol;
 mod ratchet;
 mod source;
@@ -44,7 +47,7 @@ fn read(path: &Path) -> String {
 /// Every Rust file of the repository, by path from its root, sorted.
 fn sources() -> Vec<Source> {
     let mut files = Vec::new();
-    walk(root(), &mut files);
+    walk(root(), &mut files, &[".rs"]);
     files.sort();
     assert!(files.len() > 50, "the walk found the repository: {} files", files.len());
     let named = files.into_iter().map(|path| {
@@ -58,7 +61,8 @@ fn sources() -> Vec<Source> {
     named.collect()
 }
 
-fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+/// Files below `folder` whose names end in one of `endings`.
+fn walk(folder: &Path, files: &mut Vec<PathBuf>, endings: &[&str]) {
     for entry in
         fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
     {
@@ -66,9 +70,9 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.is_dir() {
             if name != "target" && !name.starts_with('.') {
-                walk(&path, files);
+                walk(&path, files, endings);
             }
-        } else if name.ends_with(".rs") {
+        } else if endings.iter().any(|ending| name.ends_with(ending)) {
             files.push(path);
         }
     }
@@ -117,7 +121,7 @@ fn every_cited_rule_exists() {
     let rules = protocol::rules(&read(&root().join("docs/protocol.md")));
     let mut files = Vec::new();
     for folder in ["core/src", "adapters"] {
-        walk(&root().join(folder), &mut files);
+        walk(&root().join(folder), &mut files, &[".rs"]);
     }
     files.sort();
     let mut complaints = Vec::new();
@@ -139,7 +143,7 @@ fn every_cited_rule_exists() {
 fn the_driver_imports_downwards_alone() {
     let folder = root().join("adapters/driver/src");
     let mut files = Vec::new();
-    walk(&folder, &mut files);
+    walk(&folder, &mut files, &[".rs"]);
     let named = files.iter().map(|path| {
         let name = path.strip_prefix(&folder).expect("walked from there").to_string_lossy();
         (name.replace('\\', "/"), read(path))
@@ -159,6 +163,82 @@ fn ci_runs_the_commands_of_the_readme() {
     let mut complaints = commands::complaints(&text("README.md"), &text(".ci/run"));
     for script in [".ci/run", ".ci/repeat"] {
         complaints.extend(commands::other_runners(script, &text(script)));
+    }
+    assert_none(&complaints);
+}
+
+/// Whether the Markdown file `name` is a crate's copy of a guide, whose links are the original's.
+fn is_copy(name: &Path) -> bool {
+    let is_guide = name.parent().is_some_and(|folder| folder.ends_with("docs"));
+    is_guide && name.components().count() > 2
+}
+
+#[test]
+fn every_link_between_files_resolves() {
+    let mut files = Vec::new();
+    walk(root(), &mut files, &[".md", ".rs"]);
+    files.sort();
+    let read_from_root = |path: &Path| read(&root().join(path));
+    let exists = |path: &Path| root().join(path).exists();
+    let (mut complaints, mut count) = (Vec::new(), 0);
+    for path in &files {
+        let name = path.strip_prefix(root()).expect("walked from the root");
+        if is_copy(name) {
+            continue;
+        }
+        let is_markdown = path.extension().is_some_and(|extension| extension == "md");
+        let text = if is_markdown { read(path) } else { links::docs(&read(path)) };
+        for (line, target) in links::links(&text) {
+            count += 1;
+            if let Some(fault) = links::fault(name, &target, &read_from_root, &exists) {
+                complaints.push(format!("{}:{line}: {target}: {fault}", name.display()));
+            }
+        }
+    }
+    assert!(count > 50, "links were found: {count}");
+    assert_none(&complaints);
+}
+
+#[test]
+fn every_log_target_is_documented() {
+    let page = read(&root().join("docs/troubleshooting.md"));
+    let mut files = Vec::new();
+    walk(&root().join("adapters/driver/src"), &mut files, &[".rs"]);
+    files.sort();
+    let (mut complaints, mut count) = (Vec::new(), 0);
+    for path in &files {
+        for (line, target) in logs::targets(&read(path)) {
+            count += 1;
+            let at = format!("{}:{line}", path.display());
+            match target {
+                None => complaints.push(format!("{at}: this line has no target")),
+                Some(target) if !page.contains(&format!("| `{target}` |")) => {
+                    complaints.push(format!("{at}: the page does not have the target {target}"));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    assert!(count > 20, "log lines were found: {count}");
+    assert_none(&complaints);
+}
+
+#[test]
+fn crates_for_users_are_packages_by_themselves() {
+    let (workspace, sources) = (read(&root().join("Cargo.toml")), sources());
+    let repository = packages::repository(&workspace);
+    let mut complaints = packages::member_complaints(&workspace);
+    for (folder, name) in packages::FOR_USERS {
+        let home = root().join(folder);
+        complaints.extend(packages::manifest_complaints(name, &read(&home.join("Cargo.toml"))));
+        complaints.extend(packages::copy_complaints(folder));
+        complaints.extend(packages::include_complaints(folder, &sources));
+    }
+    let mut files = Vec::new();
+    walk(root(), &mut files, &[".md", ".toml"]);
+    for path in files {
+        let name = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
+        complaints.extend(packages::address_complaints(&name, &read(&path), &repository));
     }
     assert_none(&complaints);
 }

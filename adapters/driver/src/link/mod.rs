@@ -1,6 +1,7 @@
 //! Connections: the half that callers share, its task, its streams, and the table of all of them.
 
 pub(crate) mod calls;
+mod ending;
 pub(crate) mod handle;
 pub(crate) mod local;
 pub(crate) mod queue;
