@@ -87,7 +87,7 @@ fn a_fault_is_told_in_few_words() {
 /// the example is of the family that the row names first. Every odd family has a row.
 #[test]
 fn every_odd_fault_has_an_example_in_the_document_that_is_read() {
-    let doc = include_str!("../../../docs/simulation.md");
+    let doc = include_str!("../../docs/simulation.md");
     let section = doc.split("### Odd faults").nth(1).expect("the section");
     let rows = section.lines().skip_while(|line| !line.starts_with("| family |")).skip(2);
     let mut named = Vec::new();

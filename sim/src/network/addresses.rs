@@ -145,6 +145,11 @@ impl AddressBook {
         }
     }
 
+    /// Whether some host is not reached at the address that its node advertises.
+    pub fn has_strays(&self) -> bool {
+        !self.taken.is_empty() || self.odd.iter().any(|(.., odd)| *odd == Addresses::Moves)
+    }
+
     fn has_moved(&self, host: u32) -> bool {
         self.is_odd(host, |odd| matches!(odd, Addresses::Moves))
     }

@@ -47,8 +47,12 @@ impl World {
 
     /// Whether the well can find each other at all: counting whoever knows the present address of
     /// another, from its seeds or from its table, as joined to it, they are one group. Two
-    /// nodes that both came back elsewhere, with nobody left who knew them, are not.
+    /// nodes that both came back elsewhere, with nobody left who knew them, are not;
+    /// nor is anybody while the address of some node does not reach it.
     pub fn can_meet(&self) -> bool {
+        if self.network.addresses.has_strays() {
+            return false;
+        }
         let well: Vec<u32> =
             (0..self.count()).filter(|&node| self.hosts[node as usize].is_well()).collect();
         let seeds = self.seeds();

@@ -1,0 +1,81 @@
+//! Whether the nodes agree on who is there, as seen from outside.
+
+use std::net::SocketAddr;
+
+use chinwag::{Node, State};
+
+use super::{Cluster, SEEDS};
+use crate::checker::views::{id, rank};
+use crate::host::FIRST_PORT;
+
+impl Cluster {
+    fn is_well(&self, host: u32) -> bool {
+        let is_reached = self.engine.with(|state| {
+            let machine = state.machine(host);
+            machine.pauses == 0 && machine.blocks == 0
+        });
+        is_reached
+            && self.sites[host as usize].process.as_ref().is_some_and(|process| !process.has_left)
+    }
+
+    /// Nodes that are up, stay, and can be reached as far as their own machine goes.
+    pub(crate) fn well(&self) -> Vec<u32> {
+        (0..self.hosts()).filter(|&host| self.is_well(host)).collect()
+    }
+
+    /// Why the views of the well are not the truth, if they are not.
+    pub(crate) fn unconverged(&self) -> Option<String> {
+        let well = self.well();
+        let nodes: Vec<(u32, &Node)> =
+            well.iter().filter_map(|&host| Some((host, self.node(host)?))).collect();
+        for &(observer, node) in &nodes {
+            let view = node.members();
+            if view.members().len() + 1 != nodes.len() {
+                let (sees, others) = (view.members().len(), nodes.len().saturating_sub(1));
+                return Some(format!("node {observer} sees {sees} of {others} others"));
+            }
+            for &(subject, other) in nodes.iter().filter(|(subject, _)| *subject != observer) {
+                let others = other.members();
+                let truth = others.local();
+                let Some(seen) = view.get(id(subject)) else {
+                    return Some(format!("node {observer} does not see node {subject}"));
+                };
+                let is_same = seen.metadata == truth.metadata && seen.addr == truth.addr;
+                if rank(seen) != rank(truth) || seen.state != State::Alive || !is_same {
+                    return Some(format!("node {observer} holds {seen:?}, which is {truth:?}"));
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether the well can find each other at all: counting whoever knows, or has known, the
+    /// present address of another as joined to it, they are one group. Nobody can while the address
+    /// of some node does not reach it.
+    pub(crate) fn can_meet(&self) -> bool {
+        if self.engine.with(|state| state.network.addresses.has_strays()) {
+            return false;
+        }
+        let well = self.well();
+        let seeds: Vec<SocketAddr> = (0..self.hosts().min(SEEDS))
+            .map(|seed| self.engine.addr_at(seed, FIRST_PORT))
+            .collect();
+        let at = |host: u32| {
+            self.engine.addr_at(host, FIRST_PORT + self.sites[host as usize].port_offset)
+        };
+        let knows = |a: u32, b: u32| {
+            let process = self.sites[a as usize].process.as_ref();
+            let known = process.and_then(|process| process.known.get(&b));
+            seeds.contains(&at(b)) || known == Some(&at(b))
+        };
+        let Some((&first, rest)) = well.split_first() else { return true };
+        let (mut reached, mut apart) = (vec![first], rest.to_vec());
+        while let Some(node) = reached.pop() {
+            let (met, left) =
+                apart.into_iter().partition(|&other| knows(node, other) || knows(other, node));
+            apart = left;
+            reached.extend::<Vec<u32>>(met);
+        }
+        apart.is_empty()
+    }
+}
