@@ -1,7 +1,8 @@
-//! The repository keeps to its own rules: sizes as a ratchet (`docs/architecture.md`), no
+//! The repository keeps to its own rules: sizes and widths as ratchets (`docs/architecture.md`), no
 //! unfinished code, no ignored test, `unsafe` in one audited file (and one attribute of the
-//! fuzzer's programs), no citation of a rule that `docs/protocol.md` does not have, `.ci/run`
-//! runs the README's commands, and each crate for users is a package by itself.
+//! fuzzer's programs), no citation of a rule that `docs/protocol.md` does not have, `.ci/run` runs
+//! the README's commands, the workflows call scripts that exist, and each crate for users is a
+//! package by itself.
 //!
 //! Not checked here: what rustfmt, clippy and rustdoc check. `.ci/run` runs those.
 
@@ -13,6 +14,7 @@ mod packages;
 mod protocol;
 mod ratchet;
 mod source;
+mod widths;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,6 +37,8 @@ const DRIVER_CIRCLES_MAX: usize = 6;
 const DRIVER_CHAIN_MAX: usize = 12;
 /// What is over a limit, and by how much it may stay so. It only ever shrinks.
 const ALLOWANCES: &str = "core/tests/tidy/allowances.txt";
+/// The lines that are too wide, as a number for each file. It only ever shrinks, too.
+const WIDTHS: &str = "core/tests/tidy/widths.txt";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("core lies in the repository")
@@ -242,3 +246,53 @@ fn crates_for_users_are_packages_by_themselves() {
     }
     assert_none(&complaints);
 }
+
+#[test]
+fn lines_are_narrow() {
+    let allowances =
+        Allowances::parse(&read(&root().join(WIDTHS))).expect("the list is well-formed");
+    let mut files = Vec::new();
+    walk(root(), &mut files, &[".rs", ".md"]);
+    files.sort();
+    let files: Vec<_> = files
+        .into_iter()
+        .map(|path| {
+            let name = path.strip_prefix(root()).unwrap_or(&path).to_string_lossy().into_owned();
+            let wide = widths::wide_lines(&name, &read(&path));
+            (name, wide)
+        })
+        .filter(|(name, wide)| !wide.is_empty() || allowances.names(name))
+        .collect();
+    assert_none(&widths::complaints(&allowances, &files));
+}
+
+#[test]
+fn workflows_call_scripts_that_exist() {
+    let mut files = vec![root().join(".ci/run"), root().join(".ci/release")];
+    walk(&root().join(".github"), &mut files, &[".yml"]);
+    assert!(files.len() >= 5, "the workflows were found: {files:?}");
+    let mut called = 0;
+    for file in files {
+        // Folders that a workflow names are no scripts.
+        for script in commands::scripts(&read(&file)) {
+            let path = root().join(&script);
+            if ["fuzz/corpus", "fuzz/artifacts"].contains(&&*script) {
+                continue;
+            }
+            called += 1;
+            assert!(path.is_file(), "{} calls {script}, which does not exist", file.display());
+            assert_executable(&path);
+        }
+    }
+    assert!(called >= 10, "calls were found: {called}");
+}
+
+#[cfg(unix)]
+fn assert_executable(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = fs::metadata(path).expect("it exists").permissions().mode();
+    assert!(mode & 0o111 != 0, "{} cannot be run", path.display());
+}
+
+#[cfg(not(unix))]
+fn assert_executable(_: &Path) {}

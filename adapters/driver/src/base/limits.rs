@@ -56,8 +56,9 @@ pub const IDLE_MAX: Duration = Duration::from_secs(60);
 /// notice.
 pub const IDLE_RETIRED_MAX: Duration = Duration::from_secs(1);
 
-/// Attempts at one call, over fresh connections, while it is certain that no handler has seen it:
-/// the connection in hand was going away.
+/// How often a call looks for another connection because the one in hand is going away, and how
+/// often it is sent again because its peer turned it away for that reason: then it is certain that
+/// no handler has seen it.
 pub const CALL_ATTEMPTS_MAX: usize = 3;
 
 /// Attempts at a balanced call, on as many members, unless its client says otherwise: with a tenth

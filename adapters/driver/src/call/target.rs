@@ -202,24 +202,25 @@ impl Target {
         deadline: Option<Instant>,
     ) -> Result<Ended, Status> {
         let _outstanding = self.shared.board.outstanding(self.peer);
-        let mut attempts = 0;
+        let mut turned_away = 0;
         loop {
-            let placing = self.place(now, request, deadline, (Shape::UNARY, None), &mut attempts);
-            let mut call = placing.await?;
+            let mut call = self.place(now, request, deadline, (Shape::UNARY, None)).await?;
             let (at, response) = (&mut call).await;
             match &response.result {
-                // The peer turned it away because this connection is going away: certainly not run,
-                // so ask on another.
+                // The peer turned it away because this connection is going away. It has certainly
+                // not run, so it is sent on another connection.
                 Err(status)
                     if status.code == Code::Unavailable
                         && !status.may_have_run()
                         && call.is_leaving()
-                        && attempts < CALL_ATTEMPTS_MAX => {}
-                // More calls were made before the peer's hello than it accepts at once: now it is
-                // known how many those are.
-                Err(status) if status.code == Code::Overloaded && status.never_sent() => {
-                    attempts = 0;
+                        && turned_away < CALL_ATTEMPTS_MAX =>
+                {
+                    turned_away += 1;
                 }
+                // More calls were made before the peer's hello than it accepts at once. How many
+                // those are is known now, so the next try waits for its turn: this is no failure
+                // to count.
+                Err(status) if status.code == Code::Overloaded && status.never_sent() => {}
                 // The call was made before the peer's hello, which says what it takes.
                 Err(status) if status.code == Code::TooLarge && status.never_sent() => {
                     return Ok((at, self.too_large(call.link(), request).into()));
@@ -237,10 +238,8 @@ impl Target {
         request: &OutboundRequest,
         deadline: Option<Instant>,
         (shape, port): (Shape, Option<&Arc<Port>>),
-        attempts: &mut usize,
     ) -> Result<Call, Status> {
-        while *attempts < CALL_ATTEMPTS_MAX {
-            *attempts += 1;
+        for _ in 0..CALL_ATTEMPTS_MAX {
             let link = self.link(now)?;
             let mut turn = None;
             loop {

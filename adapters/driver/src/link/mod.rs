@@ -11,3 +11,6 @@ pub(crate) mod streams;
 pub(crate) mod table;
 pub(crate) mod task;
 pub(crate) mod writing;
+
+#[cfg(test)]
+mod tests;

@@ -277,3 +277,6 @@ impl Future for NodeTask {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests;
