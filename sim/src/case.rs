@@ -265,16 +265,15 @@ pub(crate) fn weaker(fault: &Fault) -> Vec<Fault> {
                 of(*step_ms, drift_ppm / 2),
             ]);
         }
-        &Fault::Addresses { node, odd: Addresses::Nat(every) } => {
-            let odd = Addresses::Nat(every * 2);
-            if every < Duration::from_secs(30) {
-                weaker.push(Fault::Addresses { node, odd });
-            }
+        &Fault::Addresses { node, odd: Addresses::Nat(every) }
+            if every < Duration::from_secs(30) =>
+        {
+            weaker.push(Fault::Addresses { node, odd: Addresses::Nat(every * 2) });
         }
-        &Fault::Names { node, answers: Answers::Slow(after) } => {
-            if after > Duration::from_millis(2) {
-                weaker.push(Fault::Names { node, answers: Answers::Slow(after / 2) });
-            }
+        &Fault::Names { node, answers: Answers::Slow(after) }
+            if after > Duration::from_millis(2) =>
+        {
+            weaker.push(Fault::Names { node, answers: Answers::Slow(after / 2) });
         }
         Fault::Offset { node, ms } => weaker.push(Fault::Offset { node: *node, ms: ms / 2 }),
         Fault::Crash { node, moves, keeps_clock } => {

@@ -399,7 +399,7 @@ fn show_search(found: &Search, wall_s: f64, unreached: &[&str], failures: &[Valu
         let report = json!({
             "seeds": seeds, "events": events, "wall_s": wall_s, "trace_hash": format!("{hash:016x}"),
             "healed_max_s": nanos(*healed_max), "healed_mean_s": healed_mean, "false_deaths": false_deaths,
-            "faults": found.struck, "events_told": found.told, "unreached": unreached, "failures": failures,
+            "faults": found.struck, "fault_seeds": found.struck_seeds, "events_told": found.told, "unreached": unreached, "failures": failures,
         });
         println!("{report}");
         return;

@@ -19,7 +19,9 @@ impl State {
         machine.lookups += 1;
         let (fails, answers) = (machine.nameless > 0, machine.answers.last().copied());
         let family = if fails { Some("lookup") } else { answers.map(Answers::family) };
-        family.map(|family| self.strike(family));
+        if let Some(family) = family {
+            self.strike(family);
+        }
         (fails, answers)
     }
 

@@ -456,7 +456,9 @@ impl State {
         let book = &self.network.addresses;
         let home = if bound.ip().is_unspecified() { book.home(host, bound.port()) } else { bound };
         let (source, why) = book.source(self.now, host, home);
-        why.map(|family| self.strike(family));
+        if let Some(family) = why {
+            self.strike(family);
+        }
         source
     }
 

@@ -20,7 +20,9 @@ impl World {
             self.strike("lookup");
             return self.answer(node, now, &[]);
         }
-        answers.map(|answers| self.strike(answers.family()));
+        if let Some(answers) = answers {
+            self.strike(answers.family());
+        }
         match answers {
             Some(Answers::Never) => {}
             Some(Answers::Slow(after)) => {

@@ -234,7 +234,9 @@ impl World {
         if !is_stream {
             let (source, why) = self.network.addresses.source(self.now, node, home);
             payload.peer.addr = source;
-            why.map(|family| self.strike(family));
+            if let Some(family) = why {
+                self.strike(family);
+            }
         }
         let Some(to) = self.network.addresses.host_at(self.now, transmit.to.addr) else {
             if is_stream {
