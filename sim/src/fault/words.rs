@@ -60,24 +60,8 @@ impl fmt::Display for Fault {
             }
             Self::Offset { node, ms } => write!(f, "clock of node {node} off by {ms:+} ms"),
             Self::LookupFails(node) => write!(f, "node {node} finds no names"),
-            Self::Names { node, answers } => match answers {
-                Answers::Partial => write!(f, "node {node} finds every second name"),
-                Answers::Changing => write!(f, "node {node} finds other addresses every time"),
-                Answers::Foreign => write!(f, "node {node} finds its own address and nobody's"),
-                Answers::Slow(after) => {
-                    write!(f, "node {node} finds names after {}", text::span_text(*after))
-                }
-                Answers::Never => write!(f, "node {node} waits for names for ever"),
-            },
-            Self::Addresses { node, odd } => match odd {
-                Addresses::Nat(every) => {
-                    let every = text::span_text(*every);
-                    write!(f, "node {node} sends from a new address every {every}")
-                }
-                Addresses::Other => write!(f, "node {node} sends from its other address"),
-                Addresses::Mapped => write!(f, "node {node} sees IPv4-mapped sources"),
-                Addresses::Moves => write!(f, "node {node} has another address"),
-            },
+            Self::Names { node, answers } => write!(f, "node {node} {answers}"),
+            Self::Addresses { node, odd } => write!(f, "node {node} {odd}"),
             Self::TakeOver { node, by } => {
                 write!(f, "the address of node {node} reaches node {by}")
             }
@@ -90,6 +74,33 @@ impl fmt::Display for Fault {
             Self::Metadata(node) => write!(f, "node {node} sets metadata"),
             Self::Broadcast(node) => write!(f, "node {node} broadcasts"),
             Self::EarlyTimers(node) => write!(f, "node {node} wakes early"),
+        }
+    }
+}
+
+/// What a node finds, after its name.
+impl fmt::Display for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Partial => write!(f, "finds every second name"),
+            Self::Changing => write!(f, "finds other addresses every time"),
+            Self::Foreign => write!(f, "finds its own address and nobody's"),
+            Self::Slow(after) => write!(f, "finds names after {}", text::span_text(*after)),
+            Self::Never => write!(f, "waits for names for ever"),
+        }
+    }
+}
+
+/// What is odd, after the name of the node.
+impl fmt::Display for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nat(every) => {
+                write!(f, "sends from a new address every {}", text::span_text(*every))
+            }
+            Self::Other => write!(f, "sends from its other address"),
+            Self::Mapped => write!(f, "sees IPv4-mapped sources"),
+            Self::Moves => write!(f, "has another address"),
         }
     }
 }
