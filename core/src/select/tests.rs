@@ -10,6 +10,7 @@ use std::string::{String, ToString};
 use std::vec::Vec;
 
 use super::*;
+use crate::id::NodeId;
 use crate::rng::Rng;
 
 const DC_NAMES: [&str; 8] = ["dc-0", "dc-1", "dc-2", "dc-3", "dc-4", "dc-5", "dc-6", "dc-7"];
@@ -43,7 +44,7 @@ fn pick(
 ) -> Result<Vec<NodeId>, SelectError> {
     let mut picks = Picks::new();
     selector.select(on, level, &mut picks)?;
-    picks.sort_unstable();
+    picks.as_mut_slice().sort_unstable();
     Ok(picks.to_vec())
 }
 
@@ -499,7 +500,7 @@ fn up_to_eight_picks_stay_inline() {
         for level in Consistency::EVERY {
             let mut picks = Picks::new();
             selector.select(&on, level, &mut picks).unwrap();
-            assert!(picks.len() > PICKS_INLINE || !picks.spilled(), "{name} {level:?}");
+            assert!(picks.len() > PICKS_INLINE || !picks.has_spilled(), "{name} {level:?}");
         }
     }
 }
