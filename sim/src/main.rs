@@ -424,8 +424,9 @@ fn show_search(found: &Search, wall_s: f64, unreached: &[&str], failures: &[Valu
 }
 
 fn replay_command(args: &ReplayArgs) -> Result<bool, String> {
-    let is_token = ["v1.", "n1."].iter().any(|version| args.what.starts_with(version))
-        && !Path::new(&args.what).exists();
+    let is_token =
+        ["v1.", "n1.", "v1o.", "n1o."].iter().any(|version| args.what.starts_with(version))
+            && !Path::new(&args.what).exists();
     let mut case = if is_token {
         Case::new(&args::parse_token(&args.what)?.0)
     } else {

@@ -57,11 +57,15 @@ fn a_seed_is_a_run_and_another_seed_another() {
 
 #[test]
 fn another_process_runs_a_seed_alike() {
-    let args = ["replay", "n1.lan.5.4.20000.all", "--json"];
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_chinwag-sim")).args(args).output().expect("it is built");
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!(report["trace_hash"], run(&swarm(4, 20)).hash.to_string());
+    let usual = swarm(4, 20);
+    let odd = Scenario { faults: Faults::Odd(None), ..usual.clone() };
+    for (version, scenario) in [("n1", usual), ("n1o", odd)] {
+        let args = ["replay", &format!("{version}.lan.5.4.20000.all"), "--json"];
+        let program = env!("CARGO_BIN_EXE_chinwag-sim");
+        let output = Command::new(program).args(args).output().expect("it is built");
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(report["trace_hash"], run(&scenario).hash.to_string(), "{version}");
+    }
 }
 
 #[test]
