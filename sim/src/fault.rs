@@ -12,8 +12,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use odd::{Addresses, Answers, ODD_FAMILIES};
-pub use plan::{Plan, Timed};
 pub use quality::{HALF_OPEN_FOR, QUEUE_MAX, Quality};
+
+/// The longest pause of one process that every preset forgives, whatever mild faults are beside it.
+pub const MILD_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Nodes by their index, rising.
 pub type Nodes = Vec<u32>;
@@ -256,6 +258,11 @@ impl Fault {
         }
     }
 
+    /// Whether it is a fault of the network between nodes, and not of one host.
+    pub const fn is_between_nodes(&self) -> bool {
+        matches!(self, Self::Link { .. } | Self::Cut { .. } | Self::Flap { .. })
+    }
+
     /// The one node that it is about, if it is about one.
     pub fn node(&self) -> Option<u32> {
         match self {
@@ -328,6 +335,26 @@ impl Fault {
         }
         Some(fault)
     }
+}
+
+/// A fault and its span, in nanoseconds of true time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "text::TimedText", into = "text::TimedText")]
+pub struct Timed {
+    /// When it begins.
+    pub at: u64,
+    /// When it ends; `u64::MAX` for never: such nodes stay outside the healthy core.
+    pub until: u64,
+    /// What.
+    pub fault: Fault,
+}
+
+/// What goes wrong in a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The faults, in no order.
+    pub faults: Vec<Timed>,
 }
 
 #[cfg(test)]

@@ -33,6 +33,8 @@ pub enum Faults {
     Swarm(Option<Vec<usize>>),
     /// The same of the odd swarm ([`swarm::odd`]).
     Odd(Option<Vec<usize>>),
+    /// What the seed draws of the mild faults alone ([`swarm::mild`]), which excuse nothing.
+    Mild,
     /// This.
     These(Plan),
 }
@@ -137,6 +139,8 @@ pub struct Outcome {
     pub false_suspicions: u64,
     /// Deaths of the living, each observer counted.
     pub false_deaths: u64,
+    /// The same by the family of faults that excused them.
+    pub excused: BTreeMap<&'static str, u64>,
     /// The living that were doubted and are believed again.
     pub flaps: u64,
     /// The plan.
@@ -157,6 +161,7 @@ pub struct Outcome {
 pub fn plan_of(scenario: &Scenario, choices: &mut dyn Choices) -> Plan {
     match &scenario.faults {
         Faults::These(plan) => plan.clone(),
+        Faults::Mild => swarm::mild(choices, scenario.nodes, scenario.span),
         Faults::Swarm(kept) | Faults::Odd(kept) => {
             let is_odd = matches!(scenario.faults, Faults::Odd(_));
             let draw = if is_odd { swarm::odd } else { swarm::plan };
@@ -215,6 +220,7 @@ pub fn run_with(scenario: &Scenario, mut choices: Box<dyn Choices>) -> Outcome {
         detections: world.deaths.detections().collect(),
         false_suspicions: world.deaths.false_suspicions,
         false_deaths: world.deaths.false_deaths,
+        excused: world.deaths.excused.clone(),
         flaps: world.deaths.flaps,
         struck: world.struck(),
         trace: std::mem::take(&mut world.trace).into_records(),
@@ -254,7 +260,8 @@ fn drive(scenario: &Scenario, world: &mut World, times: &mut Times) -> Result<()
             detail: format!("{reason}, and nothing ever went wrong"),
         });
     }
-    if scenario.calms && scenario.checks && !world.forges() && world.can_meet() {
+    let can_converge = !world.forges() && !world.parts_for_ever() && world.can_meet();
+    if scenario.calms && scenario.checks && can_converge {
         times.healed = Some(calm(scenario, world)?);
     }
     Ok(())
@@ -292,7 +299,7 @@ fn stay(scenario: &Scenario, world: &mut World) -> Result<(), Violation> {
     let score = (world.awareness_max() + 1).min(scenario.config.awareness_max);
     let rounds = scenario.config.probe_interval * (u32::from(score) + 1);
     let rests_at = world.now() + nanos(rounds);
-    if rests_at < until {
+    if rests_at < until && !world.disturbs_for_ever() {
         world.run_until(rests_at)?;
         world.rest();
     }

@@ -88,11 +88,8 @@ enum What {
     Read(u32),
     StreamFailed(Box<StreamFailed>),
     ProxyGivesUp(Box<Payload>),
-    /// A slow look-up of this run of a node is answered.
-    Seeds {
-        node: u32,
-        generation: u32,
-    },
+    /// A slow look-up of this node, in this run of it, is answered.
+    Seeds(u32, u32),
 }
 
 /// The sender of a stream payload is to learn that it went nowhere.
@@ -307,7 +304,7 @@ impl World {
             }
             What::Read(node) => self.read_one(node),
             What::ProxyGivesUp(payload) => self.fail_stream(&payload),
-            What::Seeds { node, generation } => self.seeds_come(node, generation),
+            What::Seeds(node, generation) => self.seeds_come(node, generation),
             What::StreamFailed(failed) => {
                 let StreamFailed { node, generation, to } = *failed;
                 let is_same_run = self.hosts[node as usize].generation == generation;
@@ -435,6 +432,16 @@ impl World {
             .filter_map(|host| host.machine.as_ref())
             .map(chinwag_core::membership::Membership::awareness);
         scores.max().unwrap_or(0)
+    }
+
+    /// Whether a fault between nodes never ends.
+    pub fn disturbs_for_ever(&self) -> bool {
+        self.plan.disturbs_for_ever()
+    }
+
+    /// Whether a fault between nodes never ends that may keep them apart.
+    pub fn parts_for_ever(&self) -> bool {
+        self.plan.parts_for_ever()
     }
 
     /// From now on nobody of the well may doubt another of them.

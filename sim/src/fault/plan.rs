@@ -1,30 +1,18 @@
-//! [`Plan`]: the faults of a run, each with its span.
+//! What is true of a whole plan of faults.
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::{Fault, Quality, text};
+use super::{Fault, MILD_PAUSE_MAX, Plan, Quality, Timed};
 use crate::clock::nanos;
 
-/// A fault and its span, in nanoseconds of true time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "text::TimedText", into = "text::TimedText")]
-pub struct Timed {
-    /// When it begins.
-    pub at: u64,
-    /// When it ends; `u64::MAX` for never: such nodes stay outside the healthy core.
-    pub until: u64,
-    /// What.
-    pub fault: Fault,
-}
+impl Timed {
+    const fn is_endless(&self) -> bool {
+        self.until == u64::MAX
+    }
 
-/// What goes wrong in a run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Plan {
-    /// The faults, in no order.
-    pub faults: Vec<Timed>,
+    const fn is_endless_between_nodes(&self) -> bool {
+        self.is_endless() && self.fault.is_between_nodes()
+    }
 }
 
 impl Plan {
@@ -40,6 +28,46 @@ impl Plan {
     /// undefined (§4.9).
     pub fn forges(&self) -> bool {
         self.faults.iter().any(|timed| timed.fault.family() == "corrupt")
+    }
+
+    /// Whether nothing in it excuses a death of the living: loss of up to a twentieth, short
+    /// delays, duplicates, reordering, clocks that step, and at most one pause of up to
+    /// [`MILD_PAUSE_MAX`].
+    pub fn is_mild(&self) -> bool {
+        let mut pauses = 0;
+        self.faults.iter().all(|timed| match &timed.fault {
+            Fault::FullPause(_) => {
+                pauses += 1;
+                pauses == 1 && timed.until.saturating_sub(timed.at) <= nanos(MILD_PAUSE_MAX)
+            }
+            fault => !fault.excuses_deaths(),
+        })
+    }
+
+    /// Whether a fault never ends for which nodes that are well may suspect each other at any time.
+    pub fn disturbs_for_ever(&self) -> bool {
+        self.parts_for_ever() || self.faults.iter().any(|timed| timed.is_endless_between_nodes())
+    }
+
+    /// Whether a fault never ends that may keep nodes apart which are well: no view need ever
+    /// become the truth, and no call need ever end by itself.
+    pub fn parts_for_ever(&self) -> bool {
+        self.faults.iter().any(|timed| {
+            let slows = matches!(timed.fault, Fault::SlowReader { .. } | Fault::Clock { .. });
+            let is_endless = timed.is_endless_between_nodes() || (slows && timed.is_endless());
+            is_endless && timed.fault.excuses_deaths()
+        })
+    }
+
+    /// Whether a fault never ends that may keep calls from ending, or connections from being made.
+    pub fn breaks_calls_for_ever(&self) -> bool {
+        let breaks_streams = |fault: &Fault| match fault {
+            Fault::Link { quality, .. } => quality.half_open > 0 || quality.reset > 0,
+            _ => false,
+        };
+        let mut faults = self.faults.iter();
+        self.parts_for_ever()
+            || faults.any(|timed| timed.is_endless() && breaks_streams(&timed.fault))
     }
 
     /// A plan written as JSON, for a cluster of `nodes`.

@@ -1,7 +1,7 @@
 //! [`Cluster`]: processes on machines, what the plan does to them, and the oracles that watch.
 
+mod agreement;
 mod observe;
-mod truth;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -114,6 +114,7 @@ impl Cluster {
     pub(crate) fn new(setup: Setup, plan: Plan, choices: Box<dyn Choices>) -> Self {
         let nodes = setup.nodes;
         let engine = Engine::new(nodes, setup.seed, choices);
+        engine.stay_here();
         engine.with(|state| state.trace = Trace::new(setup.traces));
         let hosts = u32::try_from(nodes).unwrap_or(u32::MAX);
         (0..hosts).for_each(|host| engine.set_name(&name(host), host));
@@ -185,7 +186,9 @@ impl Cluster {
 
     /// One step, if there is one that is not after `until`.
     pub(crate) fn step(&mut self, until: u64) -> Result<bool, Violation> {
-        match self.engine.turn(until) {
+        let turn = self.engine.turn(until);
+        self.engine.check_outside()?;
+        match turn {
             Turn::Ran(host) => self.observe(host)?,
             Turn::Happened => {
                 while let Some(step) = self.engine.with(|state| state.steps.pop_front()) {
@@ -309,7 +312,7 @@ impl Cluster {
         self.has_begun[number] = true;
         let fault = self.plan.faults[number].fault.clone();
         self.tell(|| format!("begins: {fault:?}"));
-        self.deaths.fault(&fault);
+        self.deaths.fault(&fault, self.plan.is_mild());
         let is_up = fault.node().is_some_and(|host| self.node(host).is_some());
         self.engine.with(|state| {
             state.tell_fault(number, &fault);
@@ -422,6 +425,22 @@ impl Cluster {
             }
             _ => {}
         }
+    }
+
+    // ---- what is true ----
+
+    fn is_well(&self, host: u32) -> bool {
+        let is_reached = self.engine.with(|state| {
+            let machine = state.machine(host);
+            machine.pauses == 0 && machine.blocks == 0
+        });
+        is_reached
+            && self.sites[host as usize].process.as_ref().is_some_and(|process| !process.has_left)
+    }
+
+    /// Nodes that are up, stay, and can be reached as far as their own machine goes.
+    pub(crate) fn well(&self) -> Vec<u32> {
+        (0..self.hosts()).filter(|&host| self.is_well(host)).collect()
     }
 
     /// How often each family of faults has struck.

@@ -26,7 +26,7 @@ impl World {
         match answers {
             Some(Answers::Never) => {}
             Some(Answers::Slow(after)) => {
-                self.queue.push(self.now + nanos(after), What::Seeds { node, generation });
+                self.queue.push(self.now + nanos(after), What::Seeds(node, generation));
             }
             _ => {
                 let seeds = self.answered(node, answers);
@@ -43,7 +43,7 @@ impl World {
         }
         if host.pauses > 0 {
             // It waits in the process.
-            self.queue.push(self.now + 100_000_000, What::Seeds { node, generation });
+            self.queue.push(self.now + 100_000_000, What::Seeds(node, generation));
             return Ok(());
         }
         self.hash.add(self.now, 10 << 32 | u64::from(node), 0);

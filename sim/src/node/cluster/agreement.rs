@@ -1,4 +1,4 @@
-//! Whether the nodes agree on who is there, as seen from outside.
+//! Whether the views of the nodes are the truth, and whether they can become it.
 
 use std::net::SocketAddr;
 
@@ -9,20 +9,6 @@ use crate::checker::views::{id, rank};
 use crate::host::FIRST_PORT;
 
 impl Cluster {
-    fn is_well(&self, host: u32) -> bool {
-        let is_reached = self.engine.with(|state| {
-            let machine = state.machine(host);
-            machine.pauses == 0 && machine.blocks == 0
-        });
-        is_reached
-            && self.sites[host as usize].process.as_ref().is_some_and(|process| !process.has_left)
-    }
-
-    /// Nodes that are up, stay, and can be reached as far as their own machine goes.
-    pub(crate) fn well(&self) -> Vec<u32> {
-        (0..self.hosts()).filter(|&host| self.is_well(host)).collect()
-    }
-
     /// Why the views of the well are not the truth, if they are not.
     pub(crate) fn unconverged(&self) -> Option<String> {
         let well = self.well();
@@ -57,9 +43,8 @@ impl Cluster {
             return false;
         }
         let well = self.well();
-        let seeds: Vec<SocketAddr> = (0..self.hosts().min(SEEDS))
-            .map(|seed| self.engine.addr_at(seed, FIRST_PORT))
-            .collect();
+        let at_first = |seed| self.engine.addr_at(seed, FIRST_PORT);
+        let seeds: Vec<SocketAddr> = (0..self.hosts().min(SEEDS)).map(at_first).collect();
         let at = |host: u32| {
             self.engine.addr_at(host, FIRST_PORT + self.sites[host as usize].port_offset)
         };
