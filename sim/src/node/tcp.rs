@@ -15,7 +15,6 @@ use std::task::Waker;
 
 use super::state::{State, What};
 use crate::choices::{Odds, Site};
-use crate::host::addr;
 use crate::trace::digest;
 use crate::trace::frames::Frames;
 use crate::trace::record::Way;
@@ -88,6 +87,8 @@ pub(crate) struct Conn {
     is_forgotten: bool,
     /// What its bytes say, for the trace.
     frames: Frames,
+    /// A proxy on the way has accepted it for a host that is down.
+    is_proxied: bool,
 }
 
 /// A listening socket.
@@ -150,7 +151,12 @@ impl State {
 
     /// Begins to open a connection.
     pub(super) fn dial(&mut self, host: u32, to: SocketAddr) -> u64 {
-        let own = if to.ip().is_loopback() { to.ip() } else { addr(host, 1).ip() };
+        let book = &self.network.addresses;
+        let own = if to.ip().is_loopback() {
+            to.ip()
+        } else {
+            book.source(self.now, host, book.home(host, 1)).0.ip()
+        };
         let port = self.next_id() % 16_384 + 49_152;
         let own = SocketAddr::new(own, u16::try_from(port).unwrap_or(u16::MAX));
         let peer = self.host_at(host, to).unwrap_or(u32::MAX);
@@ -170,6 +176,7 @@ impl State {
             opened_at: self.now,
             is_forgotten: false,
             frames: Frames::new(id, host, peer),
+            is_proxied: false,
         };
         self.conns.insert(id, conn);
         self.hash.add(
@@ -334,6 +341,7 @@ impl State {
     /// The other end's address.
     pub(super) fn peer_of(&self, id: u64, end: usize) -> io::Result<SocketAddr> {
         let conn = self.conns.get(&id).ok_or_else(|| io::Error::from(ErrorKind::NotConnected))?;
-        Ok(conn.ends[1 - end].own)
+        let (host, peer) = (conn.ends[end].host, conn.ends[1 - end].own);
+        Ok(self.network.addresses.seen_by(host, peer).0)
     }
 }

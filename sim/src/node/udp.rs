@@ -179,6 +179,10 @@ impl State {
 
     pub(super) fn datagram_arrives(&mut self, datagram: Datagram) {
         let Datagram { id, from_host, from, to_host, to, bytes } = datagram;
+        let (from, is_mapped) = self.network.addresses.seen_by(to_host, from);
+        if is_mapped {
+            self.strike("mapped");
+        }
         let lost = |why: &'static str| move || Told::Drop { peer: to_host, id, why: why.into() };
         let Some(udp) = self.udp.get_mut(&(to_host, to.port())) else {
             self.trace.tell(self.now, from_host, lost("nobody"));
