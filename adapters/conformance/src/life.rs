@@ -18,7 +18,8 @@ pub async fn shutdown_frees_the_port(host: &dyn Host) {
     let nodes = cluster(host, 2).await;
     let addr = nodes[1].0.local_addr();
     assert_eq!(echo(&nodes[0].0, 2).await, Ok((1, 2)));
-    let taken = Node::builder(3, addr).start_on(host.runtime()).await.expect_err("in use");
+    let taken = Node::builder(3, addr).cluster("test").start_on(host.runtime()).await;
+    let taken = taken.expect_err("in use");
     assert!(
         matches!(&taken, StartError::Bind { addr: at, error } if *at == addr && error.kind() == ErrorKind::AddrInUse),
         "{taken}"
@@ -197,7 +198,8 @@ pub async fn a_start_that_cannot_work_says_why(host: &dyn Host) {
     let nameless = Node::builder(1, anywhere).advertise(host.addr());
     let nameless = nameless.start_on(host.runtime()).await;
     assert!(matches!(nameless.expect_err("which cluster?"), StartError::NoClusterName(_)));
-    let portless = Node::builder(1, host.addr()).seeds(["no-such-host.invalid"]);
+    let named = || Node::builder(1, host.addr()).cluster("named");
+    let portless = named().seeds(["no-such-host.invalid"]);
     let portless = portless.start_on(host.runtime()).await;
     assert!(matches!(portless.expect_err("which port?"), StartError::Seed { .. }));
     let advertised = Node::builder(1, anywhere).advertise(host.addr()).cluster("named");
@@ -207,7 +209,7 @@ pub async fn a_start_that_cannot_work_says_why(host: &dyn Host) {
         .await
         .expect("a seed that is not there never fails a start");
     assert_eq!(node.advertised_addr().port(), node.local_addr().port());
-    let long = Node::builder(1, host.addr()).metadata_entry("key", &"x".repeat(1_000));
+    let long = named().metadata_entry("key", &"x".repeat(1_000));
     let long = long.start_on(host.runtime()).await;
     assert!(matches!(long.expect_err("too long"), StartError::Metadata(_)));
 }

@@ -29,8 +29,10 @@ impl Test {
         let thread = std::thread::current();
         let name = thread.name().filter(|name| *name != "main").unwrap_or("story");
         let program = std::env::current_exe().unwrap_or_default();
-        // It lies in `target/PROFILE/deps`.
-        let target = program.ancestors().nth(3).unwrap_or(Path::new("target"));
+        // It lies in `target/PROFILE/deps`, unless it is a test of the documentation.
+        let is_built_by_cargo = program.parent().is_some_and(|folder| folder.ends_with("deps"));
+        let target = program.ancestors().nth(3).filter(|_| is_built_by_cargo);
+        let target = target.unwrap_or(Path::new("target"));
         // Tests of two programs may have one name.
         let folder = target.join("chinwag-sim").join(name_of(&program));
         Self { name: name.to_owned(), target: target_of(&program), folder }

@@ -130,7 +130,7 @@ impl World {
     ///     let boot = |node: Node| async move { node.add_extension(Name).await };
     ///     let (nodes, names) = world.cluster_of(3, boot).await;
     ///     assert_eq!(nodes.len(), 3);
-    ///     assert_eq!(names.get(1).expect("it runs"), "I am n2");
+    ///     assert_eq!(names.get(1).expect("it runs"), "I am 2");
     /// });
     /// ```
     ///
