@@ -1,4 +1,4 @@
-//! The streams of a connection: their [types](types), the [table](table) of the halves that are
+//! The streams of a connection: their [types], the [table] of the halves that are
 //! open, and their [flow control](flow_control) (`docs/protocol.md` §5.11, §5.12).
 
 mod flow_control;

@@ -41,7 +41,7 @@ pub struct Heard {
     pub event: Option<Event>,
 }
 
-/// [`Claims`] with what its parent gives it.
+/// `Claims` with what its parent gives it.
 #[derive(Debug)]
 pub struct Machine {
     claims: Claims,

@@ -1,4 +1,4 @@
-//! Every knob and every limit of [`Membership`](super::Membership), in one place, each with the
+//! Every knob and every limit of [`Membership`](crate::membership::Membership), in one place, each with the
 //! reason for its number.
 
 use alloc::string::String;
