@@ -1,5 +1,5 @@
-//! Every knob and every limit of [`Membership`](crate::membership::Membership), in one place, each with the
-//! reason for its number.
+//! Every knob and every limit of [`Membership`](crate::membership::Membership), in one place, each
+//! with the reason for its number.
 
 use alloc::string::String;
 use core::fmt;
