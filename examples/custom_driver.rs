@@ -23,13 +23,13 @@ use std::net::{TcpListener, TcpStream, ToSocketAddrs as _, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chinwag::core::clock::SharedHlc;
-use chinwag::core::id::Epoch;
-use chinwag::core::membership::{
+use chinwag::protocol::clock::SharedHlc;
+use chinwag::protocol::id::Epoch;
+use chinwag::protocol::membership::{
     Config, Destination, Event, Local, Member, Membership, Metadata, Plane,
 };
-use chinwag::core::rpc::{self, Code, Connection, Receiver, Side, Status, Transmit};
-use chinwag::core::time::{Instant, Now, WallTime};
+use chinwag::protocol::rpc::{self, Code, Connection, Receiver, Side, Status, Transmit};
+use chinwag::protocol::time::{Instant, Now, WallTime};
 
 /// How long a stream waits at most until it is looked at.
 const TURN_MAX: Duration = Duration::from_millis(5);

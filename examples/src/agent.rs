@@ -112,10 +112,10 @@ async fn live<M: AsyncFn(&str) -> Option<Value>>(
     let is_asked = async || _ = termination.recv().await;
     let output = Arc::new(Output::new(args.json, runtime.clone()));
     let is_tethered = args.tethered;
-    let (node, watch) = start(args, runtime).await?;
+    let (node, watch) = start(args, runtime.clone()).await?;
     output.listening(&node).await;
     let more = begin(&node, &output).await?;
-    let are_told = spawned(&node, output::report(watch, output.clone()));
+    let reported = spawned(&*runtime, output::report(watch, output.clone()));
 
     let asked = async {
         is_asked().await;
@@ -127,20 +127,21 @@ async fn live<M: AsyncFn(&str) -> Option<Value>>(
     }
     node.shutdown().await;
     // The node's end is the watch's.
-    or(are_told, node.sleep(LAST_LINES_TIMEOUT)).await;
+    or(reported, node.sleep(LAST_LINES_TIMEOUT)).await;
     Ok(())
 }
 
-/// Runs `task` on the node's runtime; what is returned waits for its end.
+/// Runs `task` on the runtime, so that it can outlive the node. The returned future waits for its
+/// end.
 fn spawned(
-    node: &Node,
+    runtime: &dyn Runtime,
     task: impl Future<Output = ()> + Send + 'static,
 ) -> impl Future<Output = ()> {
     let (ends, ended) = async_channel::bounded::<()>(1);
-    node.spawn(async move {
+    runtime.spawn(Box::pin(async move {
         task.await;
         drop(ends);
-    });
+    }));
     async move { _ = ended.recv().await }
 }
 

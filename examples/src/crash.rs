@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 
-use chinwag::core::rng::{Rng, mix};
+use chinwag::protocol::rng::{Rng, mix};
 use chinwag::{Bytes, NodeId, Timestamp};
 use chinwag_store::{Document, Key, RedbStorage, Storage as _, Version};
 use futures_lite::future::block_on;

@@ -1,7 +1,8 @@
-//! [`LeaderHint`]: an extension small enough to be read at once, and three nodes that run it. `docs/extensions.md` walks through it.
+//! [`LeaderHint`]: a small extension, and an example of three nodes that run it.
 //!
-//! A hint, not an election: views differ for moments, and each side of a partition has a leader of
-//! its own. It is good for work that is better not done twice, and bad for work that must not be.
+//! `docs/extensions.md` explains it line by line. The extension gives a hint and holds no election:
+//! views can differ briefly, and during a partition each side has a leader of its own. Use it for
+//! work that should not be done twice. Do not use it for work that must not be done twice.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -14,12 +15,12 @@ use futures_lite::future::or;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// The entry under which a member says that it runs this extension.
+/// The metadata entry that says that a member runs this extension.
 const RUNS_HERE: &str = "leader-hint";
-/// Each thing that the example waits for comes within this, or the example fails.
+/// The longest wait for any one condition in the example.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The extension: the live member with the lowest id, among those that run it.
+/// The extension. The leader is the live member with the lowest id among those that run it.
 pub struct LeaderHint;
 
 impl ClusterExtension for LeaderHint {
@@ -27,87 +28,88 @@ impl ClusterExtension for LeaderHint {
     type Error = MetadataError;
 
     async fn init(self, node: &Node) -> Result<Leader, MetadataError> {
-        // Before the view is read, so that no change falls in between.
+        // The watch starts before the view is read, so that no change is missed.
         let changes = node.watch();
         node.set_metadata_entry(RUNS_HERE, "1")?;
-        let (tells, told) = watch::channel(Some(leader_of(&node.members())));
-        node.spawn(follow(node.downgrade(), changes, tells));
-        Ok(Leader { told })
+        let (sender, leader) = watch::channel(Some(leader_of(&node.members())));
+        node.spawn(follow(node.downgrade(), changes, sender));
+        Ok(Leader { leader })
     }
 }
 
-/// Who leads, as far as this node can see. Its clones are told the same; the extension stops when
-/// the last is dropped, or with the node.
+/// The current leader as this node sees it. Clones share one value. The extension stops when the
+/// last clone is dropped, or when the node ends.
 #[derive(Clone)]
 pub struct Leader {
-    told: watch::Receiver<Option<NodeId>>,
+    leader: watch::Receiver<Option<NodeId>>,
 }
 
 impl Leader {
-    /// The leader by the latest view; `None` once this node has left or ended.
+    /// Returns the leader in the latest view, or `None` after this node has left or ended.
     pub fn current(&self) -> Option<NodeId> {
-        *self.told.borrow()
+        // The task that sends has ended when this is an error.
+        self.leader.has_changed().ok()?;
+        *self.leader.borrow()
     }
 
-    /// The next leader; `None` once this node has left or ended.
+    /// Waits for the next leader. Returns `None` after this node has left or ended.
     pub async fn changed(&mut self) -> Option<NodeId> {
-        self.told.changed().await.ok()?;
-        *self.told.borrow_and_update()
+        self.leader.changed().await.ok()?;
+        *self.leader.borrow_and_update()
     }
 
-    /// Whether `node` comes to lead, before this node leaves or ends.
+    /// Waits until `node` is the leader. Returns false if this node leaves or ends before that.
     pub async fn becomes(&mut self, node: NodeId) -> bool {
-        self.told
+        self.leader
             .wait_for(|leader| *leader == Some(node) || leader.is_none())
             .await
             .is_ok_and(|leader| leader.is_some())
     }
 }
 
-/// The task of the extension. It holds the node only while it looks.
-async fn follow(node: WeakNode, mut changes: Watch, tells: watch::Sender<Option<NodeId>>) {
-    let is_dropped = async || {
-        tells.closed().await;
+/// The extension's task. It holds the node only while it reads the view.
+async fn follow(node: WeakNode, mut changes: Watch, sender: watch::Sender<Option<NodeId>>) {
+    let handle_dropped = async || {
+        sender.closed().await;
         None
     };
-    while let Some(event) = or(changes.next(), is_dropped()).await {
+    while let Some(event) = or(changes.next(), handle_dropped()).await {
         let Some(node) = node.upgrade() else { break };
         if matches!(event, Event::LeaveCompleted { .. }) {
             break;
         }
         let leader = Some(leader_of(&node.members()));
-        tells.send_if_modified(|told| std::mem::replace(told, leader) != leader);
+        sender.send_if_modified(|current| std::mem::replace(current, leader) != leader);
     }
-    tells.send_replace(None);
     if let Some(node) = node.upgrade() {
-        // A node that has left says nothing more about itself, and need not.
+        // This fails if the node has left. Its entry has gone with it then.
         let _ = node.remove_metadata_entry(RUNS_HERE);
     }
 }
 
-/// The same view gives the same leader on every node.
+/// Returns the leader in `view`. Nodes with the same view compute the same leader.
 fn leader_of(view: &Snapshot) -> NodeId {
     let others = view.members().iter().filter(|member| member.metadata.get(RUNS_HERE).is_some());
     others.map(|member| member.id).chain([view.local().id]).min().expect("the local node is one")
 }
 
-/// Three nodes in one process: they agree, the leader leaves, they agree again.
+/// Runs three nodes in one process. They agree on a leader, it leaves, and the others agree again.
 pub fn main() -> ExitCode {
-    let told = tokio::runtime::Builder::new_current_thread()
+    let result = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| error.to_string())
-        .and_then(|runtime| runtime.block_on(tell()).map_err(|error| error.to_string()));
-    match told {
+        .and_then(|runtime| runtime.block_on(run()).map_err(|error| error.to_string()));
+    match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(shortfall) => {
-            let _ = writeln!(io::stderr(), "leader_hint: {shortfall}");
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "leader_hint: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-async fn tell() -> Result<(), Box<dyn std::error::Error>> {
+async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let mut nodes: Vec<(TokioNode, Leader)> = Vec::new();
     for id in 1..=3_u64 {
         let seeds: Vec<_> =
@@ -123,7 +125,7 @@ async fn tell() -> Result<(), Box<dyn std::error::Error>> {
     if timeout(PATIENCE, leader.changed()).await?.is_some() {
         return Err("the node that left still has a leader".into());
     }
-    say(format_args!("node 1 has left, and follows nobody"));
+    say(format_args!("node 1 has left and has no leader"));
     all_follow(&mut nodes, 2).await?;
     for (node, _) in &nodes {
         node.shutdown().await;
@@ -145,7 +147,7 @@ async fn all_follow(
     Ok(())
 }
 
-/// One line on stdout. Without a reader the story is still told, for its exit code.
+/// Prints one line. A closed stdout is not an error: the exit code still gives the result.
 fn say(what: fmt::Arguments<'_>) {
     let _ = writeln!(io::stdout(), "{what}");
 }

@@ -8,8 +8,8 @@
 
 use std::collections::BTreeMap;
 
-use chinwag::core::id::{NodeId, fnv1a};
-use chinwag::core::rng::mix;
+use chinwag::protocol::id::{NodeId, fnv1a};
+use chinwag::protocol::rng::mix;
 use chinwag::{Bytes, Timestamp};
 use chinwag_store::fuzzing::Digest;
 use chinwag_store::{Document, Entry, Key, MemoryStorage, Storage, Version};

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chinwag_fuzz::TARGETS;
 
@@ -14,9 +15,16 @@ fn files(folder: &str, target: &str) -> Vec<PathBuf> {
     files
 }
 
-/// One test and not one a target: `connection_bytes` counts what the process allocates.
+/// Held by each test of this program: `connection_bytes` counts what the whole process allocates.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One test for all targets and not one for each, because each needs the process for itself.
 #[test]
 fn what_is_kept_is_survived() {
+    let _alone = alone();
     for (target, run) in TARGETS {
         let seeds = files("seeds", target);
         assert!(!seeds.is_empty(), "{target} has seeds");
@@ -32,6 +40,7 @@ fn what_is_kept_is_survived() {
 /// A target that is not in the list is not replayed, and one without a program is not fuzzed.
 #[test]
 fn every_target_has_a_program() {
+    let _alone = alone();
     let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz_targets");
     let named = |target: &str| programs.join(format!("{target}.rs")).is_file();
     assert!(TARGETS.iter().all(|(target, _)| named(target)));

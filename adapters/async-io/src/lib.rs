@@ -18,7 +18,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_io::Async;
-use chinwag::core::time::{Instant, Now, WallTime};
+use chinwag::protocol::time::{Instant, Now, WallTime};
 use chinwag::runtime::{Listener, Stream, Timer, UdpSocket, WallClock};
 
 use gate::Gate;

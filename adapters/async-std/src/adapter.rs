@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use chinwag::core::time::Now;
+use chinwag::protocol::time::Now;
 use chinwag::runtime::{Ambient, BoxFuture, Listener, Runtime, Stream, Timer, UdpSocket};
 use chinwag_async_io::AsyncIo;
 

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chinwag::core::rpc;
+use chinwag::protocol::rpc;
 use chinwag::{
     Bytes, CallInfo, Code, Consistency, Context, Handler, Interceptor, Message, Method, Methods,
     Node, Raw, Role, Service, Status, TRACEPARENT, TraceContext, View,

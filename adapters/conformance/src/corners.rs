@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chinwag::core::rpc;
+use chinwag::protocol::rpc;
 use chinwag::{
     CallInfo, Client, Code, Context, Handler, Incoming, Interceptor, Message, Methods, Node,
     Outgoing, Raw, Role, Service, Status, StreamHandler, Streaming, View,

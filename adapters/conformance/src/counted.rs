@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use chinwag::core::time::Now;
+use chinwag::protocol::time::Now;
 use chinwag::runtime::{BoxFuture, Listener, Runtime, Stream, Timer, UdpSocket};
 
 /// A runtime whose tasks are counted; all else is the inner one's. Clones count together.

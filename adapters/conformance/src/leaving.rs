@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chinwag::core::membership::Planes;
-use chinwag::core::rpc;
+use chinwag::protocol::membership::Planes;
+use chinwag::protocol::rpc;
 use chinwag::{
     Client, Code, Config, Context, Handler, Message, Methods, Node, Raw, Service, Status,
     StreamCall, View,

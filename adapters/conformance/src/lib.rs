@@ -255,6 +255,7 @@ macro_rules! suite {
             }
             life {
                 shutdown_frees_the_port
+                shutdown_waits_for_every_task
                 a_node_leaves_nothing_behind
                 connections_are_limited_and_those_there_are_go_on
                 a_start_that_cannot_work_says_why

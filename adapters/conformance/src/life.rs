@@ -42,6 +42,66 @@ pub async fn shutdown_frees_the_port(host: &dyn Host) {
     assert_eq!(echo(&nodes[0].0, 2).await, Ok((1, 2)), "a call reaches the new run");
 }
 
+/// What tasks and handlers of a node hold is free when `shutdown` returns: a file, say, that the
+/// next run of the program opens.
+pub async fn shutdown_waits_for_every_task(host: &dyn Host) {
+    let nodes = cluster(host, 2).await;
+    let file = Arc::new(());
+    let (node, probe) = &nodes[1];
+    for sleeps in [true, false] {
+        let (held, weak) = (file.clone(), node.downgrade());
+        node.spawn(async move {
+            let _held = held;
+            while let Some(node) = weak.upgrade() {
+                let nap = node.sleep(if sleeps { 100 * PATIENCE } else { PATIENCE / 1_000 });
+                drop(node);
+                nap.await;
+            }
+        });
+    }
+    // One that starts another one as it ends.
+    let (held, weak) = (file.clone(), node.downgrade());
+    let starts = OnDrop(move || {
+        let held = held.clone();
+        if let Some(node) = weak.upgrade() {
+            node.spawn(async move { drop(held) });
+        }
+    });
+    node.spawn(async move {
+        let _starts = starts;
+        std::future::pending::<()>().await;
+    });
+    // And handlers that wait, of a call from elsewhere and of one from here.
+    let (far, near) = (nodes[0].0.client::<Probe>(2), node.client::<Probe>(2));
+    let (far, near) = (far.without_timeout(), near.without_timeout());
+    let end = async {
+        probe.begun.reaches(2).await;
+        assert_eq!(Arc::strong_count(&file), 4);
+        node.shutdown().await;
+        assert_eq!(Arc::strong_count(&file), 1, "a task of the node outlives it");
+    };
+    let (near, (far, ())) = zip(near.call(&Hang), zip(far.call(&Hang), end)).await;
+    near.expect_err("its handler has ended");
+    far.expect_err("its handler has ended");
+    // A node that has ended runs nothing more.
+    node.spawn({
+        let held = file.clone();
+        async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        }
+    });
+    eventually(&*host.runtime(), || Arc::strong_count(&file) == 1).await;
+}
+
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 /// Dropping the last handle ends every task and frees every socket, whatever is in flight; other
 /// things of the node do not hold it.
 pub async fn a_node_leaves_nothing_behind(host: &dyn Host) {
@@ -79,7 +139,7 @@ pub async fn a_node_leaves_nothing_behind(host: &dyn Host) {
 pub async fn connections_are_limited_and_those_there_are_go_on(host: &dyn Host) {
     let runtime = host.runtime();
     // Strangers that say nothing stay for the whole case.
-    let rpc = chinwag::core::rpc::Config { hello_timeout: 3 * PATIENCE, ..Default::default() };
+    let rpc = chinwag::protocol::rpc::Config { hello_timeout: 3 * PATIENCE, ..Default::default() };
     let one = Node::builder(1, host.addr())
         .cluster("test")
         .config(Config::local())

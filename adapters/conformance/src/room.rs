@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chinwag::core::rpc;
+use chinwag::protocol::rpc;
 use chinwag::{
     Bytes, Context, Handler, Incoming, Method, Methods, Never, Node, Outgoing, Raw, Service,
     Status, StreamHandler, Streaming,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use chinwag::core::rpc;
+use chinwag::protocol::rpc;
 use chinwag::{
     Bytes, Code, Context, Handler, Incoming, Message, Methods, Outgoing, Raw, Service, Status,
     StreamHandler, Streaming, View,

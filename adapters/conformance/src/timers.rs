@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use chinwag::core::time::Instant;
+use chinwag::protocol::time::Instant;
 use futures_lite::future::zip;
 
 use crate::Host;
@@ -135,5 +135,5 @@ pub async fn time_does_not_run_back(host: &dyn Host) {
         zip(spawn(&*runtime, watch(runtime.clone())), spawn(&*runtime, watch(runtime.clone())))
             .await;
     assert!(runtime.now().mono >= ends.0.max(ends.1));
-    assert!(runtime.now().wall > chinwag::core::time::WallTime::UNIX_EPOCH);
+    assert!(runtime.now().wall > chinwag::protocol::time::WallTime::UNIX_EPOCH);
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use chinwag::Runtime;
-use chinwag::core::time::Instant;
+use chinwag::protocol::time::Instant;
 use chinwag::runtime::{Listener, Stream, Timer, UdpSocket};
 
 use crate::Host;

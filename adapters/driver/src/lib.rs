@@ -8,13 +8,13 @@
 //!                        |
 //!    NodeTask ----- Shared: registry, board, links ----- LinkTask, one for each connection
 //!        |                                                   |
-//!   core::Membership                                  core::rpc::Connection
+//!   protocol::Membership                              protocol::rpc::Connection
 //!        |                                                   |
 //!        +------------------- dyn Runtime -------------------+
 //! ```
 //!
 //! This crate is the part of chinwag that is asynchronous and the same on every runtime. The
-//! protocol is in [`core`]; a runtime is behind [`runtime::Runtime`]. Programs add an adapter
+//! protocol is in [`protocol`]; a runtime is behind [`runtime::Runtime`]. Programs add an adapter
 //! crate, such as `chinwag-tokio`, which re-exports this one and has a `Node::builder(..).start()`
 //! of its own:
 //!
@@ -40,43 +40,17 @@
 //! What it is not: it has no server of its own and no coordinator; it gives no consensus and stores
 //! nothing.
 
-mod archive;
-mod balanced;
-mod builder;
-mod calling;
-mod client;
-mod clock;
-mod context;
-mod extension;
-mod fan_out;
-mod handling;
-mod interceptor;
-mod latency;
-pub mod limits;
+mod base;
+mod call;
 mod link;
-mod links;
-mod local;
 mod message;
-mod meter;
 mod node;
-mod node_on;
-mod node_task;
-mod pipe;
-mod registry;
-pub mod runtime;
-mod service;
-mod shared;
+mod serve;
 mod stats;
-mod stream;
-mod stream_call;
-mod sync;
-mod trace;
-mod view;
-mod watch;
-mod weak_node;
 
+pub use base::{limits, runtime};
 pub use bytes::Bytes;
-pub use chinwag_core as core;
+pub use chinwag_core as protocol;
 pub use chinwag_core::clock::{Stamp, Timestamp};
 pub use chinwag_core::id::{Epoch, Incarnation, NodeId};
 pub use chinwag_core::membership::{
@@ -88,25 +62,28 @@ pub use chinwag_core::select::{
     Consistency, LocalFirst, NodeSelector, Picks, PowerOfTwo, Rendezvous, SelectError, Spread,
     Topology,
 };
+/// The archive format of messages, in the version that chinwag uses. With it a program needs no
+/// dependency of its own on rkyv: a derive names it by `#[rkyv(crate = chinwag::rkyv)]`.
+pub use rkyv;
 
-pub use balanced::Balanced;
-pub use builder::{Builder, OnRuntime, StartError};
-pub use client::{Client, Reply, Request};
-pub use clock::Clock;
-pub use context::{Caller, Context};
-pub use extension::ClusterExtension;
-pub use fan_out::{Answer, Calls, FanOut, FanOutError};
-pub use interceptor::{CallInfo, Interceptor};
-pub use latency::Latency;
-pub use message::{Body, Message, Method, Never, Payload, Raw, Received, Streaming};
-pub use node::{LeaveError, LeaveReport, Node, WaitError};
-pub use node_on::NodeOn;
-pub use runtime::{Ambient, Runtime};
-pub use service::{AddServiceError, Handler, Methods, Service, StreamHandler};
-pub use stats::{MethodStats, Role, Stats};
-pub use stream::{Chunk, Incoming, Outgoing};
-pub use stream_call::{CallReader, StreamCall};
-pub use trace::{TRACEPARENT, TraceContext};
-pub use view::{Malformed, View};
-pub use watch::{Members, Watch};
-pub use weak_node::WeakNode;
+pub use base::runtime::{Ambient, Runtime};
+pub use base::watch::{Members, Watch};
+pub use call::balanced::Balanced;
+pub use call::client::{Client, Reply, Request};
+pub use call::fan_out::{Answer, Calls, FanOut, FanOutError};
+pub use call::stream_call::{CallReader, StreamCall};
+pub use link::stream_halves::{Chunk, Incoming, Outgoing};
+pub use message::method::{Body, Message, Method, Never, Payload, Raw, Received, Streaming};
+pub use message::view::{Malformed, View};
+pub use node::builder::{Builder, OnRuntime, StartError};
+pub use node::clock::Clock;
+pub use node::extension::ClusterExtension;
+pub use node::handle::{LeaveError, LeaveReport, Node, WaitError};
+pub use node::node_on::NodeOn;
+pub use node::weak_node::WeakNode;
+pub use serve::context::{Caller, Context};
+pub use serve::service::{AddServiceError, Handler, Methods, Service, StreamHandler};
+pub use stats::counters::{MethodStats, Role, Stats};
+pub use stats::interceptor::{CallInfo, Interceptor};
+pub use stats::latency::Latency;
+pub use stats::trace::{TRACEPARENT, TraceContext};

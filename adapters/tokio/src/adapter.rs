@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use chinwag::core::time::{Instant, Now, WallTime};
+use chinwag::protocol::time::{Instant, Now, WallTime};
 use chinwag::runtime::{
     Ambient, BoxFuture, Listener, Runtime, Stream, Timer, UdpSocket, WallClock,
 };

@@ -6,11 +6,11 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chinwag_tokio::core::clock::SharedHlc;
-use chinwag_tokio::core::rpc::{
+use chinwag_tokio::protocol::clock::SharedHlc;
+use chinwag_tokio::protocol::rpc::{
     Body, Config, Connection, Event, Fingerprint, Hello, Receiver, Request, Shape, Side, Transmit,
 };
-use chinwag_tokio::core::time::{Instant, Now, WallTime};
+use chinwag_tokio::protocol::time::{Instant, Now, WallTime};
 use chinwag_tokio::{Epoch, Headers, Node, NodeId};
 use peak_alloc::PeakAlloc;
 use tokio::runtime::Builder;

@@ -19,6 +19,19 @@ pub(super) struct Arena {
     chunk: BytesMut,
     /// Bytes of the chunk.
     chunk_len: usize,
+    /// Chunks since the beginning, for tests: an address does not tell which chunk it is of.
+    #[cfg(test)]
+    counts: Counts,
+}
+
+/// Chunks that an [`Arena`] has used.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    /// Allocated.
+    made: usize,
+    /// Used again, once all of their bodies were gone.
+    reused: usize,
 }
 
 impl Arena {
@@ -48,6 +61,8 @@ impl Arena {
         let mut alone = Self {
             chunk: BytesMut::with_capacity(padded(bytes.len()) + ALIGN),
             chunk_len: usize::MAX,
+            #[cfg(test)]
+            counts: Counts::default(),
         };
         align(&mut alone.chunk);
         alone.copy(bytes)
@@ -61,6 +76,15 @@ impl Arena {
         {
             self.chunk_len = (4 * self.chunk_len).clamp(CHUNK_LEN_MIN, CHUNK_LEN_MAX).max(len);
             self.chunk = BytesMut::with_capacity(self.chunk_len + ALIGN);
+            #[cfg(test)]
+            {
+                self.counts.made += 1;
+            }
+        } else {
+            #[cfg(test)]
+            {
+                self.counts.reused += 1;
+            }
         }
         align(&mut self.chunk);
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_lock::Mutex;
 use blocking::Unblock;
-use chinwag::core::time::Instant;
+use chinwag::protocol::time::Instant;
 use chinwag::runtime::Runtime;
 use chinwag::{Event, Member, Node, Watch};
 use futures_lite::io::AsyncWriteExt as _;

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_channel::Receiver;
-use chinwag::core::rng::Rng;
-use chinwag::core::time::Instant;
+use chinwag::protocol::rng::Rng;
+use chinwag::protocol::time::Instant;
 use chinwag::{Config, Node, NodeId, Runtime};
 use chinwag_conformance::counted::Counted;
 use chinwag_conformance::probe::{Echo, Probe};

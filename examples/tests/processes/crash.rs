@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use chinwag::core::rng::Rng;
+use chinwag::protocol::rng::Rng;
 use chinwag_examples::crash::{LANES, inspect};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;

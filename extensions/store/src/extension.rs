@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_channel::Receiver;
-use chinwag::core::rng::{Rng, mix};
+use chinwag::protocol::rng::{Rng, mix};
 use chinwag::{ClusterExtension, Event, Member, Node, NodeId, Watch};
 use futures_lite::future::or;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chinwag::core::time::{Instant, WallTime};
+use chinwag::protocol::time::{Instant, WallTime};
 use chinwag::{NodeId, Status, Timestamp};
 
 use crate::config::Config;

@@ -1,7 +1,7 @@
 //! [`Range`]: all hashes of keys that begin with the same bits, and the hashes themselves.
 
-use chinwag::core::id::fnv1a;
-use chinwag::core::rng::mix;
+use chinwag::protocol::id::fnv1a;
+use chinwag::protocol::rng::mix;
 
 use crate::document::Version;
 use crate::key::Key;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use chinwag::core::time::Instant;
+use chinwag::protocol::time::Instant;
 use chinwag::{Bytes, Client, Consistency, Node, NodeId, Picks, Service, Status};
 
 use crate::any_storage::StorageError;

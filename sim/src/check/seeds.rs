@@ -226,14 +226,29 @@ fn resume(text: String) {
 fn leave(test: &Test, ask: &Ask, told: &Told, failed: &Failed) -> std::io::Result<PathBuf> {
     let folder = test.folder.join(format!("{}-{}", test.name.replace("::", "-"), ask.token.seed));
     std::fs::create_dir_all(&folder)?;
-    write_trace(&told.trace, &folder.join("trace.jsonl"))?;
+    replace(&folder.join("trace.jsonl"), |path| write_trace(&told.trace, path))?;
     let heading = Heading {
         title: format!("{}: seed {}: {}", test.name, ask.token.seed, failed.violation.oracle),
         nodes: (0..told.nodes).map(|node| format!("node {node}")).collect(),
         replay: Some(test.replay(ask)),
     };
-    write_timeline(&heading, &told.trace, &folder.join("timeline.html"))?;
+    replace(&folder.join("timeline.html"), |path| write_timeline(&heading, &told.trace, path))?;
     Ok(folder)
+}
+
+/// Writes a file beside `path` and then gives it that name. The same test may run in several
+/// processes at once, and whoever reads the file finds all of one version.
+fn replace(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> std::io::Result<()> {
+    /// Makes names of one process differ.
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let new = path.with_extension(format!("{}.{number}.new", std::process::id()));
+    let written = write(&new).and_then(|()| std::fs::rename(&new, path));
+    if written.is_err() {
+        // The first error is the one to report.
+        _ = std::fs::remove_file(&new);
+    }
+    written
 }
 
 /// Which test this is, and how it is run again.
@@ -248,11 +263,11 @@ impl Test {
     fn here() -> Self {
         let thread = std::thread::current();
         let name = thread.name().filter(|name| *name != "main").unwrap_or("story");
-        let target = std::env::current_exe().ok();
-        let target =
-            target.as_deref().and_then(Path::parent).and_then(Path::parent).and_then(Path::parent);
-        let folder =
-            target.map_or_else(|| PathBuf::from("target"), Path::to_path_buf).join("chinwag-sim");
+        let program = std::env::current_exe().unwrap_or_default();
+        // It lies in `target/PROFILE/deps`.
+        let target = program.ancestors().nth(3).unwrap_or(Path::new("target"));
+        // Tests of two programs may have one name.
+        let folder = target.join("chinwag-sim").join(name_of(&program));
         Self { name: name.to_owned(), package: variable("CARGO_PKG_NAME"), folder }
     }
 
@@ -261,6 +276,17 @@ impl Test {
             self.package.as_ref().map(|package| format!(" -p {package}")).unwrap_or_default();
         let name = if self.name == "story" { String::new() } else { format!(" {}", self.name) };
         format!("SIM_REPLAY={} cargo test{package}{name}", ask.token.text())
+    }
+}
+
+/// The name of a test program without the hash that cargo appends.
+fn name_of(program: &Path) -> &str {
+    let stem = program.file_stem().and_then(|stem| stem.to_str()).unwrap_or("tests");
+    match stem.rsplit_once('-') {
+        Some((name, hash)) if hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            name
+        }
+        _ => stem,
     }
 }
 
@@ -286,5 +312,41 @@ mod tests {
     fn seeds_are_a_range() {
         assert_eq!(parse_seeds("3..9"), Some(3..9));
         assert_eq!(parse_seeds("3"), None);
+    }
+
+    #[test]
+    fn a_program_is_named_without_its_hash() {
+        for (program, name) in [
+            ("target/debug/deps/check-1e7f41f13703631a", "check"),
+            ("target/debug/deps/two-words-1e7f41f13703631a.exe", "two-words"),
+            ("rust_out", "rust_out"),
+            ("leader-hint", "leader-hint"),
+            ("", "tests"),
+        ] {
+            assert_eq!(name_of(Path::new(program)), name, "{program}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole() {
+        let folder = std::env::temp_dir().join(format!("chinwag-seeds-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a temporary folder");
+        let path = folder.join("trace.jsonl");
+        let read = || std::fs::read_to_string(&path).expect("it is there");
+        std::fs::write(&path, "old").expect("written");
+        let written = replace(&path, |new| {
+            std::fs::write(new, "n")?;
+            assert_eq!(read(), "old", "what is half written is not seen");
+            std::fs::write(new, "new")
+        });
+        assert!(written.is_ok() && read() == "new");
+        let failed = replace(&path, |new| {
+            std::fs::write(new, "half")?;
+            Err(std::io::Error::other("full"))
+        });
+        assert!(failed.is_err() && read() == "new", "the old version stays");
+        let left = std::fs::read_dir(&folder).expect("a folder").count();
+        std::fs::remove_dir_all(&folder).expect("its own");
+        assert_eq!(left, 1, "nothing is left beside it");
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
-use chinwag::core::time::Instant;
+use chinwag::protocol::time::Instant;
 use chinwag::runtime::Timer;
 use chinwag::{Builder, Config, Node, OnRuntime};
 

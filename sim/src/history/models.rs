@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chinwag::core::id::fnv1a;
+use chinwag::protocol::id::fnv1a;
 
 use super::Model;
 

@@ -389,12 +389,12 @@ impl Cluster {
                 process.has_left = true;
                 let run = self.engine.with(|state| state.machine(host).process);
                 let post = self.post.clone();
-                node.clone().spawn(async move {
-                    // Whether it was acknowledged or its time ran out, the process ends.
+                self.engine.runtime(host).spawn(Box::pin(async move {
+                    // On the runtime, because a task of the node would end with the node.
                     let _report = node.leave().await;
                     node.shutdown().await;
                     lock(&post).left.push((host, run));
-                });
+                }));
             }
             Fault::Metadata(_) => {
                 let told = node.members().local().metadata.with("told", &number.to_string());

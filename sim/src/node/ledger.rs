@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use chinwag::core::time::Instant;
+use chinwag::protocol::time::Instant;
 use chinwag::{Code, Status};
 use serde_json::{Value, json};
 

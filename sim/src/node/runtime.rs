@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use chinwag::core::time::{Instant, Now};
+use chinwag::protocol::time::{Instant, Now};
 use chinwag::runtime::{BoxFuture, Listener, Runtime, Stream, Timer, UdpSocket};
 
 use super::engine::Inner;

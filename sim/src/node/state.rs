@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::task::Waker;
 
-use chinwag::core::rng::mix;
-use chinwag::core::time::{Instant, Now};
+use chinwag::protocol::rng::mix;
+use chinwag::protocol::time::{Instant, Now};
 use chinwag::runtime::BoxFuture;
 
 use super::tasks::{Bells, PICKED_FROM_MAX, Running, Tasks, Woken};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chinwag::core::clock::DRIFT_MAX_DEFAULT;
+use chinwag::protocol::clock::DRIFT_MAX_DEFAULT;
 use chinwag::{
     Client, Context, Handler, Message, Methods, Node, Runtime as _, Service, Status, Timestamp,
     View,

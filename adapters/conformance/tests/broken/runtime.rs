@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use chinwag::core::time::{Instant, Now};
+use chinwag::protocol::time::{Instant, Now};
 use chinwag::runtime::{BoxFuture, Listener, Runtime, Stream, Timer, UdpSocket};
 use chinwag_conformance::{Host, Story};
 use chinwag_smol::Smol;

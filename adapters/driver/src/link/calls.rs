@@ -6,7 +6,7 @@ use std::task::Waker;
 
 use chinwag_core::rpc::{CallId, Held};
 
-use super::Ended;
+use super::handle::Ended;
 
 /// An entry for each call that somebody waits for. It outlives the machine's slot in both
 /// directions: the waiter may not have looked yet when the slot goes to the next call; and the

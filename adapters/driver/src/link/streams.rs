@@ -10,11 +10,11 @@ use bytes::Bytes;
 use chinwag_core::rpc::{Body, Code, Held, InboundId, Status, StreamError, StreamRef};
 use chinwag_core::time::Now;
 
-use super::{Call, Link, State};
-use crate::pipe::{Arrival, Pipe, over, too_large};
-use crate::registry::Answered;
-use crate::shared::Shared;
-use crate::sync::lock;
+use super::handle::{Call, Link, State};
+use crate::base::pipe::{Arrival, Pipe, over, too_large};
+use crate::base::sync::lock;
+use crate::serve::registry::Answered;
+use crate::serve::shared::Shared;
 
 /// One streaming call as its connection sees it.
 #[derive(Default)]
@@ -163,7 +163,7 @@ impl RemoteEnd {
     }
 
     /// The end of a call of the peer, while that is open.
-    pub(super) fn of_inbound(
+    pub(crate) fn of_inbound(
         shared: &Arc<Shared>,
         link: &Arc<Link>,
         id: InboundId,

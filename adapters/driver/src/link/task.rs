@@ -17,14 +17,14 @@ use chinwag_core::membership::StreamPeer;
 use chinwag_core::rpc::{CloseReason, Event, PeerHello, Receiver, Transmit};
 use chinwag_core::time::{Instant, Now};
 
-use super::callees::Callees;
+use super::handle::{Link, State};
 use super::writing::write;
-use super::{Link, State};
-use crate::limits::{TURNS_MAX, WAKE_GROUP_MIN, WAKE_GROUPS};
-use crate::links::Verdict;
-use crate::runtime::{Alarm, BoxFuture, Stream};
-use crate::shared::{Alive, Shared};
-use crate::sync::lock;
+use crate::base::limits::{TURNS_MAX, WAKE_GROUP_MIN, WAKE_GROUPS};
+use crate::base::runtime::{Alarm, BoxFuture, Stream};
+use crate::base::sync::lock;
+use crate::link::table::Verdict;
+use crate::serve::inbound::Callees;
+use crate::serve::shared::{Alive, Shared};
 
 /// Where the stream comes from.
 pub(crate) enum Origin {

@@ -7,8 +7,8 @@ use chinwag_core::rpc::{Flush, SLICES_MAX, Transmit};
 use chinwag_core::time::Now;
 
 use super::task::{Io, LinkTask, Turn};
-use crate::runtime::Stream;
-use crate::sync::lock;
+use crate::base::runtime::Stream;
+use crate::base::sync::lock;
 
 /// What there is to write now.
 enum Fill {

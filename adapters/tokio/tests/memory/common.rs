@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chinwag_conformance::tools::Tally;
 use chinwag_tokio::chinwag::Node;
-use chinwag_tokio::core::rpc;
+use chinwag_tokio::protocol::rpc;
 use chinwag_tokio::{
     Config, Context, Incoming, Message, Method, Methods, Never, Outgoing, Raw, Runtime, Service,
     Status, StreamHandler, Streaming, Tokio, View,

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chinwag_tokio::Runtime;
-use chinwag_tokio::core::clock::SharedHlc;
-use chinwag_tokio::core::id::{Epoch, NodeId};
-use chinwag_tokio::core::rpc::{
+use chinwag_tokio::protocol::clock::SharedHlc;
+use chinwag_tokio::protocol::id::{Epoch, NodeId};
+use chinwag_tokio::protocol::rpc::{
     Config, Connection, Event, Fingerprint, Headers, Hello, Receiver, Request, Shape, Side,
     Transmit,
 };

@@ -1,7 +1,7 @@
 //! A peer that asks for much and takes nothing.
 
 use chinwag_conformance::tools::eventually;
-use chinwag_tokio::core::rpc::{Config, Shape};
+use chinwag_tokio::protocol::rpc::{Config, Shape};
 use chinwag_tokio::{Method, Streaming};
 
 use crate::common::{ALLOCATED, CHUNK_LEN, MIB, Pour, alone, runtime, start};

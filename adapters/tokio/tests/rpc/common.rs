@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chinwag_conformance::probe::sees;
 use chinwag_conformance::tools::Tally;
 use chinwag_tokio::chinwag::Node;
-use chinwag_tokio::core::rpc;
+use chinwag_tokio::protocol::rpc;
 use chinwag_tokio::{
     Bytes, Config, Context, Handler, Incoming, Message, Method, Methods, Outgoing, Raw, Runtime,
     Service, Status, StreamHandler, Streaming, Tokio, View,

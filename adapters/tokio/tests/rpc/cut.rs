@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chinwag_conformance::probe::{PATIENCE, sees};
 use chinwag_conformance::tools::eventually;
 use chinwag_tokio::chinwag::Node;
-use chinwag_tokio::core::rpc;
+use chinwag_tokio::protocol::rpc;
 use chinwag_tokio::{Client, Code, Raw, Runtime, Status, Tokio};
 
 use crate::common::{Blob, Number, Relay, Work, on_threads, start_on};

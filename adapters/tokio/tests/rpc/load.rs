@@ -6,8 +6,8 @@ use std::time::Duration;
 use chinwag_conformance::probe::{PATIENCE, sees};
 use chinwag_conformance::tools::Tally;
 use chinwag_tokio::chinwag::Node;
-use chinwag_tokio::core::rpc;
-use chinwag_tokio::core::time::Instant;
+use chinwag_tokio::protocol::rpc;
+use chinwag_tokio::protocol::time::Instant;
 use chinwag_tokio::{Code, Event, Status};
 use rustix::time::{ClockId, clock_gettime};
 

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
-use chinwag_tokio::core::time::Now;
+use chinwag_tokio::protocol::time::Now;
 use chinwag_tokio::runtime::{BoxFuture, Listener, Runtime, Stream, Timer, UdpSocket};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

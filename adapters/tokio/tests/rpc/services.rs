@@ -4,7 +4,7 @@
 
 use chinwag_conformance::probe::{PATIENCE, sees};
 use chinwag_tokio::chinwag::Node;
-use chinwag_tokio::core::rpc;
+use chinwag_tokio::protocol::rpc;
 use chinwag_tokio::{Client, Code, Context, Handler, Message, Methods, Service, Status, View};
 
 use crate::common::{on_threads, start};

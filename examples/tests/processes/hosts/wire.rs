@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use chinwag::core::rng::Rng;
+use chinwag::protocol::rng::Rng;
 use tun_rs::AsyncDevice;
 
 /// Longer than what a device hands over at once.

@@ -1,4 +1,4 @@
-use chinwag::core::rng::Rng;
+use chinwag::protocol::rng::Rng;
 use chinwag::{NodeId, Timestamp};
 
 use super::*;

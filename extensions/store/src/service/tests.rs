@@ -1,4 +1,4 @@
-use chinwag::core::clock::Timestamp;
+use chinwag::protocol::clock::Timestamp;
 use chinwag::{Client, Node};
 use chinwag_sim::{World, check};
 

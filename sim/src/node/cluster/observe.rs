@@ -1,7 +1,7 @@
 //! What the oracles see of a node after every poll of one of its machine's tasks.
 
-use chinwag::core::clock::DRIFT_MAX_DEFAULT;
-use chinwag::core::rng::mix;
+use chinwag::protocol::clock::DRIFT_MAX_DEFAULT;
+use chinwag::protocol::rng::mix;
 use chinwag::{Event, State};
 
 use super::{Cluster, Process};

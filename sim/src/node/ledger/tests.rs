@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chinwag::core::time::Instant;
+use chinwag::protocol::time::Instant;
 use chinwag::{Code, Status};
 
 use super::{Ledger, Pieces};

@@ -1,0 +1,7 @@
+//! Calls: clients, balanced clients, fan-outs and streaming calls.
+
+pub(crate) mod balanced;
+pub(crate) mod client;
+pub(crate) mod fan_out;
+pub(crate) mod stream_call;
+pub(crate) mod target;

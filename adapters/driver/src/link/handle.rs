@@ -1,0 +1,464 @@
+//! [`Link`]: one connection as callers see it. Its task is in [`task`](super::task).
+//!
+//! Callers lock the machine, put a request in, ring the task's bell and leave a waker in a table:
+//! no channel, no timer and no task per call (`reference/rpc.md` §4.1). The task owns the stream
+//! and does all reading and writing.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::mem::{replace, take};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use chinwag_core::id::{Epoch, NodeId};
+use chinwag_core::membership::Destination;
+use chinwag_core::rpc::{
+    Body, CallId, Code, Connection, Event, GossipError, Held, InboundId, MethodName, PeerHello,
+    Receiver, Request, RequestError, Side, Status, StreamRef,
+};
+use chinwag_core::time::{Instant, Now};
+
+use crate::base::limits::{IDLE_MAX, IDLE_RETIRED_MAX};
+use crate::base::pipe::Arrival;
+use crate::base::runtime::Runtime;
+use crate::base::sync::{Bell, lock};
+use crate::serve::registry::Answered;
+use crate::serve::shared::Shared;
+
+use super::calls::{Calls, Entry};
+use super::queue::Line;
+use super::streams::{Port, Ports};
+
+/// How a call ended, and when its connection heard of it.
+pub(crate) type Ended = (Instant, Answered);
+
+/// The half of a connection that everybody shares.
+pub(crate) struct Link {
+    /// Its number in the node; never used again.
+    pub(crate) key: u64,
+    /// Whom it was dialled for; `None` if it was accepted.
+    pub(crate) target: Option<Destination>,
+    pub(crate) bell: Bell,
+    runtime: Arc<dyn Runtime>,
+    pub(super) peer: OnceLock<PeerHello>,
+    /// Cleared once no new call may be put on it: replaced by another link, going away, or over.
+    pub(super) is_usable: AtomicBool,
+    /// Membership declared the peer dead or restarted.
+    is_peer_gone: AtomicBool,
+    /// Streaming calls of the peer whose handlers have let go of the request.
+    pub(super) let_go: Mutex<Vec<InboundId>>,
+    pub(super) state: Mutex<State>,
+}
+
+pub(super) struct State {
+    pub(super) machine: Connection,
+    pub(super) calls: Calls,
+    pub(super) ports: Ports,
+    /// Who waits for room.
+    pub(super) line: Line,
+    /// The last time a call or gossip went over it, either way.
+    pub(super) used_at: Instant,
+    /// The peer left before it has said hello: go away once what is queued has been written.
+    pub(super) has_peer_left: bool,
+    /// Bytes that the machine gave out are not written yet.
+    pub(super) has_unwritten: bool,
+    /// Gossip was queued after everything queued had last been written.
+    pub(super) is_gossip_unflushed: bool,
+}
+
+impl State {
+    /// Takes the machine's events. Responses and what belongs to a stream go where they are waited
+    /// for; their shells stay in the queue.
+    pub(super) fn take_events(
+        &mut self,
+        now: Now,
+        events: &mut VecDeque<Event>,
+        wakers: &mut Vec<Waker>,
+    ) {
+        let mut has_room = false;
+        self.machine.take_events(events);
+        for event in events {
+            match event {
+                Event::Response { call, headers, result, attachments, held } => {
+                    has_room = true;
+                    self.end_stream(now, StreamRef::Call(*call), result.as_ref().err(), wakers);
+                    let answered = Answered {
+                        headers: take(headers),
+                        attachments: take(attachments),
+                        result: replace(result, Ok(Bytes::new())),
+                    };
+                    match self.calls.end(*call, (now.mono, answered), replace(held, Held::NOTHING))
+                    {
+                        Ok(waker) => wakers.extend(waker),
+                        // Its future was dropped.
+                        Err(held) => self.machine.release(now, held),
+                    }
+                }
+                Event::Chunk { stream, body, attachments, held } => {
+                    let (body, attachments) = (take(body), take(attachments));
+                    let arrival = Arrival { body, attachments, held: replace(held, Held::NOTHING) };
+                    if let Err(held) = self.ports.push(*stream, arrival, wakers) {
+                        self.machine.release(now, held);
+                    }
+                }
+                // How many calls the peer takes is known: streams waited for that.
+                Event::Connected(_) => has_room = true,
+                Event::Finished(stream) => self.ports.finished(*stream, wakers),
+                Event::Sendable(stream) => self.ports.sendable(*stream, wakers),
+                Event::Request { id, shape, .. } if shape.is_streaming() => self.open_inbound(*id),
+                Event::Cancelled(id) => {
+                    let cancelled = Status::new(Code::Cancelled, "the caller gave up");
+                    self.end_stream(now, StreamRef::Inbound(*id), Some(&cancelled), wakers);
+                }
+                Event::Closed(_) => self.ports.end_theirs(wakers),
+                _ => {}
+            }
+        }
+        if has_room {
+            wakers.extend(self.line.tell_first());
+        }
+    }
+
+    fn respond(&mut self, now: Now, id: InboundId, answered: Answered, wakers: &mut Vec<Waker>) {
+        self.end_stream(now, StreamRef::Inbound(id), None, wakers);
+        let Answered { headers, attachments, result } = answered;
+        let result = result.map(Body::Owned);
+        if let Err(error) = self.machine.respond_with(now, id, &headers, &attachments, result) {
+            tracing::debug!(%error, "an answer was not sent");
+        }
+    }
+}
+
+impl Link {
+    /// A link, and the half of its machine that reads the stream: its task's.
+    pub(crate) fn new(
+        shared: &Shared,
+        key: u64,
+        target: Option<Destination>,
+        now: Now,
+    ) -> (Arc<Self>, Receiver) {
+        let side = if target.is_some() { Side::Dialer } else { Side::Acceptor };
+        let (machine, receiver) =
+            Connection::new(side, shared.rpc.clone(), shared.hello(), shared.clock.clone(), now);
+        let state = State {
+            machine,
+            calls: Calls::default(),
+            ports: Ports::default(),
+            line: Line::default(),
+            used_at: now.mono,
+            has_peer_left: false,
+            has_unwritten: false,
+            is_gossip_unflushed: false,
+        };
+        let link = Arc::new(Self {
+            key,
+            target,
+            bell: Bell::default(),
+            runtime: shared.runtime.clone(),
+            peer: OnceLock::new(),
+            is_usable: AtomicBool::new(true),
+            is_peer_gone: AtomicBool::new(false),
+            let_go: Mutex::default(),
+            state: Mutex::new(state),
+        });
+        (link, receiver)
+    }
+
+    pub(crate) fn peer(&self) -> Option<&PeerHello> {
+        self.peer.get()
+    }
+
+    /// Which node dialled: of two links between the same nodes, both keep the one that the lower id
+    /// dialled.
+    pub(crate) fn dialer(&self, local: NodeId) -> Option<NodeId> {
+        if self.target.is_some() { Some(local) } else { self.peer().map(|peer| peer.id) }
+    }
+
+    pub(crate) fn is_usable(&self) -> bool {
+        self.is_usable.load(Ordering::SeqCst)
+    }
+
+    /// Whether either side has said that it takes no more calls on it.
+    pub(crate) fn is_leaving(&self) -> bool {
+        lock(&self.state).machine.is_going_away()
+    }
+
+    /// No new calls from here. The dialler closes it once it is quiet.
+    pub(crate) fn retire(&self) {
+        self.is_usable.store(false, Ordering::SeqCst);
+        self.bell.ring();
+    }
+
+    /// Begins a call; its future takes the outcome, and cancels when dropped. Those who wait for
+    /// room come first, unless it is this call's turn.
+    ///
+    /// `waker` is that of the task that is about to poll the future, if it does so before it does
+    /// anything else.
+    pub(crate) fn begin(
+        &self,
+        now: Now,
+        request: Request<'_>,
+        is_its_turn: bool,
+        port: Option<&Arc<Port>>,
+        waker: Option<&Waker>,
+    ) -> Result<Begun, RequestError> {
+        let has_waker = waker.is_some();
+        let (id, entry) = {
+            let mut state = lock(&self.state);
+            if !is_its_turn && !state.line.is_empty() {
+                return Err(RequestError::Overloaded);
+            }
+            // How many calls the peer takes at once is not known yet, and a stream that was too
+            // many cannot be begun again.
+            if port.is_some() && state.machine.peer().is_none() && !state.machine.is_closed() {
+                return Err(RequestError::Overloaded);
+            }
+            let call = state.machine.request(now, request)?;
+            state.used_at = now.mono;
+            if let Some(port) = port {
+                state.ports.open(StreamRef::Call(call), port.clone());
+            }
+            (call, state.calls.begin(call, waker))
+        };
+        self.bell.ring();
+        Ok(Begun { id, entry, has_waker })
+    }
+
+    pub(crate) fn one_way(&self, now: Now, request: Request<'_>) -> Result<(), RequestError> {
+        {
+            let mut state = lock(&self.state);
+            state.machine.one_way(now, request)?;
+            state.used_at = now.mono;
+        }
+        self.bell.ring();
+        Ok(())
+    }
+
+    pub(crate) fn gossip(&self, now: Now, frame: &[u8]) -> Result<(), GossipError> {
+        {
+            let mut state = lock(&self.state);
+            state.machine.gossip(now, frame)?;
+            state.used_at = now.mono;
+            state.is_gossip_unflushed = true;
+        }
+        self.bell.ring();
+        Ok(())
+    }
+
+    /// Membership declared the peer dead or restarted: pending calls end at once.
+    pub(crate) fn peer_gone(&self, now: Now) {
+        self.is_peer_gone.store(true, Ordering::SeqCst);
+        lock(&self.state).machine.handle_peer_gone(now);
+        self.retire();
+    }
+
+    /// The peer left in good order: no new calls; those in flight have until the peer closes, or
+    /// the drain's time is over (docs/protocol.md §5.9). What is queued, the acknowledgement of
+    /// the leave, say, goes first.
+    pub(crate) fn peer_left(&self, now: Now) {
+        {
+            let mut state = lock(&self.state);
+            // Before the peer's hello, going away would drop the gossip that waits for it.
+            if state.machine.peer().is_some() {
+                state.machine.go_away(now);
+            } else {
+                state.has_peer_left = true;
+            }
+        }
+        self.retire();
+    }
+
+    /// This node leaves: no new calls either way, those in flight finish (docs/protocol.md §5.9).
+    /// One that is still being dialled stays as it is: what leaves over it is a handler's call,
+    /// or gossip, and what comes is refused by the node.
+    pub(crate) fn drain(&self, now: Now) {
+        {
+            let mut state = lock(&self.state);
+            if state.machine.peer().is_none() {
+                return;
+            }
+            state.machine.go_away(now);
+        }
+        self.retire();
+    }
+
+    /// Whether a call is open either way, or something of one may not have been written.
+    pub(crate) fn is_busy(&self) -> bool {
+        let state = lock(&self.state);
+        let is_open = state.machine.peer().is_some();
+        state.machine.calls_open() + state.machine.inbound_open() > 0
+            || state.has_unwritten
+            || (is_open && state.machine.queued_len() > 0)
+    }
+
+    /// Answers a call of the peer. The caller may be gone by now: that changes nothing.
+    pub(crate) fn respond(&self, now: Now, id: InboundId, answered: Answered) {
+        let mut wakers = Vec::new();
+        {
+            let mut state = lock(&self.state);
+            state.used_at = now.mono;
+            state.respond(now, id, answered, &mut wakers);
+        }
+        wakers.into_iter().for_each(Waker::wake);
+        self.bell.ring();
+    }
+
+    /// Answers the calls of one batch, whose task writes next.
+    pub(crate) fn respond_all(
+        &self,
+        now: Now,
+        answers: impl Iterator<Item = (InboundId, Answered)>,
+    ) {
+        let mut wakers = Vec::new();
+        {
+            let mut state = lock(&self.state);
+            for (id, answered) in answers {
+                state.respond(now, id, answered, &mut wakers);
+            }
+        }
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Looks at the method that the peer has given this number, under the link's lock.
+    pub(crate) fn method<T>(
+        &self,
+        method_id: u16,
+        look: impl FnOnce(Option<MethodName<'_>>) -> T,
+    ) -> T {
+        look(lock(&self.state).machine.method(method_id))
+    }
+
+    /// Why a stream was not begun on it, if it has ended before the peer's hello.
+    pub(crate) fn unmade(&self) -> Option<Status> {
+        if self.peer().is_some() || !lock(&self.state).machine.is_closed() {
+            return None;
+        }
+        let is_gone = self.is_peer_gone.load(Ordering::SeqCst);
+        let code = if is_gone { Code::PeerGone } else { Code::ConnectionLost };
+        Some(Status::unsent(code, "the connection ended before it was made"))
+    }
+
+    /// A handler has let go of the bytes of a streaming call's request. Locks no state: bytes may
+    /// be dropped where that is locked.
+    pub(crate) fn let_go(&self, id: InboundId) {
+        lock(&self.let_go).push(id);
+        self.bell.ring();
+    }
+
+    /// Gives back what a message held.
+    pub(crate) fn release(&self, held: Held) {
+        if !held.is_nothing() {
+            lock(&self.state).machine.release(self.runtime.now(), held);
+            self.bell.ring();
+        }
+    }
+
+    /// Where to say that gossip did not leave.
+    pub(super) fn destination(&self) -> Option<Destination> {
+        let of_peer = |peer: &PeerHello| Destination { addr: peer.addr, id: Some(peer.id) };
+        self.target.or_else(|| self.peer().map(of_peer))
+    }
+
+    /// When it has been quiet for long enough, if that is for this side to say.
+    pub(super) fn idle_at(&self, state: &State) -> Option<Instant> {
+        let is_quiet = state.machine.calls_open() + state.machine.inbound_open() == 0
+            && !state.machine.is_going_away();
+        let is_ours = self.target.is_some() && self.peer().is_some();
+        let limit = if self.is_usable() { IDLE_MAX } else { IDLE_RETIRED_MAX };
+        (is_quiet && is_ours).then(|| state.used_at + limit)
+    }
+
+    /// The epoch that the peer's hello names.
+    pub(crate) fn peer_epoch(&self) -> Option<Epoch> {
+        self.peer().map(|peer| peer.epoch)
+    }
+}
+
+/// A call that was begun. Dropping it cancels, and the handler feels it.
+pub(crate) struct Call {
+    pub(super) link: Arc<Link>,
+    pub(super) id: CallId,
+    /// `None` once the outcome is taken.
+    entry: Option<u32>,
+    /// It has not been polled, and whoever does so first left its waker when the call was begun.
+    is_fresh: bool,
+}
+
+/// What [`Link::begin`] began: to be made a [`Call`] at once.
+pub(crate) struct Begun {
+    id: CallId,
+    entry: u32,
+    has_waker: bool,
+}
+
+impl Future for Call {
+    type Output = Ended;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
+        let entry = self.entry.expect("a finished call is not polled again");
+        if take(&mut self.is_fresh) {
+            return Poll::Pending;
+        }
+        let this = &mut *self;
+        let mut state = lock(&this.link.state);
+        match state.calls.entry(entry) {
+            Entry::Waiting { waker, .. } => {
+                match waker {
+                    Some(waker) => waker.clone_from(cx.waker()),
+                    None => *waker = Some(cx.waker().clone()),
+                }
+                Poll::Pending
+            }
+            Entry::Ended(..) | Entry::Free => {
+                this.entry = None;
+                match state.calls.release(entry) {
+                    Entry::Ended(ended, held) => {
+                        drop(state);
+                        this.link.release(held);
+                        Poll::Ready(ended)
+                    }
+                    _ => unreachable!("an entry is free only after its future has let go of it"),
+                }
+            }
+        }
+    }
+}
+
+impl Call {
+    /// The call that [`Link::begin`] began.
+    pub(crate) fn new(link: Arc<Link>, Begun { id, entry, has_waker }: Begun) -> Self {
+        Self { link, id, entry: Some(entry), is_fresh: has_waker }
+    }
+
+    /// Whether the connection it was made on takes no more calls.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.link.is_leaving()
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let Some(entry) = self.entry.take() else { return };
+        let mut wakers = Vec::new();
+        {
+            let mut state = lock(&self.link.state);
+            let now = self.link.runtime.now();
+            match state.calls.release(entry) {
+                Entry::Waiting { call, .. } => {
+                    state.machine.cancel(now, call);
+                    let cancelled = Status::new(Code::Cancelled, "the call was dropped");
+                    state.end_stream(now, StreamRef::Call(call), Some(&cancelled), &mut wakers);
+                    state.used_at = now.mono;
+                }
+                Entry::Ended(_, held) => state.machine.release(now, held),
+                Entry::Free => {}
+            }
+            wakers.extend(state.line.tell_first());
+        }
+        wakers.into_iter().for_each(Waker::wake);
+        self.link.bell.ring();
+    }
+}

@@ -1,0 +1,380 @@
+//! [`Links`]: every connection of a node, and which one to use for whom.
+//!
+//! A connection is opened when somebody needs it, kept, and used by both ends for calls and gossip.
+//! When two nodes dial each other at once, both keep the connection that the lower id dialled; the
+//! other one is retired: it takes no new calls, and its dialler closes it once it is quiet.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use chinwag_core::id::NodeId;
+use chinwag_core::membership::{Destination, Member};
+use chinwag_core::rng::Rng;
+use chinwag_core::rpc::Receiver;
+use chinwag_core::time::{Instant, Now};
+
+use crate::base::limits::{BACKOFF_MAX, BACKOFF_MIN, BACKOFFS_MAX};
+use crate::base::runtime::Stream;
+use crate::base::sync::lock;
+use crate::link::handle::Link;
+use crate::link::task::{LinkTask, Origin};
+use crate::serve::shared::Shared;
+use crate::serve::tasks::Running;
+
+pub(crate) struct Links {
+    table: Mutex<Table>,
+    /// What the table has by peer, to be read by every call without a lock.
+    routes: ArcSwap<Routes>,
+    /// Batches of answers that have come, over whichever connection.
+    batches: AtomicU64,
+}
+
+type Routes = BTreeMap<NodeId, Arc<Link>>;
+
+/// Ordered maps throughout: what is iterated shows in the order of what happens.
+struct Table {
+    next_key: u64,
+    all: BTreeMap<u64, Arc<Link>>,
+    /// How many of them there may be.
+    connections_max: usize,
+    /// The one to use for a peer: connected, or dialled for it.
+    by_peer: Routes,
+    /// The one that was dialled to an address, for those who know no id.
+    by_addr: BTreeMap<SocketAddr, Arc<Link>>,
+    /// All that are connected to a peer.
+    of_peer: BTreeMap<(NodeId, u64), Arc<Link>>,
+    backoffs: BTreeMap<SocketAddr, Backoff>,
+    /// Handlers of one-way messages whose connection has ended.
+    orphans: Vec<Arc<Running>>,
+    rng: Rng,
+    is_closed: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Backoff {
+    failures: u32,
+    until: Instant,
+}
+
+/// Why there is no link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoLink {
+    /// The node has ended.
+    Closed,
+    /// There are too many connections.
+    TooMany,
+}
+
+/// What to do with a link whose peer has said who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Keep,
+    Close,
+}
+
+/// What membership said about a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gone {
+    /// It is dead in this epoch.
+    Died,
+    /// It left in this epoch.
+    Left,
+    /// It runs in this epoch: connections to earlier ones are to nobody.
+    Restarted,
+}
+
+impl Links {
+    pub(crate) fn new(seed: u64, connections_max: usize) -> Self {
+        let table = Table {
+            next_key: 0,
+            all: BTreeMap::new(),
+            connections_max,
+            by_peer: BTreeMap::new(),
+            by_addr: BTreeMap::new(),
+            of_peer: BTreeMap::new(),
+            backoffs: BTreeMap::new(),
+            orphans: Vec::new(),
+            rng: Rng::new(seed),
+            is_closed: false,
+        };
+        Self { table: Mutex::new(table), routes: ArcSwap::default(), batches: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.table).all.len()
+    }
+
+    /// The link to `peer` that is there already.
+    pub(crate) fn find(&self, peer: NodeId) -> Option<Arc<Link>> {
+        self.routes.load().get(&peer).filter(|link| link.is_usable()).cloned()
+    }
+
+    /// A batch of answers has come: its number.
+    pub(crate) fn count_batch(&self) -> u64 {
+        self.batches.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What the table has by peer has changed.
+    fn publish(&self, table: &Table) {
+        self.routes.store(Arc::new(table.by_peer.clone()));
+    }
+
+    /// The link to `to`, dialled if need be.
+    pub(crate) fn find_or_dial(
+        &self,
+        shared: &Arc<Shared>,
+        now: Now,
+        to: Destination,
+    ) -> Result<Arc<Link>, NoLink> {
+        let (link, receiver, not_before) = {
+            let mut table = lock(&self.table);
+            if table.is_closed {
+                return Err(NoLink::Closed);
+            }
+            let known = match to.id {
+                Some(id) => table.by_peer.get(&id),
+                None => table.by_addr.get(&to.addr),
+            };
+            if let Some(link) = known.filter(|link| link.is_usable()) {
+                return Ok(link.clone());
+            }
+            let (link, receiver) = table.add(shared, now, Some(to))?;
+            if let Some(id) = to.id {
+                table.by_peer.insert(id, link.clone());
+                self.publish(&table);
+            }
+            table.by_addr.insert(to.addr, link.clone());
+            let not_before = table.backoffs.get(&to.addr).map_or(now.mono, |backoff| backoff.until);
+            (link, receiver, not_before)
+        };
+        tracing::debug!(link = link.key, addr = %to.addr, id = ?to.id, "dialling");
+        LinkTask::spawn(shared, link.clone(), receiver, Origin::Dial(not_before));
+        Ok(link)
+    }
+
+    /// Takes a connection in, unless there are too many: then it is dropped, which closes it.
+    pub(crate) fn accept(&self, shared: &Arc<Shared>, now: Now, stream: Box<dyn Stream>) {
+        let added = {
+            let mut table = lock(&self.table);
+            if table.is_closed { Err(NoLink::Closed) } else { table.add(shared, now, None) }
+        };
+        match added {
+            Ok((link, receiver)) => {
+                shared.counters.accepted.add(1);
+                LinkTask::spawn(shared, link, receiver, Origin::Accepted(stream));
+            }
+            Err(NoLink::TooMany) => shared.counters.connections_refused.add(1),
+            Err(NoLink::Closed) => {}
+        }
+    }
+
+    /// The peer of `link` has said who it is.
+    pub(crate) fn connected(&self, shared: &Shared, link: &Arc<Link>, now: Now) -> Verdict {
+        let Some(peer) = link.peer() else { return Verdict::Close };
+        let mut table = lock(&self.table);
+        if let Some(target) = link.target {
+            table.backoffs.remove(&target.addr);
+            let is_self = peer.id == shared.id && peer.epoch == shared.epoch();
+            if is_self || target.id.is_some_and(|id| id != peer.id) {
+                return Verdict::Close;
+            }
+        }
+        table.of_peer.insert((peer.id, link.key), link.clone());
+        if peer.id == shared.id {
+            // Somebody else claims this node's id. Gossip may pass, so that both hear of it; calls
+            // do not go there.
+            link.retire();
+            return Verdict::Keep;
+        }
+        let rival = table.by_peer.get(&peer.id).filter(|rival| rival.key != link.key).cloned();
+        let Some(rival) = rival.filter(|rival| rival.is_usable()) else {
+            table.by_peer.insert(peer.id, link.clone());
+            self.publish(&table);
+            return Verdict::Keep;
+        };
+        let (winner, loser) = if supersedes(link, &rival, shared.id) {
+            (link.clone(), rival)
+        } else {
+            (rival, link.clone())
+        };
+        table.by_peer.insert(peer.id, winner.clone());
+        self.publish(&table);
+        if loser.peer_epoch() < winner.peer_epoch() && loser.peer_epoch().is_some() {
+            loser.peer_gone(now);
+        } else {
+            loser.retire();
+        }
+        Verdict::Keep
+    }
+
+    /// `link` has ended.
+    pub(crate) fn remove(&self, shared: &Shared, link: &Arc<Link>, now: Now) {
+        let mut table = lock(&self.table);
+        table.all.remove(&link.key);
+        if let Some(target) = link.target {
+            if table.by_addr.get(&target.addr).is_some_and(|known| known.key == link.key) {
+                table.by_addr.remove(&target.addr);
+            }
+            if link.peer().is_none() && !table.is_closed {
+                shared.counters.dials_failed.add(1);
+                table.back_off(target.addr, now.mono);
+            }
+        }
+        let peers = [link.peer().map(|peer| peer.id), link.target.and_then(|target| target.id)];
+        for peer in peers.into_iter().flatten() {
+            table.of_peer.remove(&(peer, link.key));
+            if table.by_peer.get(&peer).is_some_and(|known| known.key == link.key) {
+                // A connection the peer dialled may be left, where this node's dial came to
+                // nothing.
+                let mut left =
+                    table.of_peer.range((peer, 0)..=(peer, u64::MAX)).map(|(_, link)| link);
+                match left.rfind(|link| link.is_usable()).cloned() {
+                    Some(link) => table.by_peer.insert(peer, link),
+                    None => table.by_peer.remove(&peer),
+                };
+                self.publish(&table);
+            }
+        }
+    }
+
+    /// Membership says that `peer` is gone: its pending calls end, at once unless it left in good
+    /// order.
+    pub(crate) fn peer_gone(&self, peer: &Member, gone: Gone, now: Now) {
+        let Member { id: peer, epoch, addr, .. } = *peer;
+        let mut table = lock(&self.table);
+        let is_affected = |link: &&Arc<Link>| match (link.peer_epoch(), gone) {
+            (Some(of_link), Gone::Restarted) => of_link < epoch,
+            (Some(of_link), Gone::Died | Gone::Left) => of_link <= epoch,
+            // Still being dialled: for the run that has just begun if that is where it is, else for
+            // one that is over.
+            (None, Gone::Restarted) => link.target.is_some_and(|target| target.addr != addr),
+            (None, Gone::Died | Gone::Left) => true,
+        };
+        let connected = table.of_peer.range((peer, 0)..=(peer, u64::MAX)).map(|(_, link)| link);
+        let dialed = table.by_peer.get(&peer).filter(|link| link.peer().is_none());
+        for link in connected.chain(dialed).filter(is_affected) {
+            if gone == Gone::Left { link.peer_left(now) } else { link.peer_gone(now) }
+        }
+        if table.by_peer.get(&peer).is_some_and(|link| !link.is_usable()) {
+            table.by_peer.remove(&peer);
+            self.publish(&table);
+        }
+    }
+
+    /// Forgets that dialling `addr` failed: there is news of a member there.
+    pub(crate) fn forget_failures(&self, addr: SocketAddr) {
+        lock(&self.table).backoffs.remove(&addr);
+    }
+
+    /// Keeps handlers of one-way messages, so that they end with the node.
+    pub(crate) fn adopt(&self, mut orphans: Vec<Arc<Running>>) {
+        let mut table = lock(&self.table);
+        if !table.is_closed {
+            table.orphans.retain(|running| Arc::strong_count(running) > 1);
+            table.orphans.append(&mut orphans);
+        }
+        drop(table);
+        orphans.iter().for_each(|running| running.cancel());
+    }
+
+    /// The node leaves: every connection goes away, and closes once it has drained.
+    pub(crate) fn drain(&self, now: Now) {
+        self.links().iter().for_each(|link| link.drain(now));
+    }
+
+    /// Whether a call is in flight over any connection, either way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.links().iter().any(|link| link.is_busy())
+    }
+
+    fn links(&self) -> Vec<Arc<Link>> {
+        lock(&self.table).all.values().cloned().collect()
+    }
+
+    /// The node ends: wakes every connection's task, and takes no more.
+    pub(crate) fn close(&self) {
+        let (links, orphans) = {
+            let mut table = lock(&self.table);
+            table.is_closed = true;
+            (table.all.values().cloned().collect::<Vec<_>>(), std::mem::take(&mut table.orphans))
+        };
+        links.iter().for_each(|link| link.bell.ring());
+        orphans.iter().for_each(|running| running.cancel());
+    }
+}
+
+impl Table {
+    fn add(
+        &mut self,
+        shared: &Shared,
+        now: Now,
+        target: Option<Destination>,
+    ) -> Result<(Arc<Link>, Receiver), NoLink> {
+        if self.all.len() >= self.connections_max {
+            return Err(NoLink::TooMany);
+        }
+        let key = self.next_key;
+        self.next_key += 1;
+        let (link, receiver) = Link::new(shared, key, target, now);
+        self.all.insert(key, link.clone());
+        Ok((link, receiver))
+    }
+
+    fn back_off(&mut self, addr: SocketAddr, now: Instant) {
+        if self.backoffs.len() >= BACKOFFS_MAX && !self.backoffs.contains_key(&addr) {
+            // Those that are over mean nothing more than a higher count of failures.
+            self.backoffs.retain(|_, backoff| backoff.until > now);
+            if self.backoffs.len() >= BACKOFFS_MAX {
+                return;
+            }
+        }
+        let failures = self.backoffs.get(&addr).map_or(0, |backoff| backoff.failures);
+        let wait = backoff(failures, &mut self.rng);
+        self.backoffs
+            .insert(addr, Backoff { failures: failures.saturating_add(1), until: now + wait });
+    }
+}
+
+/// The wait after `failures` failures and one more: doubled each time up to the longest, less up to
+/// half of it.
+fn backoff(failures: u32, rng: &mut Rng) -> Duration {
+    let full = BACKOFF_MIN.saturating_mul(1 << failures.min(16)).min(BACKOFF_MAX);
+    let half = full / 2;
+    let jitter = rng.below_u64(u64::try_from(half.as_nanos()).unwrap_or(u64::MAX));
+    full - Duration::from_nanos(jitter)
+}
+
+/// Whether `link` takes the place of `rival`, both to one peer. A later run of the peer wins; of
+/// one run, the lower dialler's wins on both sides alike; of one dialler, the newer does, since it
+/// dials only when the old one is no use.
+fn supersedes(link: &Link, rival: &Link, local: NodeId) -> bool {
+    if let (Some(ours), Some(theirs)) = (link.peer_epoch(), rival.peer_epoch())
+        && ours != theirs
+    {
+        return ours > theirs;
+    }
+    match (link.dialer(local), rival.dialer(local)) {
+        (Some(ours), Some(theirs)) if ours != theirs => ours < theirs,
+        _ => link.key > rival.key,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_to_its_limit_and_keeps_at_least_half() {
+        let mut rng = Rng::new(1);
+        let mut full = BACKOFF_MIN;
+        for failures in 0..40 {
+            let wait = backoff(failures, &mut rng);
+            assert!(wait <= full && wait >= full / 2, "{failures}: {wait:?} of {full:?}");
+            full = (full * 2).min(BACKOFF_MAX);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! What a call carries: messages, their encoding, and views of what was received.
+
+pub(crate) mod archive;
+pub(crate) mod method;
+pub(crate) mod view;

@@ -1,0 +1,341 @@
+//! [`Builder`]: from a configuration to a running [`Node`].
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chinwag_core::clock::{DRIFT_MAX_DEFAULT, SharedHlc, Timestamp};
+use chinwag_core::id::{Epoch, NodeId};
+use chinwag_core::membership::{
+    self, Config, DATA_CENTER_KEY, Local, Membership, Metadata, MetadataError, Planes,
+};
+use chinwag_core::rng::mix;
+use chinwag_core::rpc;
+use chinwag_core::select::{NodeSelector, Spread};
+
+use crate::base::limits::{BIND_ATTEMPTS_MAX, CALL_TIMEOUT_DEFAULT, CONNECTIONS_MAX};
+use crate::base::runtime::{Ambient, Runtime};
+use crate::base::watch::Watch;
+use crate::node::handle::Node;
+use crate::node::node_on::NodeOn;
+use crate::node::task::{NodeTask, Sockets};
+use crate::serve::shared::{Parts, Shared};
+use crate::stats::counters::Role;
+use crate::stats::interceptor::Interceptor;
+
+/// Everything about a node before it starts.
+///
+/// `R` says only how it starts: with [`start`](Builder::start) on the runtime of the adapter the
+/// builder is from, or with [`start_on`](Builder::start_on) on any.
+pub struct Builder<R = OnRuntime> {
+    id: NodeId,
+    listen: SocketAddr,
+    advertise: Option<SocketAddr>,
+    config: Config,
+    cluster: Option<String>,
+    metadata: Result<Metadata, MetadataError>,
+    seeds: Vec<String>,
+    rpc: rpc::Config,
+    selector: Box<dyn NodeSelector>,
+    drift_max: Duration,
+    clock_floor: Timestamp,
+    call_timeout: Duration,
+    connections_max: usize,
+    interceptors: Vec<(Role, Arc<dyn Interceptor>)>,
+    runtime: PhantomData<fn() -> R>,
+}
+
+/// A builder of this crate's: it starts on the runtime that [`Builder::start_on`] is given.
+#[derive(Debug)]
+pub enum OnRuntime {}
+
+impl<R> Builder<R> {
+    /// As [`Node::builder`]; `R` is an adapter's runtime.
+    pub fn new(id: impl Into<NodeId>, listen: SocketAddr) -> Self {
+        Self {
+            id: id.into(),
+            listen,
+            advertise: None,
+            config: Config::lan(),
+            cluster: None,
+            metadata: Ok(Metadata::new()),
+            seeds: Vec::new(),
+            rpc: rpc::Config::default(),
+            selector: Box::new(Spread),
+            drift_max: DRIFT_MAX_DEFAULT,
+            clock_floor: Timestamp::default(),
+            call_timeout: CALL_TIMEOUT_DEFAULT,
+            connections_max: CONNECTIONS_MAX,
+            interceptors: Vec::new(),
+            runtime: PhantomData,
+        }
+    }
+
+    /// The cluster's name: nodes of other clusters are not heard. Default `"chinwag"`.
+    #[must_use]
+    pub fn cluster(mut self, name: impl Into<String>) -> Self {
+        self.cluster = Some(name.into());
+        self
+    }
+
+    /// The data centre the node is in, by which selectors spread. Default the empty name.
+    #[must_use]
+    pub fn data_center(self, name: &str) -> Self {
+        self.metadata_entry(DATA_CENTER_KEY, name)
+    }
+
+    /// One entry of what the node says about itself. One that does not fit makes [`Builder::start`]
+    /// fail.
+    #[must_use]
+    pub fn metadata_entry(mut self, key: &str, value: &str) -> Self {
+        self.metadata = self.metadata.and_then(|metadata| metadata.with(key, value));
+        self
+    }
+
+    /// Members to join through, as `host:port`. Any number, this node among them or not; looked up
+    /// again at every try. None being there now is no error: joining goes on in the background.
+    #[must_use]
+    pub fn seeds<T: Into<String>>(mut self, seeds: impl IntoIterator<Item = T>) -> Self {
+        self.seeds.extend(seeds.into_iter().map(Into::into));
+        self
+    }
+
+    /// The address told to others, where it is not the one listened on: behind a translator, or
+    /// listening on all interfaces. Port 0 stands for the port that is bound.
+    #[must_use]
+    pub fn advertise(mut self, addr: SocketAddr) -> Self {
+        self.advertise = Some(addr);
+        self
+    }
+
+    /// How membership behaves. Default [`Config::lan`]. Its cluster name counts unless
+    /// [`Builder::cluster`] gives one.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Limits and timers of connections.
+    #[must_use]
+    pub fn rpc(mut self, config: rpc::Config) -> Self {
+        self.rpc = config;
+        self
+    }
+
+    /// How [`Node::select`] chooses. Default [`Spread`].
+    #[must_use]
+    pub fn selector(mut self, selector: impl NodeSelector + 'static) -> Self {
+        self.selector = Box::new(selector);
+        self
+    }
+
+    /// How far ahead of this node's wall clock a stamp may be to be believed. Default
+    /// [`DRIFT_MAX_DEFAULT`].
+    #[must_use]
+    pub fn drift_max(mut self, drift_max: Duration) -> Self {
+        self.drift_max = drift_max;
+        self
+    }
+
+    /// A bound that an earlier run persisted
+    /// ([`Clock::persist_bound`](crate::Clock::persist_bound)): every stamp is past it.
+    #[must_use]
+    pub fn clock_floor(mut self, bound: Timestamp) -> Self {
+        self.clock_floor = bound;
+        self
+    }
+
+    /// How long a call may take unless its client says otherwise. Default [`CALL_TIMEOUT_DEFAULT`].
+    #[must_use]
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.call_timeout = timeout;
+        self
+    }
+
+    /// Connections of the node, dialled and accepted, strangers included. Beyond it, those that
+    /// come are closed at once and counted as
+    /// [`connections_refused`](crate::Stats::connections_refused), and calls that need one fail as
+    /// `Overloaded`, never sent. Default [`CONNECTIONS_MAX`].
+    #[must_use]
+    pub fn connections_max(mut self, connections_max: usize) -> Self {
+        self.connections_max = connections_max;
+        self
+    }
+
+    /// Puts an interceptor around the calls that the node makes, or around those it handles, inside
+    /// of those added before.
+    #[must_use]
+    pub fn interceptor(mut self, role: Role, interceptor: impl Interceptor) -> Self {
+        self.interceptors.push((role, Arc::new(interceptor)));
+        self
+    }
+
+    /// Binds the sockets and starts the node on `runtime`. Joining goes on in the background,
+    /// whether a seed is there or not.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start_on(self, runtime: Arc<dyn Runtime>) -> Result<Node, StartError> {
+        self.start_watched_on(runtime).await.map(|(node, _)| node)
+    }
+
+    /// [`Builder::start_on`], with a watch that misses nothing: one taken afterwards begins with
+    /// the view of its moment, but an event that is in no view, such as a conflict, may have
+    /// gone by.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start_watched_on(
+        mut self,
+        runtime: Arc<dyn Runtime>,
+    ) -> Result<(Node, Watch), StartError> {
+        if let Some(cluster) = self.cluster.take() {
+            self.config.cluster = cluster;
+        }
+        self.rpc.validate().map_err(StartError::RpcConfig)?;
+        let metadata = self.metadata.clone().map_err(StartError::Metadata)?;
+        let sockets = bind(&*runtime, self.listen, self.config.planes).await?;
+        let addr = match self.advertise {
+            Some(addr) if addr.port() == 0 => SocketAddr::new(addr.ip(), sockets.addr.port()),
+            Some(addr) => addr,
+            None => sockets.addr,
+        };
+        if addr.ip().is_unspecified() {
+            return Err(StartError::NoAddress(addr));
+        }
+        let (now, seed) = (runtime.now(), runtime.seed());
+        let clock = Arc::new(SharedHlc::resume(self.clock_floor, self.drift_max));
+        let local = Local { id: self.id, epoch: Epoch::at(now.wall), addr, metadata };
+        let cluster = self.config.cluster.clone();
+        let mut machine = Membership::new(self.config, local, clock.clone(), seed, now)
+            .map_err(StartError::Config)?;
+        if !self.seeds.is_empty() {
+            machine.join(now);
+        }
+        let bound = sockets.addr;
+        let shared = Shared::new(Parts {
+            runtime,
+            addr,
+            bound,
+            cluster,
+            rpc: Arc::new(self.rpc),
+            clock,
+            machine,
+            selector: self.selector,
+            // The links' jitter has a generator of its own.
+            seed: mix(seed),
+            call_timeout: self.call_timeout,
+            connections_max: self.connections_max,
+        });
+        for (role, interceptor) in self.interceptors {
+            shared.add_interceptor(role, interceptor);
+        }
+        tracing::info!(id = %shared.id, epoch = %shared.epoch(), %bound, %addr, cluster = shared.cluster, "node starts");
+        let watch = shared.board.watch();
+        NodeTask::spawn(&shared, sockets, self.seeds);
+        Ok((Node::new(shared), watch))
+    }
+}
+
+impl<R: Ambient> Builder<R> {
+    /// [`Builder::start_on`] the runtime that the caller is on.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(self) -> Result<NodeOn<R>, StartError> {
+        let runtime = R::current().map_err(StartError::NoRuntime)?;
+        self.start_on(runtime).await.map(NodeOn::from)
+    }
+
+    /// [`Builder::start_watched_on`] the runtime that the caller is on.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start_watched(self) -> Result<(NodeOn<R>, Watch), StartError> {
+        let runtime = R::current().map_err(StartError::NoRuntime)?;
+        let (node, watch) = self.start_watched_on(runtime).await?;
+        Ok((NodeOn::from(node), watch))
+    }
+}
+
+impl<R> fmt::Debug for Builder<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("id", &self.id)
+            .field("listen", &self.listen)
+            .field("cluster", &self.cluster)
+            .field("seeds", &self.seeds)
+            .finish_non_exhaustive()
+    }
+}
+
+/// TCP and UDP on one port. The system picks a TCP port without asking whether UDP's is free, so
+/// that may take a few tries.
+async fn bind(
+    runtime: &dyn Runtime,
+    listen: SocketAddr,
+    planes: Planes,
+) -> Result<Sockets, StartError> {
+    let failed = |error| StartError::Bind { addr: listen, error };
+    for attempt in 1..=BIND_ATTEMPTS_MAX {
+        let listener = runtime.listen(listen).await.map_err(failed)?;
+        let addr = listener.local_addr().map_err(failed)?;
+        if planes == Planes::StreamOnly {
+            return Ok(Sockets { addr, listener, udp: None });
+        }
+        match runtime.bind_udp(addr).await {
+            Ok(udp) => return Ok(Sockets { addr, listener, udp: Some(udp) }),
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse
+                    && listen.port() == 0
+                    && attempt < BIND_ATTEMPTS_MAX => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    unreachable!("the last attempt returns")
+}
+
+/// Why a node did not start. Nothing of it is left.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A socket could not be bound: the port is in use, say.
+    Bind {
+        /// Where.
+        addr: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The node listens on all interfaces, and was not told which address to
+    /// [`advertise`](Builder::advertise).
+    NoAddress(SocketAddr),
+    /// A rule of the membership configuration is broken.
+    Config(membership::ConfigError),
+    /// A limit of the connections is out of its range.
+    RpcConfig(rpc::ConfigError),
+    /// The metadata does not fit.
+    Metadata(MetadataError),
+    /// The caller is on no runtime of the builder's kind.
+    NoRuntime(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind { addr, error } => write!(f, "cannot listen on {addr}: {error}"),
+            Self::NoAddress(addr) => {
+                write!(f, "others cannot reach {addr}: say which address to advertise")
+            }
+            Self::Config(error) => error.fmt(f),
+            Self::RpcConfig(error) => error.fmt(f),
+            Self::Metadata(error) => error.fmt(f),
+            Self::NoRuntime(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}

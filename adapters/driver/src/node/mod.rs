@@ -1,0 +1,9 @@
+//! The node: its handle, its builder, its task, its clock and its extensions.
+
+pub(crate) mod builder;
+pub(crate) mod clock;
+pub(crate) mod extension;
+pub(crate) mod handle;
+pub(crate) mod node_on;
+pub(crate) mod task;
+pub(crate) mod weak_node;

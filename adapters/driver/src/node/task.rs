@@ -1,0 +1,295 @@
+//! [`NodeTask`]: the one task that drives `Membership`, the datagram socket and the listener.
+//!
+//! A turn takes in what has come (connections, names, gossip, datagrams, time), then sends what the
+//! machine wants, then publishes: the view first, the events after it. Each part is bounded, so
+//! that none starves another.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use chinwag_core::id::NodeId;
+use chinwag_core::membership::{Destination, Event, Member, Plane};
+use chinwag_core::time::{Instant, Now};
+
+use crate::base::limits::{
+    ACCEPT_PAUSE, ACCEPTS_PER_TURN_MAX, DATAGRAM_LEN_MAX, DATAGRAMS_PER_TURN_MAX, TURNS_MAX,
+};
+use crate::base::runtime::{Alarm, BoxFuture, Listener, UdpSocket};
+use crate::base::sync::lock;
+use crate::link::table::Gone;
+use crate::node::handle::LeaveReport;
+use crate::serve::shared::{Alive, Shared};
+
+/// What a node is bound to.
+pub(crate) struct Sockets {
+    pub(crate) addr: SocketAddr,
+    pub(crate) listener: Box<dyn Listener>,
+    /// `None` where streams are the only plane.
+    pub(crate) udp: Option<Box<dyn UdpSocket>>,
+}
+
+pub(crate) struct NodeTask {
+    sockets: Sockets,
+    shared: Arc<Shared>,
+    seeds: Arc<[String]>,
+    lookup: Option<BoxFuture<Vec<SocketAddr>>>,
+    received: Box<[u8]>,
+    /// What the machine wrote last, and where it is to go if the socket was not ready to take it.
+    transmit: Vec<u8>,
+    unsent: Option<SocketAddr>,
+    alarm: Alarm,
+    /// When to accept again, after a failure.
+    accept_at: Option<Instant>,
+    events: Vec<Event>,
+    published: u64,
+    _alive: Alive,
+}
+
+impl NodeTask {
+    pub(crate) fn spawn(shared: &Arc<Shared>, sockets: Sockets, seeds: Vec<String>) {
+        let task = Self {
+            received: vec![0; if sockets.udp.is_some() { DATAGRAM_LEN_MAX } else { 0 }]
+                .into_boxed_slice(),
+            sockets,
+            shared: shared.clone(),
+            seeds: seeds.into(),
+            lookup: None,
+            transmit: Vec::new(),
+            unsent: None,
+            alarm: Alarm::new(&*shared.runtime),
+            accept_at: None,
+            events: Vec::new(),
+            published: shared.board.members().version(),
+            _alive: Alive::new(shared),
+        };
+        shared.runtime.spawn(Box::pin(task));
+    }
+
+    fn accept(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        if self.accept_at.is_some_and(|at| at > now.mono) {
+            return false;
+        }
+        self.accept_at = None;
+        for _ in 0..ACCEPTS_PER_TURN_MAX {
+            match self.sockets.listener.poll_accept(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(stream)) => self.shared.links.accept(&self.shared, now, stream),
+                Poll::Ready(Err(error)) => {
+                    tracing::warn!(%error, "a connection was not accepted");
+                    self.shared.counters.accepts_failed.add(1);
+                    self.accept_at = Some(now.mono + ACCEPT_PAUSE);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Looks the seeds up when the machine wants them, one look-up at a time.
+    fn look_up(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        if self.lookup.is_none() && lock(&self.shared.machine).poll_lookup() {
+            let (shared, seeds) = (self.shared.clone(), self.seeds.clone());
+            self.lookup = Some(Box::pin(async move {
+                let mut addrs = Vec::new();
+                for seed in &*seeds {
+                    match shared.runtime.lookup(seed).await {
+                        Ok(found) => addrs.extend(found),
+                        Err(error) => {
+                            tracing::debug!(seed, %error, "a seed's name was not resolved");
+                        }
+                    }
+                }
+                addrs
+            }));
+        }
+        let Some(Poll::Ready(addrs)) = self.lookup.as_mut().map(|lookup| lookup.as_mut().poll(cx))
+        else {
+            return false;
+        };
+        self.lookup = None;
+        lock(&self.shared.machine).handle_seeds(now, &addrs);
+        true
+    }
+
+    /// What connections have brought.
+    fn take_inbox(&mut self, now: Now) -> bool {
+        let inbox = self.shared.take_inbox();
+        let has_any =
+            !inbox.frames.is_empty() || !inbox.failures.is_empty() || !inbox.foreigners.is_empty();
+        for (peer, frame) in inbox.frames {
+            lock(&self.shared.machine).handle_stream(now, peer, &frame);
+        }
+        for to in inbox.failures {
+            lock(&self.shared.machine).handle_stream_failed(now, to);
+        }
+        for (from, cluster) in inbox.foreigners {
+            lock(&self.shared.machine).handle_foreign_hello(from, &cluster);
+        }
+        has_any
+    }
+
+    fn receive(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        let Some(udp) = &mut self.sockets.udp else { return false };
+        for count in 0..DATAGRAMS_PER_TURN_MAX {
+            match udp.poll_recv_from(cx, &mut self.received) {
+                Poll::Pending => return count > 0,
+                Poll::Ready(Ok((len, from))) => {
+                    lock(&self.shared.machine).handle_datagram(now, from, &self.received[..len]);
+                }
+                // Some systems report here that an earlier datagram was not wanted.
+                Poll::Ready(Err(error)) => tracing::trace!(%error, "receiving failed"),
+            }
+        }
+        true
+    }
+
+    /// Time, and nothing else: datagrams that wait have been taken in before.
+    fn tick(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        let machine_at = lock(&self.shared.machine).poll_timeout();
+        let deadline = [machine_at, self.accept_at].into_iter().flatten().min();
+        if self.alarm.poll_at(cx, now.mono, deadline).is_pending() {
+            return false;
+        }
+        lock(&self.shared.machine).handle_timeout(now);
+        true
+    }
+
+    fn send(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        for count in 0..DATAGRAMS_PER_TURN_MAX {
+            if let Some(to) = self.unsent {
+                if !self.send_datagram(cx, to) {
+                    return count > 0;
+                }
+                continue;
+            }
+            let wanted = lock(&self.shared.machine).poll_transmit(now, &mut self.transmit);
+            let Some(wanted) = wanted else { return count > 0 };
+            match wanted.plane {
+                Plane::Datagram => self.unsent = Some(wanted.to.addr),
+                Plane::Stream => self.send_frame(now, wanted.to),
+            }
+        }
+        true
+    }
+
+    /// Whether the datagram is off this task's hands.
+    fn send_datagram(&mut self, cx: &mut Context<'_>, to: SocketAddr) -> bool {
+        if let Some(udp) = &mut self.sockets.udp {
+            match udp.poll_send_to(cx, &self.transmit, to) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => {
+                    tracing::trace!(%to, %error, "a datagram was not sent");
+                    self.shared.counters.datagrams_unsent.add(1);
+                }
+            }
+        }
+        self.unsent = None;
+        true
+    }
+
+    fn send_frame(&mut self, now: Now, to: Destination) {
+        let is_queued = match self.shared.links.find_or_dial(&self.shared, now, to) {
+            Ok(link) => link.gossip(now, &self.transmit).is_ok(),
+            Err(_) => false,
+        };
+        if !is_queued {
+            self.shared.post_failure(to);
+        }
+    }
+
+    fn publish(&mut self, now: Now) -> bool {
+        let snapshot = {
+            let mut machine = lock(&self.shared.machine);
+            while let Some(event) = machine.poll_event() {
+                self.events.push(event);
+            }
+            (machine.version() != self.published).then(|| machine.snapshot())
+        };
+        if self.events.is_empty() && snapshot.is_none() {
+            return false;
+        }
+        if let Some(snapshot) = &snapshot {
+            self.published = snapshot.version();
+            self.shared.set_epoch(snapshot.local().epoch);
+        }
+        self.shared.board.publish(snapshot, &self.events);
+        for event in std::mem::take(&mut self.events) {
+            self.act_on(&event, now);
+        }
+        true
+    }
+
+    /// What an event means for connections and for those who wait, and what an operator is told.
+    fn act_on(&self, event: &Event, now: Now) {
+        let gone = |member: &Member, gone| self.shared.links.peer_gone(member, gone, now);
+        let local = self.shared.id;
+        match event {
+            Event::Joined(member) => {
+                tracing::info!(%local, id = %member.id, epoch = %member.epoch, addr = %member.addr, "joined");
+                self.shared.links.forget_failures(member.addr);
+                gone(member, Gone::Restarted);
+            }
+            Event::Suspected(member) => tracing::info!(%local, id = %member.id, "suspected"),
+            Event::Recovered(member) => tracing::info!(%local, id = %member.id, "recovered"),
+            Event::Died(member) => {
+                tracing::warn!(%local, id = %member.id, epoch = %member.epoch, "died");
+                gone(member, Gone::Died);
+            }
+            Event::Left(member) => {
+                tracing::info!(%local, id = %member.id, epoch = %member.epoch, "left");
+                gone(member, Gone::Left);
+            }
+            Event::Updated(member) => tracing::debug!(%local, id = %member.id, "updated"),
+            Event::Conflict { id, addr } => {
+                tracing::error!(%local, %id, %addr, "two live nodes claim one id");
+            }
+            Event::Isolated => tracing::warn!(%local, "the last other member is gone"),
+            Event::ForeignCluster { from, cluster } => {
+                tracing::warn!(%local, %from, ?cluster, "a node of another cluster talks to this one");
+            }
+            Event::Lost(count) => tracing::warn!(%local, count, "events were shed"),
+            Event::LeaveCompleted { acked, needed } => {
+                tracing::info!(%local, acked, needed, "this node has left");
+                self.shared.leave_completed(LeaveReport { acked: *acked, needed: *needed });
+            }
+            Event::Broadcast { from, payload } | Event::Message { from, payload } => {
+                let from: NodeId = *from;
+                tracing::trace!(%local, %from, len = payload.len(), "payload");
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Future for NodeTask {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        this.shared.bell.begin(cx.waker());
+        for _ in 0..TURNS_MAX {
+            if this.shared.is_closed() {
+                return Poll::Ready(());
+            }
+            let now = this.shared.runtime.now();
+            this.shared.coarse_wall.store(now.wall.as_nanos(), Ordering::Relaxed);
+            let mut has_progressed = this.accept(cx, now);
+            has_progressed |= this.look_up(cx, now);
+            has_progressed |= this.take_inbox(now);
+            has_progressed |= this.receive(cx, now);
+            has_progressed |= this.tick(cx, now);
+            has_progressed |= this.send(cx, now);
+            has_progressed |= this.publish(now);
+            if !has_progressed {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

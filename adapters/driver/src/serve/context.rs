@@ -1,0 +1,187 @@
+//! [`Context`]: what a handler knows about the call it answers.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use chinwag_core::clock::Timestamp;
+use chinwag_core::id::{Epoch, NodeId};
+use chinwag_core::rpc::{Headers, HeadersError, Status};
+use chinwag_core::time::Instant;
+
+use crate::base::sync::lock;
+use crate::call::balanced::Balanced;
+use crate::call::client::Client;
+use crate::call::fan_out::FanOut;
+use crate::call::target::Target;
+use crate::node::handle::Node;
+use crate::serve::registry::Answered;
+use crate::serve::service::Service;
+use crate::serve::shared::Shared;
+use crate::stats::trace::TraceContext;
+
+/// The call a handler answers: who calls, until when, with what. A clone is of the same call.
+pub struct Context {
+    shared: Arc<Shared>,
+    caller: Caller,
+    given: Given,
+    /// What goes back beside the answer; made when it is first asked for.
+    beside: OnceLock<Arc<Mutex<Beside>>>,
+}
+
+#[derive(Default)]
+struct Beside {
+    headers: Headers,
+    attachments: Vec<Bytes>,
+}
+
+/// The other end of a call, as its hello says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The node.
+    pub id: NodeId,
+    /// The run of it.
+    pub epoch: Epoch,
+    /// Where it says it is reached.
+    pub addr: SocketAddr,
+}
+
+/// What came with a call.
+#[derive(Clone, Debug)]
+pub(crate) struct Given {
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) headers: Headers,
+    pub(crate) attachments: Vec<Bytes>,
+    pub(crate) stamp: Timestamp,
+    pub(crate) is_one_way: bool,
+    /// The handler's span, or what the caller sent where there is none; `None` where nobody has
+    /// looked. Boxed, because most calls have none and every context has room for it.
+    pub(crate) trace: Option<Box<TraceContext>>,
+}
+
+impl Context {
+    pub(crate) fn new(shared: Arc<Shared>, caller: Caller, given: Given) -> Self {
+        Self { shared, caller, given, beside: OnceLock::new() }
+    }
+
+    /// The answer, with what goes back beside it. What a clone adds after this is lost.
+    pub(crate) fn answer(self, result: Result<Bytes, Status>) -> Answered {
+        let beside = self.beside.get().map(|beside| std::mem::take(&mut *lock(beside)));
+        let Beside { headers, attachments } = beside.unwrap_or_default();
+        Answered { headers, attachments, result }
+    }
+
+    /// Who calls. Without security this is the caller's own word.
+    pub fn caller(&self) -> Caller {
+        self.caller
+    }
+
+    /// When the caller stops waiting, on the runtime's monotonic clock. `None`: it waits without
+    /// end, or this is one-way.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.given.deadline
+    }
+
+    /// What is left until the deadline.
+    pub fn remaining(&self) -> Option<Duration> {
+        Some(self.given.deadline?.since(self.shared.runtime.now().mono))
+    }
+
+    /// The metadata sent with the call.
+    pub fn headers(&self) -> &Headers {
+        &self.given.headers
+    }
+
+    /// What came beside the request: bytes that were copied neither into it nor out of it, in the
+    /// order they were attached.
+    pub fn attachments(&self) -> &[Bytes] {
+        &self.given.attachments
+    }
+
+    /// Puts bytes beside the answer, at most
+    /// [`ATTACHMENTS_MAX`](chinwag_core::rpc::config::ATTACHMENTS_MAX) times; more make the answer
+    /// `TooLarge`. They are sent if it is a reply.
+    pub fn attach(&self, bytes: impl Into<Bytes>) {
+        lock(self.beside.get_or_init(Arc::default)).attachments.push(bytes.into());
+    }
+
+    /// Adds metadata to the answer, whether it is a reply or a failure. The answer to a one-way
+    /// message goes nowhere.
+    ///
+    /// # Errors
+    /// [`HeadersError`] when the key is empty or long, or all of it is more than 32 KiB. What is
+    /// more than the caller accepts makes the answer `TooLarge`.
+    pub fn set_header(&self, key: &str, value: &[u8]) -> Result<(), HeadersError> {
+        lock(self.beside.get_or_init(Arc::default)).headers.push(key, value)
+    }
+
+    /// The caller's clock when it sent. Already observed: whatever this node stamps from now on is
+    /// later.
+    pub fn stamp(&self) -> Timestamp {
+        self.given.stamp
+    }
+
+    /// The trace that the call is part of: the handler's span, or the caller's if this node makes
+    /// none.
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.given.trace.as_deref().copied().or_else(|| TraceContext::of(&self.given.headers))
+    }
+
+    /// The node that runs the handler; `None` once its last handle is gone. Not to be kept in the
+    /// service.
+    pub fn node(&self) -> Option<Node> {
+        self.shared.node()
+    }
+
+    /// A client for nested calls. Whatever it is told about its timeout, its calls end when this
+    /// one does; their spans are children of the handler's.
+    pub fn client<S>(&self, peer: impl Into<NodeId>) -> Client<S> {
+        Client::new(self.target(peer.into()))
+    }
+
+    /// [`Node::balanced`] for nested calls, which end as those of [`Context::client`] do. Each has
+    /// a budget for retries of its own.
+    pub fn balanced<S: Service>(&self) -> Balanced<S> {
+        Balanced::new(self.target(self.shared.id))
+    }
+
+    /// [`Node::fan_out`] for nested calls, which end as those of [`Context::client`] do,
+    /// [kept](FanOut::keep_rest) ones too.
+    pub fn fan_out<S: Service>(
+        &self,
+        members: impl IntoIterator<Item = impl Into<NodeId>>,
+    ) -> FanOut<S> {
+        FanOut::new(self.target(self.shared.id), members)
+    }
+
+    fn target(&self, peer: NodeId) -> Target {
+        let mut target = Target::new(self.shared.clone(), peer);
+        target.trace = self.trace();
+        target.deadline = self.given.deadline;
+        target
+    }
+}
+
+impl Clone for Context {
+    fn clone(&self) -> Self {
+        // So that what one of them adds to the answer, the other does too.
+        self.beside.get_or_init(Arc::default);
+        Self {
+            shared: self.shared.clone(),
+            caller: self.caller,
+            given: self.given.clone(),
+            beside: self.beside.clone(),
+        }
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("caller", &self.caller)
+            .field("given", &self.given)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,251 @@
+//! [`Callees`]: the handlers of one connection, from the request to the answer.
+//!
+//! A handler is polled once in place. Most are done then, and the answers of a batch ride on one
+//! write; one that waits becomes a task.
+
+use std::future::Future;
+use std::mem::take;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use chinwag_core::rpc::{Code, Event, Held, InboundId, Shape, Status};
+use chinwag_core::time::Now;
+
+use super::lent::lend;
+use super::tasks::{Begun, Dying, HandlerTask, Running};
+use crate::base::limits::ONE_WAYS_MAX;
+use crate::link::handle::Link;
+use crate::link::stream_halves::End;
+use crate::link::streams::RemoteEnd;
+use crate::serve::begin;
+use crate::serve::context::{Caller, Given};
+use crate::serve::registry::{Answered, Endpoint, Known, shaped};
+use crate::serve::shared::Shared;
+
+pub(crate) struct Callees {
+    shared: Arc<Shared>,
+    link: Arc<Link>,
+    /// Methods of this node that the peer has named.
+    known: Known,
+    replies: Vec<Reply>,
+    /// Of the batch, and not yet among the node's.
+    calls_in: u64,
+    /// Handlers that wait, by the slot of their call.
+    running: Vec<Option<(InboundId, Arc<Running>)>>,
+    /// Cancelled handlers whose tasks may not have come round to drop them.
+    dying: Dying,
+    /// Handlers of one-way messages that wait. They outlive the connection, but not the node.
+    one_ways: Vec<Arc<Running>>,
+}
+
+/// The answer of a handler that did not wait.
+struct Reply {
+    id: InboundId,
+    /// The method, if there was one to call.
+    method_id: Option<u16>,
+    answered: Answered,
+}
+
+impl Callees {
+    pub(crate) fn new(shared: Arc<Shared>, link: Arc<Link>) -> Self {
+        let (known, replies) = (Known::default(), Vec::new());
+        Self {
+            shared,
+            link,
+            known,
+            replies,
+            calls_in: 0,
+            running: Vec::new(),
+            dying: Dying::default(),
+            one_ways: Vec::new(),
+        }
+    }
+
+    pub(crate) fn begin_batch(&mut self) {
+        self.known.refresh(&self.shared.registry);
+    }
+
+    /// A request or a one-way message, whose contents are taken.
+    pub(crate) fn handle(&mut self, now: Now, event: &mut Event) {
+        match event {
+            Event::Request {
+                id,
+                method_id,
+                headers,
+                deadline,
+                stamp,
+                body,
+                attachments,
+                shape,
+            } => {
+                let given = Given {
+                    deadline: *deadline,
+                    headers: take(headers),
+                    attachments: take(attachments),
+                    stamp: *stamp,
+                    is_one_way: false,
+                    trace: None,
+                };
+                self.dispatch(now, Ok((*id, *shape)), *method_id, given, take(body));
+            }
+            Event::OneWay { method_id, headers, deadline, stamp, body, attachments, held } => {
+                let given = Given {
+                    deadline: *deadline,
+                    headers: take(headers),
+                    attachments: take(attachments),
+                    stamp: *stamp,
+                    is_one_way: true,
+                    trace: None,
+                };
+                let held = std::mem::replace(held, Held::NOTHING);
+                self.dispatch(now, Err(held), *method_id, given, take(body));
+            }
+            _ => {}
+        }
+    }
+
+    /// A call that nobody waits for any more.
+    pub(crate) fn cancel(&mut self, id: InboundId) {
+        if let Some(Some((running_id, running))) = self.running.get(id.slot())
+            && *running_id == id
+        {
+            self.dying.add(running.clone());
+            self.running[id.slot()] = None;
+        }
+    }
+
+    /// The answers of a batch are timed by one look at the clock.
+    pub(crate) fn end_batch(&mut self, now: Now) {
+        if self.calls_in > 0 {
+            self.shared.counters.calls_in.add(take(&mut self.calls_in));
+        }
+        if self.replies.is_empty() {
+            return;
+        }
+        let took = self.shared.runtime.now().mono.since(now.mono);
+        for Reply { method_id, answered, .. } in &self.replies {
+            if let Some(meter) = method_id.and_then(|id| self.known.meter(id)) {
+                meter.end(answered.error(), took);
+                meter.sent(answered.len());
+            }
+        }
+        let replies = self.replies.drain(..);
+        self.link.respond_all(now, replies.map(|reply| (reply.id, reply.answered)));
+    }
+
+    /// The connection is over.
+    pub(crate) fn finish(&mut self) {
+        self.running.drain(..).flatten().for_each(|(_, running)| running.cancel());
+        self.shared.links.adopt(take(&mut self.one_ways));
+    }
+
+    fn dispatch(
+        &mut self,
+        now: Now,
+        // A call, or what a one-way message holds.
+        id: Result<(InboundId, Shape), Held>,
+        method_id: u16,
+        mut given: Given,
+        mut body: Bytes,
+    ) {
+        let Some(peer) = self.link.peer() else { return };
+        let caller = Caller { id: peer.id, epoch: peer.epoch, addr: peer.addr };
+        self.calls_in += 1;
+        let (id, shape, held) = match id {
+            Ok((id, shape)) => (Some(id), shape, Held::NOTHING),
+            Err(held) => (None, Shape::UNARY, held),
+        };
+        if id.is_some() && self.dying.are_too_many() {
+            let why = "too many cancelled handlers have not ended";
+            return self.reply(id, None, Status::never_ran(Code::Overloaded, why).into());
+        }
+        if self.shared.is_leaving() {
+            self.link.release(held);
+            return self.reply(
+                id,
+                None,
+                Status::never_ran(Code::Unavailable, "this node is leaving").into(),
+            );
+        }
+        let found = self.known.get(method_id).map_or_else(|| self.look_up(method_id), Ok);
+        let endpoint = match found.and_then(|endpoint| shaped(endpoint, shape)) {
+            Ok(endpoint) => endpoint,
+            Err(status) => {
+                self.link.release(held);
+                return self.reply(id, None, status.into());
+            }
+        };
+        let meter = endpoint.meter();
+        meter.received(body.len() + given.attachments.iter().map(Bytes::len).sum::<usize>());
+        if id.is_some() {
+            meter.begin();
+        } else {
+            meter.one_way();
+        }
+        let end = id.filter(|_| shape.is_streaming());
+        if let Some(id) = end {
+            lend(&self.link, id, &mut body, &mut given.attachments);
+        }
+        let end =
+            end.and_then(|id| RemoteEnd::of_inbound(&self.shared, &self.link, id)).map(End::Remote);
+        let mut answer = begin::begin(&self.shared, endpoint, caller, given, body, end);
+        // A handler that waits is polled again as soon as it is a task, and registers that task's
+        // waker then: this poll's waker is never needed, and waking the connection with it
+        // would be for nothing.
+        match Pin::new(&mut answer).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answered) => {
+                self.link.release(held);
+                self.reply(id, Some(method_id), answered);
+            }
+            Poll::Pending => {
+                let meter = self.known.shared_meter(method_id).expect("the method was found above");
+                self.keep_running(Begun { answer, id, meter, at: now.mono, held });
+            }
+        }
+    }
+
+    /// A method whose number is new, or that was not there the last time.
+    fn look_up(&mut self, method_id: u16) -> Result<Arc<dyn Endpoint>, Status> {
+        self.link.method(method_id, |call| match call {
+            Some(call) => self.known.find(&self.shared.registry, method_id, call),
+            None => Err(Status::new(Code::UnknownMethod, "a method that was not named")),
+        })
+    }
+
+    fn reply(&mut self, id: Option<InboundId>, method_id: Option<u16>, answered: Answered) {
+        match (id, &answered.result) {
+            (Some(id), _) => self.replies.push(Reply { id, method_id, answered }),
+            (None, Ok(_)) => {}
+            (None, Err(status)) => {
+                if let Some(meter) = method_id.and_then(|id| self.known.meter(id)) {
+                    meter.failed(status.code);
+                }
+                tracing::debug!(link = self.link.key, %status, "a one-way message failed");
+            }
+        }
+    }
+
+    fn keep_running(&mut self, begun: Begun) {
+        let Some(id) = begun.id else {
+            // The only holder of a handler that has ended is this list.
+            self.one_ways.retain(|running| Arc::strong_count(running) > 1);
+            if self.one_ways.len() < ONE_WAYS_MAX {
+                self.one_ways.push(HandlerTask::spawn(&self.shared, &self.link, begun));
+            } else {
+                self.link.release(begun.held);
+                tracing::debug!(
+                    link = self.link.key,
+                    "a one-way message was dropped: too many are being handled"
+                );
+            }
+            return;
+        };
+        let running = HandlerTask::spawn(&self.shared, &self.link, begun);
+        if self.running.len() <= id.slot() {
+            self.running.resize_with(id.slot() + 1, || None);
+        }
+        self.running[id.slot()] = Some((id, running));
+    }
+}
