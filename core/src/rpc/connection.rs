@@ -177,7 +177,6 @@ impl Connection {
         } else if self.is_resting {
             receiver.rest();
         }
-        self.begin_waiting(now);
         self.close_if_drained();
     }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::body::Body;
 use super::headers::Headers;
 use super::hello::PeerHello;
-use super::status::{Code, Status};
+use super::status::Status;
 use super::stream::{Held, Shape, StreamRef};
 use crate::clock::Timestamp;
 use crate::time::Instant;
@@ -174,7 +174,8 @@ pub enum Event {
         held: Held,
     },
     /// Nobody has taken the answer of this call for long, and others need its room: what is kept of
-    /// it is to be dropped, and the call ended as [`Event::failed_untaken`] says
+    /// it is to be dropped, and the call ended as
+    /// [`Status::untaken`] says
     /// (`docs/protocol.md` §5.12.7).
     AnswerDropped(CallId),
     /// A chunk of a stream. They come in order, each once, after the `Request` and before the
@@ -203,11 +204,6 @@ pub enum Event {
 }
 
 impl Event {
-    /// How a call ends whose answer was dropped because nobody took it.
-    pub fn failed_untaken() -> Status {
-        Status::new(Code::Overloaded, "nobody took the answer, and others needed its room")
-    }
-
     /// A call that ended without an answer.
     pub(super) fn failed(call: CallId, status: Status) -> Self {
         let (headers, attachments) = (Headers::new(), Vec::new());

@@ -227,10 +227,10 @@ impl Connection {
             return;
         }
         self.went_away = Some(now.mono);
+        // None may begin any more: they are safe to be made elsewhere.
+        self.end_waiting(Code::Unavailable, "the connection is going away");
         if matches!(self.phase, Phase::Open(_)) {
             self.say_go_away();
-        } else {
-            self.end_waiting(Code::Unavailable, "this node is going away");
         }
     }
 

@@ -64,6 +64,10 @@ pub(super) struct Ledger {
     sent: BTreeMap<StreamRef, Half>,
     heard: BTreeMap<StreamRef, Half>,
     held: Vec<Held>,
+    /// Calls that ended with a large answer, until the connection may have dropped it.
+    untaken: BTreeSet<CallId>,
+    /// Bytes of requests and one-way messages that the application keeps (§5.12.4).
+    kept: Vec<(Bytes, Vec<Bytes>)>,
     is_closed: bool,
 }
 
@@ -156,7 +160,13 @@ impl Ledger {
     }
 
     pub(super) fn take_held(&mut self, count: usize) -> Vec<Held> {
+        self.kept.drain(..count.min(self.kept.len()));
         self.held.drain(..count.min(self.held.len())).collect()
+    }
+
+    /// Requests and one-way messages are kept like what is held, and dropped with it.
+    fn keep(&mut self, body: Bytes, attachments: Vec<Bytes>) {
+        self.kept.push((body, attachments));
     }
 
     fn hold(&mut self, held: Held) {
@@ -169,10 +179,18 @@ impl Ledger {
         assert!(!self.is_closed, "§5.9.4: Closed is the last event, not {event:?}");
         match event {
             Event::Request {
-                id, body, shape, method_id, headers, attachments, deadline, ..
+                id,
+                body,
+                shape,
+                method_id,
+                headers,
+                attachments,
+                deadline,
+                depth,
+                ..
             } => {
                 let number = number_of(&body);
-                let beside = (method_id, headers.encoded_len(), attachments.len(), deadline);
+                let beside = (method_id, headers.encoded_len(), attachments.len(), deadline, depth);
                 self.note(format!(
                     "heard request {number} {id:?} {} {shape:?} {beside:?}",
                     body.len()
@@ -185,11 +203,12 @@ impl Ledger {
                     self.inbound.insert(id, (number, shape)).is_none(),
                     "§5.4: an id is given out once"
                 );
+                self.keep(body, attachments);
             }
-            Event::OneWay { body, held, attachments, .. } => {
+            Event::OneWay { body, attachments, .. } => {
                 let (number, beside) = (number_of(&body), attachments.len());
                 self.note(format!("heard one-way {number} {} {beside}", body.len()));
-                self.hold(held);
+                self.keep(body, attachments);
             }
             Event::Cancelled(id) => {
                 self.note(format!("heard cancelled {id:?}"));
@@ -201,6 +220,7 @@ impl Ledger {
             Event::Response { call, result, held, attachments, headers } => {
                 let beside = (headers.encoded_len(), attachments.len());
                 let heard = self.heard.get(&StreamRef::Call(call)).copied().unwrap_or_default();
+                let id = call;
                 let call =
                     self.open.remove(&call).unwrap_or_else(|| panic!("§5.4.2: {call:?} ends once"));
                 let told = result
@@ -221,6 +241,9 @@ impl Ledger {
                 }
                 let is_new = self.ended.insert(call.number, Some(result.is_ok())).is_none();
                 assert!(is_new, "§5.4.2: a call ends once");
+                if !held.is_nothing() {
+                    self.untaken.insert(id);
+                }
                 self.hold(held);
             }
             Event::Chunk { stream, body, attachments, held } => {
@@ -242,6 +265,10 @@ impl Ledger {
                 self.is_closed = true;
                 self.inbound.clear();
                 assert!(self.open.is_empty(), "§5.9.4: every call ends with the connection");
+            }
+            Event::AnswerDropped(call) => {
+                self.note(format!("heard answer dropped {call:?}"));
+                assert!(self.untaken.remove(&call), "§5.12.7: only what is not taken is dropped");
             }
             Event::Sendable(stream) => self.note(format!("heard sendable {stream:?}")),
             Event::Connected(peer) => self.note(format!("heard hello {peer:?}")),

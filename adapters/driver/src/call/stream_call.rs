@@ -13,7 +13,7 @@ use chinwag_core::select::Outstanding;
 use chinwag_core::time::Instant;
 
 use crate::call::client::{Reply, receive};
-use crate::call::target::{Outgoing as Parcel, Target};
+use crate::call::target::{Outgoing as Parcel, Streams, Target};
 use crate::link::handle::Call;
 use crate::link::local::{LocalCall, LocalEnd};
 use crate::link::stream_halves::{Chunk, End, Incoming, Outgoing};
@@ -265,7 +265,8 @@ async fn open_remotely<M: Streaming>(
     let port = Arc::<Port>::default();
     let outstanding = target.shared.board.outstanding(target.peer);
     let now = target.shared.runtime.now();
-    let call = target.place(now, parcel, deadline, (M::SHAPE, Some(&port)), &mut 0).await?;
+    let streams = Streams { shape: M::SHAPE, chunk_len_max: M::CHUNK_LEN_MAX, port: Some(&port) };
+    let call = target.place(now, parcel, deadline, streams, &mut 0).await?;
     let end = RemoteEnd::of_call(&target.shared, &call, port);
     Ok((Callee::Remote(call), End::Remote(end), outstanding))
 }
@@ -276,7 +277,7 @@ fn open_locally<M: Streaming>(
     deadline: Option<Instant>,
 ) -> Result<Opened, Status> {
     let shared = &target.shared;
-    let call = LocalCall::new(shared);
+    let call = LocalCall::new(shared, M::CHUNK_LEN_MAX);
     let theirs = LocalEnd { call: call.clone(), is_caller: false };
     let now = shared.runtime.now();
     let (answer, meter) =

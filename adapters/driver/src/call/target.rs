@@ -40,6 +40,8 @@ pub(crate) struct Target {
     pub(crate) timeout: Option<Duration>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) headers: Headers,
+    /// Calls around these: 0 if no handler makes them.
+    pub(crate) depth: u8,
     /// The span whose children the calls are.
     pub(crate) trace: Option<TraceContext>,
     /// Of the service that is called; looked up once, by the first call.
@@ -55,6 +57,21 @@ pub(crate) struct Outgoing {
     pub(crate) headers: Headers,
     pub(crate) body: Bytes,
     pub(crate) attachments: Vec<Bytes>,
+}
+
+/// The streams that a call opens.
+#[derive(Clone, Copy)]
+pub(crate) struct Streams<'a> {
+    pub(crate) shape: Shape,
+    /// Bytes of its largest chunk.
+    pub(crate) chunk_len_max: u32,
+    /// Where what comes is waited for; `None` for a call without streams.
+    pub(crate) port: Option<&'a Arc<Port>>,
+}
+
+impl Streams<'_> {
+    /// Those of a unary call.
+    const NONE: Self = Self { shape: Shape::UNARY, chunk_len_max: 0, port: None };
 }
 
 impl Outgoing {
@@ -79,6 +96,7 @@ impl Target {
             timeout,
             deadline: None,
             headers: Headers::new(),
+            depth: 0,
             trace: None,
             meters: OnceLock::new(),
         }
@@ -196,7 +214,7 @@ impl Target {
         let _outstanding = self.shared.board.outstanding(self.peer);
         let mut attempts = 0;
         loop {
-            let placing = self.place(now, outgoing, deadline, (Shape::UNARY, None), &mut attempts);
+            let placing = self.place(now, outgoing, deadline, Streams::NONE, &mut attempts);
             let mut call = placing.await?;
             let (at, answered) = (&mut call).await;
             match &answered.result {
@@ -207,61 +225,35 @@ impl Target {
                         && !status.may_have_run()
                         && call.is_leaving()
                         && attempts < CALL_ATTEMPTS_MAX => {}
-                // More calls were made before the peer's hello than it accepts at once: now it is
-                // known how many those are.
-                Err(status) if status.code == Code::Overloaded && status.never_sent() => {
-                    attempts = 0;
-                }
                 _ => return Ok((at, answered)),
             }
             now = self.shared.runtime.now();
         }
     }
 
-    /// Puts a call on a connection, once that has room for it.
+    /// Hands a call to a connection, which sends it when there is room for it.
     pub(crate) async fn place(
         &self,
         mut now: Now,
         outgoing: &Outgoing,
         deadline: Option<Instant>,
-        (shape, port): (Shape, Option<&Arc<Port>>),
+        Streams { shape, chunk_len_max, port }: Streams<'_>,
         attempts: &mut usize,
     ) -> Result<Call, Status> {
         while *attempts < CALL_ATTEMPTS_MAX {
             *attempts += 1;
             let link = self.link(now)?;
-            let mut turn = None;
-            loop {
-                let begun = poll_fn(|cx| {
-                    // Whoever opens a stream does not wait for its answer at once.
-                    let waker = port.is_none().then_some(cx.waker());
-                    let request = Request { shape, ..self.request(now, outgoing, deadline) };
-                    Poll::Ready(link.begin(now, request, turn.is_some(), port, waker))
-                });
-                match begun.await {
-                    // Dropping the turn has the next in line see whether there is room for it too.
-                    Ok(begun) => return Ok(Call::new(link, begun)),
-                    Err(RequestError::Overloaded | RequestError::Full) => {
-                        let turn = match &mut turn {
-                            Some(turn) => turn,
-                            None => turn.insert(link.queue_up(deadline)?),
-                        };
-                        if !turn.comes().await? {
-                            if port.is_some()
-                                && let Some(status) = link.unmade()
-                            {
-                                return Err(status);
-                            }
-                            break;
-                        }
-                    }
-                    Err(RequestError::GoingAway | RequestError::Closed) => {
-                        link.retire();
-                        break;
-                    }
-                    Err(error) => return Err(refused(error)),
-                }
-                now = self.shared.runtime.now();
+            let begun = poll_fn(|cx| {
+                // Whoever opens a stream does not wait for its answer at once.
+                let waker = port.is_none().then_some(cx.waker());
+                let request = self.request(now, outgoing, deadline);
+                let request = Request { shape, chunk_len_max, ..request };
+                Poll::Ready(link.begin(now, request, port, waker))
+            });
+            match begun.await {
+                Ok(begun) => return Ok(Call::new(link, begun)),
+                Err(RequestError::GoingAway | RequestError::Closed) => link.retire(),
+                Err(error) => return Err(refused(error)),
             }
             now = self.shared.runtime.now();
         }
@@ -287,6 +279,8 @@ impl Target {
             },
             attachments: &outgoing.attachments,
             shape: Shape::UNARY,
+            chunk_len_max: 0,
+            depth: self.depth,
         }
     }
 
@@ -457,7 +451,15 @@ impl Target {
         let stamp = shared.clock.tick(now.wall);
         let headers = outgoing.headers.clone();
         let attachments = outgoing.attachments.clone();
-        let given = Given { deadline, headers, attachments, stamp, is_one_way, trace: None };
+        let given = Given {
+            deadline,
+            headers,
+            attachments,
+            stamp,
+            is_one_way,
+            depth: self.depth,
+            trace: None,
+        };
         Ok((begin::begin(shared, endpoint, caller, given, outgoing.body.clone(), end), meter))
     }
 }
@@ -469,10 +471,13 @@ fn check_local(shared: &Shared, outgoing: &Outgoing) -> Result<(), Status> {
     if is_beyond(outgoing.len(), shared.rpc.message_len_max)
         || outgoing.attachments.len() > ATTACHMENTS_MAX
     {
-        return Err(refused(RequestError::TooLarge));
+        let (len, len_max) = (outgoing.len(), shared.rpc.message_len_max as usize);
+        return Err(refused(RequestError::TooLarge { len, len_max }));
     }
     if is_beyond(outgoing.headers.encoded_len(), shared.rpc.headers_len_max) {
-        return Err(refused(RequestError::HeadersTooLarge));
+        let len = outgoing.headers.encoded_len();
+        let len_max = shared.rpc.headers_len_max as usize;
+        return Err(refused(RequestError::HeadersTooLarge { len, len_max }));
     }
     Ok(())
 }
@@ -480,10 +485,10 @@ fn check_local(shared: &Shared, outgoing: &Outgoing) -> Result<(), Status> {
 /// Why the connection did not take a request: nothing of it was sent.
 fn refused(error: RequestError) -> Status {
     let code = match error {
-        RequestError::Full | RequestError::Overloaded | RequestError::TooManyMethods => {
-            Code::Overloaded
-        }
-        RequestError::TooLarge | RequestError::HeadersTooLarge => Code::TooLarge,
+        RequestError::Full | RequestError::TooManyMethods => Code::Overloaded,
+        RequestError::TooLarge { .. }
+        | RequestError::HeadersTooLarge { .. }
+        | RequestError::ChunkTooLarge { .. } => Code::TooLarge,
         RequestError::Name => Code::UnknownMethod,
         RequestError::GoingAway | RequestError::Closed => Code::Unavailable,
     };

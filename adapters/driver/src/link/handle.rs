@@ -1,7 +1,7 @@
 //! [`Link`]: one connection as callers see it. Its task is in [`task`](super::task).
 //!
 //! Callers lock the machine, put a request in, ring the task's bell and leave a waker in a table:
-//! no channel, no timer and no task per call (`reference/rpc.md` §4.1). The task owns the stream
+//! no channel, no timer and no task per call . The task owns the stream
 //! and does all reading and writing.
 
 use std::collections::VecDeque;
@@ -9,12 +9,13 @@ use std::future::Future;
 use std::mem::{replace, take};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::Destination;
+use chinwag_core::rpc::config::COPY_LEN_MAX;
 use chinwag_core::rpc::{
     Body, CallId, Code, Connection, Event, GossipError, Held, InboundId, MethodName, PeerHello,
     Receiver, Request, RequestError, Side, Status, StreamRef,
@@ -24,12 +25,12 @@ use chinwag_core::time::{Instant, Now};
 use crate::base::limits::{IDLE_MAX, IDLE_RETIRED_MAX};
 use crate::base::pipe::Arrival;
 use crate::base::runtime::Runtime;
-use crate::base::sync::{Bell, lock};
+use crate::base::sync::Bell;
 use crate::serve::registry::Answered;
 use crate::serve::shared::Shared;
 
 use super::calls::{Calls, Entry};
-use super::queue::Line;
+use super::state::Guarded;
 use super::streams::{Port, Ports};
 
 /// How a call ended, and when its connection heard of it.
@@ -46,19 +47,13 @@ pub(crate) struct Link {
     pub(super) peer: OnceLock<PeerHello>,
     /// Cleared once no new call may be put on it: replaced by another link, going away, or over.
     pub(super) is_usable: AtomicBool,
-    /// Membership declared the peer dead or restarted.
-    is_peer_gone: AtomicBool,
-    /// Streaming calls of the peer whose handlers have let go of the request.
-    pub(super) let_go: Mutex<Vec<InboundId>>,
-    pub(super) state: Mutex<State>,
+    pub(super) state: Guarded,
 }
 
 pub(super) struct State {
     pub(super) machine: Connection,
     pub(super) calls: Calls,
     pub(super) ports: Ports,
-    /// Who waits for room.
-    pub(super) line: Line,
     /// The last time a call or gossip went over it, either way.
     pub(super) used_at: Instant,
     /// The peer left before it has said hello: go away once what is queued has been written.
@@ -78,12 +73,10 @@ impl State {
         events: &mut VecDeque<Event>,
         wakers: &mut Vec<Waker>,
     ) {
-        let mut has_room = false;
         self.machine.take_events(events);
         for event in events {
             match event {
                 Event::Response { call, headers, result, attachments, held } => {
-                    has_room = true;
                     self.end_stream(now, StreamRef::Call(*call), result.as_ref().err(), wakers);
                     let answered = Answered {
                         headers: take(headers),
@@ -104,8 +97,7 @@ impl State {
                         self.machine.release(now, held);
                     }
                 }
-                // How many calls the peer takes is known: streams waited for that.
-                Event::Connected(_) => has_room = true,
+                Event::AnswerDropped(call) => self.calls.drop_answer(*call),
                 Event::Finished(stream) => self.ports.finished(*stream, wakers),
                 Event::Sendable(stream) => self.ports.sendable(*stream, wakers),
                 Event::Request { id, shape, .. } if shape.is_streaming() => self.open_inbound(*id),
@@ -117,16 +109,19 @@ impl State {
                 _ => {}
             }
         }
-        if has_room {
-            wakers.extend(self.line.tell_first());
-        }
     }
 
-    fn respond(&mut self, now: Now, id: InboundId, answered: Answered, wakers: &mut Vec<Waker>) {
+    /// Answers a call of the peer. The answer stays with the caller, who drops it where nothing is
+    /// locked; a short one is copied anyway.
+    fn respond(&mut self, now: Now, id: InboundId, answered: &Answered, wakers: &mut Vec<Waker>) {
         self.end_stream(now, StreamRef::Inbound(id), None, wakers);
         let Answered { headers, attachments, result } = answered;
-        let result = result.map(Body::Owned);
-        if let Err(error) = self.machine.respond_with(now, id, &headers, &attachments, result) {
+        let result = match result {
+            Ok(body) if body.len() <= COPY_LEN_MAX => Ok(Body::Borrowed(body)),
+            Ok(body) => Ok(Body::Owned(body.clone())),
+            Err(status) => Err(status.clone()),
+        };
+        if let Err(error) = self.machine.respond_with(now, id, headers, attachments, result) {
             tracing::debug!(%error, "an answer was not sent");
         }
     }
@@ -141,13 +136,13 @@ impl Link {
         now: Now,
     ) -> (Arc<Self>, Receiver) {
         let side = if target.is_some() { Side::Dialer } else { Side::Acceptor };
-        let (machine, receiver) =
+        let (mut machine, receiver) =
             Connection::new(side, shared.rpc.clone(), shared.hello(), shared.clock.clone(), now);
+        machine.draw_on(&shared.budget);
         let state = State {
             machine,
             calls: Calls::default(),
             ports: Ports::default(),
-            line: Line::default(),
             used_at: now.mono,
             has_peer_left: false,
             has_unwritten: false,
@@ -160,9 +155,7 @@ impl Link {
             runtime: shared.runtime.clone(),
             peer: OnceLock::new(),
             is_usable: AtomicBool::new(true),
-            is_peer_gone: AtomicBool::new(false),
-            let_go: Mutex::default(),
-            state: Mutex::new(state),
+            state: Guarded::new(state),
         });
         (link, receiver)
     }
@@ -183,7 +176,7 @@ impl Link {
 
     /// Whether either side has said that it takes no more calls on it.
     pub(crate) fn is_leaving(&self) -> bool {
-        lock(&self.state).machine.is_going_away()
+        self.state.lock().machine.is_going_away()
     }
 
     /// No new calls from here. The dialler closes it once it is quiet.
@@ -192,8 +185,8 @@ impl Link {
         self.bell.ring();
     }
 
-    /// Begins a call; its future takes the outcome, and cancels when dropped. Those who wait for
-    /// room come first, unless it is this call's turn.
+    /// Hands a call over to the connection, which sends it when there is room for it; its future
+    /// only takes the outcome, and cancels when dropped.
     ///
     /// `waker` is that of the task that is about to poll the future, if it does so before it does
     /// anything else.
@@ -201,21 +194,12 @@ impl Link {
         &self,
         now: Now,
         request: Request<'_>,
-        is_its_turn: bool,
         port: Option<&Arc<Port>>,
         waker: Option<&Waker>,
     ) -> Result<Begun, RequestError> {
         let has_waker = waker.is_some();
         let (id, entry) = {
-            let mut state = lock(&self.state);
-            if !is_its_turn && !state.line.is_empty() {
-                return Err(RequestError::Overloaded);
-            }
-            // How many calls the peer takes at once is not known yet, and a stream that was too
-            // many cannot be begun again.
-            if port.is_some() && state.machine.peer().is_none() && !state.machine.is_closed() {
-                return Err(RequestError::Overloaded);
-            }
+            let mut state = self.state.lock();
             let call = state.machine.request(now, request)?;
             state.used_at = now.mono;
             if let Some(port) = port {
@@ -229,7 +213,7 @@ impl Link {
 
     pub(crate) fn one_way(&self, now: Now, request: Request<'_>) -> Result<(), RequestError> {
         {
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             state.machine.one_way(now, request)?;
             state.used_at = now.mono;
         }
@@ -239,7 +223,7 @@ impl Link {
 
     pub(crate) fn gossip(&self, now: Now, frame: &[u8]) -> Result<(), GossipError> {
         {
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             state.machine.gossip(now, frame)?;
             state.used_at = now.mono;
             state.is_gossip_unflushed = true;
@@ -250,8 +234,7 @@ impl Link {
 
     /// Membership declared the peer dead or restarted: pending calls end at once.
     pub(crate) fn peer_gone(&self, now: Now) {
-        self.is_peer_gone.store(true, Ordering::SeqCst);
-        lock(&self.state).machine.handle_peer_gone(now);
+        self.state.lock().machine.handle_peer_gone(now);
         self.retire();
     }
 
@@ -260,7 +243,7 @@ impl Link {
     /// the leave, say, goes first.
     pub(crate) fn peer_left(&self, now: Now) {
         {
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             // Before the peer's hello, going away would drop the gossip that waits for it.
             if state.machine.peer().is_some() {
                 state.machine.go_away(now);
@@ -276,7 +259,7 @@ impl Link {
     /// or gossip, and what comes is refused by the node.
     pub(crate) fn drain(&self, now: Now) {
         {
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             if state.machine.peer().is_none() {
                 return;
             }
@@ -287,7 +270,7 @@ impl Link {
 
     /// Whether a call is open either way, or something of one may not have been written.
     pub(crate) fn is_busy(&self) -> bool {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         let is_open = state.machine.peer().is_some();
         state.machine.calls_open() + state.machine.inbound_open() > 0
             || state.has_unwritten
@@ -298,23 +281,23 @@ impl Link {
     pub(crate) fn respond(&self, now: Now, id: InboundId, answered: Answered) {
         let mut wakers = Vec::new();
         {
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             state.used_at = now.mono;
-            state.respond(now, id, answered, &mut wakers);
+            state.respond(now, id, &answered, &mut wakers);
         }
         wakers.into_iter().for_each(Waker::wake);
         self.bell.ring();
     }
 
     /// Answers the calls of one batch, whose task writes next.
-    pub(crate) fn respond_all(
+    pub(crate) fn respond_all<'a>(
         &self,
         now: Now,
-        answers: impl Iterator<Item = (InboundId, Answered)>,
+        answers: impl Iterator<Item = (InboundId, &'a Answered)>,
     ) {
         let mut wakers = Vec::new();
         {
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             for (id, answered) in answers {
                 state.respond(now, id, answered, &mut wakers);
             }
@@ -328,30 +311,13 @@ impl Link {
         method_id: u16,
         look: impl FnOnce(Option<MethodName<'_>>) -> T,
     ) -> T {
-        look(lock(&self.state).machine.method(method_id))
-    }
-
-    /// Why a stream was not begun on it, if it has ended before the peer's hello.
-    pub(crate) fn unmade(&self) -> Option<Status> {
-        if self.peer().is_some() || !lock(&self.state).machine.is_closed() {
-            return None;
-        }
-        let is_gone = self.is_peer_gone.load(Ordering::SeqCst);
-        let code = if is_gone { Code::PeerGone } else { Code::ConnectionLost };
-        Some(Status::unsent(code, "the connection ended before it was made"))
-    }
-
-    /// A handler has let go of the bytes of a streaming call's request. Locks no state: bytes may
-    /// be dropped where that is locked.
-    pub(crate) fn let_go(&self, id: InboundId) {
-        lock(&self.let_go).push(id);
-        self.bell.ring();
+        look(self.state.lock().machine.method(method_id))
     }
 
     /// Gives back what a message held.
     pub(crate) fn release(&self, held: Held) {
         if !held.is_nothing() {
-            lock(&self.state).machine.release(self.runtime.now(), held);
+            self.state.lock().machine.release(self.runtime.now(), held);
             self.bell.ring();
         }
     }
@@ -403,7 +369,7 @@ impl Future for Call {
             return Poll::Pending;
         }
         let this = &mut *self;
-        let mut state = lock(&this.link.state);
+        let mut state = this.link.state.lock();
         match state.calls.entry(entry) {
             Entry::Waiting { waker, .. } => {
                 match waker {
@@ -444,7 +410,7 @@ impl Drop for Call {
         let Some(entry) = self.entry.take() else { return };
         let mut wakers = Vec::new();
         {
-            let mut state = lock(&self.link.state);
+            let mut state = self.link.state.lock();
             let now = self.link.runtime.now();
             match state.calls.release(entry) {
                 Entry::Waiting { call, .. } => {
@@ -456,7 +422,6 @@ impl Drop for Call {
                 Entry::Ended(_, held) => state.machine.release(now, held),
                 Entry::Free => {}
             }
-            wakers.extend(state.line.tell_first());
         }
         wakers.into_iter().for_each(Waker::wake);
         self.link.bell.ring();

@@ -24,6 +24,8 @@ pub(crate) struct LocalCall {
     shared: Arc<Shared>,
     to_callee: Pipe,
     to_caller: Pipe,
+    /// Bytes of the largest chunk.
+    chunk_len_max: usize,
     /// As much of one direction may wait to be taken.
     window: usize,
     bell: Bell,
@@ -38,12 +40,13 @@ struct Outcome {
 }
 
 impl LocalCall {
-    pub(crate) fn new(shared: &Arc<Shared>) -> Arc<Self> {
+    pub(crate) fn new(shared: &Arc<Shared>, chunk_len_max: u32) -> Arc<Self> {
         let window = usize::try_from(shared.rpc.stream_window).unwrap_or(usize::MAX);
         Arc::new(Self {
             shared: shared.clone(),
             to_callee: Pipe::default(),
             to_caller: Pipe::default(),
+            chunk_len_max: usize::try_from(chunk_len_max).unwrap_or(usize::MAX),
             window,
             bell: Bell::default(),
             outcome: Mutex::default(),
@@ -178,7 +181,7 @@ impl LocalEnd {
     ) -> Poll<Result<(), Status>> {
         let arrival =
             Arrival { body: body.clone(), attachments: attachments.to_vec(), held: Held::NOTHING };
-        let len_max = usize::try_from(self.call.shared.rpc.message_len_max).unwrap_or(usize::MAX);
+        let len_max = self.call.chunk_len_max;
         if arrival.len() > len_max || attachments.len() > ATTACHMENTS_MAX {
             return Poll::Ready(Err(too_large()));
         }

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use chinwag_core::rpc::config::COPY_LEN_MAX;
 use chinwag_core::rpc::{Body, Code, Held, InboundId, Status, StreamError, StreamRef};
 use chinwag_core::time::Now;
 
 use super::handle::{Call, Link, State};
-use crate::base::pipe::{Arrival, Pipe, over, too_large};
+use crate::base::pipe::{Arrival, Pipe, over};
 use crate::base::sync::lock;
 use crate::serve::registry::Answered;
 use crate::serve::shared::Shared;
@@ -170,7 +171,7 @@ impl RemoteEnd {
     ) -> Option<Self> {
         let stream = StreamRef::Inbound(id);
         // Under the lock: a call that ends from here on leaves what it brought to this end.
-        let state = lock(&link.state);
+        let state = link.state.lock();
         state.ports.get(stream).map(|port| Self::new(shared, link, stream, port.clone()))
     }
 
@@ -191,9 +192,9 @@ impl RemoteEnd {
         attachments: &[Bytes],
     ) -> Poll<Result<(), Status>> {
         let sent = {
-            let mut state = lock(&self.link.state);
+            let mut state = self.link.state.lock();
             let now = self.shared.runtime.now();
-            let sent = state.machine.send(now, self.stream, Body::Owned(body.clone()), attachments);
+            let sent = state.machine.send(now, self.stream, sent_as(body), attachments);
             // The machine ends a call before it is asked how: that is told, and wakes, with the
             // call's event.
             let is_untold =
@@ -213,7 +214,9 @@ impl RemoteEnd {
                 self.link.bell.ring();
                 Ok(())
             }
-            Err(StreamError::TooLarge) => Err(too_large()),
+            Err(error @ StreamError::TooLarge { .. }) => {
+                Err(Status::new(Code::TooLarge, error.to_string()))
+            }
             Err(StreamError::Ended) => Err(lock(&self.port.failure).clone().unwrap_or_else(over)),
             Err(StreamError::Finished | StreamError::Blocked) => Err(over()),
         })
@@ -222,7 +225,7 @@ impl RemoteEnd {
     /// No further chunks go. Of a call that is over, this says nothing.
     pub(crate) fn finish(&self) {
         let finished =
-            lock(&self.link.state).machine.finish(self.shared.runtime.now(), self.stream);
+            self.link.state.lock().machine.finish(self.shared.runtime.now(), self.stream);
         if finished.is_ok() {
             self.link.bell.ring();
         }
@@ -237,7 +240,7 @@ impl RemoteEnd {
         let StreamRef::Call(call) = self.stream else { return };
         let mut wakers = Vec::new();
         {
-            let mut state = lock(&self.link.state);
+            let mut state = self.link.state.lock();
             let now = self.shared.runtime.now();
             if state.machine.cancel(now, call) {
                 let status =
@@ -245,7 +248,6 @@ impl RemoteEnd {
                 state.end_stream(now, self.stream, Some(&status), &mut wakers);
                 let ended = (now.mono, Answered::from(status));
                 wakers.extend(state.calls.end(call, ended, Held::NOTHING).ok().flatten());
-                wakers.extend(state.line.tell_first());
             }
         }
         wakers.into_iter().for_each(Waker::wake);
@@ -280,5 +282,13 @@ impl State {
     /// What a call of the peer brought is to be had from now on.
     pub(super) fn open_inbound(&mut self, id: InboundId) {
         self.ports.open(StreamRef::Inbound(id), Arc::default());
+    }
+}
+
+/// A body as it is handed to the machine, which copies a short one anyway.
+fn sent_as(body: &Bytes) -> Body<'_> {
+    match body.len() {
+        0..=COPY_LEN_MAX => Body::Borrowed(body),
+        _ => Body::Owned(body.clone()),
     }
 }

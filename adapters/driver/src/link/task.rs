@@ -21,7 +21,6 @@ use super::handle::{Link, State};
 use super::writing::write;
 use crate::base::limits::{TURNS_MAX, WAKE_GROUP_MIN, WAKE_GROUPS};
 use crate::base::runtime::{Alarm, BoxFuture, Stream};
-use crate::base::sync::lock;
 use crate::link::table::Verdict;
 use crate::serve::inbound::Callees;
 use crate::serve::shared::{Alive, Shared};
@@ -141,7 +140,7 @@ impl LinkTask {
     pub(super) fn lose(&mut self, now: Now) {
         self.is_due = true;
         self.io = Io::Waiting(Instant::FAR_FUTURE);
-        lock(&self.link.state).machine.handle_closed(now);
+        self.link.state.lock().machine.handle_closed(now);
     }
 
     /// How many bytes have come.
@@ -170,19 +169,13 @@ impl LinkTask {
             return false;
         }
         {
-            let mut state = lock(&self.link.state);
+            let mut state = self.link.state.lock();
             if received > 0 {
                 state.machine.handle_received(now, &mut self.receiver, received);
-            }
-            for id in lock(&self.link.let_go).drain(..) {
-                state.machine.release_request(now, id);
             }
             state.take_events(now, &mut self.events, &mut self.wakers);
             if !self.events.is_empty() || !self.wakers.is_empty() {
                 state.used_at = now.mono;
-            }
-            if !self.link.is_usable() {
-                state.line.disperse(&mut self.wakers);
             }
         }
         let has_any = received > 0 || !self.events.is_empty() || !self.wakers.is_empty();
@@ -210,7 +203,8 @@ impl LinkTask {
             Event::Response { .. }
             | Event::Chunk { .. }
             | Event::Finished(_)
-            | Event::Sendable(_) => {}
+            | Event::Sendable(_)
+            | Event::AnswerDropped(_) => {}
             Event::Gossip(frame) => {
                 if let Some(peer) = self.link.peer() {
                     let peer = StreamPeer { id: peer.id, epoch: peer.epoch, addr: peer.addr };
@@ -265,16 +259,15 @@ impl LinkTask {
     /// One timer for the machine's deadlines, the wait before a dial, and idleness.
     fn tick(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
         let deadline = {
-            let state = lock(&self.link.state);
+            let state = self.link.state.lock();
             self.deadline(&state)
         };
         if self.alarm.poll_at(cx, now.mono, deadline).is_pending() {
             return false;
         }
         self.is_due = true;
-        let mut state = lock(&self.link.state);
+        let mut state = self.link.state.lock();
         state.machine.handle_timeout(now);
-        state.line.expire(now.mono, &mut self.wakers);
         if self.link.idle_at(&state).is_some_and(|at| at <= now.mono) {
             tracing::debug!(link = self.link.key, "closing, because it is idle");
             self.link.retire();
@@ -289,17 +282,10 @@ impl LinkTask {
             Io::Waiting(until) => Some(*until),
             _ => None,
         };
-        let of_line = state.line.next_deadline();
-        [
-            state.machine.poll_timeout(),
-            self.link.idle_at(state),
-            of_line,
-            dial_at,
-            self.linger_until,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        [state.machine.poll_timeout(), self.link.idle_at(state), dial_at, self.linger_until]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether the stream has yet to take the last answers of a connection that has drained: the
@@ -314,12 +300,12 @@ impl LinkTask {
     /// refusal when the peer does not fit.
     fn farewell(&mut self, cx: &mut Context<'_>, now: Now) {
         if self.ended.is_none() {
-            lock(&self.link.state).machine.go_away(now);
+            self.link.state.lock().machine.go_away(now);
         }
         let Io::Open(stream) = &mut self.io else { return };
         loop {
             if self.out.is_empty()
-                && lock(&self.link.state).machine.poll_transmit(now, &mut self.out) == 0
+                && self.link.state.lock().machine.poll_transmit(now, &mut self.out) == 0
             {
                 break;
             }
@@ -339,14 +325,13 @@ impl LinkTask {
         let now = self.shared.runtime.now();
         self.link.is_usable.store(false, Ordering::SeqCst);
         let is_gossip_lost = {
-            let mut state = lock(&self.link.state);
+            let mut state = self.link.state.lock();
             state.machine.handle_closed(now);
             self.events.clear();
             state.take_events(now, &mut self.events, &mut self.wakers);
             if let Some(Event::Closed(reason)) = self.events.pop_back() {
                 self.ended = Some(reason);
             }
-            state.line.disperse(&mut self.wakers);
             state.has_unwritten = false;
             state.is_gossip_unflushed
         };

@@ -56,6 +56,8 @@ pub(crate) struct Given {
     pub(crate) attachments: Vec<Bytes>,
     pub(crate) stamp: Timestamp,
     pub(crate) is_one_way: bool,
+    /// Calls around this one: those that the handler makes are one deeper.
+    pub(crate) depth: u8,
     /// The handler's span, or what the caller sent where there is none; `None` where nobody has
     /// looked. Boxed, because most calls have none and every context has room for it.
     pub(crate) trace: Option<Box<TraceContext>>,
@@ -160,6 +162,7 @@ impl Context {
         let mut target = Target::new(self.shared.clone(), peer);
         target.trace = self.trace();
         target.deadline = self.given.deadline;
+        target.depth = self.given.depth.saturating_add(1);
         target
     }
 }

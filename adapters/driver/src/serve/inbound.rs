@@ -10,10 +10,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use chinwag_core::rpc::{Code, Event, Held, InboundId, Shape, Status};
+use chinwag_core::rpc::{Code, Event, InboundId, Shape, Status};
 use chinwag_core::time::Now;
 
-use super::lent::lend;
 use super::tasks::{Begun, Dying, HandlerTask, Running};
 use crate::base::limits::ONE_WAYS_MAX;
 use crate::link::handle::Link;
@@ -79,6 +78,7 @@ impl Callees {
                 body,
                 attachments,
                 shape,
+                depth,
             } => {
                 let given = Given {
                     deadline: *deadline,
@@ -86,21 +86,22 @@ impl Callees {
                     attachments: take(attachments),
                     stamp: *stamp,
                     is_one_way: false,
+                    depth: *depth,
                     trace: None,
                 };
-                self.dispatch(now, Ok((*id, *shape)), *method_id, given, take(body));
+                self.dispatch(now, Some((*id, *shape)), *method_id, given, take(body));
             }
-            Event::OneWay { method_id, headers, deadline, stamp, body, attachments, held } => {
+            Event::OneWay { method_id, headers, deadline, stamp, body, attachments, depth } => {
                 let given = Given {
                     deadline: *deadline,
                     headers: take(headers),
                     attachments: take(attachments),
                     stamp: *stamp,
                     is_one_way: true,
+                    depth: *depth,
                     trace: None,
                 };
-                let held = std::mem::replace(held, Held::NOTHING);
-                self.dispatch(now, Err(held), *method_id, given, take(body));
+                self.dispatch(now, None, *method_id, given, take(body));
             }
             _ => {}
         }
@@ -131,8 +132,9 @@ impl Callees {
                 meter.sent(answered.len());
             }
         }
-        let replies = self.replies.drain(..);
-        self.link.respond_all(now, replies.map(|reply| (reply.id, reply.answered)));
+        let replies = self.replies.iter();
+        self.link.respond_all(now, replies.map(|reply| (reply.id, &reply.answered)));
+        self.replies.clear();
     }
 
     /// The connection is over.
@@ -144,25 +146,21 @@ impl Callees {
     fn dispatch(
         &mut self,
         now: Now,
-        // A call, or what a one-way message holds.
-        id: Result<(InboundId, Shape), Held>,
+        // Of a call; a one-way message has none.
+        id: Option<(InboundId, Shape)>,
         method_id: u16,
-        mut given: Given,
-        mut body: Bytes,
+        given: Given,
+        body: Bytes,
     ) {
         let Some(peer) = self.link.peer() else { return };
         let caller = Caller { id: peer.id, epoch: peer.epoch, addr: peer.addr };
         self.calls_in += 1;
-        let (id, shape, held) = match id {
-            Ok((id, shape)) => (Some(id), shape, Held::NOTHING),
-            Err(held) => (None, Shape::UNARY, held),
-        };
+        let (id, shape) = id.map_or((None, Shape::UNARY), |(id, shape)| (Some(id), shape));
         if id.is_some() && self.dying.are_too_many() {
             let why = "too many cancelled handlers have not ended";
             return self.reply(id, None, Status::never_ran(Code::Overloaded, why).into());
         }
         if self.shared.is_leaving() {
-            self.link.release(held);
             return self.reply(
                 id,
                 None,
@@ -173,7 +171,6 @@ impl Callees {
         let endpoint = match found.and_then(|endpoint| shaped(endpoint, shape)) {
             Ok(endpoint) => endpoint,
             Err(status) => {
-                self.link.release(held);
                 return self.reply(id, None, status.into());
             }
         };
@@ -185,9 +182,6 @@ impl Callees {
             meter.one_way();
         }
         let end = id.filter(|_| shape.is_streaming());
-        if let Some(id) = end {
-            lend(&self.link, id, &mut body, &mut given.attachments);
-        }
         let end =
             end.and_then(|id| RemoteEnd::of_inbound(&self.shared, &self.link, id)).map(End::Remote);
         let mut answer = begin::begin(&self.shared, endpoint, caller, given, body, end);
@@ -196,12 +190,11 @@ impl Callees {
         // would be for nothing.
         match Pin::new(&mut answer).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answered) => {
-                self.link.release(held);
                 self.reply(id, Some(method_id), answered);
             }
             Poll::Pending => {
                 let meter = self.known.shared_meter(method_id).expect("the method was found above");
-                self.keep_running(Begun { answer, id, meter, at: now.mono, held });
+                self.keep_running(Begun { answer, id, meter, at: now.mono });
             }
         }
     }
@@ -234,7 +227,6 @@ impl Callees {
             if self.one_ways.len() < ONE_WAYS_MAX {
                 self.one_ways.push(HandlerTask::spawn(&self.shared, &self.link, begun));
             } else {
-                self.link.release(begun.held);
                 tracing::debug!(
                     link = self.link.key,
                     "a one-way message was dropped: too many are being handled"

@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) bound: std::net::SocketAddr,
     pub(crate) cluster: String,
     pub(crate) rpc: Arc<rpc::Config>,
+    /// What all connections may hold together for their peers.
+    pub(crate) budget: Arc<rpc::Budget>,
     pub(crate) clock: Arc<SharedHlc>,
     /// Wall-clock nanoseconds at the node task's last turn.
     pub(crate) coarse_wall: AtomicU64,
@@ -114,6 +116,7 @@ pub(crate) struct Parts {
     pub(crate) seed: u64,
     pub(crate) call_timeout: Duration,
     pub(crate) connections_max: usize,
+    pub(crate) held_max: usize,
 }
 
 impl Shared {
@@ -129,6 +132,7 @@ impl Shared {
             bound: parts.bound,
             cluster: parts.cluster,
             rpc: parts.rpc,
+            budget: rpc::Budget::new(parts.held_max),
             clock: parts.clock,
             machine: Mutex::new(parts.machine),
             bell: Bell::default(),
