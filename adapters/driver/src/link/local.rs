@@ -183,7 +183,7 @@ impl LocalEnd {
             Arrival { body: body.clone(), attachments: attachments.to_vec(), held: Held::NOTHING };
         let len_max = self.call.chunk_len_max;
         if arrival.len() > len_max || attachments.len() > ATTACHMENTS_MAX {
-            return Poll::Ready(Err(too_large()));
+            return Poll::Ready(Err(too_large(arrival.len(), len_max)));
         }
         let mut arrival = Some(arrival);
         self.outgoing().poll_push(cx, &mut arrival, self.call.window)
