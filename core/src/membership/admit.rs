@@ -4,112 +4,17 @@
 //! node claims its id from elsewhere; and of the claimant, when word of it may be older than a
 //! tombstone that has been forgotten. Both are one ping with one deadline.
 
-use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use crate::id::{Epoch, Incarnation};
-use crate::membership::apply::Via;
-use crate::membership::outbox::{Body, Destination, Intent, Plane};
-use crate::membership::table::LOCAL;
+use crate::id::Epoch;
+use crate::membership::state::checks::{Check, Claim, Question};
+use crate::membership::state::outbox::{Body, Destination, Intent, Plane};
+use crate::membership::state::speaker::Via;
+use crate::membership::state::table::LOCAL;
 use crate::membership::{CHECKS_MAX, Event, Membership, State};
-use crate::time::{Instant, Now};
+use crate::time::Now;
 use crate::wire::datagram::Run;
-use crate::wire::update::{Accusers, Details, Update};
-
-/// An alive claim that waits for an answer.
-#[derive(Clone, Debug)]
-pub(super) struct Claim {
-    pub(super) run: Run,
-    pub(super) incarnation: Incarnation,
-    pub(super) versions: u8,
-    pub(super) addr: SocketAddr,
-    pub(super) metadata: Vec<u8>,
-}
-
-impl Claim {
-    pub(super) fn of(update: &Update<'_>, details: &Details<'_>) -> Self {
-        Self {
-            run: Run { id: update.id, epoch: update.epoch },
-            incarnation: details.incarnation,
-            versions: details.versions,
-            addr: details.addr,
-            metadata: details.metadata.to_vec(),
-        }
-    }
-
-    pub(super) fn update(&self) -> Update<'_> {
-        let details = Details {
-            incarnation: self.incarnation,
-            versions: self.versions,
-            addr: self.addr,
-            metadata: &self.metadata,
-        };
-        Update {
-            id: self.run.id,
-            epoch: self.run.epoch,
-            incarnation: self.incarnation,
-            state: State::Alive,
-            accusers: Accusers::new(),
-            age: None,
-            details: Some(details),
-        }
-    }
-}
-
-#[derive(Debug)]
-enum Question {
-    /// Is the incumbent of the claimant's id still there? If not, the claimant is admitted.
-    Incumbent { incumbent: Destination, claimant: Destination, exchange: u32, is_joining: bool },
-    /// Is the claimant there?
-    Claimant,
-}
-
-#[derive(Debug)]
-struct Check {
-    seq: u32,
-    /// Who has to answer.
-    asked: Run,
-    claim: Claim,
-    question: Question,
-    ends: Instant,
-}
-
-/// The questions that are open.
-#[derive(Debug, Default)]
-pub(crate) struct Checks {
-    open: Vec<Check>,
-    due: Option<Instant>,
-    /// Conflicts already reported: the rival and where it is.
-    reported: Vec<(Run, SocketAddr)>,
-}
-
-impl Checks {
-    pub(crate) fn due(&self) -> Option<Instant> {
-        self.due
-    }
-
-    /// Questions that are open.
-    pub(crate) fn len(&self) -> usize {
-        self.open.len()
-    }
-
-    /// Conflicts that were reported.
-    pub(crate) fn reported_len(&self) -> usize {
-        self.reported.len()
-    }
-
-    fn refresh(&mut self) {
-        self.due = self.open.iter().map(|check| check.ends).min();
-    }
-
-    /// Gives every open question `by` more time: the node itself was asleep for as long.
-    pub(crate) fn extend_all(&mut self, by: core::time::Duration) {
-        for check in &mut self.open {
-            check.ends = check.ends + by;
-        }
-        self.refresh();
-    }
-}
+use crate::wire::update::Update;
 
 impl Membership {
     /// Asks a claimant that may be long dead whether it lives.

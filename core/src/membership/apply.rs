@@ -4,29 +4,16 @@
 use core::time::Duration;
 
 use crate::id::{Epoch, Incarnation};
-use crate::membership::member::Rank;
-use crate::membership::ring::Slot;
-use crate::membership::rumors::Rumor;
-use crate::membership::since::Since;
-use crate::membership::suspicion::Suspicion;
-use crate::membership::table::{Entry, LOCAL, NOWHERE};
+use crate::membership::state::member::Rank;
+use crate::membership::state::ring::Slot;
+use crate::membership::state::since::Since;
+use crate::membership::state::speaker::{Via, rank};
+use crate::membership::state::suspicion::Suspicion;
+use crate::membership::state::table::{Entry, LOCAL, NOWHERE};
 use crate::membership::{Event, Membership, Metadata, RELAYED_RUMORS_MAX, State};
 use crate::time::Now;
 use crate::wire::datagram::Run;
 use crate::wire::update::{Details, Update};
-
-/// How a claim came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Via {
-    /// Beside other messages: worth telling on.
-    Gossip,
-    /// In a table transfer: told on only while few rumours wait (§4.7).
-    Transfer,
-    /// In the first table that a joiner gets: everybody else knows it already.
-    FirstTransfer,
-    /// From the member itself, or after it has answered for itself (§4.9).
-    FirstHand,
-}
 
 impl Membership {
     /// Takes one claim in.
@@ -362,17 +349,6 @@ impl Membership {
         }
     }
 
-    /// Queues what the table says of `slot`, as new.
-    pub(super) fn spread(&mut self, now: Now, slot: Slot) {
-        let Some(rumor) = self.table.rumor_mut(slot) else { return };
-        if *rumor == NOWHERE {
-            *rumor = self.rumors.push(Rumor::Member(slot));
-        } else {
-            self.rumors.renew(*rumor);
-        }
-        self.arm_gossip(now);
-    }
-
     /// A claim about the local node.
     fn hear_of_self(&mut self, now: Now, update: &Update<'_>) {
         let (claim, own) = (rank(update), self.table.local().rank());
@@ -432,10 +408,6 @@ impl Membership {
         });
     }
 
-    pub(super) fn tell(&mut self, event: Event) {
-        self.out.tell(event, &mut self.stats);
-    }
-
     /// Forgets the oldest tombstones beyond the number that is kept.
     pub(super) fn trim_tombstones(&mut self) {
         while self.table.tombstone_count() > self.config.tombstones_max {
@@ -455,8 +427,4 @@ impl Membership {
         self.table.forget(slot);
         self.stats.tombstones_forgotten += 1;
     }
-}
-
-fn rank(update: &Update<'_>) -> Rank {
-    Rank { epoch: update.epoch, incarnation: update.incarnation, state: update.state }
 }

@@ -7,41 +7,15 @@
 
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use core::time::Duration;
 
 use crate::id::NodeId;
 use crate::membership::Membership;
-use crate::membership::config::{Config, SEEDS_MAX};
-use crate::membership::outbox::Destination;
-use crate::membership::table::LOCAL;
-use crate::membership::timers::jitter;
-use crate::time::{Instant, Now};
-
-/// A seed address and who answered there.
-#[derive(Clone, Copy, Debug)]
-struct Seed {
-    addr: SocketAddr,
-    id: Option<NodeId>,
-}
-
-/// The search for seeds.
-#[derive(Debug)]
-pub(crate) struct Join {
-    due: Option<Instant>,
-    wait: Duration,
-    is_lookup_wanted: bool,
-    seeds: Vec<Seed>,
-}
-
-impl Join {
-    pub(crate) fn new(config: &Config) -> Self {
-        Self { due: None, wait: config.join_retry_min, is_lookup_wanted: false, seeds: Vec::new() }
-    }
-
-    pub(crate) fn due(&self) -> Option<Instant> {
-        self.due
-    }
-}
+use crate::membership::state::config::SEEDS_MAX;
+use crate::membership::state::outbox::Destination;
+use crate::membership::state::seeds::Seed;
+use crate::membership::state::since::jitter;
+use crate::membership::state::table::LOCAL;
+use crate::time::Now;
 
 impl Membership {
     /// Starts looking for a cluster through seeds: `poll_lookup` will ask for their addresses, now

@@ -7,43 +7,13 @@
 use smallvec::SmallVec;
 
 use crate::id::NodeId;
-use crate::membership::outbox::{Body, Intent, Plane};
-use crate::membership::receive::Speaker;
-use crate::membership::table::LOCAL;
+use crate::membership::state::farewell::Farewell;
+use crate::membership::state::outbox::{Body, Intent, Plane};
+use crate::membership::state::speaker::Speaker;
+use crate::membership::state::table::LOCAL;
 use crate::membership::{Event, Membership, State};
 use crate::time::{Instant, Now};
 use crate::wire::datagram::Run;
-
-#[derive(Debug)]
-struct Farewell {
-    seq: u32,
-    needed: usize,
-    acked: SmallVec<[NodeId; 4]>,
-    next_at: Instant,
-    ends: Instant,
-}
-
-/// Whether and how far the node has left.
-#[derive(Debug, Default)]
-pub(crate) struct Leave {
-    running: Option<Farewell>,
-    has_begun: bool,
-}
-
-impl Leave {
-    pub(crate) fn has_begun(&self) -> bool {
-        self.has_begun
-    }
-
-    /// Whether the farewell is over: the node hears and says nothing more.
-    pub(crate) fn is_done(&self) -> bool {
-        self.has_begun && self.running.is_none()
-    }
-
-    pub(crate) fn due(&self) -> Option<Instant> {
-        self.running.as_ref().map(|farewell| farewell.next_at.min(farewell.ends))
-    }
-}
 
 impl Membership {
     /// Leaves the cluster. [`Event::LeaveCompleted`] says when enough members know; a second call

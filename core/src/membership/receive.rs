@@ -6,28 +6,13 @@ use core::net::SocketAddr;
 
 use bytes::Bytes;
 
-use crate::membership::apply::Via;
-use crate::membership::outbox::{Body, Destination, Intent, Plane};
-use crate::membership::ring::Slot;
-use crate::membership::table::LOCAL;
+use crate::membership::state::outbox::{Body, Destination, Intent, Plane};
+use crate::membership::state::speaker::{Speaker, Via};
+use crate::membership::state::table::LOCAL;
 use crate::membership::{Event, FOREIGN_MAX, MESSAGE_LEN_MAX, Membership, State, StreamPeer};
 use crate::time::Now;
 use crate::wire::Reader;
 use crate::wire::datagram::{self, Header, HeaderError, Message, Next, Run};
-
-/// Who sent the payload that is being read.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Speaker {
-    pub(super) run: Run,
-    /// Where it can be answered: the source of its datagram, or its connection.
-    pub(super) reply: Destination,
-    pub(super) plane: Plane,
-    /// Its record, if it is a member or was one.
-    pub(super) slot: Option<Slot>,
-    /// Whether the answer may be longer than the question: the payload came from the address that
-    /// its member record names, or over a connection.
-    pub(super) is_proven: bool,
-}
 
 impl Membership {
     /// A datagram came from `from`. Whatever it says, nothing but counters changes unless it is
@@ -72,7 +57,7 @@ impl Membership {
 
     fn speaker(&self, header: &Header, reply: Destination, plane: Plane) -> Speaker {
         // On a quiet network every other datagram is the ack of whom the node has just pinged.
-        let slot = self.table.find_from(Some(self.probe.slot()), header.sender);
+        let slot = self.table.find_from(self.probe.slot(), header.sender);
         let is_at_home = slot.is_some_and(|slot| self.table.addr(slot) == reply.addr);
         Speaker {
             run: Run { id: header.sender, epoch: header.epoch },
@@ -216,35 +201,5 @@ impl Membership {
             self.foreign.push((from, cluster.clone()));
             self.tell(Event::ForeignCluster { from, cluster });
         }
-    }
-
-    /// Queues a message, on the plane that is in use.
-    pub(super) fn send(&mut self, mut intent: Intent) {
-        if self.config.planes == crate::membership::Planes::StreamOnly {
-            intent.plane = Plane::Stream;
-        }
-        self.out.send(intent, &mut self.stats);
-    }
-
-    /// Queues rumours for one member.
-    pub(super) fn send_gossip(&mut self, slot: Slot, tells_own: bool) {
-        let intent = Intent {
-            to: self.destination(slot),
-            plane: Plane::Datagram,
-            body: Body::Gossip,
-            peer: Some(slot),
-            tells_own,
-            carries_rumors: true,
-        };
-        self.send(intent);
-    }
-
-    pub(super) fn destination(&self, slot: Slot) -> Destination {
-        Destination { addr: self.table.addr(slot), id: Some(self.table.get(slot).id) }
-    }
-
-    pub(super) fn run_of(&self, slot: Slot) -> Run {
-        let record = self.table.get(slot);
-        Run { id: record.id, epoch: record.epoch }
     }
 }

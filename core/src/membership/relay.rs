@@ -4,60 +4,14 @@
 //! before the asker's verdict (defect D1 of other implementations, whose nack always comes too
 //! late). An ack after the nack is still passed on, and counts.
 
-use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::membership::outbox::{Body, Destination, Intent, Plane};
-use crate::membership::receive::Speaker;
+use crate::membership::state::outbox::{Body, Plane};
+use crate::membership::state::relays::Relay;
+use crate::membership::state::speaker::Speaker;
 use crate::membership::{Membership, RELAYS_MAX};
-use crate::time::{Instant, Now};
+use crate::time::Now;
 use crate::wire::datagram::Run;
-
-#[derive(Debug)]
-struct Relay {
-    seq: u32,
-    target: Run,
-    asker: Destination,
-    asker_plane: Plane,
-    asker_seq: u32,
-    /// `None` once the nack is out, or if none is wanted.
-    nack_at: Option<Instant>,
-    ends: Instant,
-}
-
-impl Relay {
-    fn due(&self) -> Instant {
-        self.nack_at.unwrap_or(self.ends)
-    }
-}
-
-/// The probes relayed at this moment.
-#[derive(Debug, Default)]
-pub(crate) struct Relays {
-    running: Vec<Relay>,
-    /// The earliest of their deadlines, kept so that asking for it does not walk them.
-    due: Option<Instant>,
-}
-
-impl Relays {
-    pub(crate) fn due(&self) -> Option<Instant> {
-        self.due
-    }
-
-    fn refresh(&mut self) {
-        self.due = self.running.iter().map(Relay::due).min();
-    }
-
-    /// Drops what should have ended by now, with no nack: the node itself was asleep.
-    pub(crate) fn drop_overdue(&mut self, now: Instant) {
-        self.running.retain(|relay| relay.due() > now);
-        self.refresh();
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.running.len()
-    }
-}
 
 impl Membership {
     pub(super) fn on_ping_req(
@@ -139,10 +93,5 @@ impl Membership {
             }
         }
         self.relays.refresh();
-    }
-
-    /// Sends an answer with nothing beside it.
-    pub(super) fn answer(&mut self, to: Destination, plane: Plane, body: Body) {
-        self.send(Intent { to, plane, body, peer: None, tells_own: false, carries_rumors: false });
     }
 }

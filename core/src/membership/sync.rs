@@ -11,127 +11,26 @@
 //! is held for a peer but a cursor. An answerer that has sent its share says so and names a few
 //! members to ask instead, so a thousand joiners do not all take the table from their one seed.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use smallvec::SmallVec;
-
 use crate::id::NodeId;
-use crate::membership::admit::Claim;
-use crate::membership::apply::Via;
-use crate::membership::config::{Config, STREAM_LEN_MAX};
-use crate::membership::outbox::{Body, Destination, Plane, Transmit};
-use crate::membership::receive::Speaker;
-use crate::membership::ring::Slot;
-use crate::membership::table::{LOCAL, bucket_of};
-use crate::membership::timers::jitter;
+use crate::membership::state::checks::Claim;
+use crate::membership::state::config::STREAM_LEN_MAX;
+use crate::membership::state::exchanges::{Exchange, Transfer};
+use crate::membership::state::outbox::{Body, Destination, Plane, Transmit};
+use crate::membership::state::since::jitter;
+use crate::membership::state::speaker::Speaker;
+use crate::membership::state::speaker::Via;
+use crate::membership::state::table::{LOCAL, bucket_of};
 use crate::membership::{EXCHANGES_MAX, Membership, State, TRANSFERS_MAX};
-use crate::time::{Instant, Now, nanos};
+use crate::time::Now;
 use crate::wire::datagram::{Digest, encode};
 use crate::wire::update::Update;
 
 /// Members named to an asker that is sent on.
 const ALTERNATIVES: usize = 8;
-
-/// An exchange this node began.
-#[derive(Clone, Copy, Debug)]
-struct Exchange {
-    number: u32,
-    to: Destination,
-    ends: Instant,
-    /// The table version when it began: what was learnt since is not sent back.
-    version: u64,
-    /// Claims taken before it began, to tell whether it has taught anything.
-    applied: u64,
-    is_joining: bool,
-}
-
-/// A part of the table on its way to a peer.
-#[derive(Clone, Copy, Debug)]
-struct Transfer {
-    to: Destination,
-    exchange: u32,
-    mask: u64,
-    cursor: Slot,
-    is_reply: bool,
-    /// Records changed after this table version are left out.
-    version_max: u64,
-    /// Whether the dead and the left go along.
-    has_tombstones: bool,
-}
-
-/// Exchanges, transfers, and when the next exchange begins.
-#[derive(Debug)]
-pub(crate) struct Sync {
-    due: Option<Instant>,
-    interval: Duration,
-    /// Whom to ask next, if not somebody at random.
-    hint: Option<NodeId>,
-    exchanges: SmallVec<[Exchange; EXCHANGES_MAX]>,
-    transfers: VecDeque<Transfer>,
-    next_exchange: u32,
-    /// The count of claims before the exchange whose last chunk is being read.
-    ending: Option<u64>,
-    /// The wait after the next failure.
-    retry: Duration,
-    /// Bytes that may be sent now; below zero they are owed.
-    allowance: i64,
-    refilled: Instant,
-}
-
-impl Sync {
-    pub(crate) fn new(config: &Config, now: Instant) -> Self {
-        Self {
-            due: None,
-            interval: config.sync_interval_min,
-            hint: None,
-            exchanges: SmallVec::new(),
-            transfers: VecDeque::new(),
-            next_exchange: 0,
-            ending: None,
-            retry: config.sync_interval_min,
-            allowance: i64::from(config.sync_rate_max) * 2,
-            refilled: now,
-        }
-    }
-
-    /// Own exchanges that are open.
-    pub(crate) fn exchanges_len(&self) -> usize {
-        self.exchanges.len()
-    }
-
-    /// Tables that are being sent.
-    pub(crate) fn transfers_len(&self) -> usize {
-        self.transfers.len()
-    }
-
-    /// When something happens next: an exchange begins or fails.
-    pub(crate) fn due(&self) -> Option<Instant> {
-        let failing = self.exchanges.iter().map(|exchange| exchange.ends).min();
-        failing.into_iter().chain(self.due).min()
-    }
-
-    fn take(&mut self, number: u32, peer: NodeId) -> Option<Exchange> {
-        let is_it = |exchange: &Exchange| {
-            exchange.number == number && exchange.to.id.is_none_or(|expected| expected == peer)
-        };
-        let at = self.exchanges.iter().position(is_it)?;
-        Some(self.exchanges.swap_remove(at))
-    }
-
-    fn refill(&mut self, now: Instant, rate: u32) {
-        let burst = i64::from(rate) * 2;
-        let earned = u128::from(nanos(now.since(self.refilled))) * u128::from(rate) / 1_000_000_000;
-        // Fractions of a byte are not lost: time is only taken when it has earned something.
-        if earned > 0 {
-            self.allowance =
-                self.allowance.saturating_add(i64::try_from(earned).unwrap_or(burst)).min(burst);
-            self.refilled = now;
-        }
-    }
-}
 
 impl Membership {
     pub(super) fn on_sync_due(&mut self, now: Now) {

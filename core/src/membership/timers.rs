@@ -1,36 +1,9 @@
 //! When something is due, and what: one earliest deadline out of the parts' own.
 
-use core::time::Duration;
-
 use crate::membership::Membership;
-use crate::rng::Rng;
-use crate::time::{Instant, Now, nanos};
-
-/// Why [`Membership::poll_timeout`] names the instant it names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum TimeoutReason {
-    /// A probe begins, asks helpers, or ends.
-    Probe,
-    /// A suspicion runs out.
-    Suspicion,
-    /// A relayed probe is nacked or given up.
-    Relay,
-    /// A question about a claimant has gone unanswered.
-    Check,
-    /// Rumours wait.
-    Gossip,
-    /// A table exchange begins or fails.
-    Sync,
-    /// The seeds are wanted.
-    Join,
-    /// A dead member is tried.
-    Reconnect,
-    /// The farewell is repeated or over.
-    Leave,
-    /// A tombstone is forgotten.
-    Tombstone,
-}
+use crate::membership::TimeoutReason;
+use crate::membership::state::due::First;
+use crate::time::{Instant, Now};
 
 impl Membership {
     /// When [`handle_timeout`](Self::handle_timeout) is wanted; `None`: never, until something else
@@ -122,7 +95,8 @@ impl Membership {
             return;
         }
         self.gossip_at = Some(now.mono + self.config.gossip_interval);
-        for id in self.draw_live(self.config.gossip_fanout, crate::membership::table::LOCAL) {
+        for id in self.draw_live(self.config.gossip_fanout, crate::membership::state::table::LOCAL)
+        {
             if let Some(slot) = self.table.find(id) {
                 self.send_gossip(slot, false);
             }
@@ -130,13 +104,6 @@ impl Membership {
         // With nobody to tell, what waits is kept for whoever comes first, without ticking.
         if !self.is_joined() {
             self.gossip_at = None;
-        }
-    }
-
-    /// A rumour waits: the next tick is now, but no sooner than the interval after the last.
-    pub(super) fn arm_gossip(&mut self, now: Now) {
-        if self.gossip_at.is_none() && !self.rumors.is_empty() && self.is_joined() {
-            self.gossip_at = Some(now.mono);
         }
     }
 
@@ -148,28 +115,4 @@ impl Membership {
         }
         self.arm_reconnect(now);
     }
-}
-
-/// The earliest deadline so far, and among equals the one offered first. This is asked for several
-/// times an input, so it keeps two words and no list. The end of all time stands for none: nothing
-/// is due 584 years after a node's start.
-struct First {
-    at: Instant,
-    reason: TimeoutReason,
-}
-
-impl First {
-    #[inline]
-    fn offer(&mut self, at: Option<Instant>, reason: TimeoutReason) {
-        if let Some(at) = at
-            && at < self.at
-        {
-            *self = Self { at, reason };
-        }
-    }
-}
-
-/// A span drawn uniformly from nothing to `most`.
-pub(crate) fn jitter(rng: &mut Rng, most: Duration) -> Duration {
-    Duration::from_nanos(rng.below_u64(nanos(most)))
 }

@@ -5,12 +5,12 @@ use alloc::vec::Vec;
 use smallvec::SmallVec;
 
 use crate::id::NodeId;
-use crate::membership::config::STREAM_LEN_MAX;
-use crate::membership::outbox::{Body, Intent, Plane, Transmit};
-use crate::membership::ring::Slot;
-use crate::membership::rumors::{Broadcast, Rumor};
-use crate::membership::since::Since;
-use crate::membership::table::{LOCAL, NOWHERE};
+use crate::membership::state::config::STREAM_LEN_MAX;
+use crate::membership::state::outbox::{Body, Intent, Plane, Transmit};
+use crate::membership::state::ring::Slot;
+use crate::membership::state::rumors::{Broadcast, Rumor};
+use crate::membership::state::since::Since;
+use crate::membership::state::table::{LOCAL, NOWHERE};
 use crate::membership::{Membership, State};
 use crate::time::{Instant, Now};
 use crate::wire::datagram::{Header, encode};

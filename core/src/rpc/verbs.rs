@@ -1,6 +1,8 @@
 //! The verbs of a connection that are about calls, messages and the end: what the user commands
 //! (`docs/protocol.md` §5.4, §5.6, §5.9). Those of streams are in [`stream`](super::stream).
 
+use alloc::format;
+
 use bytes::Bytes;
 
 use super::body::Body;
@@ -147,15 +149,12 @@ impl Connection {
             Ok(body) => self.answer_refusal(content_len(body.len(), attachments), attachments),
             Err(_) => None,
         };
+        let len = result.as_ref().map_or(0, |body| content_len(body.len(), attachments));
         match refusal {
             None => self.send_response(now, id.call, headers, attachments, result),
             Some(refusal) => {
                 discard(self, result);
-                let (code, why) = match refusal {
-                    RespondError::Full => (Code::Overloaded, "too many answers wait to be sent"),
-                    _ => (Code::TooLarge, "the response is larger than the caller accepts"),
-                };
-                let status = Status::new(code, why).having_run();
+                let status = self.refused_answer(refusal, len, headers).having_run();
                 self.send_response(now, id.call, &Headers::new(), &[], Err(status));
             }
         }
@@ -165,6 +164,23 @@ impl Connection {
 
     fn are_headers_too_large(&self, headers: &Headers) -> bool {
         self.peer().is_some_and(|peer| exceeds(headers.encoded_len(), peer.headers_len_max))
+    }
+
+    /// What the caller is told instead of an answer of so many bytes.
+    fn refused_answer(&self, refusal: RespondError, len: usize, headers: &Headers) -> Status {
+        let (len_max, headers_len_max) =
+            self.peer().map_or((0, 0), |peer| (peer.message_len_max, peer.headers_len_max));
+        match refusal {
+            RespondError::Full => Status::new(Code::Overloaded, "too many answers wait to be sent"),
+            _ => Status::new(
+                Code::TooLarge,
+                format!(
+                    "the reply has {len} bytes and headers of {}, and the caller takes at most \
+                     {len_max} (`message_len_max`) and {headers_len_max} (`headers_len_max`)",
+                    headers.encoded_len(),
+                ),
+            ),
+        }
     }
 
     /// Why an answer of so many bytes is not sent (§5.7.1, §5.7.4).

@@ -1,18 +1,62 @@
 //! One claim about one member on the wire (`docs/protocol.md` §2.5).
 
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::SocketAddr;
 
 use smallvec::SmallVec;
 
 use crate::id::{Epoch, Incarnation, NodeId};
-use crate::membership::{ACCUSERS_MAX, METADATA_LEN_MAX, State};
 use crate::wire::{Reader, put};
 
 const STATE_BITS: u8 = 0b11;
 const HAS_DETAILS: u8 = 1 << 2;
 const DETAILS_ARE_OLDER: u8 = 1 << 3;
 const HAS_AGE: u8 = 1 << 4;
+
+/// Distinct accusers that one suspicion carries at most.
+pub const ACCUSERS_MAX: usize = 8;
+/// Bytes of one encoded [`Metadata`](crate::membership::Metadata), at most: an update that carries
+/// it, its header and its address must still fit one datagram beside a ping, with room for others.
+pub const METADATA_LEN_MAX: usize = 512;
+
+/// What is believed about a member, in rising precedence within one incarnation (`docs/protocol.md`
+/// §4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// It answers.
+    Alive,
+    /// Somebody's probe of it failed; it has until the end of the suspicion to refute.
+    Suspect,
+    /// Its suspicion ran out. It is remembered, so that old news does not bring it back.
+    Dead,
+    /// It said goodbye.
+    Left,
+}
+
+impl State {
+    /// Whether a member in this state is in the view: [`Alive`](Self::Alive) or
+    /// [`Suspect`](Self::Suspect).
+    pub const fn is_live(self) -> bool {
+        matches!(self, Self::Alive | Self::Suspect)
+    }
+
+    /// The state in lower case, as the `agent` example prints it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Suspect => "suspect",
+            Self::Dead => "dead",
+            Self::Left => "left",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
 
 /// Who accuses a suspect.
 pub(crate) type Accusers = SmallVec<[NodeId; 4]>;

@@ -1,18 +1,25 @@
-//! The repository keeps to its own rules: sizes as a ratchet (`docs/architecture.md`), no
+//! The repository keeps to its own rules: sizes and widths as ratchets (`docs/architecture.md`), no
 //! unfinished code, no ignored test, `unsafe` in one audited file (and one attribute of the
-//! fuzzer's programs), no citation of a rule that `docs/protocol.md` does not have, and `.ci/run`
-//! runs the README's commands.
+//! fuzzer's programs), no citation of a rule that `docs/protocol.md` does not have, `.ci/run` runs
+//! the README's commands, the workflows call scripts that exist, and each crate for users is a
+//! package by itself.
 //!
 //! Not checked here: what rustfmt, clippy and rustdoc check. `.ci/run` runs those.
 
 mod commands;
+mod layers;
+mod links;
+mod logs;
+mod packages;
 mod protocol;
 mod ratchet;
 mod source;
+mod widths;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use layers::Imports;
 use ratchet::Allowances;
 use source::Source;
 
@@ -24,8 +31,14 @@ const FUNCTION_LINES_MAX: usize = 70;
 /// linker's section, which Rust calls unsafe, in programs that only the fuzzer runs.
 const UNSAFE_HOMES: [&str; 2] =
     ["adapters/driver/src/message/view.rs", "fuzz/fuzz_targets/counters.rs"];
+/// Groups of files of the driver that import each other, inside of one layer. It only ever shrinks.
+const DRIVER_CIRCLES_MAX: usize = 6;
+/// Files in the longest chain of imports of the driver. It only ever shrinks.
+const DRIVER_CHAIN_MAX: usize = 12;
 /// What is over a limit, and by how much it may stay so. It only ever shrinks.
 const ALLOWANCES: &str = "core/tests/tidy/allowances.txt";
+/// The lines that are too wide, as a number for each file. It only ever shrinks, too.
+const WIDTHS: &str = "core/tests/tidy/widths.txt";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("core lies in the repository")
@@ -38,7 +51,7 @@ fn read(path: &Path) -> String {
 /// Every Rust file of the repository, by path from its root, sorted.
 fn sources() -> Vec<Source> {
     let mut files = Vec::new();
-    walk(root(), &mut files);
+    walk(root(), &mut files, &[".rs"]);
     files.sort();
     assert!(files.len() > 50, "the walk found the repository: {} files", files.len());
     let named = files.into_iter().map(|path| {
@@ -52,7 +65,8 @@ fn sources() -> Vec<Source> {
     named.collect()
 }
 
-fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+/// Files below `folder` whose names end in one of `endings`.
+fn walk(folder: &Path, files: &mut Vec<PathBuf>, endings: &[&str]) {
     for entry in
         fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
     {
@@ -60,9 +74,9 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.is_dir() {
             if name != "target" && !name.starts_with('.') {
-                walk(&path, files);
+                walk(&path, files, endings);
             }
-        } else if name.ends_with(".rs") {
+        } else if endings.iter().any(|ending| name.ends_with(ending)) {
             files.push(path);
         }
     }
@@ -111,7 +125,7 @@ fn every_cited_rule_exists() {
     let rules = protocol::rules(&read(&root().join("docs/protocol.md")));
     let mut files = Vec::new();
     for folder in ["core/src", "adapters"] {
-        walk(&root().join(folder), &mut files);
+        walk(&root().join(folder), &mut files, &[".rs"]);
     }
     files.sort();
     let mut complaints = Vec::new();
@@ -130,6 +144,24 @@ fn every_cited_rule_exists() {
 }
 
 #[test]
+fn the_driver_imports_downwards_alone() {
+    let folder = root().join("adapters/driver/src");
+    let mut files = Vec::new();
+    walk(&folder, &mut files, &[".rs"]);
+    let named = files.iter().map(|path| {
+        let name = path.strip_prefix(&folder).expect("walked from there").to_string_lossy();
+        (name.replace('\\', "/"), read(path))
+    });
+    let imports = Imports::parse(&named.collect::<Vec<_>>());
+    assert!(imports.len() > 40, "the driver's files were found: {}", imports.len());
+    assert_none(&imports.upward());
+    let complaints: Vec<String> =
+        imports.circles().iter().map(|circle| format!("a circle: {circle:?}")).collect();
+    assert!(complaints.len() <= DRIVER_CIRCLES_MAX, "\n{}\n", complaints.join("\n"));
+    assert!(imports.longest_chain() <= DRIVER_CHAIN_MAX, "a chain of {}", imports.longest_chain());
+}
+
+#[test]
 fn ci_runs_the_commands_of_the_readme() {
     let text = |name: &str| read(&root().join(name));
     let mut complaints = commands::complaints(&text("README.md"), &text(".ci/run"));
@@ -138,3 +170,129 @@ fn ci_runs_the_commands_of_the_readme() {
     }
     assert_none(&complaints);
 }
+
+/// Whether the Markdown file `name` is a crate's copy of a guide, whose links are the original's.
+fn is_copy(name: &Path) -> bool {
+    let is_guide = name.parent().is_some_and(|folder| folder.ends_with("docs"));
+    is_guide && name.components().count() > 2
+}
+
+#[test]
+fn every_link_between_files_resolves() {
+    let mut files = Vec::new();
+    walk(root(), &mut files, &[".md", ".rs"]);
+    files.sort();
+    let read_from_root = |path: &Path| read(&root().join(path));
+    let exists = |path: &Path| root().join(path).exists();
+    let (mut complaints, mut count) = (Vec::new(), 0);
+    for path in &files {
+        let name = path.strip_prefix(root()).expect("walked from the root");
+        if is_copy(name) {
+            continue;
+        }
+        let is_markdown = path.extension().is_some_and(|extension| extension == "md");
+        let text = if is_markdown { read(path) } else { links::docs(&read(path)) };
+        for (line, target) in links::links(&text) {
+            count += 1;
+            if let Some(fault) = links::fault(name, &target, &read_from_root, &exists) {
+                complaints.push(format!("{}:{line}: {target}: {fault}", name.display()));
+            }
+        }
+    }
+    assert!(count > 50, "links were found: {count}");
+    assert_none(&complaints);
+}
+
+#[test]
+fn every_log_target_is_documented() {
+    let page = read(&root().join("docs/troubleshooting.md"));
+    let mut files = Vec::new();
+    walk(&root().join("adapters/driver/src"), &mut files, &[".rs"]);
+    files.sort();
+    let (mut complaints, mut count) = (Vec::new(), 0);
+    for path in &files {
+        for (line, target) in logs::targets(&read(path)) {
+            count += 1;
+            let at = format!("{}:{line}", path.display());
+            match target {
+                None => complaints.push(format!("{at}: this line has no target")),
+                Some(target) if !page.contains(&format!("| `{target}` |")) => {
+                    complaints.push(format!("{at}: the page does not have the target {target}"));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    assert!(count > 20, "log lines were found: {count}");
+    assert_none(&complaints);
+}
+
+#[test]
+fn crates_for_users_are_packages_by_themselves() {
+    let (workspace, sources) = (read(&root().join("Cargo.toml")), sources());
+    let repository = packages::repository(&workspace);
+    let mut complaints = packages::member_complaints(&workspace);
+    for (folder, name) in packages::FOR_USERS {
+        let home = root().join(folder);
+        complaints.extend(packages::manifest_complaints(name, &read(&home.join("Cargo.toml"))));
+        complaints.extend(packages::copy_complaints(folder));
+        complaints.extend(packages::include_complaints(folder, &sources));
+    }
+    let mut files = Vec::new();
+    walk(root(), &mut files, &[".md", ".toml"]);
+    for path in files {
+        let name = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
+        complaints.extend(packages::address_complaints(&name, &read(&path), &repository));
+    }
+    assert_none(&complaints);
+}
+
+#[test]
+fn lines_are_narrow() {
+    let allowances =
+        Allowances::parse(&read(&root().join(WIDTHS))).expect("the list is well-formed");
+    let mut files = Vec::new();
+    walk(root(), &mut files, &[".rs", ".md"]);
+    files.sort();
+    let files: Vec<_> = files
+        .into_iter()
+        .map(|path| {
+            let name = path.strip_prefix(root()).unwrap_or(&path).to_string_lossy().into_owned();
+            let wide = widths::wide_lines(&name, &read(&path));
+            (name, wide)
+        })
+        .filter(|(name, wide)| !wide.is_empty() || allowances.names(name))
+        .collect();
+    assert_none(&widths::complaints(&allowances, &files));
+}
+
+#[test]
+fn workflows_call_scripts_that_exist() {
+    let mut files = vec![root().join(".ci/run"), root().join(".ci/release")];
+    walk(&root().join(".github"), &mut files, &[".yml"]);
+    assert!(files.len() >= 5, "the workflows were found: {files:?}");
+    let mut called = 0;
+    for file in files {
+        // Folders that a workflow names are no scripts.
+        for script in commands::scripts(&read(&file)) {
+            let path = root().join(&script);
+            if ["fuzz/corpus", "fuzz/artifacts"].contains(&&*script) {
+                continue;
+            }
+            called += 1;
+            assert!(path.is_file(), "{} calls {script}, which does not exist", file.display());
+            assert_executable(&path);
+        }
+    }
+    assert!(called >= 10, "calls were found: {called}");
+}
+
+#[cfg(unix)]
+fn assert_executable(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = fs::metadata(path).expect("it exists").permissions().mode();
+    assert!(mode & 0o111 != 0, "{} cannot be run", path.display());
+}
+
+#[cfg(not(unix))]
+fn assert_executable(_: &Path) {}

@@ -48,7 +48,7 @@ mod tests {
     /// The table of docs/store.md §6.
     #[test]
     fn the_documented_limits_are_these() {
-        let documented = include_str!("../../../docs/store.md");
+        let documented = include_str!("../docs/store.md");
         let thousands = |count: usize| format!("{},{:03}", count / 1_000, count % 1_000);
         let rows = [
             format!("| `KEY_LEN_MAX` | {} bytes |", thousands(KEY_LEN_MAX)),
@@ -59,7 +59,8 @@ mod tests {
                 BATCH_LEN_MAX >> 20
             ),
             format!(
-                "| `KEYSPACE_LEN_MAX`, `KEYSPACES_MAX` | 1 to {KEYSPACE_LEN_MAX} bytes, {KEYSPACES_MAX} |"
+                "| `KEYSPACE_LEN_MAX`, `KEYSPACES_MAX` | 1 to {KEYSPACE_LEN_MAX} bytes, \
+                    {KEYSPACES_MAX} |"
             ),
             format!("| `QUEUE_MAX` | {} keys a peer |", thousands(QUEUE_MAX)),
             format!("| `ROSTER_MAX` | {} nodes |", thousands(ROSTER_MAX)),

@@ -1,7 +1,7 @@
 //! [`Link`]: one connection as callers see it. Its task is in [`task`](super::task).
 //!
 //! Callers lock the machine, put a request in, ring the task's bell and leave a waker in a table:
-//! no channel, no timer and no task per call . The task owns the stream
+//! no channel, no timer and no task per call (`reference/rpc.md` §4.1). The task owns the stream
 //! and does all reading and writing.
 
 use std::collections::VecDeque;
@@ -25,16 +25,16 @@ use chinwag_core::time::{Instant, Now};
 use crate::base::limits::{IDLE_MAX, IDLE_RETIRED_MAX};
 use crate::base::pipe::Arrival;
 use crate::base::runtime::Runtime;
+use crate::base::state::NodeState;
 use crate::base::sync::Bell;
-use crate::serve::registry::Answered;
-use crate::serve::shared::Shared;
+use crate::message::answer::Response;
 
 use super::calls::{Calls, Entry};
 use super::state::Guarded;
 use super::streams::{Port, Ports};
 
 /// How a call ended, and when its connection heard of it.
-pub(crate) type Ended = (Instant, Answered);
+pub(crate) type Ended = (Instant, Response);
 
 /// The half of a connection that everybody shares.
 pub(crate) struct Link {
@@ -43,7 +43,7 @@ pub(crate) struct Link {
     /// Whom it was dialled for; `None` if it was accepted.
     pub(crate) target: Option<Destination>,
     pub(crate) bell: Bell,
-    runtime: Arc<dyn Runtime>,
+    pub(super) runtime: Arc<dyn Runtime>,
     pub(super) peer: OnceLock<PeerHello>,
     /// Cleared once no new call may be put on it: replaced by another link, going away, or over.
     pub(super) is_usable: AtomicBool,
@@ -52,6 +52,10 @@ pub(crate) struct Link {
 
 pub(super) struct State {
     pub(super) machine: Connection,
+    /// Whom the connection was dialled for; `None` if it was accepted.
+    pub(super) target: Option<Destination>,
+    /// What went wrong with the stream, in the system's words: why it was not made, or was lost.
+    pub(super) trouble: Option<String>,
     pub(super) calls: Calls,
     pub(super) ports: Ports,
     /// The last time a call or gossip went over it, either way.
@@ -74,11 +78,18 @@ impl State {
         wakers: &mut Vec<Waker>,
     ) {
         self.machine.take_events(events);
+        let ending = match events.back() {
+            Some(Event::Closed(reason)) => Some(reason.clone()),
+            _ => None,
+        };
         for event in events {
             match event {
                 Event::Response { call, headers, result, attachments, held } => {
+                    if let Err(status) = result {
+                        self.explain(status, ending.as_ref());
+                    }
                     self.end_stream(now, StreamRef::Call(*call), result.as_ref().err(), wakers);
-                    let answered = Answered {
+                    let answered = Response {
                         headers: take(headers),
                         attachments: take(attachments),
                         result: replace(result, Ok(Bytes::new())),
@@ -98,6 +109,7 @@ impl State {
                     }
                 }
                 Event::AnswerDropped(call) => self.calls.drop_answer(*call),
+                Event::Connected(_) => self.trouble = None,
                 Event::Finished(stream) => self.ports.finished(*stream, wakers),
                 Event::Sendable(stream) => self.ports.sendable(*stream, wakers),
                 Event::Request { id, shape, .. } if shape.is_streaming() => self.open_inbound(*id),
@@ -111,18 +123,18 @@ impl State {
         }
     }
 
-    /// Answers a call of the peer. The answer stays with the caller, who drops it where nothing is
-    /// locked; a short one is copied anyway.
-    fn respond(&mut self, now: Now, id: InboundId, answered: &Answered, wakers: &mut Vec<Waker>) {
+    /// Answers a call of the peer. The answer stays with whoever gave it, and is dropped where
+    /// nothing is locked; a short one is copied anyway.
+    fn respond(&mut self, now: Now, id: InboundId, answered: &Response, wakers: &mut Vec<Waker>) {
         self.end_stream(now, StreamRef::Inbound(id), None, wakers);
-        let Answered { headers, attachments, result } = answered;
+        let Response { headers, attachments, result } = answered;
         let result = match result {
             Ok(body) if body.len() <= COPY_LEN_MAX => Ok(Body::Borrowed(body)),
             Ok(body) => Ok(Body::Owned(body.clone())),
             Err(status) => Err(status.clone()),
         };
         if let Err(error) = self.machine.respond_with(now, id, headers, attachments, result) {
-            tracing::debug!(%error, "an answer was not sent");
+            tracing::debug!(target: "chinwag::call", %error, "an answer was not sent");
         }
     }
 }
@@ -130,17 +142,19 @@ impl State {
 impl Link {
     /// A link, and the half of its machine that reads the stream: its task's.
     pub(crate) fn new(
-        shared: &Shared,
+        node: &NodeState,
         key: u64,
         target: Option<Destination>,
         now: Now,
     ) -> (Arc<Self>, Receiver) {
         let side = if target.is_some() { Side::Dialer } else { Side::Acceptor };
         let (mut machine, receiver) =
-            Connection::new(side, shared.rpc.clone(), shared.hello(), shared.clock.clone(), now);
-        machine.draw_on(&shared.budget);
+            Connection::new(side, node.rpc.clone(), node.hello(), node.clock.clone(), now);
+        machine.draw_on(&node.budget);
         let state = State {
             machine,
+            target,
+            trouble: None,
             calls: Calls::default(),
             ports: Ports::default(),
             used_at: now.mono,
@@ -152,7 +166,7 @@ impl Link {
             key,
             target,
             bell: Bell::default(),
-            runtime: shared.runtime.clone(),
+            runtime: node.runtime.clone(),
             peer: OnceLock::new(),
             is_usable: AtomicBool::new(true),
             state: Guarded::new(state),
@@ -278,7 +292,7 @@ impl Link {
     }
 
     /// Answers a call of the peer. The caller may be gone by now: that changes nothing.
-    pub(crate) fn respond(&self, now: Now, id: InboundId, answered: Answered) {
+    pub(crate) fn respond(&self, now: Now, id: InboundId, answered: Response) {
         let mut wakers = Vec::new();
         {
             let mut state = self.state.lock();
@@ -293,7 +307,7 @@ impl Link {
     pub(crate) fn respond_all<'a>(
         &self,
         now: Now,
-        answers: impl Iterator<Item = (InboundId, &'a Answered)>,
+        answers: impl Iterator<Item = (InboundId, &'a Response)>,
     ) {
         let mut wakers = Vec::new();
         {
@@ -312,6 +326,16 @@ impl Link {
         look: impl FnOnce(Option<MethodName<'_>>) -> T,
     ) -> T {
         look(self.state.lock().machine.method(method_id))
+    }
+
+    /// What an earlier dial to the same address came to, for the calls that wait for the next one.
+    pub(super) fn remember_trouble(&self, trouble: String) {
+        self.state.lock().trouble = Some(trouble);
+    }
+
+    /// Why the connection was not made, if it was not.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.state.lock().trouble.clone()
     }
 
     /// Gives back what a message held.
@@ -397,6 +421,11 @@ impl Call {
     /// The call that [`Link::begin`] began.
     pub(crate) fn new(link: Arc<Link>, Begun { id, entry, has_waker }: Begun) -> Self {
         Self { link, id, entry: Some(entry), is_fresh: has_waker }
+    }
+
+    /// The connection it was made on.
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
     }
 
     /// Whether the connection it was made on takes no more calls.

@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use chinwag_core::id::NodeId;
+use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::{Destination, Member};
 use chinwag_core::rng::Rng;
 use chinwag_core::rpc::Receiver;
@@ -19,13 +19,18 @@ use chinwag_core::time::{Instant, Now};
 
 use crate::base::limits::{BACKOFF_MAX, BACKOFF_MIN, BACKOFFS_MAX};
 use crate::base::runtime::Stream;
+use crate::base::state::NodeState;
 use crate::base::sync::lock;
 use crate::link::handle::Link;
+use crate::link::serve::Serve;
 use crate::link::task::{LinkTask, Origin};
-use crate::serve::shared::Shared;
-use crate::serve::tasks::Running;
+use crate::stats::counters::Counters;
 
 pub(crate) struct Links {
+    pub(crate) node: Arc<NodeState>,
+    pub(crate) counters: Counters,
+    /// Answers the calls of peers. Gone once the node has ended.
+    serve: Weak<dyn Serve>,
     table: Mutex<Table>,
     /// What the table has by peer, to be read by every call without a lock.
     routes: ArcSwap<Routes>,
@@ -48,16 +53,17 @@ struct Table {
     /// All that are connected to a peer.
     of_peer: BTreeMap<(NodeId, u64), Arc<Link>>,
     backoffs: BTreeMap<SocketAddr, Backoff>,
-    /// Handlers of one-way messages whose connection has ended.
-    orphans: Vec<Arc<Running>>,
     rng: Rng,
+    /// The last run of another node with this node's id that has said hello.
+    namesake: Option<Epoch>,
     is_closed: bool,
 }
 
-#[derive(Clone, Copy)]
 struct Backoff {
     failures: u32,
     until: Instant,
+    /// What the last dial came to.
+    trouble: Option<String>,
 }
 
 /// Why there is no link.
@@ -74,6 +80,8 @@ pub(crate) enum NoLink {
 pub(crate) enum Verdict {
     Keep,
     Close,
+    /// Keep it, and say that another live node has this node's id: once for each of its runs.
+    Namesake,
 }
 
 /// What membership said about a peer.
@@ -88,7 +96,12 @@ pub(crate) enum Gone {
 }
 
 impl Links {
-    pub(crate) fn new(seed: u64, connections_max: usize) -> Self {
+    pub(crate) fn new(
+        node: Arc<NodeState>,
+        serve: Weak<dyn Serve>,
+        seed: u64,
+        connections_max: usize,
+    ) -> Self {
         let table = Table {
             next_key: 0,
             all: BTreeMap::new(),
@@ -97,11 +110,18 @@ impl Links {
             by_addr: BTreeMap::new(),
             of_peer: BTreeMap::new(),
             backoffs: BTreeMap::new(),
-            orphans: Vec::new(),
             rng: Rng::new(seed),
+            namesake: None,
             is_closed: false,
         };
-        Self { table: Mutex::new(table), routes: ArcSwap::default(), batches: AtomicU64::new(0) }
+        Self {
+            node,
+            counters: Counters::default(),
+            serve,
+            table: Mutex::new(table),
+            routes: ArcSwap::default(),
+            batches: AtomicU64::new(0),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -125,12 +145,12 @@ impl Links {
 
     /// The link to `to`, dialled if need be.
     pub(crate) fn find_or_dial(
-        &self,
-        shared: &Arc<Shared>,
+        self: &Arc<Self>,
         now: Now,
         to: Destination,
     ) -> Result<Arc<Link>, NoLink> {
-        let (link, receiver, not_before) = {
+        let serve = self.serve.upgrade().ok_or(NoLink::Closed)?;
+        let (link, receiver, not_before, trouble) = {
             let mut table = lock(&self.table);
             if table.is_closed {
                 return Err(NoLink::Closed);
@@ -142,53 +162,60 @@ impl Links {
             if let Some(link) = known.filter(|link| link.is_usable()) {
                 return Ok(link.clone());
             }
-            let (link, receiver) = table.add(shared, now, Some(to))?;
+            let (link, receiver) = table.add(&self.node, now, Some(to))?;
             if let Some(id) = to.id {
                 table.by_peer.insert(id, link.clone());
                 self.publish(&table);
             }
             table.by_addr.insert(to.addr, link.clone());
-            let not_before = table.backoffs.get(&to.addr).map_or(now.mono, |backoff| backoff.until);
-            (link, receiver, not_before)
+            let backoff = table.backoffs.get(&to.addr);
+            let not_before = backoff.map_or(now.mono, |backoff| backoff.until);
+            (link, receiver, not_before, backoff.and_then(|backoff| backoff.trouble.clone()))
         };
-        tracing::debug!(link = link.key, addr = %to.addr, id = ?to.id, "dialling");
-        LinkTask::spawn(shared, link.clone(), receiver, Origin::Dial(not_before));
+        if let Some(trouble) = trouble {
+            link.remember_trouble(trouble);
+        }
+        let (key, addr) = (link.key, to.addr);
+        tracing::debug!(target: "chinwag::link", link = key, %addr, id = ?to.id, "dialling");
+        LinkTask::spawn(self, serve, link.clone(), receiver, Origin::Dial(not_before));
         Ok(link)
     }
 
     /// Takes a connection in, unless there are too many: then it is dropped, which closes it.
-    pub(crate) fn accept(&self, shared: &Arc<Shared>, now: Now, stream: Box<dyn Stream>) {
+    pub(crate) fn accept(self: &Arc<Self>, now: Now, stream: Box<dyn Stream>) {
+        let Some(serve) = self.serve.upgrade() else { return };
         let added = {
             let mut table = lock(&self.table);
-            if table.is_closed { Err(NoLink::Closed) } else { table.add(shared, now, None) }
+            if table.is_closed { Err(NoLink::Closed) } else { table.add(&self.node, now, None) }
         };
         match added {
             Ok((link, receiver)) => {
-                shared.counters.accepted.add(1);
-                LinkTask::spawn(shared, link, receiver, Origin::Accepted(stream));
+                self.counters.accepted.add(1);
+                LinkTask::spawn(self, serve, link, receiver, Origin::Accepted(stream));
             }
-            Err(NoLink::TooMany) => shared.counters.connections_refused.add(1),
+            Err(NoLink::TooMany) => self.counters.connections_refused.add(1),
             Err(NoLink::Closed) => {}
         }
     }
 
     /// The peer of `link` has said who it is.
-    pub(crate) fn connected(&self, shared: &Shared, link: &Arc<Link>, now: Now) -> Verdict {
+    pub(crate) fn connected(&self, link: &Arc<Link>, now: Now) -> Verdict {
         let Some(peer) = link.peer() else { return Verdict::Close };
         let mut table = lock(&self.table);
         if let Some(target) = link.target {
             table.backoffs.remove(&target.addr);
-            let is_self = peer.id == shared.id && peer.epoch == shared.epoch();
+            let is_self = peer.id == self.node.id && peer.epoch == self.node.epoch();
             if is_self || target.id.is_some_and(|id| id != peer.id) {
                 return Verdict::Close;
             }
         }
         table.of_peer.insert((peer.id, link.key), link.clone());
-        if peer.id == shared.id {
+        if peer.id == self.node.id {
             // Somebody else claims this node's id. Gossip may pass, so that both hear of it; calls
             // do not go there.
             link.retire();
-            return Verdict::Keep;
+            let is_known = table.namesake.replace(peer.epoch) == Some(peer.epoch);
+            return if is_known { Verdict::Keep } else { Verdict::Namesake };
         }
         let rival = table.by_peer.get(&peer.id).filter(|rival| rival.key != link.key).cloned();
         let Some(rival) = rival.filter(|rival| rival.is_usable()) else {
@@ -196,7 +223,7 @@ impl Links {
             self.publish(&table);
             return Verdict::Keep;
         };
-        let (winner, loser) = if supersedes(link, &rival, shared.id) {
+        let (winner, loser) = if supersedes(link, &rival, self.node.id) {
             (link.clone(), rival)
         } else {
             (rival, link.clone())
@@ -212,7 +239,7 @@ impl Links {
     }
 
     /// `link` has ended.
-    pub(crate) fn remove(&self, shared: &Shared, link: &Arc<Link>, now: Now) {
+    pub(crate) fn remove(&self, link: &Arc<Link>, now: Now) {
         let mut table = lock(&self.table);
         table.all.remove(&link.key);
         if let Some(target) = link.target {
@@ -220,8 +247,8 @@ impl Links {
                 table.by_addr.remove(&target.addr);
             }
             if link.peer().is_none() && !table.is_closed {
-                shared.counters.dials_failed.add(1);
-                table.back_off(target.addr, now.mono);
+                self.counters.dials_failed.add(1);
+                table.back_off(target.addr, now.mono, link.trouble());
             }
         }
         let peers = [link.peer().map(|peer| peer.id), link.target.and_then(|target| target.id)];
@@ -270,17 +297,6 @@ impl Links {
         lock(&self.table).backoffs.remove(&addr);
     }
 
-    /// Keeps handlers of one-way messages, so that they end with the node.
-    pub(crate) fn adopt(&self, mut orphans: Vec<Arc<Running>>) {
-        let mut table = lock(&self.table);
-        if !table.is_closed {
-            table.orphans.retain(|running| Arc::strong_count(running) > 1);
-            table.orphans.append(&mut orphans);
-        }
-        drop(table);
-        orphans.iter().for_each(|running| running.cancel());
-    }
-
     /// The node leaves: every connection goes away, and closes once it has drained.
     pub(crate) fn drain(&self, now: Now) {
         self.links().iter().for_each(|link| link.drain(now));
@@ -297,20 +313,19 @@ impl Links {
 
     /// The node ends: wakes every connection's task, and takes no more.
     pub(crate) fn close(&self) {
-        let (links, orphans) = {
+        let links = {
             let mut table = lock(&self.table);
             table.is_closed = true;
-            (table.all.values().cloned().collect::<Vec<_>>(), std::mem::take(&mut table.orphans))
+            table.all.values().cloned().collect::<Vec<_>>()
         };
         links.iter().for_each(|link| link.bell.ring());
-        orphans.iter().for_each(|running| running.cancel());
     }
 }
 
 impl Table {
     fn add(
         &mut self,
-        shared: &Shared,
+        node: &NodeState,
         now: Now,
         target: Option<Destination>,
     ) -> Result<(Arc<Link>, Receiver), NoLink> {
@@ -319,12 +334,12 @@ impl Table {
         }
         let key = self.next_key;
         self.next_key += 1;
-        let (link, receiver) = Link::new(shared, key, target, now);
+        let (link, receiver) = Link::new(node, key, target, now);
         self.all.insert(key, link.clone());
         Ok((link, receiver))
     }
 
-    fn back_off(&mut self, addr: SocketAddr, now: Instant) {
+    fn back_off(&mut self, addr: SocketAddr, now: Instant, trouble: Option<String>) {
         if self.backoffs.len() >= BACKOFFS_MAX && !self.backoffs.contains_key(&addr) {
             // Those that are over mean nothing more than a higher count of failures.
             self.backoffs.retain(|_, backoff| backoff.until > now);
@@ -334,8 +349,8 @@ impl Table {
         }
         let failures = self.backoffs.get(&addr).map_or(0, |backoff| backoff.failures);
         let wait = backoff(failures, &mut self.rng);
-        self.backoffs
-            .insert(addr, Backoff { failures: failures.saturating_add(1), until: now + wait });
+        let failures = failures.saturating_add(1);
+        self.backoffs.insert(addr, Backoff { failures, until: now + wait, trouble });
     }
 }
 

@@ -6,6 +6,7 @@
 //! never while the system reads or writes.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::future::Future;
 use std::mem::take;
 use std::pin::Pin;
@@ -19,11 +20,12 @@ use chinwag_core::time::{Instant, Now};
 
 use super::handle::{Link, State};
 use super::writing::write;
+use crate::base::life::Alive;
 use crate::base::limits::{TURNS_MAX, WAKE_GROUP_MIN, WAKE_GROUPS};
 use crate::base::runtime::{Alarm, BoxFuture, Stream};
-use crate::link::table::Verdict;
-use crate::serve::inbound::Callees;
-use crate::serve::shared::{Alive, Shared};
+use crate::base::state::NodeState;
+use crate::link::serve::{Inbound, Serve};
+use crate::link::table::{Links, Verdict};
 
 /// Where the stream comes from.
 pub(crate) enum Origin {
@@ -36,7 +38,8 @@ pub(crate) enum Origin {
 pub(crate) struct LinkTask {
     pub(super) io: Io,
     pub(super) link: Arc<Link>,
-    shared: Arc<Shared>,
+    node: Arc<NodeState>,
+    links: Arc<Links>,
     receiver: Receiver,
     /// What the machine gave out and is not written yet.
     pub(super) out: Transmit,
@@ -50,11 +53,13 @@ pub(crate) struct LinkTask {
     alarm: Alarm,
     events: VecDeque<Event>,
     wakers: Vec<Waker>,
-    /// The handlers of the peer's calls.
-    callees: Callees,
+    /// The peer's calls.
+    inbound: Box<dyn Inbound>,
     /// Where the other end is.
     remote: Option<std::net::SocketAddr>,
     ended: Option<CloseReason>,
+    /// Why the dial came to nothing, in the system's words.
+    dial_error: Option<String>,
     /// How long the last bytes of a drained connection may take.
     linger_until: Option<Instant>,
     has_finished: bool,
@@ -80,7 +85,14 @@ pub(super) enum Turn {
 }
 
 impl LinkTask {
-    pub(crate) fn spawn(shared: &Arc<Shared>, link: Arc<Link>, receiver: Receiver, origin: Origin) {
+    pub(crate) fn spawn(
+        links: &Arc<Links>,
+        serve: Arc<dyn Serve>,
+        link: Arc<Link>,
+        receiver: Receiver,
+        origin: Origin,
+    ) {
+        let node = &links.node;
         let remote = match &origin {
             Origin::Dial(_) => link.target.map(|target| target.addr),
             Origin::Accepted(stream) => stream.peer_addr().ok(),
@@ -92,24 +104,26 @@ impl LinkTask {
         let task = Self {
             io,
             remote,
-            callees: Callees::new(shared.clone(), link.clone()),
+            inbound: serve.inbound(&link),
             link,
-            shared: shared.clone(),
+            node: node.clone(),
+            links: links.clone(),
             receiver,
             out: Transmit::new(),
             turn: Turn::Idle,
             is_due: true,
             woken: 0,
             batch: u64::MAX,
-            alarm: Alarm::new(&*shared.runtime),
+            alarm: Alarm::new(&*node.runtime),
             events: VecDeque::new(),
             wakers: Vec::new(),
             ended: None,
+            dial_error: None,
             linger_until: None,
             has_finished: false,
-            _alive: Alive::new(shared),
+            _alive: Alive::new(&node.life),
         };
-        shared.runtime.spawn(Box::pin(task));
+        node.runtime.spawn(Box::pin(task));
     }
 
     /// Gets closer to an open stream. The machine's time for the peer's hello bounds all of it.
@@ -117,8 +131,8 @@ impl LinkTask {
         match &mut self.io {
             Io::Waiting(until) if *until <= now.mono => {
                 let Some(target) = self.link.target else { return false };
-                self.shared.counters.dialed.add(1);
-                self.io = Io::Dialing(self.shared.runtime.connect(target.addr));
+                self.links.counters.dialed.add(1);
+                self.io = Io::Dialing(self.node.runtime.connect(target.addr));
                 true
             }
             Io::Waiting(_) | Io::Open(_) => false,
@@ -129,15 +143,25 @@ impl LinkTask {
                     true
                 }
                 Poll::Ready(Err(error)) => {
-                    tracing::debug!(link = self.link.key, target = ?self.link.target, %error, "not connected");
-                    self.lose(now);
+                    self.dial_error = Some(error.to_string());
+                    self.fail(now, &error);
                     true
                 }
             },
         }
     }
 
-    pub(super) fn lose(&mut self, now: Now) {
+    /// The stream is of no more use, because of `error`.
+    pub(super) fn fail(&mut self, now: Now, error: &dyn Display) {
+        {
+            let mut state = self.link.state.lock();
+            let why = state.note_trouble(error);
+            tracing::debug!(target: "chinwag::link", link = self.link.key, "{why}");
+        }
+        self.lose(now);
+    }
+
+    fn lose(&mut self, now: Now) {
         self.is_due = true;
         self.io = Io::Waiting(Instant::FAR_FUTURE);
         self.link.state.lock().machine.handle_closed(now);
@@ -152,11 +176,12 @@ impl LinkTask {
         match stream.poll_read(cx, self.receiver.buffer()) {
             Poll::Pending => 0,
             Poll::Ready(Ok(len)) if len > 0 => len,
-            Poll::Ready(end) => {
-                if let Err(error) = end {
-                    tracing::debug!(link = self.link.key, %error, "reading failed");
-                }
-                self.lose(now);
+            Poll::Ready(Ok(_)) => {
+                self.fail(now, &"the peer closed it");
+                0
+            }
+            Poll::Ready(Err(error)) => {
+                self.fail(now, &error);
                 0
             }
         }
@@ -180,25 +205,22 @@ impl LinkTask {
         }
         let has_any = received > 0 || !self.events.is_empty() || !self.wakers.is_empty();
         self.wake_group();
-        self.callees.begin_batch();
         let mut events = take(&mut self.events);
         // In place: an event is large, and most of it is not wanted.
         for event in &mut events {
             self.handle_event(now, event);
         }
+        self.inbound.handle(now, &mut events);
         events.clear();
         self.events = events;
-        self.callees.end_batch(now);
         has_any
     }
 
     fn handle_event(&mut self, now: Now, event: &mut Event) {
         match event {
             Event::Connected(hello) => self.connected(now, hello.clone()),
-            event @ (Event::Request { .. } | Event::OneWay { .. }) => {
-                self.callees.handle(now, event);
-            }
-            Event::Cancelled(id) => self.callees.cancel(*id),
+            // Acted on by `self.inbound`.
+            Event::Request { .. } | Event::OneWay { .. } | Event::Cancelled(_) => {}
             // Taken where the machine is locked.
             Event::Response { .. }
             | Event::Chunk { .. }
@@ -208,7 +230,9 @@ impl LinkTask {
             Event::Gossip(frame) => {
                 if let Some(peer) = self.link.peer() {
                     let peer = StreamPeer { id: peer.id, epoch: peer.epoch, addr: peer.addr };
-                    self.shared.post_gossip(peer, take(frame));
+                    if !self.node.inbox.post_gossip(peer, take(frame)) {
+                        self.links.counters.gossip_shed.add(1);
+                    }
                 }
             }
             // The machine goes away too, by itself.
@@ -218,12 +242,20 @@ impl LinkTask {
     }
 
     fn connected(&mut self, now: Now, hello: PeerHello) {
-        tracing::debug!(link = self.link.key, peer = %hello.id, epoch = %hello.epoch, addr = %hello.addr, "connected");
+        tracing::debug!(target: "chinwag::link", link = self.link.key, peer = %hello.id, epoch = %hello.epoch, addr = %hello.addr, "connected");
+        let (id, addr) = (hello.id, hello.addr);
         if self.link.peer.set(hello).is_err() {
             return;
         }
-        if self.shared.links.connected(&self.shared, &self.link, now) == Verdict::Close {
-            self.lose(now);
+        match self.links.connected(&self.link, now) {
+            Verdict::Keep => {}
+            Verdict::Close => self.lose(now),
+            Verdict::Namesake => tracing::error!(
+                target: "chinwag::node",
+                local = %id,
+                "two live nodes have the id {id}, and the other one is at {addr}: stop one of \
+                 them, or give it an id of its own"
+            ),
         }
     }
 
@@ -235,7 +267,7 @@ impl LinkTask {
     fn wake_group(&mut self) {
         let mut group = self.wakers.len();
         if group > WAKE_GROUP_MIN {
-            let batch = self.shared.links.count_batch();
+            let batch = self.links.count_batch();
             if std::mem::replace(&mut self.batch, batch).wrapping_add(1) == batch {
                 group = group.div_ceil(WAKE_GROUPS).max(WAKE_GROUP_MIN);
             }
@@ -269,7 +301,7 @@ impl LinkTask {
         let mut state = self.link.state.lock();
         state.machine.handle_timeout(now);
         if self.link.idle_at(&state).is_some_and(|at| at <= now.mono) {
-            tracing::debug!(link = self.link.key, "closing, because it is idle");
+            tracing::debug!(target: "chinwag::link", link = self.link.key, "closing, because it is idle");
             self.link.retire();
             state.used_at = now.mono;
             state.machine.go_away(now);
@@ -292,7 +324,7 @@ impl LinkTask {
     /// machine is done once they have left it.
     fn is_lingering(&mut self, now: Now) -> bool {
         let is_unwritten = matches!(self.ended, Some(CloseReason::Drained)) && !self.out.is_empty();
-        let until = *self.linger_until.get_or_insert(now.mono + self.shared.rpc.keepalive_timeout);
+        let until = *self.linger_until.get_or_insert(now.mono + self.node.rpc.keepalive_timeout);
         is_unwritten && matches!(self.io, Io::Open(_)) && now.mono < until
     }
 
@@ -322,7 +354,7 @@ impl LinkTask {
         if std::mem::replace(&mut self.has_finished, true) {
             return;
         }
-        let now = self.shared.runtime.now();
+        let now = self.node.runtime.now();
         self.link.is_usable.store(false, Ordering::SeqCst);
         let is_gossip_lost = {
             let mut state = self.link.state.lock();
@@ -335,31 +367,38 @@ impl LinkTask {
             state.has_unwritten = false;
             state.is_gossip_unflushed
         };
-        self.shared.links.remove(&self.shared, &self.link, now);
+        self.links.remove(&self.link, now);
+        if let Some(target) = self.link.target.filter(|_| self.link.peer().is_none()) {
+            let reason = self.ended.as_ref().map(ToString::to_string).unwrap_or_default();
+            let why = self.dial_error.take().unwrap_or(reason);
+            self.node.inbox.post_dial_failure(target.addr, why);
+        }
         self.wakers.drain(..).for_each(Waker::wake);
-        self.callees.finish();
+        self.inbound.finish();
         if is_gossip_lost && let Some(to) = self.link.destination() {
-            self.shared.post_failure(to);
+            self.node.inbox.post_failure(to);
         }
         if let Some(CloseReason::ForeignCluster { theirs, .. }) = &self.ended
             && let Some(from) = self.remote
         {
-            self.shared.post_foreigner(from, theirs.to_string());
+            self.node.inbox.post_foreigner(from, theirs.to_string());
         }
-        self.shared.notice_drain();
+        self.node.life.notice_drain();
         self.report();
     }
 
     fn report(&self) {
         let (link, peer) = (self.link.key, self.link.peer().map(|peer| peer.id.get()));
         match &self.ended {
-            Some(
-                reason @ (CloseReason::ForeignCluster { .. }
-                | CloseReason::Version { .. }
-                | CloseReason::Format { .. }),
-            ) => tracing::warn!(link, target = ?self.link.target, %reason, "the peer does not fit"),
-            Some(reason) => tracing::debug!(link, ?peer, %reason, "connection closed"),
-            None => tracing::debug!(link, ?peer, "connection dropped"),
+            Some(reason @ (CloseReason::Version { .. } | CloseReason::Format { .. })) => {
+                let addr = self.remote.map(|addr| addr.to_string()).unwrap_or_default();
+                tracing::warn!(target: "chinwag::link", link, "cannot talk to the node at {addr}: {reason}");
+            }
+            // Of a foreign cluster membership says so, once.
+            Some(reason) => {
+                tracing::debug!(target: "chinwag::link", link, ?peer, %reason, "connection closed");
+            }
+            None => tracing::debug!(target: "chinwag::link", link, ?peer, "connection dropped"),
         }
     }
 }
@@ -374,9 +413,9 @@ impl Future for LinkTask {
             this.turn = Turn::Done;
         }
         (this.woken, this.is_due) = (0, true);
-        let mut now = this.shared.runtime.now();
+        let mut now = this.node.runtime.now();
         for _ in 0..TURNS_MAX {
-            if this.shared.is_closed() {
+            if this.node.life.is_closed() {
                 this.farewell(cx, now);
                 this.finish();
                 return Poll::Ready(());
@@ -394,14 +433,14 @@ impl Future for LinkTask {
             let is_over = !has_progressed || !this.wakers.is_empty();
             if is_over && !this.tick(cx, now) {
                 this.come_round(cx);
-                if this.shared.is_leaving() && !this.link.is_busy() {
-                    this.shared.notice_drain();
+                if this.node.life.is_leaving() && !this.link.is_busy() {
+                    this.node.life.notice_drain();
                 }
                 return Poll::Pending;
             }
             // Handlers may have taken their time; a write does not.
             if has_handled {
-                now = this.shared.runtime.now();
+                now = this.node.runtime.now();
             }
         }
         // However much there is to do, time is looked at.

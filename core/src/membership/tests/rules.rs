@@ -278,13 +278,13 @@ fn exchanges_move_only_what_differs() {
     // V3: with no gossip at all, exchanges alone carry a change to everybody.
     net.hosts
         .iter_mut()
-        .for_each(|host| host.machine.rumors = crate::membership::rumors::Rumors::default());
+        .for_each(|host| host.machine.rumors = crate::membership::state::rumors::Rumors::default());
     net.loss_percent = 0;
     net.with(2, |machine, now| {
         machine.set_metadata(now, Metadata::new().with("k", "w").unwrap()).unwrap();
-        let rumor = machine.table.rumor_mut(crate::membership::table::LOCAL).unwrap();
-        *rumor = crate::membership::table::NOWHERE;
-        machine.rumors = crate::membership::rumors::Rumors::default();
+        let rumor = machine.table.rumor_mut(crate::membership::state::table::LOCAL).unwrap();
+        *rumor = crate::membership::state::table::NOWHERE;
+        machine.rumors = crate::membership::state::rumors::Rumors::default();
     });
     assert!(net.run_until(secs(300), |net| {
         (0..8).all(|host| {
