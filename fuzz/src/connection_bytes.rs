@@ -278,11 +278,9 @@ impl Story {
                     self.ended += 1;
                     self.hold(held, result.unwrap_or_default(), attachments);
                 }
-                Event::OneWay { body, attachments, .. } => {
-                    // What is charged to the request budget, whoever holds it.
-                    if body.len() + attachments.iter().map(Bytes::len).sum::<usize>() > 8 << 10 {
-                        self.held.push((Held::NOTHING, body, attachments));
-                    }
+                // What is charged to the request budget, whoever holds it.
+                Event::OneWay { body, attachments, .. } if is_charged(&body, &attachments) => {
+                    self.held.push((Held::NOTHING, body, attachments));
                 }
                 Event::Chunk { body, attachments, held, .. } => self.hold(held, body, attachments),
                 Event::Closed(_) => {
@@ -385,4 +383,8 @@ fn fragmented(input: &mut Input<'_>) -> Vec<u8> {
         left = left.saturating_sub(piece);
     }
     bytes
+}
+
+fn is_charged(body: &Bytes, attachments: &[Bytes]) -> bool {
+    body.len() + attachments.iter().map(Bytes::len).sum::<usize>() > 8 << 10
 }

@@ -171,7 +171,6 @@ pub async fn calls_wait_for_room_until_their_deadlines(host: &dyn Host) {
     }
 
     let client = one.client::<Probe>(2).timeout(PATIENCE);
-    // Calls that no handler makes have three of the four slots.
     let hanging = (0..3).map(|_| {
         let (client, stop) = (client.clone(), Arc::new(Tally::default()));
         let stopped = stop.clone();

@@ -130,7 +130,7 @@ impl Connection {
             0 => Held::NOTHING,
             charge => self.flow.hold_answer(now.mono, call, charge),
         };
-        self.complete(call, open, Answer { held, ..answer });
+        self.complete(call, &open, Answer { held, ..answer });
         // At once, and not when all that has come has been read: so it does not matter how the
         // stream is split (§5.2).
         self.begin_waiting(now);

@@ -41,7 +41,7 @@ impl Answer {
 
 impl Connection {
     /// Ends an open call with what its one event says. The call has been taken out of the table.
-    pub(super) fn complete(&mut self, call: CallId, open: Open, answer: Answer) {
+    pub(super) fn complete(&mut self, call: CallId, open: &Open, answer: Answer) {
         if open.has_deadline {
             self.forget_deadline();
         }

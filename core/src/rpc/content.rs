@@ -65,8 +65,8 @@ impl Content {
         &table[..1 + 4 * self.parts.len()]
     }
 
-    /// Moves the next `len` bytes, a multiple of 16 of the padded whole, to the end of `out`. What is
-    /// copied on the way goes to `trash`.
+    /// Moves the next `len` bytes, a multiple of 16 of the padded whole, to the end of `out`. What
+    /// is copied on the way goes to `trash`.
     pub(super) fn take(&mut self, len: usize, out: &mut Transmit, trash: &mut Trash) {
         debug_assert!(len.is_multiple_of(16), "pieces keep the alignment");
         let mut left = len;

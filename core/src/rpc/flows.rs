@@ -10,48 +10,25 @@
 //! one. What is under way in fragments is limited: many large messages at once would all be half
 //! done, and in memory, at once.
 
+mod message;
+
 use alloc::collections::VecDeque;
 
 use hashbrown::HashTable;
 
-use super::config::COPY_LEN_MAX;
-use super::content::Content;
 use super::credit::{Outflow, charge_of};
 use super::event::CallId;
 use super::frame::{FLAG_ABORT, FLAG_MORE, FrameHeader, Kind, LANES, lane_flags, padded};
-use super::headers::Headers;
 use super::outbox::Outbox;
 use super::slots::Slots;
 use super::trash::Trash;
-use crate::clock::Timestamp;
 use crate::time::Instant;
+use message::{Lens, hash};
+pub(super) use message::{Message, Owner};
 
 /// Bytes of a message up to which it may have the last lane: longer ones leave it to those that are
 /// soon through (§5.10.5).
 const LAST_LANE_LEN_MAX: usize = 256 * 1024;
-
-/// Whose messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Owner {
-    /// A call made here.
-    Call(CallId),
-    /// A call of the peer.
-    Inbound(u32),
-    /// A one-way message has no call.
-    Nobody,
-}
-
-/// A message that waits.
-#[derive(Debug)]
-pub(super) struct Message {
-    pub(super) header: FrameHeader,
-    pub(super) stamp: Timestamp,
-    pub(super) deadline: Option<Instant>,
-    pub(super) headers: Headers,
-    pub(super) content: Content,
-    /// Of a request whose call streams: its largest chunk, 0 if it says nothing.
-    pub(super) chunk_len_max: u32,
-}
 
 /// Messages of one call, in order.
 #[derive(Debug)]
@@ -77,18 +54,6 @@ struct Key {
 pub(super) struct Turn {
     /// The call whose request began, and where in the stream.
     pub(super) began: Option<(CallId, u64)>,
-}
-
-/// Bytes of bodies and headers that wait.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Lens {
-    all: usize,
-    /// Of answers, and of chunks to the peer's calls.
-    inbound: usize,
-    /// Of answers.
-    answers: usize,
-    /// Of answers that wait for credit, not for the socket.
-    parked: usize,
 }
 
 #[derive(Debug)]
@@ -468,32 +433,6 @@ impl Flows {
     }
 }
 
-impl Lens {
-    fn add(&mut self, message: &Message, owner: Owner, len: usize) {
-        self.all += len;
-        self.inbound += if matches!(owner, Owner::Inbound(_)) { len } else { 0 };
-        self.answers += if message.header.kind == Kind::Response { len } else { 0 };
-    }
-
-    fn sub(&mut self, message: &Message, owner: Owner, len: usize) {
-        self.all -= len;
-        self.inbound -= if matches!(owner, Owner::Inbound(_)) { len } else { 0 };
-        self.answers -= if message.header.kind == Kind::Response { len } else { 0 };
-    }
-}
-
-impl Message {
-    /// Bytes of its body and its header.
-    fn len(&self) -> usize {
-        self.content.len() + FrameHeader::LEN
-    }
-
-    /// Whether it is an answer that counts in their window (§5.12.7).
-    fn takes_credit(&self) -> bool {
-        self.header.kind == Kind::Response && self.content.len() > COPY_LEN_MAX
-    }
-}
-
 impl Flow {
     fn has_request(&self) -> bool {
         self.queue.front().is_some_and(|message| message.header.kind == Kind::Request)
@@ -503,12 +442,4 @@ impl Flow {
         let is_one = |kind| matches!(kind, Kind::Request | Kind::OneWay);
         self.queue.front().is_some_and(|message| is_one(message.header.kind))
     }
-}
-
-fn hash(owner: Owner) -> u64 {
-    crate::rng::mix(match owner {
-        Owner::Call(call) => u64::from(call.serial) | 2 << 32,
-        Owner::Inbound(call) => u64::from(call) | 1 << 32,
-        Owner::Nobody => u64::MAX,
-    })
 }

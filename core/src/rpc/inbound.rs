@@ -97,6 +97,7 @@ fn slot(call: u32) -> usize {
 }
 
 /// A request beside its contents.
+#[derive(Clone, Copy)]
 pub(super) struct InboundRequest {
     pub(super) stamp: Timestamp,
     /// Microseconds from `since`, when its header was read.
@@ -108,8 +109,8 @@ pub(super) struct InboundRequest {
 }
 
 impl Connection {
-    /// A request that nothing is to be said against, in a method that has been defined. `false`: its
-    /// stream has no room.
+    /// A request that nothing is to be said against, in a method that has been defined. `false`:
+    /// its stream has no room.
     pub(super) fn open_request(
         &mut self,
         now: Now,

@@ -125,7 +125,8 @@ impl Status {
         Self::reaching(Reach::NeverSent, code, message.into())
     }
 
-    /// How a call ends whose answer was dropped because nobody took it (`docs/protocol.md` §5.12.7).
+    /// How a call ends whose answer was dropped because nobody took it (`docs/protocol.md`
+    /// §5.12.7).
     pub fn untaken() -> Self {
         Self::new(Code::Overloaded, "nobody took the answer, and others needed its room")
     }

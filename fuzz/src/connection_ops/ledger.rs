@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use chinwag_core::rpc::{
-    CallId, Event, Held, InboundId, RequestError, RespondError, Shape, StreamError, StreamRef,
+    CallId, Event, Held, InboundId, RequestError, RespondError, Shape, Status, StreamError,
+    StreamRef,
 };
 
 /// Bytes that say which message they are.
@@ -218,32 +219,12 @@ impl Ledger {
                 );
             }
             Event::Response { call, result, held, attachments, headers } => {
-                let beside = (headers.encoded_len(), attachments.len());
-                let heard = self.heard.get(&StreamRef::Call(call)).copied().unwrap_or_default();
-                let id = call;
-                let call =
-                    self.open.remove(&call).unwrap_or_else(|| panic!("§5.4.2: {call:?} ends once"));
-                let told = result
-                    .as_ref()
-                    .map(Bytes::len)
-                    .map_err(|status| (status.code, status.may_have_run()));
-                self.note(format!(
-                    "heard response {} {told:?} {beside:?} after {}",
-                    call.number, heard.chunks
-                ));
-                if let Ok(body) = &result {
-                    assert_eq!(
-                        number_of(body),
-                        call.number,
-                        "§5.4: an answer is to its own question"
-                    );
-                    self.complete.insert(call.number, heard.chunks);
-                }
-                let is_new = self.ended.insert(call.number, Some(result.is_ok())).is_none();
-                assert!(is_new, "§5.4.2: a call ends once");
-                if !held.is_nothing() {
-                    self.untaken.insert(id);
-                }
+                self.hear_response(
+                    call,
+                    &result,
+                    (headers.encoded_len(), attachments.len()),
+                    &held,
+                );
                 self.hold(held);
             }
             Event::Chunk { stream, body, attachments, held } => {
@@ -273,6 +254,33 @@ impl Ledger {
             Event::Sendable(stream) => self.note(format!("heard sendable {stream:?}")),
             Event::Connected(peer) => self.note(format!("heard hello {peer:?}")),
             Event::GoAway => self.note("heard go-away".into()),
+        }
+    }
+
+    fn hear_response(
+        &mut self,
+        call: CallId,
+        result: &Result<Bytes, Status>,
+        beside: (usize, usize),
+        held: &Held,
+    ) {
+        let heard = self.heard.get(&StreamRef::Call(call)).copied().unwrap_or_default();
+        let id = call;
+        let call = self.open.remove(&call).unwrap_or_else(|| panic!("§5.4.2: {call:?} ends once"));
+        let told =
+            result.as_ref().map(Bytes::len).map_err(|status| (status.code, status.may_have_run()));
+        self.note(format!(
+            "heard response {} {told:?} {beside:?} after {}",
+            call.number, heard.chunks
+        ));
+        if let Ok(body) = result {
+            assert_eq!(number_of(body), call.number, "§5.4: an answer is to its own question");
+            self.complete.insert(call.number, heard.chunks);
+        }
+        let is_new = self.ended.insert(call.number, Some(result.is_ok())).is_none();
+        assert!(is_new, "§5.4.2: a call ends once");
+        if !held.is_nothing() {
+            self.untaken.insert(id);
         }
     }
 

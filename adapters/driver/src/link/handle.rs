@@ -292,6 +292,7 @@ impl Link {
     }
 
     /// Answers a call of the peer. The caller may be gone by now: that changes nothing.
+    #[expect(clippy::needless_pass_by_value, reason = "it is dropped here, under no lock")]
     pub(crate) fn respond(&self, now: Now, id: InboundId, answered: Response) {
         let mut wakers = Vec::new();
         {

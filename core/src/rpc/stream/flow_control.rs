@@ -64,9 +64,9 @@ struct Untaken {
 }
 
 impl FlowControl {
-    pub(in crate::rpc) fn new(config: &Config, node: Option<Arc<Budget>>, now: Instant) -> Self {
-        let growth = Budget::within(usize::MAX, node.clone());
-        let of = |max: u32| Budget::within(max as usize, node.clone());
+    pub(in crate::rpc) fn new(config: &Config, node: Option<&Arc<Budget>>, now: Instant) -> Self {
+        let growth = Budget::within(usize::MAX, node.cloned());
+        let of = |max: u32| Budget::within(max as usize, node.cloned());
         Self {
             requests: of(config.request_budget),
             reserves: Reserves {
@@ -158,7 +158,7 @@ impl Connection {
     /// Draws what this connection holds for its peer on the budget of its node, too
     /// (`docs/protocol.md` §5.12.9). To be called before anything has come.
     pub fn draw_on(&mut self, node: &Arc<Budget>) {
-        self.flow = FlowControl::new(&self.config, Some(node.clone()), self.started);
+        self.flow = FlowControl::new(&self.config, Some(node), self.started);
     }
 
     /// Sends a chunk. It is taken only when the peer has room for it, so nothing is queued without
@@ -240,6 +240,7 @@ impl Connection {
     }
 
     /// Gives back what a message held, so that the peer may send as much again.
+    #[expect(clippy::needless_pass_by_value, reason = "what is given back is gone")]
     pub fn release(&mut self, now: Now, held: Held) {
         if self.is_closed() {
             return;

@@ -167,11 +167,8 @@ fn s5_9_1_no_request_comes_after_a_go_away() {
         while !pair.a.is_closed() {
             assert!(pair.a_to_b() + pair.b_to_a() > 0, "it goes on");
             for event in events(&mut pair.b) {
-                match event {
-                    Event::Request { id, .. } => {
-                        pair.b.respond(pair.now, id, Ok(b"done".into())).expect("open");
-                    }
-                    _ => {}
+                if let Event::Request { id, .. } = event {
+                    pair.b.respond(pair.now, id, Ok(b"done".into())).expect("open");
                 }
             }
             refused.extend(responses(events(&mut pair.a)));
