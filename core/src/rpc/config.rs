@@ -99,8 +99,9 @@ pub struct Config {
     /// web servers settled on.
     pub headers_len_max: u32,
     /// Bytes of requests and one-way messages of more than 8 KiB that are held for the peer,
-    /// whoever holds them: at least twice `message_len_max`, ..=1 GiB. Default 64 MiB: four of the largest,
-    /// or thousands of ten kilobytes, each of which a handler may keep for as long as it likes.
+    /// whoever holds them: at least twice `message_len_max`, ..=1 GiB. Default 64 MiB: four of the
+    /// largest, or thousands of ten kilobytes, each of which a handler may keep for as long as it
+    /// likes.
     pub request_budget: u32,
     /// Bytes that all open directions of streams are promised together: 64 KiB..=1 GiB. Default 64
     /// MiB: a thousand directions whose chunks have 64 KiB.
