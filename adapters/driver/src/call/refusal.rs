@@ -105,5 +105,7 @@ const fn code_of(error: RequestError) -> Code {
         | RequestError::ChunkTooLarge { .. } => Code::TooLarge,
         RequestError::Name => Code::UnknownMethod,
         RequestError::GoingAway | RequestError::Closed => Code::Unavailable,
+        // A reason that this version of the driver does not know.
+        _ => Code::Internal,
     }
 }

@@ -210,7 +210,8 @@ impl RemoteEnd {
             }
             Err(StreamError::TooLarge { len, len_max }) => Err(too_large(len, len_max)),
             Err(StreamError::Ended) => Err(lock(&self.port.failure).clone().unwrap_or_else(over)),
-            Err(StreamError::Finished | StreamError::Blocked) => Err(over()),
+            // It was finished from here: blocked sends have returned above.
+            Err(_) => Err(over()),
         })
     }
 

@@ -412,6 +412,7 @@ impl std::error::Error for LeaveError {}
 
 /// Why [`Node::wait_for`] gave up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WaitError {
     /// The time ran out.
     TimedOut,
