@@ -37,6 +37,7 @@ pub mod network;
 pub mod node;
 pub mod progress;
 pub mod queue;
+pub mod repeat;
 pub mod run;
 pub mod swarm;
 pub mod trace;

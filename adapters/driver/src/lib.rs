@@ -51,7 +51,7 @@ mod stats;
 pub use base::{limits, runtime};
 pub use bytes::Bytes;
 pub use chinwag_core as protocol;
-pub use chinwag_core::clock::{Stamp, Timestamp};
+pub use chinwag_core::clock::{ParseTimestampError, Stamp, Timestamp};
 pub use chinwag_core::id::{Epoch, Incarnation, NodeId};
 pub use chinwag_core::membership::{
     BroadcastError, Config, Event, Member, Metadata, MetadataError, Planes, SendError, Snapshot,

@@ -40,7 +40,7 @@ mod timestamp;
 
 pub use hlc::Hlc;
 pub use shared::SharedHlc;
-pub use timestamp::{Stamp, Timestamp, Timestamps};
+pub use timestamp::{ParseTimestampError, Stamp, Timestamp, Timestamps};
 
 use core::fmt;
 use core::time::Duration;

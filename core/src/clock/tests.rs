@@ -30,6 +30,39 @@ fn count(n: u32) -> NonZeroU32 {
     NonZeroU32::new(n).unwrap()
 }
 
+/// What a timestamp prints as is read back, and no other text is a timestamp.
+#[test]
+fn a_timestamp_is_read_as_it_is_printed() {
+    for value in [0, 1, 4_095, 4_096, 0x0123_4567_89ab_cdef, Timestamp::MAX.get(), u64::MAX] {
+        let stamp = Timestamp::from_raw(value);
+        assert_eq!(stamp.to_string().parse(), Ok(stamp), "{stamp}");
+    }
+    let beyond = format!("{}.0000", 1_u64 << 52);
+    let not = [
+        "",
+        ".",
+        "1",
+        "1.",
+        ".0001",
+        "1.001",
+        "1.00001",
+        "1.4096",
+        "+1.0001",
+        "1.+001",
+        "01.0001",
+        "1.0001 ",
+        " 1.0001",
+        "1.0001.0",
+        "-1.0001",
+        "1.00a1",
+        &beyond,
+        "99999999999999999999.0000",
+    ];
+    for text in not {
+        assert_eq!(text.parse::<Timestamp>(), Err(ParseTimestampError), "{text}");
+    }
+}
+
 #[test]
 fn rule_3_1_a_timestamp_is_52_bits_of_microseconds_and_12_of_counter() {
     let stamp = Timestamp::from_raw(0x0123_4567_89ab_cdef);

@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::iter::FusedIterator;
+use core::str::FromStr;
 
 use crate::id::NodeId;
 use crate::time::WallTime;
@@ -80,6 +81,45 @@ impl fmt::Display for Timestamp {
         write!(f, "{}.{:04}", self.micros(), self.counter())
     }
 }
+
+/// Reads what `Display` writes, and nothing else: digits, a dot, and four digits of counter.
+///
+/// ```
+/// use chinwag_core::clock::Timestamp;
+/// let stamp = Timestamp::from_raw(0x1234_5678);
+/// assert_eq!(stamp.to_string().parse(), Ok(stamp));
+/// ```
+impl FromStr for Timestamp {
+    type Err = ParseTimestampError;
+
+    fn from_str(text: &str) -> Result<Self, ParseTimestampError> {
+        let is_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        let (micros, counter) = text.split_once('.').ok_or(ParseTimestampError)?;
+        let is_canonical = micros == "0" || !micros.starts_with('0');
+        if !is_digits(micros) || !is_digits(counter) || counter.len() != 4 || !is_canonical {
+            return Err(ParseTimestampError);
+        }
+        let micros: u64 = micros.parse().map_err(|_| ParseTimestampError)?;
+        let counter: u64 = counter.parse().map_err(|_| ParseTimestampError)?;
+        if micros >> (64 - Self::COUNTER_BITS) != 0 || counter >> Self::COUNTER_BITS != 0 {
+            return Err(ParseTimestampError);
+        }
+        Ok(Self(micros << Self::COUNTER_BITS | counter))
+    }
+}
+
+/// The text is not a timestamp as [`Timestamp`] is displayed: microseconds below 2^52, a dot, and
+/// a counter of four digits below 4,096.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParseTimestampError;
+
+impl fmt::Display for ParseTimestampError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a timestamp is microseconds, a dot, and a counter of four digits below 4,096")
+    }
+}
+
+impl core::error::Error for ParseTimestampError {}
 
 /// When and where: the total order across nodes, time first (docs/protocol.md §3.2).
 ///

@@ -164,6 +164,16 @@ impl Replica {
         self.counted(self.storage.get(keyspace.to_owned(), keys).await)
     }
 
+    /// The first `max` entries after `after`, in the order of their keys.
+    pub(crate) async fn scan(
+        &self,
+        keyspace: &str,
+        after: Option<Key>,
+        max: usize,
+    ) -> Result<Vec<Entry>, StorageError> {
+        self.counted(self.storage.scan(keyspace.to_owned(), after, max).await)
+    }
+
     /// The documents of the first of `keys`, as many as fit into a message, and at least one: few
     /// are in memory at once, however long they are.
     pub(crate) async fn get_some(
@@ -266,8 +276,7 @@ impl Replica {
         let mut index = Index::default();
         let mut after = None;
         loop {
-            let entries =
-                self.counted(self.storage.scan(keyspace.to_owned(), after, BATCH_MAX).await)?;
+            let entries = self.scan(keyspace, after, BATCH_MAX).await?;
             let is_last = entries.len() < BATCH_MAX;
             after = entries.last().map(|entry| entry.key.clone());
             entries.into_iter().for_each(|entry| index.put(entry));

@@ -1,6 +1,7 @@
 //! [`Storage`]: where one replica keeps its documents.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use chinwag::Bytes;
 
@@ -79,4 +80,51 @@ pub trait Storage: Send + Sync + 'static {
         name: &str,
         mark: Bytes,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
+/// A storage that is shared: whoever keeps a clone can look into what the store holds. It must not
+/// be written to beside the store.
+impl<S: Storage> Storage for Arc<S> {
+    type Error = S::Error;
+
+    async fn keyspaces(&self) -> Result<Vec<String>, Self::Error> {
+        S::keyspaces(self).await
+    }
+
+    async fn scan(
+        &self,
+        keyspace: &str,
+        after: Option<&Key>,
+        max: usize,
+    ) -> Result<Vec<Entry>, Self::Error> {
+        S::scan(self, keyspace, after, max).await
+    }
+
+    async fn get(
+        &self,
+        keyspace: &str,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Document>>, Self::Error> {
+        S::get(self, keyspace, keys).await
+    }
+
+    async fn merge(
+        &self,
+        keyspace: &str,
+        documents: Vec<(Key, Document)>,
+    ) -> Result<(), Self::Error> {
+        S::merge(self, keyspace, documents).await
+    }
+
+    async fn purge(&self, keyspace: &str, entries: &[(Key, Version)]) -> Result<(), Self::Error> {
+        S::purge(self, keyspace, entries).await
+    }
+
+    async fn load_mark(&self, name: &str) -> Result<Option<Bytes>, Self::Error> {
+        S::load_mark(self, name).await
+    }
+
+    async fn save_mark(&self, name: &str, mark: Bytes) -> Result<(), Self::Error> {
+        S::save_mark(self, name, mark).await
+    }
 }

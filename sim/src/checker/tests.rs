@@ -267,7 +267,7 @@ fn deaths_of_the_living_are_caught_unless_a_fault_excuses_them() {
             deaths.is(node, Truth::Up);
             deaths.epoch(node, 5);
         }
-        faults.iter().for_each(|fault| deaths.fault(fault));
+        faults.iter().for_each(|fault| deaths.fault(fault, false));
         deaths
     };
     let loss = |loss| Fault::Link {
@@ -292,6 +292,12 @@ fn deaths_of_the_living_are_caught_unless_a_fault_excuses_them() {
     assert_eq!(caught(with(&[loss(1)]).suspected(9, 0, 1, 5)), "nothing");
     assert_eq!(caught(with(&[]).died(9, 0, 1, 4)), "nothing", "an earlier run");
     let mut deaths = with(&[]);
+    deaths.fault(&Fault::FullPause(1), true);
+    assert_eq!(caught(deaths.died(9, 0, 1, 5)), "accuracy", "a mild plan excuses nothing");
+    let mut deaths = with(&[Fault::IoBlock(0)]);
+    assert_eq!(caught(deaths.died(9, 0, 1, 5)), "nothing");
+    assert_eq!(deaths.excused.into_iter().collect::<Vec<_>>(), [("io_block", 1)]);
+    let mut deaths = with(&[]);
     deaths.is(1, Truth::Left);
     assert_eq!(caught(deaths.died(9, 0, 1, 5)), "accuracy", "leaving is no death");
     deaths.is(1, Truth::Down(4));
@@ -312,7 +318,7 @@ fn accuracy_excuses_a_blocked_link_where_there_is_nobody_to_ask() {
             if goes_first {
                 deaths.is(2, gone);
             }
-            deaths.fault(&edge);
+            deaths.fault(&edge, false);
             assert_eq!(deaths.died(3, 0, 1, 1).is_ok(), goes_first);
             deaths.is(2, gone);
             assert!(deaths.died(4, 0, 1, 1).is_ok());

@@ -88,7 +88,7 @@ impl Tables {
                     self.lives[life][3] = json!(why);
                 }
             }
-            What::Send { peer, id, way, len, says } => {
+            What::Send { peer, id, way, len, says, .. } => {
                 self.by_id.insert(*id, (self.sends.len(), false));
                 let way = u8::from(*way == Way::Stream);
                 self.sends.push([
@@ -171,8 +171,14 @@ mod tests {
 
     #[test]
     fn payloads_lives_and_faults_are_put_together() {
-        let send =
-            |id| What::Send { peer: 1, id, way: Way::Datagram, len: 90, says: "ping".into() };
+        let send = |id| What::Send {
+            peer: 1,
+            id,
+            way: Way::Datagram,
+            len: 90,
+            digest: 7,
+            says: "ping".into(),
+        };
         let begin = What::Begin {
             fault: 4,
             family: "partition".into(),

@@ -1,0 +1,174 @@
+//! Writing at a level (docs/store.md §3.1 to §3.4).
+
+use chinwag::{Bytes, Client, Consistency, Node, Picks, Status};
+
+use super::{Keyspace, refused};
+use crate::any_storage::StorageError;
+use crate::document::{Document, Version};
+use crate::error::{LimitError, TooFew, WriteError};
+use crate::join::join_all;
+use crate::key::Key;
+use crate::limits::{BATCH_LEN_MAX, VALUE_LEN_MAX};
+use crate::peers;
+use crate::replica::{Failure, Written as WrittenHere};
+use crate::service::StoreService;
+use crate::wire::{ArchivedTaken, Doc, Origin, Replicate};
+
+/// A write that succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Its version; of several keys, that of the last.
+    pub version: Version,
+    /// How many replicas have it durably, or something newer. At least as many as the level names,
+    /// the local one included.
+    pub replicas: usize,
+    /// Keys for which one of these replicas had something newer: by the order of versions the
+    /// write came before it. A clock ran behind.
+    pub superseded: usize,
+}
+
+impl Written {
+    /// Whether something newer was there already, for the key or for one of the keys.
+    pub const fn is_superseded(&self) -> bool {
+        self.superseded > 0
+    }
+}
+
+impl Keyspace {
+    pub(super) async fn write(
+        &self,
+        values: Vec<(Key, Option<Bytes>)>,
+        level: Consistency,
+    ) -> Result<Written, WriteError> {
+        check(&values)?;
+        let replica = &self.shared.replica;
+        let node = replica.node().map_err(|_| WriteError::Closed)?;
+        // Before anything is written: too few replicas is an error that leaves nothing behind.
+        let picks = self.shared.selection.select(&node, level).map_err(WriteError::Select)?;
+        for &peer in &picks {
+            // Before the versions are chosen: whoever confirms a purge in between names all that
+            // may get these documents (docs/store.md §1.4, §5.3).
+            if !replica.meet(peer).await? {
+                return Err(LimitError::Roster.into());
+            }
+        }
+        let written = replica.write(&self.name, values).await.map_err(|failure| match failure {
+            Failure::Storage(error) => WriteError::Storage(error),
+            Failure::Closed => WriteError::Closed,
+        })?;
+        let (origin, documents) = match written {
+            WrittenHere::Kept(origin, documents) => (origin, documents),
+            WrittenHere::Exhausted => return Err(WriteError::Exhausted),
+            WrittenHere::Full => return Err(LimitError::Keyspaces.into()),
+            WrittenHere::Unsure(error) => return Err(WriteError::Storage(error)),
+        };
+        replica.counters.written.add(documents.len());
+        let keys: Vec<Key> = documents.iter().map(|(key, _)| key.clone()).collect();
+        for other in peers::replicas(&node).into_iter().filter(|other| !picks.contains(other)) {
+            self.shared.spread.push(&self.shared.replica, other, &self.name, keys.iter().cloned());
+        }
+        let Some(version) = documents.last().map(|(_, document)| document.version) else {
+            // No keys, so nothing to wait for.
+            let nothing = Version { stamp: chinwag::Timestamp::default(), node: replica.me };
+            return Ok(Written { version: nothing, replicas: picks.len() + 1, superseded: 0 });
+        };
+        self.replicate(&node, &picks, origin, &documents, version).await
+    }
+
+    /// Waits for all of `picks` to have it. What one of them did not get is left to the background.
+    async fn replicate(
+        &self,
+        node: &Node,
+        picks: &Picks,
+        origin: Origin,
+        documents: &[(Key, Document)],
+        version: Version,
+    ) -> Result<Written, WriteError> {
+        let until = node.now().mono + self.shared.config.timeout;
+        let sent = join_all(picks.iter().map(|&peer| {
+            let client = node.client::<StoreService>(peer).until(until);
+            async move { (peer, self.send(&client, origin, documents).await) }
+        }));
+        let (mut superseded, mut failures) = (0, Vec::new());
+        for (peer, result) in sent.await {
+            match result {
+                Ok(newer) => {
+                    superseded += newer;
+                    self.shared.replica.counters.replicated.add(documents.len());
+                }
+                Err(status) => {
+                    failures.push((peer, status));
+                    let keys = documents.iter().map(|(key, _)| key.clone());
+                    self.shared.spread.push(&self.shared.replica, peer, &self.name, keys);
+                }
+            }
+        }
+        let (needed, answered) = (picks.len() + 1, picks.len() + 1 - failures.len());
+        if failures.is_empty() {
+            return Ok(Written { version, replicas: answered, superseded });
+        }
+        Err(WriteError::Replicas { version, few: TooFew { answered, needed, failures } })
+    }
+
+    /// Has one replica keep the documents. Says for how many of them it has something newer.
+    async fn send(
+        &self,
+        client: &Client<StoreService>,
+        mut origin: Origin,
+        documents: &[(Key, Document)],
+    ) -> Result<usize, Status> {
+        let replica = &self.shared.replica;
+        let docs = documents.iter().map(|(key, document)| Doc::new(key, document)).collect();
+        let mut message = Replicate { origin, keyspace: self.name.to_string(), documents: docs };
+        loop {
+            let taken = client.call(&message).await?;
+            match *taken {
+                ArchivedTaken::Kept { newer } => return Ok(newer.to_native() as usize),
+                ArchivedTaken::Stale => {
+                    // It was read before this replica confirmed a purge: it reads again what it
+                    // holds (docs/store.md §5.2).
+                    origin = replica.origin()?;
+                    message = self.read_again(origin, documents).await?;
+                }
+                ArchivedTaken::Forgotten => {
+                    self.shared.spread.ring(client.peer());
+                    return Err(refused("this replica was forgotten, and is being cleansed"));
+                }
+                ArchivedTaken::Full => {
+                    return Err(refused("it has no room for another replica or keyspace"));
+                }
+            }
+        }
+    }
+
+    async fn read_again(
+        &self,
+        origin: Origin,
+        documents: &[(Key, Document)],
+    ) -> Result<Replicate, Status> {
+        let keys: Vec<Key> = documents.iter().map(|(key, _)| key.clone()).collect();
+        let got =
+            self.shared.replica.get(&self.name, keys.clone()).await.map_err(Failure::Storage)?;
+        let held = keys.iter().zip(&got);
+        let docs =
+            held.filter_map(|(key, document)| Some(Doc::new(key, document.as_ref()?))).collect();
+        Ok(Replicate { origin, keyspace: self.name.to_string(), documents: docs })
+    }
+}
+
+impl From<StorageError> for WriteError {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+fn check(values: &[(Key, Option<Bytes>)]) -> Result<(), LimitError> {
+    let len_of = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
+    if let Some(len) =
+        values.iter().map(|(_, value)| len_of(value)).find(|len| *len > VALUE_LEN_MAX)
+    {
+        return Err(LimitError::Value(len));
+    }
+    let len = values.iter().map(|(key, value)| key.as_bytes().len() + len_of(value)).sum();
+    if len > BATCH_LEN_MAX { Err(LimitError::BatchLen(len)) } else { Ok(()) }
+}
