@@ -1,4 +1,8 @@
-//! chinwag's protocol as pure state machines: bytes and time in, bytes and events out.
+//! The protocol of chinwag, a cluster layer that Rust programs embed, as pure state machines: bytes
+//! and time in, bytes and events out.
+//!
+//! A program that wants a cluster adds `chinwag-tokio`, `chinwag-smol` or `chinwag-async-std`,
+//! which drive this crate on sockets. Add this crate itself to write a driver of your own.
 //!
 //! ```text
 //!   membership::Membership   who is in the cluster, and alive        one a node

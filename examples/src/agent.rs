@@ -50,6 +50,7 @@
 pub(crate) mod args;
 pub(crate) mod commands;
 mod echo;
+mod greeter;
 pub(crate) mod output;
 
 use std::ffi::OsString;
@@ -67,6 +68,7 @@ use serde_json::Value;
 use args::Args;
 use commands::Ended;
 use echo::Echo;
+use greeter::Greeter;
 use output::Output;
 
 /// Events that the end itself causes have this long to get out: a reader that has stalled must not
@@ -165,6 +167,7 @@ async fn start(args: Args, runtime: Arc<dyn Runtime>) -> Result<(Node, Watch), S
         error => error.to_string(),
     })?;
     node.add_service(Echo::new(node.clock())).map_err(|error| error.to_string())?;
+    node.add_service(Greeter).map_err(|error| error.to_string())?;
     Ok((node, watch))
 }
 

@@ -1,43 +1,36 @@
 //! The extension of `docs/extensions.md` in the simulator, and that the document shows the code
 //! that runs.
 
-use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
-
 use chinwag::{Node, NodeId};
 use chinwag_examples::leader_hint::{Leader, LeaderHint};
-use chinwag_sim::{World, check, secs};
+use chinwag_sim::{Handles, World, check, secs};
 
 /// Machine 0, whose node has the lowest id, does not run it.
 const BYSTANDER: u64 = 1;
 
-/// What the nodes say, by their ids.
-#[derive(Clone, Default)]
-struct Hints(Arc<Mutex<BTreeMap<NodeId, Leader>>>);
+/// What the nodes say; a bystander says nothing.
+#[derive(Clone)]
+struct Hints(Handles<Option<Leader>>);
 
 impl Hints {
-    /// What a process does when it starts.
-    fn boot(&self) -> impl Fn(&Node) -> Result<(), Infallible> + Send + Sync + 'static {
-        let hints = self.clone();
-        move |node| {
-            if node.id() != NodeId::from(BYSTANDER) {
-                let (node, hints) = (node.clone(), hints.clone());
-                node.clone().spawn(async move {
-                    let leader =
-                        node.add_extension(LeaderHint).await.expect("there is room for the entry");
-                    hints.0.lock().expect("whole").insert(node.id(), leader);
-                });
+    /// Starts `count` nodes. All but the bystander run the extension.
+    async fn start(world: &World, count: usize) -> (Vec<Node>, Self) {
+        let boot = |node: Node| async move {
+            if node.id() == NodeId::from(BYSTANDER) {
+                return Ok(None);
             }
-            Ok(())
-        }
+            node.add_extension(LeaderHint).await.map(Some)
+        };
+        let (nodes, hints) = world.cluster_of(count, boot).await;
+        (nodes, Self(hints))
     }
 
-    fn of(&self, id: u64) -> Option<u64> {
-        self.0.lock().expect("whole")[&id.into()].current().map(NodeId::get)
+    /// Who the node with this id says leads; nobody while it runs no extension.
+    fn of(&self, id: u32) -> Option<u64> {
+        self.0.get(id - 1).flatten()?.current().map(NodeId::get)
     }
 
-    fn of_all(&self, ids: impl IntoIterator<Item = u64>) -> Vec<Option<u64>> {
+    fn of_all(&self, ids: impl IntoIterator<Item = u32>) -> Vec<Option<u64>> {
         ids.into_iter().map(|id| self.of(id)).collect()
     }
 }
@@ -45,8 +38,7 @@ impl Hints {
 #[test]
 fn each_side_of_a_partition_has_a_leader_and_the_whole_has_one() {
     check(0..20, |world: World| async move {
-        let hints = Hints::default();
-        world.cluster(5, hints.boot()).await;
+        let (_, hints) = Hints::start(&world, 5).await;
         world.run_for(secs(10)).await;
         assert_eq!(hints.of_all(2..=5), [Some(2); 4], "the lowest of those that run it");
 
@@ -64,8 +56,7 @@ fn each_side_of_a_partition_has_a_leader_and_the_whole_has_one() {
 #[test]
 fn a_leader_that_crashes_is_followed_by_the_next_and_comes_back() {
     check(0..20, |world: World| async move {
-        let hints = Hints::default();
-        world.cluster(4, hints.boot()).await;
+        let (_, hints) = Hints::start(&world, 4).await;
         world.run_for(secs(10)).await;
         world.now_goes_wrong().lasting(secs(60)).crash(1);
         world.run_for(secs(50)).await;
@@ -79,17 +70,18 @@ fn a_leader_that_crashes_is_followed_by_the_next_and_comes_back() {
 #[test]
 fn it_ends_with_its_handle_and_with_a_leave() {
     check(0..5, |world: World| async move {
-        let hints = Hints::default();
-        let nodes = world.cluster(4, hints.boot()).await;
+        let (nodes, hints) = Hints::start(&world, 4).await;
         world.run_for(secs(10)).await;
-        drop(hints.0.lock().expect("whole").remove(&2.into()));
+        drop(hints.0.take(1).expect("it runs"));
         world.run_for(secs(20)).await;
         assert_eq!(hints.of_all(3..=4), [Some(3); 2], "node 2 lives, and runs it no more");
         assert!(nodes[3].members().get(2.into()).is_some());
 
+        let leaver = hints.0.get(2).flatten().expect("it runs");
         world.now_goes_wrong().leave(2);
         world.run_for(secs(20)).await;
-        assert_eq!(hints.of_all(3..=4), [None, Some(4)], "who has left follows nobody");
+        assert_eq!((leaver.current(), hints.of(3)), (None, None), "who has left follows nobody");
+        assert_eq!(hints.of(4), Some(4));
     });
 }
 

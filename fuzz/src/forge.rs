@@ -142,7 +142,7 @@ pub fn message(input: &mut Input<'_>) -> Message {
             number: number(input),
             payload: input.slice().to_vec(),
         },
-        5 => Message::Payload(input.slice().to_vec()),
+        5 => Message::Payload { target: run(input), payload: input.slice().to_vec() },
         6 => {
             let (exchange, is_joining, fill) = (number(input), input.bit(), input.u64());
             Message::SyncRequest { exchange, is_joining, digest: vec![fill; 64], own: claim(input) }

@@ -4,6 +4,7 @@
 //! ```text
 //!   datagram            anything on both planes of a node; a twin that is spared what fails a check
 //!   membership_ops      claims, verbs, timers, against a model written from the protocol's text
+//!   claims              claims alone against that model, in `tests/claims.rs` and not a target
 //!   connection_bytes    a peer that may say anything, to one connection
 //!   connection_ops      two connections, with the stream split anywhere and not split
 //!   schedule            a fuzzer's bytes as everything that the simulator leaves to chance
@@ -16,6 +17,7 @@
 //! ```
 #![doc = include_str!("../../docs/fuzzing.md")]
 
+pub mod claims;
 pub mod connection_bytes;
 pub mod connection_ops;
 pub mod coverage;

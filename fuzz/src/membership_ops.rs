@@ -6,7 +6,7 @@
 //! that ends) is taken from the machine and told to the model. Each payload holds one claim, so
 //! that what the text leaves open can be looked up before the next.
 
-mod beliefs;
+pub(crate) mod beliefs;
 mod checks;
 mod mutated;
 
@@ -458,7 +458,7 @@ fn kind_of(message: &Message) -> u8 {
         Message::Nack { .. } => 4,
         Message::Update(_) => 5,
         Message::Broadcast { .. } => 6,
-        Message::Payload(_) => 7,
+        Message::Payload { .. } => 7,
         Message::SyncRequest { .. } => 8,
         Message::SyncChunk { .. } => 9,
         Message::SyncBusy { .. } => 10,

@@ -47,7 +47,7 @@ pub enum Message {
     Nack { seq: u32, subject: Run },
     Update(Claim),
     Broadcast { origin: Run, number: u32, payload: Vec<u8> },
-    Payload(Vec<u8>),
+    Payload { target: Run, payload: Vec<u8> },
     SyncRequest { exchange: u32, is_joining: bool, digest: Vec<u64>, own: Claim },
     SyncChunk { exchange: u32, is_reply: bool, is_last: bool, mask: u64 },
     SyncBusy { exchange: u32 },
@@ -141,7 +141,7 @@ fn message(kind: u8, body: &mut Bytes<'_>) -> Option<Message> {
             number: body.u32()?,
             payload: body.slice()?.to_vec(),
         },
-        7 => Message::Payload(body.slice()?.to_vec()),
+        7 => Message::Payload { target: body.run()?, payload: body.slice()?.to_vec() },
         8 => {
             let (exchange, flags) = (body.u32()?, body.int(1)?);
             let digest = (0..64).map(|_| body.int(8)).collect::<Option<_>>()?;
@@ -291,7 +291,8 @@ fn put_message(out: &mut Vec<u8>, message: &Message, tail: &[u8]) {
             put_slice(&mut body, payload);
             6
         }
-        Message::Payload(payload) => {
+        Message::Payload { target, payload } => {
+            put_run(&mut body, *target);
             put_slice(&mut body, payload);
             7
         }
@@ -338,6 +339,13 @@ fn put_seq_and_run(body: &mut Vec<u8>, kind: u8, seq: u32, run: Run) -> u8 {
     body.extend_from_slice(&seq.to_le_bytes());
     put_run(body, run);
     kind
+}
+
+/// The body of an Update message (§2.5).
+pub fn claim_bytes(claim: &Claim) -> Vec<u8> {
+    let mut body = Vec::new();
+    put_claim(&mut body, claim);
+    body
 }
 
 fn put_claim(body: &mut Vec<u8>, claim: &Claim) {

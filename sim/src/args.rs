@@ -104,22 +104,25 @@ fn when_of(text: &str) -> Result<(u64, u64), String> {
     Ok((at, until))
 }
 
-/// The token from which a run of the swarm can be repeated: version (`v1`, or `n1` at node level),
-/// preset, nodes, seed, milliseconds, and which faults are kept.
+/// The token from which a run of a swarm can be repeated: version (`v1`, or `n1` at node level;
+/// with an `o` behind it the odd swarm), preset, nodes, seed, milliseconds, and which faults are
+/// kept.
 pub fn token(scenario: &Scenario, preset: &str) -> Option<String> {
     let kept = match &scenario.faults {
-        Faults::Swarm(None) => "all".to_owned(),
-        Faults::Swarm(Some(kept)) if kept.is_empty() => "none".to_owned(),
-        Faults::Swarm(Some(kept)) => {
+        Faults::Swarm(None) | Faults::Odd(None) => "all".to_owned(),
+        Faults::Swarm(Some(kept)) | Faults::Odd(Some(kept)) if kept.is_empty() => "none".to_owned(),
+        Faults::Swarm(Some(kept)) | Faults::Odd(Some(kept)) => {
             kept.iter().map(ToString::to_string).collect::<Vec<_>>().join("-")
         }
         Faults::These(plan) if *plan == Plan::default() => "none".to_owned(),
         Faults::These(_) | Faults::Mild => return None,
     };
     let Scenario { level, nodes, seed, span, .. } = scenario;
-    let version = match level {
-        Level::Protocol => "v1",
-        Level::Node => "n1",
+    let version = match (level, &scenario.faults) {
+        (Level::Protocol, Faults::Odd(_)) => "v1o",
+        (Level::Node, Faults::Odd(_)) => "n1o",
+        (Level::Protocol, _) => "v1",
+        (Level::Node, _) => "n1",
     };
     Some(format!("{version}.{preset}.{nodes}.{seed}.{}.{kept}", span / 1_000_000))
 }
@@ -132,9 +135,11 @@ pub fn parse_token(text: &str) -> Result<(Scenario, &'static str), String> {
     let wrong = || format!("`{text}` is not a replay token such as v1.lan.5.42.60000.all");
     let parts: Vec<&str> = text.split('.').collect();
     let &[version, name, nodes, seed, millis, kept] = &parts[..] else { return Err(wrong()) };
-    let level = match version {
-        "v1" => Level::Protocol,
-        "n1" => Level::Node,
+    let (level, is_odd) = match version {
+        "v1" => (Level::Protocol, false),
+        "n1" => (Level::Node, false),
+        "v1o" => (Level::Protocol, true),
+        "n1o" => (Level::Node, true),
         _ => return Err(wrong()),
     };
     let name = PRESETS.into_iter().find(|known| *known == name).ok_or_else(wrong)?;
@@ -158,7 +163,7 @@ pub fn parse_token(text: &str) -> Result<(Scenario, &'static str), String> {
         seed: seed.parse().map_err(|_| wrong())?,
         span: millis * 1_000_000,
         config: preset(name).ok_or_else(wrong)?,
-        faults: Faults::Swarm(kept),
+        faults: if is_odd { Faults::Odd(kept) } else { Faults::Swarm(kept) },
         ..Scenario::default()
     };
     Ok((scenario, name))

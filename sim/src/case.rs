@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::{PRESETS, preset};
 use crate::choices::{Choices, Recorder, Seeded, Tape};
-use crate::fault::{Fault, Plan, Quality, text};
+use crate::fault::{Addresses, Answers, Fault, Plan, Quality, text};
 use crate::minimise::{Minimised, Parts, minimise};
 use crate::run::{Faults, Level, Outcome, Scenario, plan_of, run_with};
 use crate::trace::record::{Record, write_lines};
@@ -59,7 +59,7 @@ impl Case {
     pub fn plan(&self) -> &Plan {
         match &self.scenario.faults {
             Faults::These(plan) => plan,
-            Faults::Swarm(_) | Faults::Mild => {
+            Faults::Swarm(_) | Faults::Odd(_) | Faults::Mild => {
                 unreachable!("a case has its plan written out, by `new` and `parse`")
             }
         }
@@ -265,6 +265,16 @@ pub(crate) fn weaker(fault: &Fault) -> Vec<Fault> {
                 of(*step_ms, drift_ppm / 2),
             ]);
         }
+        &Fault::Addresses { node, odd: Addresses::Nat(every) }
+            if every < Duration::from_secs(30) =>
+        {
+            weaker.push(Fault::Addresses { node, odd: Addresses::Nat(every * 2) });
+        }
+        &Fault::Names { node, answers: Answers::Slow(after) }
+            if after > Duration::from_millis(2) =>
+        {
+            weaker.push(Fault::Names { node, answers: Answers::Slow(after / 2) });
+        }
         Fault::Offset { node, ms } => weaker.push(Fault::Offset { node: *node, ms: ms / 2 }),
         Fault::Crash { node, moves, keeps_clock } => {
             weaker.push(Fault::Crash { node: *node, moves: false, keeps_clock: *keeps_clock });
@@ -419,7 +429,10 @@ pub fn leave(case: &Case, preset: &str, folder: &Path) -> io::Result<Files> {
     fs::write(&files.tape, case.to_json(preset))?;
     let outcome = case.traced();
     write_trace(&outcome.trace, &files.trace)?;
-    let replay = format!("cargo run --release -p chinwag-sim -- replay {}", files.tape.display());
+    let replay = format!(
+        "cargo run --release -p chinwag-sim --features cli -- replay {}",
+        files.tape.display()
+    );
     write_timeline(&heading(&case.scenario, Some(replay)), &outcome.trace, &files.timeline)?;
     Ok(files)
 }

@@ -10,7 +10,8 @@ use chinwag_core::rng::mix;
 use crate::checker::Violation;
 use crate::fault::FAMILIES;
 use crate::repeat::{CAUSES, Twice};
-use crate::run::{Failure, Outcome, Scenario, run};
+use crate::run::{Failure, Faults, Outcome, Scenario, run};
+use crate::swarm::odd_families;
 use crate::trace::digest;
 use crate::world::TOLD;
 
@@ -31,6 +32,8 @@ pub struct Search {
     pub hash: u64,
     /// How often each family of faults struck.
     pub struck: BTreeMap<&'static str, u64>,
+    /// In how many seeds each family of faults struck.
+    pub struck_seeds: BTreeMap<&'static str, u64>,
     /// How often users were told of each kind of event.
     pub told: BTreeMap<&'static str, u64>,
     /// The longest and the mean calm, in nanoseconds, until a run's views were the truth.
@@ -110,6 +113,7 @@ impl Search {
             self.hash.wrapping_add(mix(mix(seed) ^ digest(outcome.hash.to_string().as_bytes())));
         for (&family, count) in &outcome.struck {
             *self.struck.entry(family).or_default() += count;
+            *self.struck_seeds.entry(family).or_default() += 1;
         }
         for (name, count) in TOLD.iter().zip(outcome.tally.told) {
             *self.told.entry(name).or_default() += count;
@@ -126,12 +130,22 @@ impl Search {
         }
     }
 
-    /// What a search of the swarm should have reached and did not; nothing is asked of few seeds.
-    pub fn unreached(&self) -> Vec<&'static str> {
+    /// What a search of these faults should have reached and did not, if they are a whole swarm.
+    pub fn unreached_of(&self, faults: &Faults) -> Vec<&'static str> {
+        match faults {
+            Faults::Swarm(None) => self.unreached(&FAMILIES),
+            Faults::Odd(None) => self.unreached(&odd_families()),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What a search of a swarm of these families should have reached and did not; nothing is asked
+    /// of few seeds.
+    pub fn unreached(&self, families: &[&'static str]) -> Vec<&'static str> {
         if self.seeds < REACHES_ALL_FROM {
             return Vec::new();
         }
-        let families = FAMILIES.iter().filter(|family| !self.struck.contains_key(*family));
+        let families = families.iter().filter(|family| !self.struck.contains_key(*family));
         let told = TOLD.iter().filter(|name| self.told.get(*name).is_none_or(|&count| count == 0));
         families.chain(told.filter(|name| !RARE.contains(name))).copied().collect()
     }

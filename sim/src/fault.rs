@@ -1,94 +1,21 @@
 //! Faults as data: a plan is a list of them, and what a run is made small by. Plans are written and
 //! read as JSON (`docs/simulation.md`).
 
-use std::fmt;
+mod odd;
+mod plan;
+mod quality;
+pub(crate) mod text;
+mod words;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use odd::{Addresses, Answers, ODD_FAMILIES};
+pub use quality::{HALF_OPEN_FOR, QUEUE_MAX, Quality};
+
 /// The longest pause of one process that every preset forgives, whatever mild faults are beside it.
 pub const MILD_PAUSE_MAX: Duration = Duration::from_secs(2);
-
-mod plan;
-pub(crate) mod text;
-
-/// What a link does to what crosses it. Chances are in millionths a payload.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Quality {
-    /// Lost, each by itself.
-    #[serde(with = "text::share", skip_serializing_if = "text::is_default")]
-    pub loss: u32,
-    /// Chance to enter a burst, chance to leave it, chance of loss within it (Gilbert and
-    /// Elliott).
-    #[serde(with = "text::shares", skip_serializing_if = "text::is_default")]
-    pub burst: Option<[u32; 3]>,
-    /// Added to the time that a payload takes.
-    #[serde(with = "text::span", skip_serializing_if = "text::is_default")]
-    pub delay: Duration,
-    /// At most this much is added, by chance.
-    #[serde(with = "text::span", skip_serializing_if = "text::is_default")]
-    pub jitter: Duration,
-    /// Datagrams that come twice.
-    #[serde(with = "text::share", skip_serializing_if = "text::is_default")]
-    pub duplicate: u32,
-    /// Datagrams that come up to 200 ms late, after later ones.
-    #[serde(with = "text::share", skip_serializing_if = "text::is_default")]
-    pub reorder: u32,
-    /// Datagrams with one bit flipped, past UDP's checksum. Only a key (`docs/protocol.md` §6)
-    /// tells them from true ones.
-    #[serde(with = "text::share", skip_serializing_if = "text::is_default")]
-    pub corrupt: u32,
-    /// Datagrams that lose their end.
-    #[serde(with = "text::share", skip_serializing_if = "text::is_default")]
-    pub truncate: u32,
-    /// Datagrams longer than this vanish.
-    #[serde(skip_serializing_if = "text::is_default")]
-    pub mtu: Option<usize>,
-    /// No datagram crosses; streams do.
-    #[serde(skip_serializing_if = "text::is_default")]
-    pub no_datagrams: bool,
-    /// Bytes a second that it carries; what waits longer than [`QUEUE_MAX`] to enter is dropped,
-    /// on streams late.
-    #[serde(skip_serializing_if = "text::is_default")]
-    pub bandwidth: Option<u32>,
-    /// Chance that a stream falls silent: what is sent on it vanishes, and its sender learns of it
-    /// [`HALF_OPEN_FOR`] later.
-    #[serde(with = "text::share", skip_serializing_if = "text::is_default")]
-    pub half_open: u32,
-    /// Chance that a stream is reset: what is under way on it, either way, is lost, and its
-    /// senders are told.
-    #[serde(with = "text::share", skip_serializing_if = "text::is_default")]
-    pub reset: u32,
-}
-
-/// The longest wait before a link of limited bandwidth: a home router's buffer, much of which is
-/// too much.
-pub const QUEUE_MAX: Duration = Duration::from_millis(500);
-/// A half-open stream is noticed after this time, as by keepalives or an unanswered retransmission.
-pub const HALF_OPEN_FOR: Duration = Duration::from_secs(8);
-
-impl Quality {
-    /// Both at once: the worse of each.
-    #[must_use]
-    pub fn worse(self, other: &Self) -> Self {
-        Self {
-            loss: self.loss.max(other.loss),
-            burst: self.burst.max(other.burst),
-            delay: self.delay + other.delay,
-            jitter: self.jitter.max(other.jitter),
-            duplicate: self.duplicate.max(other.duplicate),
-            reorder: self.reorder.max(other.reorder),
-            corrupt: self.corrupt.max(other.corrupt),
-            truncate: self.truncate.max(other.truncate),
-            mtu: self.mtu.into_iter().chain(other.mtu).min(),
-            no_datagrams: self.no_datagrams || other.no_datagrams,
-            bandwidth: self.bandwidth.into_iter().chain(other.bandwidth).min(),
-            half_open: self.half_open.max(other.half_open),
-            reset: self.reset.max(other.reset),
-        }
-    }
-}
 
 /// Nodes by their index, rising.
 pub type Nodes = Vec<u32>;
@@ -178,6 +105,38 @@ pub enum Fault {
     },
     /// The names of the seeds cannot be looked up.
     LookupFails(u32),
+    /// The names of the seeds are answered oddly.
+    Names {
+        /// For whom.
+        node: u32,
+        /// How.
+        answers: Answers,
+    },
+    /// The address of a node is odd.
+    Addresses {
+        /// Whose.
+        node: u32,
+        /// How.
+        odd: Addresses,
+    },
+    /// What is sent to the address of one node reaches another one.
+    TakeOver {
+        /// Whose address it is.
+        node: u32,
+        /// The node that it reaches.
+        by: u32,
+    },
+    /// The node has an IPv6 address from before the start of the run on, for ever; its time span
+    /// counts for nothing.
+    Ipv6(u32),
+    /// The host is suspended: nothing runs, and its monotonic clock stands still.
+    Suspend {
+        /// Which.
+        node: u32,
+        /// Its wall clock stands still, too.
+        #[serde(default)]
+        wall_stops: bool,
+    },
     /// The node says goodbye, and its process ends.
     Leave(u32),
     /// The node replaces its metadata.
@@ -188,7 +147,7 @@ pub enum Fault {
     EarlyTimers(u32),
 }
 
-/// Every family of faults, as reports name them.
+/// The families that the swarm draws, as reports name them; [`ODD_FAMILIES`] are the others.
 pub const FAMILIES: [&str; 25] = [
     "loss",
     "burst",
@@ -218,7 +177,8 @@ pub const FAMILIES: [&str; 25] = [
 ];
 
 impl Fault {
-    /// The name of its family in [`FAMILIES`]; a link with several ills goes by the first.
+    /// The name of its family in [`FAMILIES`] or [`ODD_FAMILIES`]; a link with several ills goes by
+    /// the first.
     pub fn family(&self) -> &'static str {
         match self {
             Self::Link { quality, .. } => match quality {
@@ -227,6 +187,10 @@ impl Fault {
                 Quality { mtu: Some(_), .. } => "mtu",
                 Quality { no_datagrams: true, .. } => "no_datagrams",
                 Quality { bandwidth: Some(_), .. } => "bandwidth",
+                Quality { no_streams: true, .. } => "no_streams",
+                Quality { opens_lost: true, .. } => "opens_lost",
+                Quality { opens_refused: true, .. } => "opens_refused",
+                Quality { proxy: true, .. } => "proxy",
                 Quality { half_open: 1.., .. } => "half_open",
                 Quality { reset: 1.., .. } => "stream_reset",
                 Quality { burst: Some(_), .. } => "burst",
@@ -245,6 +209,12 @@ impl Fault {
             Self::Clock { .. } => "clock",
             Self::Offset { .. } => "offset",
             Self::LookupFails(_) => "lookup",
+            Self::Names { answers, .. } => answers.family(),
+            Self::Addresses { odd, .. } => odd.family(),
+            Self::TakeOver { .. } => "take_over",
+            Self::Ipv6(_) => "ipv6",
+            Self::Suspend { wall_stops: false, .. } => "suspend",
+            Self::Suspend { wall_stops: true, .. } => "suspend_wall",
             Self::Leave(_) => "leave",
             Self::Metadata(_) | Self::Broadcast(_) => "user",
             Self::EarlyTimers(_) => "early_timers",
@@ -280,7 +250,11 @@ impl Fault {
             Self::FullPause(_) | Self::IoBlock(_) | Self::SlowReader { .. } => true,
             Self::Clock { drift_ppm, .. } => drift_ppm.abs() > 1_000,
             Self::Leave(_) | Self::Metadata(_) | Self::Broadcast(_) | Self::EarlyTimers(_) => false,
-            Self::Offset { .. } | Self::LookupFails(_) => false,
+            Self::Offset { .. } | Self::LookupFails(_) | Self::Names { .. } => false,
+            Self::TakeOver { .. } | Self::Suspend { .. } => true,
+            // Whoever is heard from elsewhere than where it says it is can be reached all the same.
+            Self::Addresses { odd, .. } => matches!(odd, Addresses::Moves),
+            Self::Ipv6(_) => false,
         }
     }
 
@@ -302,7 +276,12 @@ impl Fault {
             | &Self::EarlyTimers(node)
             | &Self::SlowReader { node, .. }
             | &Self::Offset { node, .. }
-            | &Self::LookupFails(node) => Some(node),
+            | &Self::LookupFails(node)
+            | &Self::Names { node, .. }
+            | &Self::Addresses { node, .. }
+            | &Self::TakeOver { node, .. }
+            | &Self::Ipv6(node)
+            | &Self::Suspend { node, .. } => Some(node),
             Self::Link { .. } | Self::Cut { .. } | Self::Flap { .. } => None,
         }
     }
@@ -319,6 +298,7 @@ impl Fault {
             Self::Link { from, to, .. }
             | Self::Cut { from, to, .. }
             | Self::Flap { from, to, .. } => (from.clone(), to.clone()),
+            Self::TakeOver { node, by } => (vec![*node], vec![*by]),
             other => (other.node().into_iter().collect(), Nodes::new()),
         }
     }
@@ -327,6 +307,11 @@ impl Fault {
     #[must_use]
     pub fn among(&self, stays: impl Fn(u32) -> bool) -> Option<Self> {
         if self.node().is_some_and(|node| !stays(node)) {
+            return None;
+        }
+        if let Self::TakeOver { by, .. } = self
+            && !stays(*by)
+        {
             return None;
         }
         let mut fault = self.clone();
@@ -349,70 +334,6 @@ impl Fault {
             _ => {}
         }
         Some(fault)
-    }
-}
-
-/// Nodes as people write them: 0-3,7; all if there are none.
-fn side(nodes: &Nodes) -> String {
-    let mut text = String::new();
-    for stretch in nodes.chunk_by(|a, b| a + 1 == *b) {
-        let comma = if text.is_empty() { "" } else { "," };
-        text += &match stretch {
-            [one] => format!("{comma}{one}"),
-            [first, .., last] => format!("{comma}{first}-{last}"),
-            [] => String::new(),
-        };
-    }
-    if text.is_empty() { "all".into() } else { text }
-}
-
-/// In few words, for a person.
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let arrow = |one_way: &bool| if *one_way { "→" } else { "|" };
-        match self {
-            Self::Link { from, to, quality } => {
-                let ills = serde_json::to_string(quality)
-                    .map_err(|_| fmt::Error)?
-                    .replace(['{', '}', '"'], "");
-                write!(
-                    f,
-                    "{} → {}: {}",
-                    side(from),
-                    side(to),
-                    ills.replace(',', ", ").replace(':', " ")
-                )
-            }
-            Self::Cut { from, to, one_way } => {
-                write!(f, "{} {} {}", side(from), arrow(one_way), side(to))
-            }
-            Self::Flap { from, to, one_way, every } => {
-                let every = text::span_text(*every);
-                write!(f, "{} {} {} on and off every {every}", side(from), arrow(one_way), side(to))
-            }
-            Self::FullPause(node) => write!(f, "node {node} paused"),
-            Self::IoBlock(node) => write!(f, "node {node} I/O blocked"),
-            Self::SlowReader { node, every } => {
-                write!(f, "node {node} reads once in {}", text::span_text(*every))
-            }
-            Self::Crash { node, moves, keeps_clock } => {
-                let moves = if *moves { ", back elsewhere" } else { "" };
-                write!(
-                    f,
-                    "node {node} crashed{moves}{}",
-                    if *keeps_clock { ", clock kept" } else { "" }
-                )
-            }
-            Self::Clock { node, step_ms, drift_ppm } => {
-                write!(f, "clock of node {node} {step_ms:+} ms, {drift_ppm:+} ppm")
-            }
-            Self::Offset { node, ms } => write!(f, "clock of node {node} off by {ms:+} ms"),
-            Self::LookupFails(node) => write!(f, "node {node} finds no names"),
-            Self::Leave(node) => write!(f, "node {node} leaves"),
-            Self::Metadata(node) => write!(f, "node {node} sets metadata"),
-            Self::Broadcast(node) => write!(f, "node {node} broadcasts"),
-            Self::EarlyTimers(node) => write!(f, "node {node} wakes early"),
-        }
     }
 }
 

@@ -10,11 +10,13 @@ use chinwag_core::membership::{Destination, Membership, Plane, StreamPeer, Trans
 use chinwag_core::time::Now;
 
 use crate::clock::HostClock;
+use crate::fault::Answers;
 
 /// Bytes of datagrams that wait for a process at most; more are dropped, as by Linux's default
 /// receive buffer.
 pub(crate) const INBOX_LEN_MAX: usize = 208 * 1024;
-const PORT: u16 = 7_000;
+/// The port that a node has at first.
+pub(crate) const FIRST_PORT: u16 = 7_000;
 
 /// Payloads kept to be used again at most, and the room of each: a quiet thousand of nodes has
 /// fewer under way, and tables are rare.
@@ -85,6 +87,9 @@ pub(crate) struct Host {
     pub(crate) early_timers: u32,
     /// Look-ups fail while this is not 0.
     pub(crate) nameless: u32,
+    /// How look-ups are answered, one for each such fault under way: the last counts.
+    pub(crate) answers: Vec<Answers>,
+    pub(crate) lookups: u32,
     /// Nanoseconds between two payloads that it reads, one for each slow-reader fault under way.
     pub(crate) slow: Vec<u64>,
     /// A reading of one payload is in the queue.
@@ -115,11 +120,13 @@ impl Host {
             clock: HostClock::right(),
             generation: 0,
             started_at: 0,
-            port: PORT,
+            port: FIRST_PORT,
             pauses: 0,
             blocks: 0,
             early_timers: 0,
             nameless: 0,
+            answers: Vec::new(),
+            lookups: 0,
             slow: Vec::new(),
             is_reading: false,
             inbox: VecDeque::new(),
@@ -216,7 +223,7 @@ pub(crate) fn addr(node: u32, port: u16) -> SocketAddr {
 
 /// Where a node starts.
 pub(crate) fn first_addr(node: u32) -> SocketAddr {
-    addr(node, PORT)
+    addr(node, FIRST_PORT)
 }
 
 /// Which node has this address, if one could.

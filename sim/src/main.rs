@@ -157,8 +157,8 @@ struct ExploreArgs {
     /// Virtual time with faults; a calm phase follows
     #[arg(long = "for", default_value = "60s", value_parser = args::span)]
     span: Duration,
-    /// swarm (drawn per seed), mild (drawn per seed, and nothing is excused), none, or a file with
-    /// a plan as JSON
+    /// swarm or odd (drawn per seed), mild (drawn per seed, and nothing is excused), none, or a
+    /// file with a plan as JSON
     #[arg(long, default_value = "swarm")]
     faults: String,
     /// Runs every seed twice, and not one in 16 only, to see that both runs are the same
@@ -320,9 +320,9 @@ fn read_plan(path: &Path, nodes: usize) -> Result<Plan, String> {
 
 fn explore_command(args: &ExploreArgs) -> Result<bool, String> {
     let nodes = args.nodes as usize;
-    let is_swarm = args.faults == "swarm";
     let faults = match args.faults.as_str() {
         "swarm" => Faults::Swarm(None),
+        "odd" => Faults::Odd(None),
         "mild" => Faults::Mild,
         "none" => Faults::Swarm(Some(Vec::new())),
         path => Faults::These(read_plan(Path::new(path), nodes)?),
@@ -342,7 +342,7 @@ fn explore_command(args: &ExploreArgs) -> Result<bool, String> {
     let (found, wall_s) =
         timed(|| search(&scenario, args.seeds.clone(), args.jobs, twice, args.failures, &told));
     progress.end();
-    let unreached = if is_swarm { found.unreached() } else { Vec::new() };
+    let unreached = found.unreached_of(&scenario.faults);
     let mut failures = Vec::new();
     for (seed, outcome) in &found.failures {
         let failing = Scenario { seed: *seed, ..scenario.clone() };
@@ -366,7 +366,10 @@ fn make_small(scenario: &Scenario, outcome: &Outcome, args: &ExploreArgs) -> Res
     let present = small.scenario.scenario.nodes - small.scenario.scenario.absent.len();
     let span_s = Duration::from_nanos(small.scenario.scenario.span).as_secs_f64();
     let choices = small.scenario.tape.as_ref().map(chinwag_sim::choices::Tape::len);
-    let replay = format!("cargo run --release -p chinwag-sim -- replay {}", files.tape.display());
+    let replay = format!(
+        "cargo run --release -p chinwag-sim --features cli -- replay {}",
+        files.tape.display()
+    );
     eprintln!("seed {seed} FAILED: {}", what.as_deref().unwrap_or_default());
     eprintln!("made small in {} runs: {}", small.runs, left.unwrap_or_default());
     eprintln!(
@@ -405,7 +408,8 @@ fn show_search(found: &Search, wall_s: f64, unreached: &[&str], failures: &[Valu
             "trace_hash": format!("{hash:016x}"),
             "healed_max_s": nanos(*healed_max), "healed_mean_s": healed_mean,
             "false_deaths": false_deaths, "excused": excused,
-            "faults": found.struck, "events_told": found.told, "unreached": unreached,
+            "faults": found.struck, "fault_seeds": found.struck_seeds,
+            "events_told": found.told, "unreached": unreached,
             "failures": failures,
         });
         println!("{report}");
@@ -425,8 +429,9 @@ fn show_search(found: &Search, wall_s: f64, unreached: &[&str], failures: &[Valu
 }
 
 fn replay_command(args: &ReplayArgs) -> Result<bool, String> {
-    let is_token = ["v1.", "n1."].iter().any(|version| args.what.starts_with(version))
-        && !Path::new(&args.what).exists();
+    let is_token =
+        ["v1.", "n1.", "v1o.", "n1o."].iter().any(|version| args.what.starts_with(version))
+            && !Path::new(&args.what).exists();
     let mut case = if is_token {
         Case::new(&args::parse_token(&args.what)?.0)
     } else {

@@ -1,11 +1,17 @@
 //! The virtual network: what becomes of each payload on its way.
 
+mod addresses;
+mod struck;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::choices::{Choices, Key, Odds, Site};
 use crate::clock::nanos;
 use crate::fault::{Fault, HALF_OPEN_FOR, Nodes, QUEUE_MAX, Quality};
+
+pub use addresses::AddressBook;
+pub use struck::Struck;
 
 /// The least time that a payload takes on a sound link, and what is added to it at most by chance:
 /// one local network.
@@ -28,68 +34,6 @@ pub struct Fate {
     pub flips: Option<u32>,
     /// The length that is left of it.
     pub cut_to: Option<usize>,
-}
-
-/// How often each family has struck a payload.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Struck {
-    /// Lost, each by itself or in a burst.
-    pub lost: u64,
-    /// Lost in a burst.
-    pub burst: u64,
-    /// Came twice.
-    pub duplicated: u64,
-    /// Came late.
-    pub reordered: u64,
-    /// Came with a bit flipped.
-    pub corrupted: u64,
-    /// Came short.
-    pub truncated: u64,
-    /// Too long for the link.
-    pub too_long: u64,
-    /// On a link that carries no datagrams.
-    pub silenced: u64,
-    /// Crossed a link that is slower than a sound one.
-    pub delayed: u64,
-    /// Stopped by a cut: a whole one, a one-way one, one that comes and goes.
-    pub cut: [u64; 3],
-    /// Waited for, or dropped before, a link of limited bandwidth.
-    pub queued: u64,
-    /// Segments of streams sent again.
-    pub retransmitted: u64,
-    /// Vanished on a half-open stream.
-    pub half_open: u64,
-    /// Streams reset.
-    pub reset: u64,
-}
-
-impl Struck {
-    /// The family that has struck since, if one has: why a payload was lost.
-    pub(crate) fn since(&self, before: &Self) -> &'static str {
-        let pairs = self.by_family().into_iter().zip(before.by_family());
-        pairs.filter(|(now, was)| now.1 > was.1).map(|(now, _)| now.0).next_back().unwrap_or("lost")
-    }
-
-    /// How often each family has struck, by its name in [`FAMILIES`](crate::fault::FAMILIES).
-    pub fn by_family(&self) -> [(&'static str, u64); 15] {
-        [
-            ("loss", self.lost - self.burst + self.retransmitted),
-            ("burst", self.burst),
-            ("delay", self.delayed),
-            ("duplicate", self.duplicated),
-            ("reorder", self.reordered),
-            ("corrupt", self.corrupted),
-            ("truncate", self.truncated),
-            ("mtu", self.too_long),
-            ("no_datagrams", self.silenced),
-            ("partition", self.cut[0]),
-            ("one_way", self.cut[1]),
-            ("flapping", self.cut[2]),
-            ("bandwidth", self.queued),
-            ("half_open", self.half_open),
-            ("stream_reset", self.reset),
-        ]
-    }
 }
 
 /// What becomes of a stretch of a stream.
@@ -161,6 +105,8 @@ pub struct Network {
     ills: Vec<Ill>,
     cuts: Vec<Cut>,
     troubles: BTreeMap<(u32, u32), Trouble>,
+    /// Which address is whose.
+    pub addresses: AddressBook,
     /// How often each family has struck.
     pub struck: Struck,
 }
@@ -179,6 +125,7 @@ impl Network {
             ills: Vec::new(),
             cuts: Vec::new(),
             troubles: BTreeMap::new(),
+            addresses: AddressBook::new(nodes),
             struck: Struck::default(),
         }
     }
@@ -207,7 +154,7 @@ impl Network {
                     is_on: true,
                 });
             }
-            _ => {}
+            _ => self.addresses.begin(number, fault),
         }
     }
 
@@ -223,6 +170,7 @@ impl Network {
     pub fn end(&mut self, number: usize) {
         self.ills.retain(|ill| ill.fault != number);
         self.cuts.retain(|cut| cut.fault != number);
+        self.addresses.end(number);
     }
 
     /// Whether nothing crosses from one node to the other at present.
@@ -234,6 +182,38 @@ impl Network {
     pub fn stops(&mut self, from: u32, to: u32) -> bool {
         let kind = self.cut_by(from, to);
         kind.inspect(|&kind| self.struck.cut[kind] += 1).is_some()
+    }
+
+    /// Whether nothing of a stream crosses at present; `is_opening` is an attempt to open one.
+    pub fn is_stream_cut(&self, from: u32, to: u32, is_opening: bool) -> bool {
+        let quality = self.quality(from, to);
+        self.is_cut(from, to) || quality.no_streams || (is_opening && quality.opens_lost)
+    }
+
+    /// [`is_stream_cut`](Self::is_stream_cut), counted.
+    pub fn stops_stream(&mut self, from: u32, to: u32, is_opening: bool) -> bool {
+        if self.stops(from, to) {
+            return true;
+        }
+        let quality = self.quality(from, to);
+        let is_lost = is_opening && quality.opens_lost;
+        self.struck.planes[0] += u64::from(quality.no_streams);
+        self.struck.planes[1] += u64::from(is_lost);
+        quality.no_streams || is_lost
+    }
+
+    /// Whether an attempt to open a connection is refused on the way; counted.
+    pub fn refuses(&mut self, from: u32, to: u32) -> bool {
+        let refuses = self.quality(from, to).opens_refused;
+        self.struck.planes[2] += u64::from(refuses);
+        refuses
+    }
+
+    /// Whether a proxy accepts connections for a host that is down; counted.
+    pub fn is_proxied(&mut self, from: u32, to: u32) -> bool {
+        let is_proxied = self.quality(from, to).proxy;
+        self.struck.planes[3] += u64::from(is_proxied);
+        is_proxied
     }
 
     fn cut_by(&self, from: u32, to: u32) -> Option<usize> {

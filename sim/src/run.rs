@@ -31,6 +31,8 @@ const STAYS_FOR: u64 = 15 * SECOND;
 pub enum Faults {
     /// What the seed draws; of those only the ones with these numbers, if given.
     Swarm(Option<Vec<usize>>),
+    /// The same of the odd swarm ([`swarm::odd`]).
+    Odd(Option<Vec<usize>>),
     /// What the seed draws of the mild faults alone ([`swarm::mild`]), which excuse nothing.
     Mild,
     /// This.
@@ -160,8 +162,10 @@ pub fn plan_of(scenario: &Scenario, choices: &mut dyn Choices) -> Plan {
     match &scenario.faults {
         Faults::These(plan) => plan.clone(),
         Faults::Mild => swarm::mild(choices, scenario.nodes, scenario.span),
-        Faults::Swarm(kept) => {
-            let mut plan = swarm::plan(choices, scenario.nodes, scenario.span);
+        Faults::Swarm(kept) | Faults::Odd(kept) => {
+            let is_odd = matches!(scenario.faults, Faults::Odd(_));
+            let draw = if is_odd { swarm::odd } else { swarm::plan };
+            let mut plan = draw(choices, scenario.nodes, scenario.span);
             if let Some(kept) = kept {
                 let mut number = 0;
                 plan.faults.retain(|_| {

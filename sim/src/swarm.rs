@@ -1,5 +1,9 @@
 //! The plan of a seed: a random subset of fault families, each with intensities of its own.
 
+mod odd;
+
+pub use odd::{NOT_DRAWN, odd_families, plan as odd};
+
 use crate::choices::{Choices, Key, Odds, Site};
 use crate::clock::nanos;
 use crate::fault::{Fault, MILD_PAUSE_MAX, Nodes, Plan, Quality, Timed};

@@ -1,6 +1,7 @@
 //! The trace of a run: a rolling hash over everything that happens, and the last lines of it in
 //! words.
 
+pub mod frames;
 pub mod record;
 pub mod timeline;
 

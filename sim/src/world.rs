@@ -2,6 +2,7 @@
 
 mod agreement;
 mod faults;
+mod names;
 mod node;
 pub(crate) mod told;
 
@@ -18,7 +19,7 @@ use crate::checker::views::Views;
 use crate::checker::{Check, Violation};
 use crate::choices::{Choices, Key, Odds, Site};
 use crate::fault::{Fault, Plan};
-use crate::host::{Host, Payload, Spares, first_addr, node_at};
+use crate::host::{FIRST_PORT, Host, Payload, Spares};
 use crate::mutant::{Mutant, Mutation};
 use crate::network::Network;
 use crate::queue::{Queue, Timers};
@@ -30,6 +31,8 @@ use crate::trace::{Story, TraceHash};
 const STREAM_TIMEOUT: u64 = 3_000_000_000;
 /// A stream that is stopped on its way tries again after this long.
 const STREAM_RETRY: u64 = 200_000_000;
+/// A proxy resets a connection this long after something was sent on it to a host that is down.
+const PROXY_RESETS_AFTER: u64 = 5_000_000;
 /// Up to this many nodes, every change of a view is compared with the whole snapshot; beyond, one
 /// in so many times more.
 const SNAPSHOT_EVERY_UP_TO: usize = 16;
@@ -84,6 +87,9 @@ enum What {
     Flap(usize),
     Read(u32),
     StreamFailed(Box<StreamFailed>),
+    ProxyGivesUp(Box<Payload>),
+    /// A slow look-up of this node, in this run of it, is answered.
+    Seeds(u32, u32),
 }
 
 /// The sender of a stream payload is to learn that it went nowhere.
@@ -225,10 +231,17 @@ impl World {
                 world.queue.push(at, What::Start(node));
             }
         }
-        for (number, timed) in world.plan.faults.iter().enumerate() {
-            if let Fault::Offset { node, ms } = timed.fault {
-                world.hosts[node as usize].clock.step(ms);
-                *world.strikes.entry("offset").or_default() += 1;
+        for (number, timed) in world.plan.faults.clone().iter().enumerate() {
+            match timed.fault {
+                Fault::Offset { node, ms } => {
+                    world.hosts[node as usize].clock.step(ms);
+                    world.strike("offset");
+                }
+                Fault::Ipv6(node) => {
+                    world.network.addresses.is_v6(node);
+                    world.strike("ipv6");
+                }
+                _ => {}
             }
             world.queue.push(timed.at, What::Begin(number));
             if timed.until != u64::MAX {
@@ -290,6 +303,8 @@ impl World {
                 Ok(())
             }
             What::Read(node) => self.read_one(node),
+            What::ProxyGivesUp(payload) => self.fail_stream(&payload),
+            What::Seeds(node, generation) => self.seeds_come(node, generation),
             What::StreamFailed(failed) => {
                 let StreamFailed { node, generation, to } = *failed;
                 let is_same_run = self.hosts[node as usize].generation == generation;
@@ -309,9 +324,13 @@ impl World {
     /// A payload has come to the end of its way.
     fn arrive(&mut self, payload: Box<Payload>) -> Check {
         let to = payload.transmit.to.addr;
-        let node = node_at(to).filter(|&node| (node as usize) < self.hosts.len());
+        let node = self.network.addresses.host_at(self.now, to);
         let is_stream = payload.transmit.plane == Plane::Stream;
-        if is_stream && node.is_some_and(|node| self.network.stops(payload.from, node)) {
+        if is_stream && node.is_some_and(|node| self.network.refuses(payload.from, node)) {
+            return self.fail_stream(&payload);
+        }
+        if is_stream && node.is_some_and(|node| self.network.stops_stream(payload.from, node, true))
+        {
             if self.now - payload.sent_at >= STREAM_TIMEOUT {
                 return self.fail_stream(&payload);
             }
@@ -333,7 +352,13 @@ impl World {
                 self.hold(node, payload);
                 Ok(())
             }
-            None if is_stream => self.fail_stream(&payload),
+            None if is_stream => match node {
+                Some(node) if self.network.is_proxied(payload.from, node) => {
+                    self.queue.push(self.now + PROXY_RESETS_AFTER, What::ProxyGivesUp(payload));
+                    Ok(())
+                }
+                _ => self.fail_stream(&payload),
+            },
             None => {
                 self.tell_drop(&payload, "nobody");
                 Ok(())
@@ -351,9 +376,7 @@ impl World {
     fn fail_stream(&mut self, payload: &Payload) -> Check {
         self.tell_drop(payload, "stream failed");
         let Payload { from, generation, transmit, .. } = *payload;
-        if let Some(node) =
-            node_at(transmit.to.addr).filter(|&node| (node as usize) < self.hosts.len())
-        {
+        if let Some(node) = self.network.addresses.host_at(self.now, transmit.to.addr) {
             self.network.reset_stream(from, node);
         }
         let failed = StreamFailed { node: from, generation, to: transmit.to };
@@ -460,7 +483,10 @@ impl World {
     }
 
     fn seeds(&self) -> Vec<std::net::SocketAddr> {
-        (0..self.count()).take(SEEDS).map(first_addr).collect()
+        (0..self.count())
+            .take(SEEDS)
+            .map(|node| self.network.addresses.home(node, FIRST_PORT))
+            .collect()
     }
 
     fn count_told(&mut self, event: &Event) {

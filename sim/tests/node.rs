@@ -38,6 +38,18 @@ fn a_slice_of_the_swarm_holds_on_any_number_of_threads() {
 }
 
 #[test]
+fn a_slice_of_the_odd_swarm_holds_and_its_tokens_repeat_it() {
+    let odd = Scenario { faults: Faults::Odd(None), ..swarm(0, 30) };
+    let found = search(&odd, 0..12, 2, Twice::Some, 1, &|_: u64| {});
+    let failure = found.failures.first().map(|(seed, outcome)| (seed, outcome.failure.clone()));
+    assert_eq!(failure, None, "seed and what it violated");
+    let (again, _) = parse_token("n1o.lan.5.7.20000.all").expect("a token");
+    let straight = run(&Scenario { faults: Faults::Odd(None), ..swarm(7, 20) });
+    assert_eq!(run(&again).hash, straight.hash);
+    assert_ne!(straight.hash, run(&swarm(7, 20)).hash);
+}
+
+#[test]
 fn a_seed_is_a_run_and_another_seed_another() {
     let of = |seed| run(&swarm(seed, 20)).hash.to_string();
     assert_eq!(of(7), of(7));
@@ -46,11 +58,15 @@ fn a_seed_is_a_run_and_another_seed_another() {
 
 #[test]
 fn another_process_runs_a_seed_alike() {
-    let args = ["replay", "n1.lan.5.4.20000.all", "--json"];
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_chinwag-sim")).args(args).output().expect("it is built");
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!(report["trace_hash"], run(&swarm(4, 20)).hash.to_string());
+    let usual = swarm(4, 20);
+    let odd = Scenario { faults: Faults::Odd(None), ..usual.clone() };
+    for (version, scenario) in [("n1", usual), ("n1o", odd)] {
+        let args = ["replay", &format!("{version}.lan.5.4.20000.all"), "--json"];
+        let program = env!("CARGO_BIN_EXE_chinwag-sim");
+        let output = Command::new(program).args(args).output().expect("it is built");
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(report["trace_hash"], run(&scenario).hash.to_string(), "{version}");
+    }
 }
 
 #[test]

@@ -7,10 +7,11 @@ use chinwag_sim::args::parse_token;
 use chinwag_sim::case::{Case, shrink};
 use chinwag_sim::choices::{Bytes, Recorder, Seeded};
 use chinwag_sim::explore::search;
-use chinwag_sim::fault::{Fault, Plan};
+use chinwag_sim::fault::{FAMILIES, Fault, Plan};
 use chinwag_sim::minimise::Parts as _;
 use chinwag_sim::repeat::Twice;
 use chinwag_sim::run::{Faults, Outcome, Scenario, run, run_with};
+use chinwag_sim::swarm::odd_families;
 use chinwag_sim::world::{Setup, World};
 
 const SECOND: u64 = 1_000_000_000;
@@ -29,9 +30,18 @@ fn two_hundred_seeds_of_the_swarm_hold_and_reach_everything_on_any_number_of_thr
     let one = search(&swarm(5, 60), 0..200, 1, Twice::Some, 1, &quiet);
     let failure = one.failures.first().map(|(seed, outcome)| (seed, outcome.failure.clone()));
     assert_eq!(failure, None, "seed and what it violated");
-    assert_eq!(one.unreached(), Vec::<&str>::new());
+    assert_eq!(one.unreached(&FAMILIES), Vec::<&str>::new());
     let two = search(&swarm(5, 60), 0..200, 2, Twice::Some, 1, &quiet);
     assert_eq!((one.hash, one.events), (two.hash, two.events));
+}
+
+#[test]
+fn two_hundred_seeds_of_the_odd_swarm_hold_and_reach_everything() {
+    let odd = Scenario { faults: Faults::Odd(None), ..swarm(5, 60) };
+    let found = search(&odd, 0..200, 2, Twice::Some, 1, &|_: u64| {});
+    let failure = found.failures.first().map(|(seed, outcome)| (seed, outcome.failure.clone()));
+    assert_eq!(failure, None, "seed and what it violated");
+    assert_eq!(found.unreached(&odd_families()), Vec::<&str>::new());
 }
 
 #[test]

@@ -1,5 +1,101 @@
-//! A cluster layer to embed: who is in the cluster and alive, one causal clock, zero-copy calls
-//! between members, a choice of members to talk to, and a place to plug extensions in.
+//! chinwag turns Rust programs into a cluster: the nodes in them find each other, know who is
+//! alive, share one causal clock, and call each other's services. There is no server to run and no
+//! coordinator.
+//!
+//! A program adds one adapter, which re-exports this crate: `chinwag-tokio`, `chinwag-smol` or
+//! `chinwag-async-std`. A library of services or extensions depends on this crate alone, and then
+//! runs on every runtime, and in the simulator.
+//!
+//! ```rust
+//! use std::time::Duration;
+//!
+//! use chinwag_tokio::rkyv::{self, Archive, Serialize};
+//! use chinwag_tokio::{
+//!     Consistency, Context, Handler, Message, Methods, Node, Service, Status, View,
+//! };
+//!
+//! #[derive(Archive, Serialize)]
+//! #[rkyv(crate = rkyv)]
+//! struct Hello {
+//!     name: String,
+//! }
+//!
+//! impl Message for Hello {
+//!     type Reply = String;
+//!     const NAME: &'static str = "hello";
+//! }
+//!
+//! struct Greeter;
+//!
+//! impl Service for Greeter {
+//!     const NAME: &'static str = "greeter";
+//!
+//!     fn methods(methods: &mut Methods<Self>) {
+//!         methods.add::<Hello>();
+//!     }
+//! }
+//!
+//! impl Handler<Hello> for Greeter {
+//!     async fn handle(&self, _: &Context, hello: View<Hello>) -> Result<String, Status> {
+//!         Ok(format!("Hello, {}!", hello.name)) // read in place, not copied
+//!     }
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // Two nodes in one program. Usually each is in a program, and on a host, of its own.
+//!     let one = Node::builder(1, "127.0.0.1:0".parse()?).cluster("demo").start().await?;
+//!     one.add_service(Greeter)?;
+//!     let two = Node::builder(2, "127.0.0.1:0".parse()?)
+//!         .cluster("demo")
+//!         .seeds([one.local_addr().to_string()])
+//!         .start() // binds a port; joins in the background
+//!         .await?;
+//!
+//!     two.wait_for(|view| view.live() >= 2, Duration::from_secs(10)).await?;
+//!     let peer = two.select(Consistency::One)?[0];
+//!     let reply = two.client::<Greeter>(peer).call(&Hello { name: "Ada".into() }).await?;
+//!     assert_eq!(*reply, *"Hello, Ada!");
+//!     println!("node {peer} says: {}", *reply);
+//!
+//!     two.leave().await?;
+//!     one.leave().await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Where to look
+//!
+//! | for | see |
+//! |---|---|
+//! | the start of a node, and its settings | [`Node::builder`], [`Builder`], [`Config`], [`StartError`] |
+//! | who is in the cluster | [`Node::members`], [`Node::watch`], [`Node::wait_for`], [`Event`] |
+//! | services | [`Service`], [`Handler`], [`StreamHandler`], [`Message`], [`Context`], [`View`] |
+//! | calls | [`Node::client`], [`Node::balanced`], [`Node::fan_out`], [`Status`], [`Code`] |
+//! | the choice of members | [`Node::select`], [`Consistency`], [`NodeSelector`] |
+//! | timestamps | [`Node::clock`], [`Clock`], [`Stamp`] |
+//! | extensions | [`ClusterExtension`], [`Node::add_extension`], [`WeakNode`] |
+//! | counters | [`Node::stats`], [`Stats`] |
+//! | a runtime of your own | [`Runtime`], [`runtime`] |
+//!
+//! Guides: [services and calls][rpc], [running nodes][operations],
+//! [what error messages mean][troubleshooting], [extensions], [testing under faults][simulation],
+//! [from datacake][from-datacake].
+//!
+//! [rpc]: https://github.com/chinwag-rs/chinwag/blob/main/docs/rpc.md
+//! [operations]: https://github.com/chinwag-rs/chinwag/blob/main/docs/operations.md
+//! [troubleshooting]: https://github.com/chinwag-rs/chinwag/blob/main/docs/troubleshooting.md
+//! [extensions]: https://github.com/chinwag-rs/chinwag/blob/main/docs/extensions.md
+//! [simulation]: https://github.com/chinwag-rs/chinwag/blob/main/docs/simulation.md
+//! [from-datacake]: https://github.com/chinwag-rs/chinwag/blob/main/docs/from-datacake.md
+//!
+//! There are no features to choose. Status: before 0.1. The API and the wire format still change,
+//! and nothing is encrypted yet. Rust 1.88 or newer.
+//!
+//! What it is not: it has no server of its own and no coordinator, it gives no consensus, and it
+//! stores nothing. During a partition both sides keep running.
+//!
+//! # How it is built
 //!
 //! ```text
 //!            your services, clients, extensions
@@ -8,37 +104,13 @@
 //!                        |
 //!    NodeTask ----- Shared: registry, board, links ----- LinkTask, one for each connection
 //!        |                                                   |
-//!   protocol::Membership                              protocol::rpc::Connection
+//!   Membership                                          rpc::Connection       (chinwag-core)
 //!        |                                                   |
 //!        +------------------- dyn Runtime -------------------+
 //! ```
 //!
 //! This crate is the part of chinwag that is asynchronous and the same on every runtime. The
-//! protocol is in [`protocol`]; a runtime is behind [`runtime::Runtime`]. Programs add an adapter
-//! crate, such as `chinwag-tokio`, which re-exports this one and has a `Node::builder(..).start()`
-//! of its own:
-//!
-//! ```
-//! # use chinwag::{Consistency, Runtime};
-//! # use std::sync::Arc;
-//! # async fn example(runtime: Arc<dyn Runtime>) -> Result<(), Box<dyn std::error::Error>> {
-//! use chinwag::Node;
-//!
-//! let node = Node::builder(1, "127.0.0.1:8000".parse()?)
-//!     .cluster("demo").data_center("eu-west").seeds(["127.0.0.1:8001"])
-//!     .start_on(runtime).await?;             // binds; joins in the background
-//! let peer = node.select(Consistency::One)?[0];
-//! let stamp = node.clock().now();
-//! node.leave().await?;
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! Libraries of services and extensions depend on this crate alone, and run on every runtime, and
-//! in the simulator.
-//!
-//! What it is not: it has no server of its own and no coordinator; it gives no consensus and stores
-//! nothing.
+//! protocol is in [`protocol`]; a runtime is behind [`runtime::Runtime`].
 
 mod base;
 mod call;

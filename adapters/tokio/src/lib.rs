@@ -1,4 +1,12 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # Where to look
+//!
+//! [`Node`] is where everything begins, and [`Builder`] has its settings. [`Service`], [`Handler`]
+//! and [`Message`] are for services; [`Client`], [`Balanced`] and [`FanOut`] make calls, which fail
+//! with a [`Status`]; [`Consistency`] chooses members; [`Clock`] gives timestamps; [`Watch`] has
+//! the events. [`guide`] shows how services are written, called, tested and changed, and
+//! [`chinwag`] has the whole map.
 
 /// The main README's example, compiled.
 #[cfg(doctest)]
@@ -6,6 +14,9 @@
 struct Readme;
 
 /// How services are written, called, tested and changed.
+///
+/// [protocol.md]: https://github.com/chinwag-rs/chinwag/blob/main/docs/protocol.md
+/// [simulation.md]: https://github.com/chinwag-rs/chinwag/blob/main/docs/simulation.md
 #[doc = include_str!("../docs/rpc.md")]
 pub mod guide {}
 

@@ -38,9 +38,9 @@ impl Membership {
         exchange: u32,
         is_joining: bool,
     ) -> bool {
-        let Some(slot) = self.table.find(claim.run.id) else { return false };
-        let record = self.table.get(slot);
-        if !record.state.is_live() || self.table.addr(slot) == claim.addr {
+        let Some(slot) = self.claims.table().find(claim.run.id) else { return false };
+        let record = self.claims.table().get(slot);
+        if !record.state.is_live() || self.claims.table().addr(slot) == claim.addr {
             return false;
         }
         let (asked, incumbent) = (self.run_of(slot), self.destination(slot));
@@ -121,7 +121,7 @@ impl Membership {
     /// Somebody says that another live node claims an id. An event and nothing more: it proves
     /// nothing.
     pub(super) fn on_conflict(&mut self, rival: Run, addr: SocketAddr) {
-        if rival.id == self.local_id() && addr != self.table.addr(LOCAL) {
+        if rival.id == self.local_id() && addr != self.claims.table().addr(LOCAL) {
             self.report_conflict(rival, addr);
         }
     }
@@ -140,8 +140,8 @@ impl Membership {
 
     /// Lets a rival under the local node's own id know that it is one.
     pub(super) fn warn_rival(&mut self, epoch: Epoch, addr: SocketAddr) {
-        let own = self.table.local();
-        let (id, own_epoch, own_addr) = (own.id, own.epoch, self.table.addr(LOCAL));
+        let own = self.claims.table().local();
+        let (id, own_epoch, own_addr) = (own.id, own.epoch, self.claims.table().addr(LOCAL));
         debug_assert!(epoch >= own_epoch, "an earlier run of this id is this node's own past");
         let body = Body::Conflict { rival: Run { id, epoch: own_epoch }, addr: own_addr };
         self.answer(Destination { addr, id: None }, Plane::Datagram, body);

@@ -39,7 +39,7 @@ impl Membership {
         if self.leave.has_begun() {
             return;
         }
-        let own = self.table.addr(LOCAL);
+        let own = self.claims.table().addr(LOCAL);
         let before = core::mem::take(&mut self.join.seeds);
         for &addr in addrs {
             let is_new = addr != own && self.join.seeds.iter().all(|seed| seed.addr != addr);
@@ -92,9 +92,10 @@ impl Membership {
     }
 
     fn is_present(&self, seed: &Seed) -> bool {
-        let slot = seed.id.and_then(|id| self.table.find(id));
+        let slot = seed.id.and_then(|id| self.claims.table().find(id));
         slot.is_some_and(|slot| {
-            self.table.get(slot).state.is_live() && self.table.addr(slot) == seed.addr
+            self.claims.table().get(slot).state.is_live()
+                && self.claims.table().addr(slot) == seed.addr
         })
     }
 
@@ -117,7 +118,7 @@ impl Membership {
 
     /// Arms or disarms the timer that pings the dead.
     pub(super) fn arm_reconnect(&mut self, now: Now) {
-        if self.table.dead_count() == 0 || self.leave.has_begun() {
+        if self.claims.table().dead_count() == 0 || self.leave.has_begun() {
             self.reconnect_at = None;
         } else if self.reconnect_at.is_none() {
             let interval = self.config.reconnect_interval;
@@ -129,9 +130,9 @@ impl Membership {
     pub(super) fn on_reconnect_due(&mut self, now: Now) {
         self.reconnect_at = None;
         self.arm_reconnect(now);
-        if let Some(slot) = self.table.random_dead(&mut self.rng) {
+        if let Some(slot) = self.claims.table().random_dead(&mut self.rng) {
             let seq = self.warn(slot);
-            self.reconnecting = Some((seq, self.table.get(slot).id));
+            self.reconnecting = Some((seq, self.claims.table().get(slot).id));
         }
     }
 
@@ -143,8 +144,11 @@ impl Membership {
             return false;
         }
         self.reconnecting = None;
-        if let Some(slot) =
-            self.table.find(from).filter(|&slot| !self.table.get(slot).state.is_live())
+        if let Some(slot) = self
+            .claims
+            .table()
+            .find(from)
+            .filter(|&slot| !self.claims.table().get(slot).state.is_live())
         {
             let is_joining = !self.is_joined();
             self.begin_exchange(now, self.destination(slot), is_joining);

@@ -7,11 +7,12 @@
 use smallvec::SmallVec;
 
 use crate::id::NodeId;
+use crate::membership::claims::Given;
 use crate::membership::state::farewell::Farewell;
 use crate::membership::state::outbox::{Body, Intent, Plane};
 use crate::membership::state::speaker::Speaker;
 use crate::membership::state::table::LOCAL;
-use crate::membership::{Event, Membership, State};
+use crate::membership::{Event, Membership};
 use crate::time::{Instant, Now};
 use crate::wire::datagram::Run;
 
@@ -23,8 +24,8 @@ impl Membership {
             return;
         }
         self.leave.has_begun = true;
-        let Self { table, rng, .. } = self;
-        table.update(LOCAL, rng, now.mono, |record| record.state = State::Left);
+        let mut given = Given { now: now.mono, config: &self.config, rng: &mut self.rng };
+        self.claims.depart(&mut given);
         self.probe.abandon(Instant::FAR_FUTURE);
         self.arm_reconnect(now);
         let needed = self.config.leave_acks.min(self.live_count());
@@ -50,7 +51,9 @@ impl Membership {
         let acked = farewell.acked.clone();
         // Some of those drawn may have acknowledged already, so more are drawn than are missing.
         for id in self.draw_live(wanted + self.config.gossip_fanout, LOCAL) {
-            let Some(slot) = self.table.find(id).filter(|_| !acked.contains(&id)) else { continue };
+            let Some(slot) = self.claims.table().find(id).filter(|_| !acked.contains(&id)) else {
+                continue;
+            };
             let intent = Intent {
                 to: self.destination(slot),
                 plane: Plane::Datagram,

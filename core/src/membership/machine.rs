@@ -6,11 +6,11 @@ use core::net::SocketAddr;
 
 use crate::clock::SharedHlc;
 use crate::id::{Fence, Incarnation, NodeId};
+use crate::membership::claims::{Changed, Claims, Given};
 use crate::membership::state::member::Rank;
-use crate::membership::state::table::{Entry, LOCAL, Table};
+use crate::membership::state::table::{Entry, LOCAL};
 use crate::membership::state::{
-    awareness, broadcasts, checks, exchanges, farewell, metadata, outbox, relays, round, rumors,
-    seeds, since, suspicion,
+    awareness, broadcasts, checks, exchanges, farewell, outbox, relays, round, seeds, since,
 };
 use crate::membership::{
     Config, ConfigError, Event, Local, Member, Metadata, MetadataError, Snapshot, State, Stats,
@@ -20,7 +20,8 @@ use crate::rpc::{self, Connection, Hello, Receiver, Side};
 use crate::time::{Instant, Now};
 use crate::wire::{VERSION_MAX, VERSION_MIN};
 
-/// The membership machine of one node. See the [module](self) for the loop that drives it.
+/// The membership machine of one node. See the [module](crate::membership) for the loop that drives
+/// it.
 ///
 /// `handle_*` methods take the world in and never fail; `poll_*` methods give out what the machine
 /// wants; verbs are the user's commands; the rest are getters.
@@ -30,9 +31,9 @@ pub struct Membership {
     pub(super) fence: Fence,
     pub(super) clock: Arc<SharedHlc>,
     pub(super) rng: Rng,
-    pub(super) table: Table,
-    pub(super) rumors: rumors::Rumors,
-    pub(super) suspicions: suspicion::Suspicions,
+    pub(super) claims: Claims,
+    /// What the claim that is being applied asks for; empty between two.
+    pub(super) changed: Changed,
     pub(super) awareness: awareness::Awareness,
     pub(super) round_trip: awareness::RoundTrip,
     pub(super) probe: round::Probe,
@@ -51,7 +52,6 @@ pub struct Membership {
     pub(super) reconnecting: Option<(u32, NodeId)>,
     /// Nodes of foreign clusters already reported, and the clusters' names where known.
     pub(super) foreign: Vec<(SocketAddr, Option<Arc<str>>)>,
-    pub(super) metadata_read: metadata::Recent,
     pub(super) next_seq: u32,
     pub(super) stats: Stats,
 }
@@ -76,7 +76,7 @@ impl Membership {
             });
         }
         let mut rng = Rng::new(seed);
-        let table = Table::new(Entry {
+        let claims = Claims::new(Entry {
             id: local.id,
             rank: Rank { epoch: local.epoch, incarnation: Incarnation::ZERO, state: State::Alive },
             details: Incarnation::ZERO,
@@ -92,9 +92,8 @@ impl Membership {
         Ok(Self {
             fence: Fence::of(&config.cluster),
             clock,
-            table,
-            rumors: rumors::Rumors::default(),
-            suspicions: suspicion::Suspicions::default(),
+            claims,
+            changed: Changed::default(),
             awareness: awareness::Awareness::new(config.awareness_max),
             round_trip: awareness::RoundTrip::default(),
             probe: round::Probe::Idle { due: first_probe },
@@ -109,7 +108,6 @@ impl Membership {
             reconnect_at: None,
             reconnecting: None,
             foreign: Vec::new(),
-            metadata_read: metadata::Recent::default(),
             next_seq,
             stats: Stats::default(),
             rng,
@@ -131,19 +129,18 @@ impl Membership {
         if self.leave.has_begun() {
             return Err(MetadataError::HasLeft);
         }
-        if self.table.local().metadata == metadata {
+        if self.claims.table().local().metadata == metadata {
             return Ok(());
         }
-        self.raise(now, self.table.local().rank());
-        let Self { table, rng, .. } = self;
-        table.update(LOCAL, rng, now.mono, |record| record.metadata = metadata);
-        self.spread(now, LOCAL);
+        let mut given = Given { now: now.mono, config: &self.config, rng: &mut self.rng };
+        let changed = self.claims.set_metadata(&mut given, metadata);
+        self.carry_out(now, changed);
         Ok(())
     }
 
     /// The local node as it presents itself; its epoch moves if the cluster knows a later one.
     pub fn local(&self) -> Member {
-        self.table.member(LOCAL)
+        self.claims.table().member(LOCAL)
     }
 
     /// The machine of a stream that this node dials or takes now, and its receiver: with this
@@ -164,27 +161,29 @@ impl Membership {
     /// Rises with every change of the view or of the local node.
     #[inline]
     pub fn version(&self) -> u64 {
-        self.table.version()
+        self.claims.table().version()
     }
 
     /// The view as an immutable value: the one call, with a table transfer, whose cost follows the
     /// size.
     pub fn snapshot(&self) -> Snapshot {
-        let others = self.table.iter().skip(1).filter(|(_, record)| record.state.is_live());
-        let mut members: Vec<Member> = others.map(|(slot, _)| self.table.member(slot)).collect();
+        let others =
+            self.claims.table().iter().skip(1).filter(|(_, record)| record.state.is_live());
+        let mut members: Vec<Member> =
+            others.map(|(slot, _)| self.claims.table().member(slot)).collect();
         members.sort_unstable_by_key(|member| member.id);
         Snapshot { version: self.version(), local: self.local(), members }
     }
 
     /// What is known of `id`, dead and left members included.
     pub fn get(&self, id: NodeId) -> Option<Member> {
-        self.table.find(id).map(|slot| self.table.member(slot))
+        self.claims.table().find(id).map(|slot| self.claims.table().member(slot))
     }
 
     /// Other live members.
     #[inline]
     pub fn live_count(&self) -> usize {
-        self.table.live_count()
+        self.claims.table().live_count()
     }
 
     /// Whether there is another live member.
@@ -217,11 +216,11 @@ impl Membership {
 
     /// Members of the cluster, the local one included.
     pub(super) fn cluster_size(&self) -> usize {
-        self.live_count() + 1
+        self.claims.cluster_size()
     }
 
     pub(super) fn local_id(&self) -> NodeId {
-        self.table.local().id
+        self.claims.table().local().id
     }
 
     pub(super) fn next_seq(&mut self) -> u32 {

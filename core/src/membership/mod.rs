@@ -35,6 +35,7 @@
 mod admit;
 mod apply;
 mod broadcast;
+mod claims;
 mod join;
 mod leave;
 mod machine;
@@ -51,6 +52,8 @@ mod transmit;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "fuzzing")]
+pub use claims::fuzzing;
 pub use machine::Membership;
 pub use state::broadcasts::{BroadcastError, SendError};
 pub use state::config::*;

@@ -35,7 +35,7 @@ impl Membership {
     fn begin_probe(&mut self, now: Now) {
         let interval = self.awareness.scale(self.config.probe_interval);
         self.probe.abandon(now.mono + interval);
-        let Some(slot) = self.table.next_probe(&mut self.rng) else { return };
+        let Some(slot) = self.claims.next_probe(&mut self.rng) else { return };
         let seq = self.next_seq();
         let target = self.run_of(slot);
         // D2 of other implementations: the timeout stretches with the interval, not the interval
@@ -49,7 +49,7 @@ impl Membership {
             ends: now.mono + interval,
             target,
             slot,
-            life: self.table.get(slot).rank().life(),
+            life: self.claims.table().get(slot).rank().life(),
             seq,
             stage: Stage::Direct,
         });
@@ -70,7 +70,7 @@ impl Membership {
         let Some(slot) = slot else { return };
         let budget_ms = if self.config.nacks { whole_millis(left) } else { 0 };
         for relay in drawn {
-            let Some(relay) = self.table.find(relay) else { continue };
+            let Some(relay) = self.claims.table().find(relay) else { continue };
             let intent = Intent {
                 to: self.destination(relay),
                 plane: Plane::Datagram,
@@ -99,7 +99,7 @@ impl Membership {
         if misses_nacks {
             self.awareness.worse();
         }
-        if self.table.get(slot).rank().life() == life {
+        if self.claims.table().get(slot).rank().life() == life {
             self.accuse(now, slot);
         }
     }
@@ -107,8 +107,8 @@ impl Membership {
     /// The member on trial, if it is still in the view under the same run.
     fn probed_slot(&self) -> Option<Slot> {
         let Probe::Running(round) = &self.probe else { return None };
-        let slot = self.table.find_from(Some(round.slot), round.target.id)?;
-        let record = self.table.get(slot);
+        let slot = self.claims.table().find_from(Some(round.slot), round.target.id)?;
+        let record = self.claims.table().get(slot);
         (record.epoch == round.target.epoch && record.state.is_live()).then_some(slot)
     }
 
@@ -166,8 +166,8 @@ impl Membership {
             if drawn.len() >= count {
                 break;
             }
-            let Some(slot) = self.table.random_live(&mut self.rng) else { break };
-            let id = self.table.get(slot).id;
+            let Some(slot) = self.claims.table().random_live(&mut self.rng) else { break };
+            let id = self.claims.table().get(slot).id;
             if slot != except && !drawn.contains(&id) {
                 drawn.push(id);
             }

@@ -44,7 +44,7 @@ impl Membership {
             return self.hear_foreigner(reply.addr, None);
         }
         let is_own_run =
-            header.sender == self.local_id() && header.epoch == self.table.local().epoch;
+            header.sender == self.local_id() && header.epoch == self.claims.table().local().epoch;
         if is_own_run || reply.id.is_some_and(|id| id != header.sender) || self.leave.is_done() {
             return self.stats.misdirected += 1;
         }
@@ -57,8 +57,8 @@ impl Membership {
 
     fn speaker(&self, header: &Header, reply: Destination, plane: Plane) -> Speaker {
         // On a quiet network every other datagram is the ack of whom the node has just pinged.
-        let slot = self.table.find_from(self.probe.slot(), header.sender);
-        let is_at_home = slot.is_some_and(|slot| self.table.addr(slot) == reply.addr);
+        let slot = self.claims.table().find_from(self.probe.slot(), header.sender);
+        let is_at_home = slot.is_some_and(|slot| self.claims.table().addr(slot) == reply.addr);
         Speaker {
             run: Run { id: header.sender, epoch: header.epoch },
             reply: Destination { addr: reply.addr, id: Some(header.sender) },
@@ -70,7 +70,7 @@ impl Membership {
 
     fn read_messages(&mut self, now: Now, speaker: &Speaker, reader: &mut Reader<'_>) {
         let mut via = Via::Gossip;
-        let lives = self.table.local().rank().life();
+        let lives = self.claims.table().local().rank().life();
         let (mut is_accused, mut is_answered) = (false, false);
         loop {
             if let Some(update) = datagram::next_update(reader) {
@@ -107,7 +107,7 @@ impl Membership {
             }
         }
         self.end_exchange(now);
-        if is_accused || self.table.local().rank().life() != lives {
+        if is_accused || self.claims.table().local().rank().life() != lives {
             self.answer_accuser(now, speaker);
         }
     }
@@ -121,17 +121,20 @@ impl Membership {
             Message::Ack { seq, subject } => self.on_ack(now, speaker, seq, subject),
             Message::Nack { seq, subject } => self.on_nack(speaker, seq, subject),
             Message::Broadcast { origin, seq, payload } => {
-                self.on_broadcast(now, origin, seq, payload);
+                self.on_broadcast(now, speaker, origin, seq, payload);
             }
-            Message::Payload(payload) if payload.len() > MESSAGE_LEN_MAX => {
+            Message::Payload { payload, .. } if payload.len() > MESSAGE_LEN_MAX => {
                 self.stats.malformed += 1;
             }
-            // The user is told who sent it, so it must have come from there, as far as can be known
-            // without keys.
-            Message::Payload(_) if speaker.slot.is_none() || !speaker.is_proven => {
+            // §4.10.1: it is given to the run that it was meant for, whoever has the address now,
+            // and the user is told who sent it, so it must have come from there, as far as can be
+            // known without keys.
+            Message::Payload { target, .. }
+                if target != self.run_of(LOCAL) || speaker.slot.is_none() || !speaker.is_proven =>
+            {
                 self.stats.misdirected += 1;
             }
-            Message::Payload(payload) => {
+            Message::Payload { payload, .. } => {
                 let payload = Bytes::copy_from_slice(payload);
                 self.tell(Event::Message { from: speaker.run.id, payload });
             }
@@ -147,7 +150,7 @@ impl Membership {
     }
 
     fn on_ping(&mut self, speaker: &Speaker, seq: u32, target: Run) {
-        let own = self.table.local();
+        let own = self.claims.table().local();
         if target.id != own.id {
             // The address has another node now; an answer would keep the old one alive.
             self.stats.misdirected += 1;
@@ -173,9 +176,11 @@ impl Membership {
             return;
         }
         let last = self.out.last_to(speaker.reply.addr);
-        if let Some(intent) = last.filter(|intent| !matches!(intent.body, Body::Payload(_))) {
+        if let Some(intent) = last.filter(|intent| !matches!(intent.body, Body::Payload { .. })) {
             intent.tells_own = true;
-        } else if let Some(slot) = self.table.find(speaker.run.id).filter(|&slot| slot != LOCAL) {
+        } else if let Some(slot) =
+            self.claims.table().find(speaker.run.id).filter(|&slot| slot != LOCAL)
+        {
             // Looked up afresh: the payload itself may have pushed the speaker's tombstone out of
             // the table.
             self.send_gossip(slot, true);

@@ -22,8 +22,8 @@ impl Membership {
         target: Run,
         budget_ms: u32,
     ) {
-        let known = self.table.find(target.id).filter(|_| target.id != self.local_id());
-        let known = known.filter(|&slot| self.table.get(slot).epoch == target.epoch);
+        let known = self.claims.table().find(target.id).filter(|_| target.id != self.local_id());
+        let known = known.filter(|&slot| self.claims.table().get(slot).epoch == target.epoch);
         // Only members may ask, and only about members: else anybody could make this node send
         // anywhere.
         let Some(slot) = known.filter(|_| speaker.is_proven && speaker.slot.is_some()) else {

@@ -2,8 +2,6 @@
 
 use crate::membership::state::outbox::{Body, Destination, Intent, Plane};
 use crate::membership::state::ring::Slot;
-use crate::membership::state::rumors::Rumor;
-use crate::membership::state::table::NOWHERE;
 use crate::membership::{Event, Membership, Planes};
 use crate::time::Now;
 use crate::wire::datagram::Run;
@@ -13,14 +11,9 @@ impl Membership {
         self.out.tell(event, &mut self.stats);
     }
 
-    /// Queues what the table says of `slot`, as new.
+    /// Queues what the table says of `slot` as a rumour.
     pub(super) fn spread(&mut self, now: Now, slot: Slot) {
-        let Some(rumor) = self.table.rumor_mut(slot) else { return };
-        if *rumor == NOWHERE {
-            *rumor = self.rumors.push(Rumor::Member(slot));
-        } else {
-            self.rumors.renew(*rumor);
-        }
+        self.claims.queue(slot);
         self.arm_gossip(now);
     }
 
@@ -46,11 +39,14 @@ impl Membership {
     }
 
     pub(super) fn destination(&self, slot: Slot) -> Destination {
-        Destination { addr: self.table.addr(slot), id: Some(self.table.get(slot).id) }
+        Destination {
+            addr: self.claims.table().addr(slot),
+            id: Some(self.claims.table().get(slot).id),
+        }
     }
 
     pub(super) fn run_of(&self, slot: Slot) -> Run {
-        let record = self.table.get(slot);
+        let record = self.claims.table().get(slot);
         Run { id: record.id, epoch: record.epoch }
     }
 
@@ -86,7 +82,7 @@ impl Membership {
 
     /// A rumour waits: the next tick is now, but no sooner than the interval after the last.
     pub(super) fn arm_gossip(&mut self, now: Now) {
-        if self.gossip_at.is_none() && !self.rumors.is_empty() && self.is_joined() {
+        if self.gossip_at.is_none() && !self.claims.rumors().is_empty() && self.is_joined() {
             self.gossip_at = Some(now.mono);
         }
     }

@@ -8,11 +8,11 @@ impl Membership {
     pub fn sizes(&self) -> Sizes {
         let (messages, events) = self.out.lens();
         Sizes {
-            members: self.table.live_count(),
-            tombstones: self.table.tombstone_count(),
-            suspicions: self.suspicions.len(),
-            rumors: self.rumors.len(),
-            broadcasts: self.rumors.broadcast_count(),
+            members: self.claims.table().live_count(),
+            tombstones: self.claims.table().tombstone_count(),
+            suspicions: self.claims.suspicions().len(),
+            rumors: self.claims.rumors().len(),
+            broadcasts: self.claims.rumors().broadcast_count(),
             origins: self.broadcasts.origins_len(),
             messages,
             events,

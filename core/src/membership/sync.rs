@@ -44,9 +44,11 @@ impl Membership {
             return;
         }
         self.sync.due = None;
-        let hinted = self.sync.hint.take().and_then(|id| self.table.find(id));
-        let hinted = hinted.filter(|&slot| self.table.get(slot).state.is_live());
-        let Some(slot) = hinted.or_else(|| self.table.random_live(&mut self.rng)) else { return };
+        let hinted = self.sync.hint.take().and_then(|id| self.claims.table().find(id));
+        let hinted = hinted.filter(|&slot| self.claims.table().get(slot).state.is_live());
+        let Some(slot) = hinted.or_else(|| self.claims.table().random_live(&mut self.rng)) else {
+            return;
+        };
         self.schedule_sync(now, self.sync.interval);
         let to = self.destination(slot);
         self.begin_exchange(now, to, false);
@@ -74,8 +76,8 @@ impl Membership {
 
     fn exchange_failed(&mut self, now: Now, failed: &Exchange) {
         self.stats.syncs_failed += 1;
-        let peer = failed.to.id.and_then(|id| self.table.find(id));
-        let is_in_view = peer.is_some_and(|slot| self.table.get(slot).state.is_live());
+        let peer = failed.to.id.and_then(|id| self.claims.table().find(id));
+        let is_in_view = peer.is_some_and(|slot| self.claims.table().get(slot).state.is_live());
         // An exchange with a seed that is away, or a dead member, was none of the regular ones: if
         // its failure moved the next of those away, and seeds are tried more often than
         // that is far, there would never be another.
@@ -123,13 +125,14 @@ impl Membership {
             return;
         }
         self.apply(now, own, Via::FirstHand);
-        let mask = digest.differing(self.table.digest());
+        let mask = digest.differing(self.claims.table().digest());
         self.transfer(now, speaker.reply, exchange, mask, is_joining);
     }
 
     /// Somebody with the local node's own id asks for the table.
     fn meet_rival(&mut self, now: Now, speaker: &Speaker, own: &Update<'_>, addr: SocketAddr) {
-        let (epoch, local_addr) = (self.table.local().epoch, self.table.addr(LOCAL));
+        let (epoch, local_addr) =
+            (self.claims.table().local().epoch, self.claims.table().addr(LOCAL));
         if addr == local_addr {
             // The node's own past: it dialled itself, or a packet was late.
             return self.stats.misdirected += 1;
@@ -167,7 +170,7 @@ impl Membership {
         version_max: u64,
         has_tombstones: bool,
     ) {
-        let cursor = if mask == 0 { self.table.slots_end() } else { LOCAL };
+        let cursor = if mask == 0 { self.claims.table().slots_end() } else { LOCAL };
         let transfer =
             Transfer { to, exchange, mask, cursor, is_reply, version_max, has_tombstones };
         self.sync.transfers.push_back(transfer);
@@ -268,12 +271,12 @@ impl Membership {
         let marker_at = buf.len();
         let Transfer { exchange, is_reply, mask, .. } = transfer;
         encode::sync_chunk(buf, exchange, is_reply, false, mask);
-        let end = self.table.slots_end();
+        let end = self.claims.table().slots_end();
         while transfer.cursor < end {
             let len = buf.len();
             if self.belongs(&transfer) {
                 let age_at = now.mono;
-                self.write_record(transfer.cursor, age_at, true, buf);
+                self.claims.write_record(transfer.cursor, age_at, true, buf);
             }
             if buf.len() > STREAM_LEN_MAX {
                 buf.truncate(len);
@@ -298,7 +301,7 @@ impl Membership {
     /// Whether the record under the cursor is part of the transfer. A claim about the receiver
     /// itself always is: a node that comes back has to learn what is said of it.
     fn belongs(&self, transfer: &Transfer) -> bool {
-        let Some(record) = self.table.try_get(transfer.cursor) else { return false };
+        let Some(record) = self.claims.table().try_get(transfer.cursor) else { return false };
         let is_in_mask = transfer.mask >> bucket_of(record.id) & 1 == 1;
         let is_wanted =
             record.state.is_live() || transfer.has_tombstones || transfer.to.id == Some(record.id);
@@ -312,11 +315,11 @@ impl Membership {
         except: Option<NodeId>,
         buf: &mut Vec<u8>,
     ) {
-        self.write_record(LOCAL, now.mono, true, buf);
-        let except = except.and_then(|id| self.table.find(id)).unwrap_or(LOCAL);
+        self.claims.write_record(LOCAL, now.mono, true, buf);
+        let except = except.and_then(|id| self.claims.table().find(id)).unwrap_or(LOCAL);
         for id in self.draw_live(ALTERNATIVES, except) {
-            if let Some(slot) = self.table.find(id) {
-                self.write_record(slot, now.mono, true, buf);
+            if let Some(slot) = self.claims.table().find(id) {
+                self.claims.write_record(slot, now.mono, true, buf);
             }
         }
     }

@@ -27,7 +27,7 @@ impl Membership {
         if self.is_joined() && !self.leave.has_begun() {
             first.offer(Some(self.probe.due()), TimeoutReason::Probe);
         }
-        first.offer(self.suspicions.next_deadline(), TimeoutReason::Suspicion);
+        first.offer(self.claims.suspicions().next_deadline(), TimeoutReason::Suspicion);
         first.offer(self.relays.due(), TimeoutReason::Relay);
         first.offer(self.checks.due(), TimeoutReason::Check);
         first.offer(self.gossip_at, TimeoutReason::Gossip);
@@ -35,7 +35,7 @@ impl Membership {
         first.offer(self.join.due(), TimeoutReason::Join);
         first.offer(self.reconnect_at, TimeoutReason::Reconnect);
         first.offer(self.leave.due(), TimeoutReason::Leave);
-        let tombstone = self.table.oldest_tombstone();
+        let tombstone = self.claims.table().oldest_tombstone();
         first.offer(
             tombstone.map(|(since, _)| since.plus(self.config.tombstone_lifetime)),
             TimeoutReason::Tombstone,
@@ -75,7 +75,7 @@ impl Membership {
         }
         self.stats.pauses += 1;
         self.awareness.worse();
-        self.suspicions.extend_all(late);
+        self.claims.extend_suspicions(late);
         self.relays.drop_overdue(now.mono);
         self.checks.extend_all(late);
         if !self.leave.has_begun() {
@@ -83,21 +83,15 @@ impl Membership {
         }
     }
 
-    fn on_suspicion_due(&mut self, now: Now) {
-        while let Some(slot) = self.suspicions.expired(now.mono) {
-            self.bury(now, slot);
-        }
-    }
-
     fn on_gossip_due(&mut self, now: Now) {
         self.gossip_at = None;
-        if self.rumors.is_empty() {
+        if self.claims.rumors().is_empty() {
             return;
         }
         self.gossip_at = Some(now.mono + self.config.gossip_interval);
         for id in self.draw_live(self.config.gossip_fanout, crate::membership::state::table::LOCAL)
         {
-            if let Some(slot) = self.table.find(id) {
+            if let Some(slot) = self.claims.table().find(id) {
                 self.send_gossip(slot, false);
             }
         }
@@ -105,14 +99,5 @@ impl Membership {
         if !self.is_joined() {
             self.gossip_at = None;
         }
-    }
-
-    fn on_tombstone_due(&mut self, now: Now) {
-        while let Some((since, slot)) = self.table.oldest_tombstone()
-            && since.plus(self.config.tombstone_lifetime) <= now.mono
-        {
-            self.forget(slot);
-        }
-        self.arm_reconnect(now);
     }
 }

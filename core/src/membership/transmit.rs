@@ -2,23 +2,15 @@
 
 use alloc::vec::Vec;
 
-use smallvec::SmallVec;
-
 use crate::id::NodeId;
 use crate::membership::state::config::STREAM_LEN_MAX;
 use crate::membership::state::outbox::{Body, Intent, Plane, Transmit};
 use crate::membership::state::ring::Slot;
-use crate::membership::state::rumors::{Broadcast, Rumor};
-use crate::membership::state::since::Since;
-use crate::membership::state::table::{LOCAL, NOWHERE};
+use crate::membership::state::table::LOCAL;
 use crate::membership::{Membership, State};
 use crate::time::{Instant, Now};
 use crate::wire::datagram::{Header, encode};
-use crate::wire::update::{Accusers, Details, Update};
 use crate::wire::{VERSION_MAX, VERSION_MIN};
-
-/// Rumours that were passed over as too long for what is left of a datagram, before it is closed.
-const MISFITS_MAX: usize = 4;
 
 impl Membership {
     /// Writes the next message into `buf`, whose earlier contents are discarded, and says where it
@@ -66,7 +58,7 @@ impl Membership {
         let limit = self.len_max(intent.plane);
         if (self.config.buddy || matches!(intent.body, Body::Warning { .. }))
             && let Some(slot) = intent.peer
-            && self.table.try_get(slot).is_some_and(|record| {
+            && self.claims.table().try_get(slot).is_some_and(|record| {
                 Some(record.id) == intent.to.id && record.state != State::Alive
             })
         {
@@ -76,13 +68,15 @@ impl Membership {
             self.write_fitting(LOCAL, now.mono, true, limit, buf);
         }
         if intent.carries_rumors {
-            self.write_rumors(now, limit, buf);
+            // A stream payload takes no more of them than a datagram would: the rest go to others.
+            let limit = limit.min(self.config.datagram_len_max);
+            self.claims.write_rumors(now.mono, &self.config, limit, buf);
         }
         buf.len() > header_len
     }
 
-    /// [`write_record`](Self::write_record), unless it would make the payload too long: beside a
-    /// long message of the user there may be no room, and a later message will have some.
+    /// Writes what is known of the member in `slot`, unless it would make the payload too long:
+    /// beside a long message of the user there may be no room, and a later message will have some.
     fn write_fitting(
         &self,
         slot: Slot,
@@ -92,7 +86,7 @@ impl Membership {
         buf: &mut Vec<u8>,
     ) {
         let len = buf.len();
-        self.write_record(slot, now, with_details, buf);
+        self.claims.write_record(slot, now, with_details, buf);
         if buf.len() > limit {
             buf.truncate(len);
         }
@@ -107,7 +101,7 @@ impl Membership {
     }
 
     pub(super) fn write_header(&mut self, now: Now, version: u8, buf: &mut Vec<u8>) {
-        let own = self.table.local();
+        let own = self.claims.table().local();
         let header = Header {
             version,
             fence: self.fence,
@@ -123,8 +117,8 @@ impl Membership {
     /// which every build that can talk to this one speaks. `guess` is where its record is, if
     /// that is known.
     pub(super) fn peer_version(&self, peer: Option<NodeId>, guess: Option<Slot>) -> u8 {
-        let slot = peer.and_then(|id| self.table.find_from(guess, id));
-        let theirs = slot.map_or(VERSION_MIN, |slot| self.table.get(slot).versions & 0xf);
+        let slot = peer.and_then(|id| self.claims.table().find_from(guess, id));
+        let theirs = slot.map_or(VERSION_MIN, |slot| self.claims.table().get(slot).versions & 0xf);
         theirs.clamp(VERSION_MIN, VERSION_MAX)
     }
 
@@ -139,11 +133,17 @@ impl Membership {
             Body::Ack { seq, subject } => encode::ack(buf, *seq, *subject),
             Body::Nack { seq, subject } => encode::nack(buf, *seq, *subject),
             Body::Gossip => {}
-            Body::Payload(payload) => encode::payload(buf, payload),
+            Body::Payload { target, payload } => encode::payload(buf, *target, payload),
             Body::SyncRequest { exchange, is_joining } => {
-                let own = self.update_of(LOCAL, now.mono, true);
+                let own = self.claims.update_of(LOCAL, now.mono, true);
                 if let Some(own) = own {
-                    encode::sync_request(buf, *exchange, *is_joining, self.table.digest(), &own);
+                    encode::sync_request(
+                        buf,
+                        *exchange,
+                        *is_joining,
+                        self.claims.table().digest(),
+                        &own,
+                    );
                 }
             }
             Body::SyncBusy { exchange } => {
@@ -153,82 +153,5 @@ impl Membership {
             Body::Leave { seq } => encode::leave(buf, *seq),
             Body::Conflict { rival, addr } => encode::conflict(buf, *rival, *addr),
         }
-    }
-
-    /// Writes what the table says of `slot`; with its details if wanted, and always if it is alive.
-    pub(super) fn write_record(
-        &self,
-        slot: Slot,
-        now: Instant,
-        with_details: bool,
-        buf: &mut Vec<u8>,
-    ) {
-        if let Some(update) = self.update_of(slot, now, with_details) {
-            encode::update(buf, &update);
-        }
-    }
-
-    fn update_of(&self, slot: Slot, now: Instant, with_details: bool) -> Option<Update<'_>> {
-        let record = self.table.try_get(slot)?;
-        let running = self.suspicions.get(slot).filter(|_| record.state == State::Suspect);
-        let age = |since: Since| u32::try_from(since.age(now).as_secs()).unwrap_or(u32::MAX);
-        let details = Details {
-            incarnation: record.details,
-            versions: record.versions,
-            addr: self.table.addr(slot),
-            metadata: record.metadata.as_bytes(),
-        };
-        Some(Update {
-            id: record.id,
-            epoch: record.epoch,
-            incarnation: record.incarnation,
-            state: record.state,
-            accusers: running.map_or_else(Accusers::new, |suspicion| suspicion.accusers.clone()),
-            age: self.table.gone_since(slot).filter(|_| with_details).map(age),
-            details: (with_details || record.state == State::Alive).then_some(details),
-        })
-    }
-
-    /// Fills the rest of a datagram with rumours, the least-sent first, each at most once, and
-    /// counts them sent.
-    fn write_rumors(&mut self, now: Now, limit: usize, buf: &mut Vec<u8>) {
-        // A stream payload takes no more of them than a datagram would: the rest go to others.
-        let limit = limit.min(self.config.datagram_len_max);
-        let mut written: SmallVec<[u32; 64]> = SmallVec::new();
-        let (mut next, mut misfits) = (self.rumors.first(), 0);
-        while let Some(at) = next
-            && misfits < MISFITS_MAX
-        {
-            next = self.rumors.after(at);
-            let len = buf.len();
-            if let Some(slot) = self.rumors.member(at) {
-                self.write_record(slot, now.mono, false, buf);
-            } else if let Some(Broadcast { origin, seq, payload }) = self.rumors.broadcast(at) {
-                encode::broadcast(buf, *origin, *seq, payload);
-            } else {
-                debug_assert!(false, "entries in the lists are taken");
-            }
-            if buf.len() > limit {
-                buf.truncate(len);
-                misfits += 1;
-            } else {
-                written.push(at);
-            }
-        }
-        let limit = self.transmissions_max();
-        for at in written {
-            if let Some(Rumor::Member(slot)) = self.rumors.sent(at, limit)
-                && let Some(rumor) = self.table.rumor_mut(slot)
-            {
-                *rumor = NOWHERE;
-            }
-        }
-    }
-
-    /// How often a rumour is sent: the configured factor times the decimal digits of n, which is
-    /// ceil(log10(n + 1)).
-    fn transmissions_max(&self) -> u32 {
-        let members = u32::try_from(self.cluster_size()).unwrap_or(u32::MAX);
-        self.config.retransmit_mult * (members.ilog10() + 1)
     }
 }

@@ -21,7 +21,8 @@ use super::trash::Trash;
 use crate::time::Now;
 
 impl Connection {
-    /// Calls the peer. The call's one [`Event::Response`] follows, unless it is cancelled.
+    /// Calls the peer. The call's one [`Response`](super::Event::Response) follows, unless it is
+    /// cancelled.
     ///
     /// # Errors
     /// See [`RequestError`]; nothing changed.
@@ -197,8 +198,8 @@ impl Connection {
     }
 
     /// Gives a call up; its handler is told. No event follows but chunks that are in the queue.
-    /// Returns whether the call was open: if not, its [`Event::Response`] is in the queue or
-    /// was given out.
+    /// Returns whether the call was open: if not, its [`Response`](super::Event::Response) is in
+    /// the queue or was given out.
     pub fn cancel(&mut self, now: Now, call: CallId) -> bool {
         let Some(open) = self.calls.end(call) else {
             return false;

@@ -68,6 +68,9 @@ impl Header {
     }
 }
 
+/// Bytes of a [`Run`] in a message.
+pub(crate) const RUN_LEN: usize = 14;
+
 /// One run of one node, as a message names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
@@ -84,7 +87,7 @@ pub(crate) enum Message<'a> {
     Nack { seq: u32, subject: Run },
     Update(Update<'a>),
     Broadcast { origin: Run, seq: u32, payload: &'a [u8] },
-    Payload(&'a [u8]),
+    Payload { target: Run, payload: &'a [u8] },
     SyncRequest { exchange: u32, is_joining: bool, digest: Digest<'a>, own: Update<'a> },
     SyncChunk { exchange: u32, is_reply: bool, is_last: bool, mask: u64 },
     SyncBusy { exchange: u32 },
@@ -198,7 +201,7 @@ fn decode<'a>(kind: u8, body: &mut Reader<'a>) -> Option<Message<'a>> {
         kind::BROADCAST => {
             Message::Broadcast { origin: run(body)?, seq: body.u32()?, payload: body.slice()? }
         }
-        kind::PAYLOAD => Message::Payload(body.slice()?),
+        kind::PAYLOAD => Message::Payload { target: run(body)?, payload: body.slice()? },
         kind::SYNC_REQUEST => Message::SyncRequest {
             exchange: body.u32()?,
             is_joining: body.u8()? & IS_JOINING != 0,
@@ -283,8 +286,11 @@ pub(crate) mod encode {
         });
     }
 
-    pub(crate) fn payload(out: &mut Vec<u8>, payload: &[u8]) {
-        put_message(out, kind::PAYLOAD, |out| put::slice(out, payload));
+    pub(crate) fn payload(out: &mut Vec<u8>, target: Run, payload: &[u8]) {
+        put_message(out, kind::PAYLOAD, |out| {
+            put_run(out, target);
+            put::slice(out, payload);
+        });
     }
 
     pub(crate) fn sync_request(

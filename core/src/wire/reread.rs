@@ -50,7 +50,7 @@ fn write(out: &mut Vec<u8>, message: &Message<'_>) {
         Message::Nack { seq, subject } => encode::nack(out, seq, subject),
         Message::Update(ref update) => encode::update(out, update),
         Message::Broadcast { origin, seq, payload } => encode::broadcast(out, origin, seq, payload),
-        Message::Payload(payload) => encode::payload(out, payload),
+        Message::Payload { target, payload } => encode::payload(out, target, payload),
         Message::SyncRequest { exchange, is_joining, digest, ref own } => {
             encode::sync_request(out, exchange, is_joining, &digest.buckets(), own);
         }

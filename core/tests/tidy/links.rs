@@ -111,6 +111,27 @@ pub(crate) fn fault(
     None
 }
 
+/// Links of a guide that rustdoc includes, which lead nowhere on docs.rs: there are no files beside
+/// it. A link to a file is written by reference, and the including crate's own doc comments, which
+/// come first, say where on the web it goes.
+pub(crate) fn stranded(name: &str, guide: &str, including: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (line, target) in links(guide) {
+        if target.contains("://") || target.starts_with('#') {
+            continue;
+        }
+        let text = guide.lines().nth(line - 1).unwrap_or_default();
+        let label = text.strip_prefix('[').and_then(|text| text.split_once("]: "));
+        let is_defined = label.is_some_and(|(label, _)| {
+            including.lines().any(|line| line.starts_with(&format!("[{label}]: https://")))
+        });
+        if !is_defined {
+            complaints.push(format!("{name}:{line}: {target}: no such page on docs.rs"));
+        }
+    }
+    complaints
+}
+
 /// `path` without `..`.
 fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
@@ -137,6 +158,14 @@ fn links_are_read_outside_of_code_alone() {
 fn headings_are_named_as_on_the_web() {
     let text = "# From datacake\n## What `x` is, and isn't\n```sh\n# not one\n```\n#not\n";
     assert_eq!(anchors(text), ["from-datacake", "what-x-is-and-isnt"]);
+}
+
+#[test]
+fn a_link_that_docs_rs_does_not_have_is_found() {
+    let guide = "see [a.md] and [b.md], [here](#top), [b](b.md)\n[a.md]: a.md\n[b.md]: b.md\n";
+    let complaints = stranded("g.md", guide, "Text.\n[a.md]: https://e.org/a.md");
+    let expected = [1, 3].map(|line| format!("g.md:{line}: b.md: no such page on docs.rs"));
+    assert_eq!(complaints, expected);
 }
 
 #[test]

@@ -171,10 +171,11 @@ fn ci_runs_the_commands_of_the_readme() {
     assert_none(&complaints);
 }
 
-/// Whether the Markdown file `name` is a crate's copy of a guide, whose links are the original's.
-fn is_copy(name: &Path) -> bool {
-    let is_guide = name.parent().is_some_and(|folder| folder.ends_with("docs"));
-    is_guide && name.components().count() > 2
+/// The folder of the crate that has the Markdown file `name` in its documentation, where that is a
+/// copy of a guide.
+fn including_crate(name: &Path) -> Option<&Path> {
+    let folder = name.parent().filter(|folder| folder.ends_with("docs"))?;
+    folder.parent().filter(|home| home.components().next().is_some())
 }
 
 #[test]
@@ -187,7 +188,9 @@ fn every_link_between_files_resolves() {
     let (mut complaints, mut count) = (Vec::new(), 0);
     for path in &files {
         let name = path.strip_prefix(root()).expect("walked from the root");
-        if is_copy(name) {
+        if let Some(home) = including_crate(name) {
+            let docs = links::docs(&read(&root().join(home).join("src/lib.rs")));
+            complaints.extend(links::stranded(&name.display().to_string(), &read(path), &docs));
             continue;
         }
         let is_markdown = path.extension().is_some_and(|extension| extension == "md");

@@ -18,6 +18,7 @@
 //! `SIM_JOBS=N` the number of threads, `SIM_TWICE=all` runs every seed twice to see that its runs
 //! are the same, and `SIM_REPLAY=TOKEN` repeats one failing run from the token that it printed.
 
+mod handles;
 mod panics;
 mod report;
 mod seeds;
@@ -25,6 +26,7 @@ mod story;
 mod token;
 mod world;
 
+pub use handles::Handles;
 pub use seeds::{check, check_bytes};
 pub use story::{Failed, Told};
 pub use world::{At, Calm, ClockChange, World, millis, secs, step, step_back};

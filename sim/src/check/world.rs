@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Poll;
@@ -12,6 +12,7 @@ use chinwag::protocol::time::Instant;
 use chinwag::runtime::Timer;
 use chinwag::{Builder, Config, Node, OnRuntime};
 
+use super::handles::Handles;
 use crate::choices::{Odds, Site};
 use crate::clock::nanos;
 use crate::fault::{Fault, Quality, Timed};
@@ -107,6 +108,72 @@ impl World {
         self.cluster_with(count, Config::lan(), |builder, _| builder, boot).await
     }
 
+    /// [`World::cluster`] with an async `boot`, and what it returns on each node: the handles of
+    /// extensions. Returns once every node sees every other one and `boot` is done on each.
+    ///
+    /// ```
+    /// use chinwag::{ClusterExtension, Node};
+    /// use chinwag_sim::check;
+    ///
+    /// struct Name;
+    ///
+    /// impl ClusterExtension for Name {
+    ///     type Output = String;
+    ///     type Error = String;
+    ///
+    ///     async fn init(self, node: &Node) -> Result<String, String> {
+    ///         Ok(format!("I am {}", node.id()))
+    ///     }
+    /// }
+    ///
+    /// check(0..2, |world| async move {
+    ///     let boot = |node: Node| async move { node.add_extension(Name).await };
+    ///     let (nodes, names) = world.cluster_of(3, boot).await;
+    ///     assert_eq!(nodes.len(), 3);
+    ///     assert_eq!(names.get(1).expect("it runs"), "I am n2");
+    /// });
+    /// ```
+    ///
+    /// # Panics
+    /// As [`World::cluster`]. The test fails if `boot` returns an error, or is not done on some
+    /// node a minute after the cluster has formed.
+    pub async fn cluster_of<T, E, B>(
+        &self,
+        count: usize,
+        boot: impl Fn(Node) -> B + Send + Sync + 'static,
+    ) -> (Vec<Node>, Handles<T>)
+    where
+        T: Send + 'static,
+        E: Display,
+        B: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        let handles = Handles::new(self.clone());
+        let booted = handles.clone();
+        let spawn = move |node: &Node, machine| {
+            let (booting, booted, own) = (boot(node.clone()), booted.clone(), node.clone());
+            node.spawn(async move {
+                let handle = booting.await.unwrap_or_else(|error| {
+                    panic!("`boot` fails on node {machine}: {error}");
+                });
+                booted.put(machine, &own, handle);
+            });
+            Ok(())
+        };
+        let order = ClusterOrder {
+            count,
+            config: Config::lan(),
+            configure: Arc::new(|builder, _| builder),
+            boot: Arc::new(spawn),
+        };
+        let nodes = self.start(order).await;
+        let until = self.now() + secs(60);
+        while let Some(machine) = (0..).take(count).find(|&machine| !handles.has(machine)) {
+            assert!(self.now() < until, "`boot` is not done on node {machine} after a minute");
+            self.run_for(LOOK_EVERY).await;
+        }
+        (nodes, handles)
+    }
+
     /// [`World::cluster`], with a configuration, and with a last word on each node's builder.
     ///
     /// # Panics
@@ -118,9 +185,13 @@ impl World {
         configure: impl Fn(Builder<OnRuntime>, u32) -> Builder<OnRuntime> + Send + Sync + 'static,
         boot: impl Fn(&Node) -> Result<(), E> + Send + Sync + 'static,
     ) -> Vec<Node> {
-        assert!(self.shared.engine.get().is_none(), "a world has one cluster");
         let boot: Boot = Arc::new(move |node, _| boot(node).map_err(|error| error.to_string()));
-        let order = ClusterOrder { count, config, configure: Arc::new(configure), boot };
+        self.start(ClusterOrder { count, config, configure: Arc::new(configure), boot }).await
+    }
+
+    async fn start(&self, order: ClusterOrder) -> Vec<Node> {
+        assert!(self.shared.engine.get().is_none(), "a world has one cluster");
+        let count = order.count;
         self.orders(|orders| orders.cluster = Some(order));
         // The world is made between two polls.
         poll_fn(

@@ -86,12 +86,16 @@ impl Plan {
     /// A node that is not there, a cut without sides, a period of nothing.
     pub fn settle(&mut self, nodes: usize) -> Result<(), String> {
         for (number, timed) in self.faults.iter_mut().enumerate() {
-            let wrong = |what: &str| format!("fault {number}, {}: {what}", timed.fault.family());
+            let family = timed.fault.family();
+            let wrong = |what: &str| format!("fault {number}, {family}: {what}");
             let (from, to) = timed.fault.sides();
             if let Some(node) = from.iter().chain(&to).find(|&&node| node as usize >= nodes) {
                 return Err(wrong(&format!(
                     "there is no node {node} among {nodes}, counted from 0"
                 )));
+            }
+            if let Some(what) = timed.fault.wrong() {
+                return Err(wrong(what));
             }
             let is_cut = matches!(timed.fault, Fault::Cut { .. } | Fault::Flap { .. });
             if is_cut && (from.is_empty() || to.is_empty()) {

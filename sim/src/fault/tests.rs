@@ -31,6 +31,10 @@ fn what_makes_no_sense_is_said() {
         (r#"{ "link": { "quality": { "loss": 5 } } }"#, "not a share"),
         (r#"{ "link": { "quality": { "bandwidth": 0 } } }"#, "is a cut"),
         (r#"{ "flap": { "from": [0], "to": [1], "every": "0s" } }"#, "less than 1ms"),
+        (r#"{ "take_over": { "node": 1, "by": 1 } }"#, "itself"),
+        (r#"{ "take_over": { "node": 1, "by": 5 } }"#, "no node 5"),
+        (r#"{ "addresses": { "node": 1, "odd": { "nat": "0s" } } }"#, "1ms"),
+        (r#"{ "names": { "node": 1, "answers": "wrong" } }"#, "wrong"),
         (r#"{ "crash": { "node": 1, "soon": true } }"#, "soon"),
         (r#"{ "explode": 1 }"#, "explode"),
     ] {
@@ -77,4 +81,27 @@ fn a_fault_is_told_in_few_words() {
     ] {
         assert_eq!(fault.to_string(), words);
     }
+}
+
+/// Every row of the table of odd faults in `docs/simulation.md` has an example that is a plan, and
+/// the example is of the family that the row names first. Every odd family has a row.
+#[test]
+fn every_odd_fault_has_an_example_in_the_document_that_is_read() {
+    let doc = include_str!("../../docs/simulation.md");
+    let section = doc.split("### Odd faults").nth(1).expect("the section");
+    let rows = section.lines().skip_while(|line| !line.starts_with("| family |")).skip(2);
+    let mut named = Vec::new();
+    for row in rows.take_while(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let &[_, families, _, example, ..] = &cells[..] else { panic!("too few cells: {row}") };
+        let json = format!(
+            r#"{{ "faults": [ {{ "at": "1s", "fault": {} }} ] }}"#,
+            example.trim_matches('`')
+        );
+        let plan = Plan::parse(&json, 5).unwrap_or_else(|error| panic!("{row}: {error}"));
+        let families: Vec<&str> = families.split('`').skip(1).step_by(2).collect();
+        assert!(families.contains(&plan.faults[0].fault.family()), "{row}");
+        named.extend(families);
+    }
+    assert_eq!(named, ODD_FAMILIES);
 }

@@ -159,3 +159,24 @@ fn a_cut_that_flaps_is_on_and_off_by_turns() {
     assert!(!network.stops(0, 1));
     assert_eq!(network.struck.cut, [0, 0, 1]);
 }
+
+#[test]
+fn one_plane_is_closed_and_the_other_open() {
+    let mut network = with(Quality { no_streams: true, ..Quality::default() });
+    assert_eq!(copies(&mut network, 0, 1), 10_000, "datagrams cross");
+    assert!(network.is_stream_cut(0, 1, false) && network.stops_stream(0, 1, false));
+    assert!(!network.is_stream_cut(1, 0, false), "one way only");
+    assert_eq!(network.struck.planes, [1, 0, 0, 0]);
+
+    let mut network = with(Quality { opens_lost: true, ..Quality::default() });
+    assert!(network.stops_stream(0, 1, true) && !network.stops_stream(0, 1, false));
+    assert!(!network.refuses(0, 1) && !network.is_proxied(0, 1));
+    assert_eq!(network.struck.planes, [0, 1, 0, 0]);
+
+    let mut network = with(Quality { opens_refused: true, proxy: true, ..Quality::default() });
+    assert!(network.refuses(0, 1) && !network.refuses(1, 0));
+    assert!(network.is_proxied(0, 1) && !network.is_proxied(1, 0));
+    assert_eq!(network.struck.planes, [0, 0, 1, 1]);
+    network.end(0);
+    assert!(!network.refuses(0, 1) && !network.is_proxied(0, 1));
+}

@@ -19,7 +19,7 @@ use crate::checker::{Check, Violation};
 use crate::choices::{Choices, Odds, Site};
 use crate::clock::nanos;
 use crate::fault::{Fault, Plan, Timed};
-use crate::host::{addr, first_addr};
+use crate::host::FIRST_PORT;
 use crate::mutant::{Mutant, Mutation};
 use crate::trace::Story;
 use crate::trace::record::{Trace, What as Told};
@@ -154,9 +154,17 @@ impl Cluster {
     pub(crate) fn add_fault(&mut self, timed: Timed) {
         let number = self.plan.faults.len();
         self.engine.with(|state| {
-            if let Fault::Offset { node, ms } = timed.fault {
-                state.machine(node).clock.step(ms);
-                state.strike("offset");
+            match timed.fault {
+                Fault::Offset { node, ms } => {
+                    state.machine(node).clock.step(ms);
+                    state.strike("offset");
+                }
+                Fault::Ipv6(node) => {
+                    state.network.addresses.is_v6(node);
+                    state.set_name(&name(node), node);
+                    state.strike("ipv6");
+                }
+                _ => {}
             }
             state.queue.push(timed.at.max(state.now), What::Step(Step::Begin(number)));
             if timed.until != u64::MAX {
@@ -241,10 +249,9 @@ impl Cluster {
         self.engine.start(host);
         let (runtime, process) =
             (self.engine.runtime(host), self.engine.with(|state| state.machine(host).process));
-        let at = addr(host, first_addr(host).port() + site.port_offset);
+        let at = self.engine.addr_at(host, FIRST_PORT + site.port_offset);
         let floor = if site.keeps_clock { site.persisted } else { Timestamp::default() };
-        let seeds = (0..self.hosts().min(SEEDS))
-            .map(|seed| format!("{}:{}", name(seed), first_addr(seed).port()));
+        let seeds = (0..self.hosts().min(SEEDS)).map(|seed| format!("{}:{FIRST_PORT}", name(seed)));
         let builder = Node::builder(id(host), at)
             .config(self.setup.config.clone())
             .cluster(self.setup.config.cluster.clone())
@@ -315,9 +322,13 @@ impl Cluster {
             }
             let strikes_at_once = matches!(
                 fault,
-                Fault::FullPause(_) | Fault::IoBlock(_) | Fault::Crash { .. } | Fault::Clock { .. }
+                Fault::FullPause(_)
+                    | Fault::IoBlock(_)
+                    | Fault::Crash { .. }
+                    | Fault::Clock { .. }
+                    | Fault::Suspend { .. }
             );
-            if is_up && strikes_at_once {
+            if (is_up && strikes_at_once) || matches!(fault, Fault::TakeOver { .. }) {
                 state.strike(fault.family());
             }
         });
@@ -345,7 +356,9 @@ impl Cluster {
         let told = Told::End { fault: u32::try_from(number).unwrap_or(u32::MAX) };
         self.engine.with(|state| state.trace.tell(state.now, fault.node(), || told));
         match fault {
-            Fault::FullPause(node) if self.engine.with(|state| state.machine(node).pauses) == 0 => {
+            Fault::FullPause(node) | Fault::Suspend { node, .. }
+                if self.engine.with(|state| state.machine(node).pauses) == 0 =>
+            {
                 for number in std::mem::take(&mut self.sites[node as usize].commands) {
                     self.command(number);
                 }

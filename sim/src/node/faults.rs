@@ -1,12 +1,12 @@
 //! What goes wrong with one machine, or between two of them.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use super::engine::Engine;
 use super::state::{State, What};
 use crate::choices::{Odds, Site};
 use crate::clock::nanos;
-use crate::fault::Fault;
+use crate::fault::{Addresses, Fault};
 use crate::trace::TraceHash;
 
 /// How often a machine whose timers fire early has them do so, in nanoseconds.
@@ -55,8 +55,12 @@ impl Engine {
 
     /// From now on `name` is the address of machine `host`.
     pub fn set_name(&self, name: &str, host: u32) {
-        let ip: IpAddr = self.addr(host).ip();
-        self.with(|state| state.names.insert(name.to_owned(), ip));
+        self.with(|state| state.set_name(name, host));
+    }
+
+    /// The address of machine `host` with this port.
+    pub(crate) fn addr_at(&self, host: u32, port: u16) -> SocketAddr {
+        self.with(|state| state.network.addresses.home(host, port))
     }
 
     /// True nanoseconds since the world began.
@@ -91,6 +95,15 @@ impl State {
             Fault::IoBlock(_) => machine.blocks += 1,
             Fault::SlowReader { every, .. } => machine.slow.push(nanos(every)),
             Fault::LookupFails(_) => machine.nameless += 1,
+            Fault::Names { answers, .. } => machine.answers.push(answers),
+            Fault::Addresses { odd: Addresses::Moves, .. } => self.forget_streams_of(host),
+            Fault::Suspend { wall_stops, .. } => {
+                machine.pauses += 1;
+                machine.pauses_begun += 1;
+                machine.clock.stop(now, wall_stops);
+                self.tell_clock(host);
+                self.requeue_timers(host);
+            }
             Fault::EarlyTimers(_) => {
                 machine.early_timers += 1;
                 self.queue.push(now, What::Spurious(host));
@@ -126,6 +139,17 @@ impl State {
                 place.map(|place| machine.slow.swap_remove(place));
             }
             Fault::LookupFails(_) => machine.nameless -= 1,
+            Fault::Names { answers, .. } => {
+                let place = machine.answers.iter().position(|&other| other == answers);
+                place.map(|place| machine.answers.remove(place));
+            }
+            Fault::Addresses { odd: Addresses::Moves, .. } => self.forget_streams_of(host),
+            Fault::Suspend { .. } => {
+                machine.pauses -= 1;
+                machine.clock.go_on(now);
+                self.tell_clock(host);
+                self.requeue_timers(host);
+            }
             Fault::Clock { .. } => {
                 machine.clock.drift(now, 0);
                 self.tell_clock(host);

@@ -10,6 +10,7 @@
 //!   runtime     impl Runtime: what a process sees
 //!   state       machines, timers, what happens next
 //!   udp, tcp    sockets
+//!   names       what look-ups find
 //!   faults      what goes wrong with machines
 //! ```
 //!
@@ -20,6 +21,7 @@ mod cluster;
 mod engine;
 mod faults;
 mod ledger;
+mod names;
 mod run;
 mod runtime;
 mod state;

@@ -15,6 +15,7 @@ use chinwag::runtime::{BoxFuture, Listener, Runtime, Stream, Timer, UdpSocket};
 
 use super::engine::Inner;
 use super::state::State;
+use crate::fault::Answers;
 
 /// How long a look-up of a name takes, and one that fails.
 const LOOKUP_TAKES: Duration = Duration::from_millis(1);
@@ -117,11 +118,13 @@ impl Runtime for Virtual {
             if let Ok(addr) = name.parse() {
                 return Ok(vec![addr]);
             }
-            let fails = world.state().machine(host).nameless > 0;
-            if fails {
-                world.state().strike("lookup");
-            }
-            let takes = if fails { LOOKUP_FAILS_AFTER } else { LOOKUP_TAKES };
+            let (fails, answers) = world.state().begin_lookup(host);
+            let takes = match answers {
+                _ if fails => LOOKUP_FAILS_AFTER,
+                Some(Answers::Never) => return std::future::pending().await,
+                Some(Answers::Slow(after)) => after,
+                _ => LOOKUP_TAKES,
+            };
             let begun = world.state().now_of(Some(host)).mono;
             let mut timer = VirtualTimer::new(&world, Some(host));
             timer.reset(begun + takes);
@@ -129,14 +132,9 @@ impl Runtime for Virtual {
             if fails {
                 return Err(ErrorKind::TimedOut.into());
             }
-            resolve(&world.state(), &name).ok_or_else(|| ErrorKind::NotFound.into())
+            world.state().resolve(host, &name, answers).ok_or_else(|| ErrorKind::NotFound.into())
         })
     }
-}
-
-fn resolve(state: &State, name: &str) -> Option<Vec<SocketAddr>> {
-    let (host, port) = name.rsplit_once(':')?;
-    Some(vec![SocketAddr::new(*state.names.get(host)?, port.parse().ok()?)])
 }
 
 fn ready<T>(done: Option<T>) -> Poll<T> {

@@ -15,9 +15,10 @@ use super::tcp::{Conn, Listening};
 use super::udp::{Datagram, Udp};
 use crate::choices::{Choices, Key, Odds, Site};
 use crate::clock::HostClock;
-use crate::host::{addr, node_at};
+use crate::fault::Answers;
 use crate::network::Network;
 use crate::queue::Queue;
+use crate::trace::frames::{Frame, words};
 use crate::trace::record::{Trace, Way, What as Told};
 use crate::trace::{TraceHash, short_digest};
 use crate::world::told::says;
@@ -84,6 +85,9 @@ pub(crate) struct Machine {
     /// Slow reading under way: nanoseconds between two reads, of each.
     pub(crate) slow: Vec<u64>,
     pub(crate) nameless: u32,
+    /// How look-ups are answered, one for each such fault under way: the last counts.
+    pub(crate) answers: Vec<Answers>,
+    pub(crate) lookups: u32,
     pub(crate) early_timers: u32,
     /// Datagrams that wait in the machine because it is blocked, and their bytes.
     pub(crate) unsent: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
@@ -103,6 +107,8 @@ impl Machine {
             blocks: 0,
             slow: Vec::new(),
             nameless: 0,
+            answers: Vec::new(),
+            lookups: 0,
             early_timers: 0,
             unsent: Vec::new(),
             unsent_len: 0,
@@ -264,8 +270,16 @@ impl State {
         *self.strikes.entry(family).or_default() += 1;
     }
 
-    /// Writes a payload into the trace, and numbers it.
-    pub(crate) fn tell_send(&mut self, host: u32, peer: u32, way: Way, bytes: &[u8]) -> u64 {
+    /// Writes a payload into the trace, and numbers it. `frames` are those in a stretch of a
+    /// stream.
+    pub(crate) fn tell_send(
+        &mut self,
+        host: u32,
+        peer: u32,
+        way: Way,
+        bytes: &[u8],
+        frames: Vec<Frame>,
+    ) -> u64 {
         self.payloads += 1;
         let id = self.payloads;
         self.trace.tell(self.now, host, || Told::Send {
@@ -274,7 +288,8 @@ impl State {
             way,
             len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
             digest: short_digest(bytes),
-            says: if way == Way::Datagram { says(bytes) } else { String::new() },
+            says: if way == Way::Datagram { says(bytes) } else { words(&frames) },
+            frames,
         });
         id
     }
@@ -420,7 +435,7 @@ impl State {
     ) -> Option<u16> {
         let is_ours = wanted.ip().is_unspecified()
             || wanted.ip().is_loopback()
-            || node_at(wanted) == Some(host);
+            || self.network.addresses.owner(wanted) == Some(host);
         if !is_ours {
             return None;
         }
@@ -441,15 +456,21 @@ impl State {
         if to.ip().is_loopback() || to.ip().is_unspecified() {
             return Some(host);
         }
-        node_at(to).filter(|&found| (found as usize) < self.machines.len())
+        self.network.addresses.host_at(self.now, to)
     }
 
     /// Where others see a socket bound at `bound`, when it talks to `to`.
-    pub(crate) fn source(&self, host: u32, bound: SocketAddr, to: SocketAddr) -> SocketAddr {
+    pub(crate) fn source(&mut self, host: u32, bound: SocketAddr, to: SocketAddr) -> SocketAddr {
         if to.ip().is_loopback() {
             return SocketAddr::new(Ipv4Addr::LOCALHOST.into(), bound.port());
         }
-        if bound.ip().is_unspecified() { addr(host, bound.port()) } else { bound }
+        let book = &self.network.addresses;
+        let home = if bound.ip().is_unspecified() { book.home(host, bound.port()) } else { bound };
+        let (source, why) = book.source(self.now, host, home);
+        if let Some(family) = why {
+            self.strike(family);
+        }
+        source
     }
 
     // ---- processes ----

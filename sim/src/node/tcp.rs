@@ -15,8 +15,8 @@ use std::task::Waker;
 
 use super::state::{State, What};
 use crate::choices::{Odds, Site};
-use crate::host::addr;
 use crate::trace::digest;
+use crate::trace::frames::Frames;
 use crate::trace::record::Way;
 
 /// Bytes of one direction that are under way or unread at most: what holds a writer back.
@@ -85,6 +85,10 @@ pub(crate) struct Conn {
     opened_at: u64,
     /// Nothing crosses any more, for ever: a translator on the way has forgotten it.
     is_forgotten: bool,
+    /// What its bytes say, for the trace.
+    frames: Frames,
+    /// A proxy on the way has accepted it for a host that is down.
+    is_proxied: bool,
 }
 
 /// A listening socket.
@@ -147,7 +151,12 @@ impl State {
 
     /// Begins to open a connection.
     pub(super) fn dial(&mut self, host: u32, to: SocketAddr) -> u64 {
-        let own = if to.ip().is_loopback() { to.ip() } else { addr(host, 1).ip() };
+        let book = &self.network.addresses;
+        let own = if to.ip().is_loopback() {
+            to.ip()
+        } else {
+            book.source(self.now, host, book.home(host, 1)).0.ip()
+        };
         let port = self.next_id() % 16_384 + 49_152;
         let own = SocketAddr::new(own, u16::try_from(port).unwrap_or(u16::MAX));
         let peer = self.host_at(host, to).unwrap_or(u32::MAX);
@@ -160,13 +169,15 @@ impl State {
             writer: None,
             is_resting: false,
         };
+        let id = self.next_id();
         let conn = Conn {
             ends: [end(host, own), end(peer, to)],
             pipes: Default::default(),
             opened_at: self.now,
             is_forgotten: false,
+            frames: Frames::new(id, host, peer),
+            is_proxied: false,
         };
-        let id = self.next_id();
         self.conns.insert(id, conn);
         self.hash.add(
             self.now,
@@ -277,7 +288,9 @@ impl State {
         }
         self.stream_bytes += len as u64;
         self.hash.add(self.now, 0x19 << 32 | u64::from(host), digest(&bytes) ^ u64::from(peer));
-        let number = self.tell_send(host, peer, Way::Stream, &bytes);
+        let conn = self.conns.get_mut(&id).filter(|_| self.trace.is_on());
+        let frames = conn.map_or_else(Vec::new, |conn| conn.frames.read(end, &bytes));
+        let number = self.tell_send(host, peer, Way::Stream, &bytes, frames);
         self.send_packet(id, end, Packet::Data(number, bytes));
         Some(Ok(len))
     }
@@ -328,6 +341,7 @@ impl State {
     /// The other end's address.
     pub(super) fn peer_of(&self, id: u64, end: usize) -> io::Result<SocketAddr> {
         let conn = self.conns.get(&id).ok_or_else(|| io::Error::from(ErrorKind::NotConnected))?;
-        Ok(conn.ends[1 - end].own)
+        let (host, peer) = (conn.ends[end].host, conn.ends[1 - end].own);
+        Ok(self.network.addresses.seen_by(host, peer).0)
     }
 }

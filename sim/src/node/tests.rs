@@ -11,6 +11,8 @@ use chinwag_conformance::tools::{
     poll_with, read, read_up_to, receive, send, sleep_until, spawn, write,
 };
 
+mod odd;
+
 use super::Engine;
 use super::tcp::WINDOW;
 use crate::choices::{Seeded, Tape};
@@ -43,6 +45,10 @@ impl Engine {
         let socket = self.runtime(host).bind_udp(self.addr(host)).await.expect("a free port");
         let addr = socket.local_addr().expect("bound");
         (socket, addr)
+    }
+
+    fn owner(&self, of: std::net::SocketAddr) -> Option<u32> {
+        self.with(|state| state.network.addresses.owner(of))
     }
 
     fn true_now(&self) -> Duration {

@@ -150,7 +150,7 @@ impl State {
             self.queue.push(self.now + LOOPBACK, What::Datagram(Box::new(datagram)));
             return;
         }
-        let id = self.tell_send(host, to_host, Way::Datagram, bytes);
+        let id = self.tell_send(host, to_host, Way::Datagram, bytes, Vec::new());
         let (now, before) = (self.now, self.network.struck);
         let (network, choices) = self.network();
         let fates = network.datagram(choices, now, (host, to_host), bytes.len());
@@ -179,6 +179,10 @@ impl State {
 
     pub(super) fn datagram_arrives(&mut self, datagram: Datagram) {
         let Datagram { id, from_host, from, to_host, to, bytes } = datagram;
+        let (from, is_mapped) = self.network.addresses.seen_by(to_host, from);
+        if is_mapped {
+            self.strike("mapped");
+        }
         let lost = |why: &'static str| move || Told::Drop { peer: to_host, id, why: why.into() };
         let Some(udp) = self.udp.get_mut(&(to_host, to.port())) else {
             self.trace.tell(self.now, from_host, lost("nobody"));

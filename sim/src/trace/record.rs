@@ -9,6 +9,8 @@ use std::io::{self, Write};
 
 use serde::{Serialize, Serializer};
 
+use super::frames::Frame;
+
 /// Records kept at most, the last ones: about 200 MB. A minute of 50 busy nodes is a tenth of it.
 pub const RECORDS_MAX: usize = 2_000_000;
 
@@ -79,6 +81,9 @@ pub enum What {
         digest: u32,
         /// What is in it, in few words.
         says: String,
+        /// The RPC frames in a stretch of a stream.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        frames: Vec<Frame>,
     },
     /// A copy of the payload `id` reaches the process of the node; a second one is a duplicate.
     Arrive {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::frames::Frame;
 use super::record::{Belief, Record, Way, What};
 
 const PAGE: &str = include_str!("timeline.html");
@@ -42,9 +43,12 @@ fn at(record: &Record) -> Value {
 /// The tables of the page, as its script reads them.
 #[derive(Default)]
 struct Tables {
-    /// `[sent, from, to, arrived or null, fate, way, length, words]`; fate: 0 arrived, 1 lost, 2 a
-    /// copy, 3 under way at the end.
-    sends: Vec<[Value; 8]>,
+    /// `[sent, from, to, arrived or null, fate, way, length, words, frames]`; fate: 0 arrived, 1
+    /// lost, 2 a copy, 3 under way at the end. A frame is `[kind, place in methods or -1, call,
+    /// caller, connection, error or null]`, without those at the end that it does not have.
+    sends: Vec<[Value; 9]>,
+    /// `SERVICE.METHOD`.
+    methods: Vec<String>,
     /// Where in `sends` a payload stands, and whether a copy of it has arrived.
     by_id: BTreeMap<u64, (usize, bool)>,
     /// `[at, observer, subject, state, epoch, incarnation]`.
@@ -65,12 +69,12 @@ struct Tables {
 fn data(heading: &Heading, records: &[Record]) -> Value {
     let mut tables = Tables::default();
     records.iter().for_each(|record| tables.add(record));
-    let Tables { sends, views, lives, clocks, faults, notes, fail, .. } = tables;
+    let Tables { sends, methods, views, lives, clocks, faults, notes, fail, .. } = tables;
     json!({
         "title": heading.title, "nodes": heading.nodes, "replay": heading.replay,
         "end": records.last().map_or(json!(0), at),
-        "sends": sends, "views": views, "lives": lives, "clocks": clocks, "faults": faults,
-        "notes": notes, "fail": fail,
+        "sends": sends, "methods": methods, "views": views, "lives": lives, "clocks": clocks,
+        "faults": faults, "notes": notes, "fail": fail,
     })
 }
 
@@ -88,9 +92,10 @@ impl Tables {
                     self.lives[life][3] = json!(why);
                 }
             }
-            What::Send { peer, id, way, len, says, .. } => {
+            What::Send { peer, id, way, len, says, frames, .. } => {
                 self.by_id.insert(*id, (self.sends.len(), false));
                 let way = u8::from(*way == Way::Stream);
+                let frames = frames.iter().map(|frame| self.frame(frame)).collect();
                 self.sends.push([
                     at,
                     node,
@@ -100,6 +105,7 @@ impl Tables {
                     json!(way),
                     json!(len),
                     json!(says),
+                    frames,
                 ]);
             }
             What::Arrive { id, .. } => self.arrived(*id, at),
@@ -137,6 +143,23 @@ impl Tables {
         }
     }
 
+    fn frame(&mut self, frame: &Frame) -> Value {
+        let place = frame.method.as_deref().map(|method| {
+            self.methods.iter().position(|known| known == method).unwrap_or_else(|| {
+                self.methods.push(method.into());
+                self.methods.len() - 1
+            })
+        });
+        let method = place.map_or(json!(-1), |place| json!(place));
+        match (frame.call, place) {
+            (Some(call), _) => {
+                json!([frame.frame, method, call, frame.caller, frame.connection, frame.error])
+            }
+            (None, Some(_)) => json!([frame.frame, method]),
+            (None, None) => json!([frame.frame]),
+        }
+    }
+
     fn arrived(&mut self, id: u64, at: Value) {
         let Some((place, has_arrived)) = self.by_id.get_mut(&id) else { return };
         let is_copy = std::mem::replace(has_arrived, true);
@@ -164,6 +187,7 @@ impl Tables {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::frames::{Kind, words};
 
     fn record(at: u64, node: u32, what: What) -> Record {
         Record { at: at * 1_000, node: Some(node), what }
@@ -178,6 +202,7 @@ mod tests {
             len: 90,
             digest: 7,
             says: "ping".into(),
+            frames: vec![],
         };
         let begin = What::Begin {
             fault: 4,
@@ -200,10 +225,43 @@ mod tests {
         let data = data(&Heading::default(), &records);
         assert_eq!(data["lives"], json!([[0, 7, 0, "crash"]]));
         assert_eq!(data["faults"], json!([[2, 6, "partition", [0], [1], "cut"]]));
-        assert_eq!(data["sends"][0], json!([1, 0, 1, 3, 0, 0, 90, "ping"]));
-        assert_eq!(data["sends"][1], json!([2, 0, 1, 2, 1, 0, 90, "ping (loss)"]));
-        assert_eq!(data["sends"][2], json!([1, 0, 1, 5, 2, 0, 90, "ping"]), "the copy");
+        assert_eq!(data["sends"][0], json!([1, 0, 1, 3, 0, 0, 90, "ping", []]));
+        assert_eq!(data["sends"][1], json!([2, 0, 1, 2, 1, 0, 90, "ping (loss)", []]));
+        assert_eq!(data["sends"][2], json!([1, 0, 1, 5, 2, 0, 90, "ping", []]), "the copy");
         assert_eq!(data["end"], json!(7));
+    }
+
+    #[test]
+    fn frames_of_a_call_can_be_told_from_those_of_another_method() {
+        let frame = |kind, method: &str, error: Option<&str>| Frame {
+            frame: kind,
+            method: Some(method.into()),
+            call: Some(9),
+            caller: Some(0),
+            connection: 4,
+            error: error.map(Into::into),
+            len: 3,
+        };
+        let send = |frames: Vec<Frame>| What::Send {
+            peer: 1,
+            id: 1,
+            way: Way::Stream,
+            len: 90,
+            digest: 7,
+            says: words(&frames),
+            frames,
+        };
+        let ping = Frame { method: None, call: None, ..frame(Kind::Ping, "", None) };
+        let there =
+            vec![frame(Kind::Request, "kv.put", None), frame(Kind::Request, "kv.get", None)];
+        let back = vec![frame(Kind::Answer, "kv.get", Some("TooLarge")), ping];
+        let records = [record(1, 0, send(there)), record(2, 1, send(back))];
+        let data = data(&Heading::default(), &records);
+        assert_eq!(data["methods"], json!(["kv.put", "kv.get"]));
+        let expected = json!([["request", 0, 9, 0, 4, null], ["request", 1, 9, 0, 4, null]]);
+        assert_eq!(data["sends"][0][8], expected);
+        assert_eq!(data["sends"][1][8], json!([["answer", 1, 9, 0, 4, "TooLarge"], ["ping"]]));
+        assert_eq!(data["sends"][1][7], "answer kv.get call 9 of node 0: TooLarge, ping");
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use super::World;
 use crate::checker::views::{id, rank};
-use crate::host::addr;
 
 impl World {
     /// Why the views of the well are not the truth, if they are not: every well node believes every
@@ -48,13 +47,17 @@ impl World {
 
     /// Whether the well can find each other at all: counting whoever knows the present address of
     /// another, from its seeds or from its table, as joined to it, they are one group. Two
-    /// nodes that both came back elsewhere, with nobody left who knew them, are not.
+    /// nodes that both came back elsewhere, with nobody left who knew them, are not;
+    /// nor is anybody while the address of some node does not reach it.
     pub fn can_meet(&self) -> bool {
+        if self.network.addresses.has_strays() {
+            return false;
+        }
         let well: Vec<u32> =
             (0..self.count()).filter(|&node| self.hosts[node as usize].is_well()).collect();
         let seeds = self.seeds();
         let knows = |a: u32, b: u32| {
-            let at = addr(b, self.hosts[b as usize].port);
+            let at = self.network.addresses.home(b, self.hosts[b as usize].port);
             let machine = self.hosts[a as usize].machine.as_ref();
             let known = machine.and_then(|machine| machine.get(id(b)));
             seeds.contains(&at) || known.is_some_and(|known| known.addr == at)

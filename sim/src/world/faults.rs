@@ -13,7 +13,7 @@ use crate::checker::views::id;
 use crate::choices::{Odds, Site};
 use crate::clock::nanos;
 use crate::fault::{Fault, Timed};
-use crate::host::{Payload, addr};
+use crate::host::Payload;
 use crate::trace::record::What as Told;
 
 impl World {
@@ -32,7 +32,7 @@ impl World {
         let local = Local {
             id: id(node),
             epoch: host.epoch(self.now),
-            addr: addr(node, host.port),
+            addr: self.network.addresses.home(node, host.port),
             metadata,
         };
         let seed = mix(self.seed ^ mix(u64::from(node) << 32 | u64::from(host.generation)));
@@ -76,6 +76,13 @@ impl World {
             Fault::EarlyTimers(_) => host.early_timers += 1,
             Fault::SlowReader { every, .. } => host.slow.push(nanos(every)),
             Fault::LookupFails(_) => host.nameless += 1,
+            Fault::Names { answers, .. } => host.answers.push(answers),
+            Fault::Suspend { wall_stops, .. } => {
+                host.pauses += 1;
+                host.clock.stop(at, wall_stops);
+                self.tell_clock(node);
+                self.rearm(node);
+            }
             Fault::Crash { .. } if is_up => {
                 host.crashed_by = Some(number);
                 self.crash(node);
@@ -93,12 +100,18 @@ impl World {
                     return self.command(number);
                 }
             }
-            Fault::Crash { .. } | Fault::Offset { .. } => {}
+            Fault::Crash { .. } | Fault::Offset { .. } | Fault::Ipv6(_) => {}
+            Fault::Addresses { .. } => {}
+            Fault::TakeOver { .. } => self.strike("take_over"),
             Fault::Link { .. } | Fault::Cut { .. } | Fault::Flap { .. } => {}
         }
         let strikes_at_once = matches!(
             fault,
-            Fault::FullPause(_) | Fault::IoBlock(_) | Fault::Crash { .. } | Fault::Clock { .. }
+            Fault::FullPause(_)
+                | Fault::IoBlock(_)
+                | Fault::Crash { .. }
+                | Fault::Clock { .. }
+                | Fault::Suspend { .. }
         );
         if is_up && strikes_at_once {
             self.strike(fault.family());
@@ -155,6 +168,17 @@ impl World {
             Fault::LookupFails(_) => {
                 host.nameless -= 1;
                 Ok(())
+            }
+            Fault::Names { answers, .. } => {
+                let place = host.answers.iter().position(|&other| other == answers);
+                place.map(|place| host.answers.remove(place));
+                Ok(())
+            }
+            Fault::Suspend { .. } => {
+                host.pauses -= 1;
+                host.clock.go_on(at);
+                self.tell_clock(node);
+                self.resume(node)
             }
             Fault::SlowReader { every, .. } => {
                 let place = host.slow.iter().position(|&slow| slow == nanos(every));

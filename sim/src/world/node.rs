@@ -13,7 +13,7 @@ use crate::checker::machine::POLLS_MAX;
 use crate::checker::views::{Word, id, index, rank};
 use crate::checker::{Check, Violation};
 use crate::choices::{Odds, Site};
-use crate::host::{Payload, addr, node_at};
+use crate::host::Payload;
 use crate::mutant::Defect;
 use crate::network::{Fate, StreamFate};
 use crate::trace::digest;
@@ -36,13 +36,17 @@ impl World {
             Some(Some(altered)) => altered,
             Some(None) => return Ok(()),
         };
+        let (from, is_mapped) = self.network.addresses.seen_by(node, peer.addr);
+        if is_mapped && transmit.plane == Plane::Datagram {
+            *self.strikes.entry("mapped").or_default() += 1;
+        }
         let host = &mut self.hosts[node as usize];
         let now = host.now(self.now);
         let Some(machine) = &mut host.machine else { return Ok(()) };
         let before = machine.stats();
         self.tally.events += 1;
         match transmit.plane {
-            Plane::Datagram => machine.handle_datagram(now, peer.addr, bytes),
+            Plane::Datagram => machine.handle_datagram(now, from, bytes),
             Plane::Stream => machine.handle_stream(now, *peer, bytes),
         }
         if self.setup.checks {
@@ -112,15 +116,7 @@ impl World {
             } else if let Some(event) = machine.poll_event() {
                 self.tell(node, &event)?;
             } else if machine.poll_lookup() {
-                let mut seeds = self.seeds();
-                if self.hosts[node as usize].nameless > 0 {
-                    self.strike("lookup");
-                    seeds.clear();
-                }
-                if let Some(machine) = &mut self.hosts[node as usize].machine {
-                    self.tally.events += 1;
-                    machine.handle_seeds(now, &seeds);
-                }
+                self.look_up(node, now);
             } else {
                 break;
             }
@@ -230,14 +226,21 @@ impl World {
         let is_stream = transmit.plane == Plane::Stream;
         // A datagram says no more of its sender than its address.
         let epoch = if is_stream { machine.local().epoch } else { Epoch::default() };
+        let (home, generation) = (self.network.addresses.home(node, host.port), host.generation);
         payload.from = node;
-        payload.generation = host.generation;
-        payload.peer = StreamPeer { id: id(node), epoch, addr: addr(node, host.port) };
+        payload.generation = generation;
+        payload.peer = StreamPeer { id: id(node), epoch, addr: home };
         payload.sent_at = self.now;
-        let Some(to) = node_at(transmit.to.addr).filter(|&to| (to as usize) < self.hosts.len())
-        else {
+        if !is_stream {
+            let (source, why) = self.network.addresses.source(self.now, node, home);
+            payload.peer.addr = source;
+            if let Some(family) = why {
+                self.strike(family);
+            }
+        }
+        let Some(to) = self.network.addresses.host_at(self.now, transmit.to.addr) else {
             if is_stream {
-                let failed = StreamFailed { node, generation: host.generation, to: transmit.to };
+                let failed = StreamFailed { node, generation, to: transmit.to };
                 self.queue.push(self.now + 1_000_000, What::StreamFailed(Box::new(failed)));
             }
             return self.spares.give(payload);

@@ -30,6 +30,7 @@ impl World {
                 len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
                 digest: short_digest(bytes),
                 says: says(bytes),
+                frames: Vec::new(),
             }
         });
     }

@@ -93,6 +93,12 @@ impl WaitList {
         let _removed = { lock(&self.waiting).wakers.remove(&key) };
     }
 
+    /// How many futures wait.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.waiting).wakers.len()
+    }
+
     /// Wakes every future that waits. Each has to register again to be woken once more.
     pub(crate) fn wake_all(&self) {
         let woken = std::mem::take(&mut lock(&self.waiting).wakers);

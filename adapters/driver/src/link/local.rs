@@ -29,11 +29,11 @@ pub(crate) struct LocalCall {
     /// As much of one direction may wait to be taken.
     window: usize,
     bell: Bell,
-    outcome: Mutex<Outcome>,
+    ending: Mutex<Ending>,
 }
 
 #[derive(Default)]
-struct Outcome {
+struct Ending {
     ended: Option<Ended>,
     is_over: bool,
     waker: Option<Waker>,
@@ -49,7 +49,7 @@ impl LocalCall {
             chunk_len_max: usize::try_from(chunk_len_max).unwrap_or(usize::MAX),
             window,
             bell: Bell::default(),
-            outcome: Mutex::default(),
+            ending: Mutex::default(),
         })
     }
 
@@ -70,11 +70,11 @@ impl LocalCall {
 
     /// How it ended.
     pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Ended> {
-        let mut outcome = lock(&self.outcome);
-        match outcome.ended.take() {
+        let mut ending = lock(&self.ending);
+        match ending.ended.take() {
             Some(ended) => Poll::Ready(ended),
             None => {
-                outcome.waker = Some(cx.waker().clone());
+                ending.waker = Some(cx.waker().clone());
                 Poll::Pending
             }
         }
@@ -92,12 +92,12 @@ impl LocalCall {
         let mut wakers = Vec::new();
         let status = ended.1.result.as_ref().err().cloned();
         {
-            let mut outcome = lock(&self.outcome);
-            if std::mem::replace(&mut outcome.is_over, true) {
+            let mut ending = lock(&self.ending);
+            if std::mem::replace(&mut ending.is_over, true) {
                 return;
             }
-            outcome.ended = Some(ended);
-            wakers.extend(outcome.waker.take());
+            ending.ended = Some(ended);
+            wakers.extend(ending.waker.take());
         }
         self.to_callee.end(status.as_ref(), &mut wakers);
         self.to_caller.end(status.as_ref(), &mut wakers);
@@ -121,7 +121,7 @@ impl Future for LocalTask {
         let this = &mut *self;
         this.call.bell.begin(cx.waker());
         let Some(answer) = &mut this.answer else { return Poll::Ready(()) };
-        if lock(&this.call.outcome).is_over {
+        if lock(&this.call.ending).is_over {
             return Poll::Ready(());
         }
         let response = if let Poll::Ready(response) = Pin::new(answer).poll(cx) {

@@ -366,7 +366,7 @@ fn backoff(failures: u32, rng: &mut Rng) -> Duration {
 /// Whether `link` takes the place of `rival`, both to one peer. A later run of the peer wins; of
 /// one run, the lower dialler's wins on both sides alike; of one dialler, the newer does, since it
 /// dials only when the old one is no use.
-fn supersedes(link: &Link, rival: &Link, local: NodeId) -> bool {
+pub(super) fn supersedes(link: &Link, rival: &Link, local: NodeId) -> bool {
     if let (Some(ours), Some(theirs)) = (link.peer_epoch(), rival.peer_epoch())
         && ours != theirs
     {

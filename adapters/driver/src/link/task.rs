@@ -43,7 +43,7 @@ pub(crate) struct LinkTask {
     receiver: Receiver,
     /// What the machine gave out and is not written yet.
     pub(super) out: Transmit,
-    pub(super) turn: Turn,
+    pub(super) turn: FlushTurn,
     /// The machine may have something to say.
     pub(super) is_due: bool,
     /// Callers that were woken in this poll.
@@ -76,7 +76,7 @@ pub(super) enum Io {
 /// Where a write stands that lets the run queue turn once, so that callers who are about to add to
 /// it can.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum FlushTurn {
     Idle,
     /// The task has woken itself.
     Asked,
@@ -110,7 +110,7 @@ impl LinkTask {
             links: links.clone(),
             receiver,
             out: Transmit::new(),
-            turn: Turn::Idle,
+            turn: FlushTurn::Idle,
             is_due: true,
             woken: 0,
             batch: u64::MAX,
@@ -280,9 +280,9 @@ impl LinkTask {
     /// round after them by itself, rather than be woken by the first of them and find one call:
     /// runtimes poll what was woken last next.
     fn come_round(&mut self, cx: &Context<'_>) {
-        let is_due = take(&mut self.woken) > 1 && self.turn == Turn::Idle;
+        let is_due = take(&mut self.woken) > 1 && self.turn == FlushTurn::Idle;
         if is_due || !self.wakers.is_empty() {
-            self.turn = Turn::Asked;
+            self.turn = FlushTurn::Asked;
             self.link.bell.mute();
             cx.waker().wake_by_ref();
         }
@@ -409,8 +409,8 @@ impl Future for LinkTask {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         this.link.bell.begin(cx.waker());
-        if this.turn == Turn::Asked {
-            this.turn = Turn::Done;
+        if this.turn == FlushTurn::Asked {
+            this.turn = FlushTurn::Done;
         }
         (this.woken, this.is_due) = (0, true);
         let mut now = this.node.runtime.now();

@@ -10,15 +10,16 @@ use chinwag_core::clock::SharedHlc;
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::Destination;
 use chinwag_core::rpc::{
-    self, Body, Code, Event, Fingerprint, Headers, InboundId, Request, RequestError, Shape, Status,
-    StreamRef,
+    self, Body, Code, Event, Fingerprint, Headers, InboundId, PeerHello, Request, RequestError,
+    Shape, Status, StreamRef,
 };
 use chinwag_core::time::Now;
 
 use super::handle::{Call, Link};
 use super::serve::{Inbound, Serve};
 use super::streams::{Port, RemoteEnd};
-use super::table::Links;
+use super::table::{Links, supersedes};
+use crate::base::owned_task::OwnedTask;
 use crate::base::runtime::Runtime;
 use crate::base::runtime::fake::FakeRuntime;
 use crate::base::state::{NodeParts, NodeState};
@@ -326,4 +327,56 @@ fn what_users_gave_is_dropped_where_the_link_is_not_locked() {
         Request { service: "", body: Body::Owned(owned(10)), ..request(b"", Shape::UNARY) };
     assert!(link.begin(now, refused, None, None).is_err());
     assert_eq!(dropped.load(std::sync::atomic::Ordering::SeqCst), 10);
+}
+
+/// A link with the number `key` to the run `epoch` of node 2, dialled by node 1 or by node 2.
+fn settled(pair: &Pair, key: u64, epoch: u64, is_dialed: bool) -> Arc<Link> {
+    let to = Destination { addr: addr(2), id: Some(NodeId::new(2)) };
+    let target = is_dialed.then_some(to);
+    let node = &pair.sides[0].links.node;
+    let (link, _receiver) = Link::new(node, key, target, pair.runtime.now());
+    let hello = PeerHello {
+        id: NodeId::new(2),
+        epoch: Epoch::new(epoch),
+        addr: addr(2),
+        version: 1,
+        in_flight_max: 1,
+        message_len_max: 1,
+        headers_len_max: 1,
+        methods_max: 1,
+        response_window: 1,
+    };
+    link.peer.set(hello).expect("it has none");
+    link
+}
+
+/// Of two links to one peer exactly one stays, and it is the same at both ends.
+#[test]
+fn of_two_links_the_later_run_stays_then_the_lower_diallers_then_the_newer() {
+    let pair = Pair::default();
+    for (why, winner, loser) in [
+        ("the later run of the peer", (1, 6, false), (2, 5, true)),
+        ("the one that the lower id dialled", (1, 5, true), (2, 5, false)),
+        ("the newer one of one dialler", (2, 5, true), (1, 5, true)),
+    ] {
+        let [winner, loser] =
+            [winner, loser].map(|(key, epoch, is_dialed)| settled(&pair, key, epoch, is_dialed));
+        assert!(supersedes(&winner, &loser, NodeId::new(1)), "{why}");
+        assert!(!supersedes(&loser, &winner, NodeId::new(1)), "{why}");
+    }
+}
+
+/// A task that is done leaves nothing behind; one that waits is dropped when the node ends.
+#[test]
+fn a_task_of_the_node_is_registered_until_it_ends() {
+    let pair = Pair::default();
+    let node = &pair.sides[0].links.node;
+    OwnedTask::spawn(node, Box::pin(async {}));
+    OwnedTask::spawn(node, Box::pin(std::future::pending()));
+    pair.runtime.run();
+    assert_eq!((pair.runtime.tasks_count(), node.life.owned.len()), (1, 1));
+    assert!(node.life.close());
+    node.life.owned.wake_all();
+    pair.runtime.run();
+    assert_eq!((pair.runtime.tasks_count(), node.life.owned.len()), (0, 0));
 }

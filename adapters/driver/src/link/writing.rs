@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use chinwag_core::rpc::{Flush, SLICES_MAX, Transmit};
 use chinwag_core::time::Now;
 
-use super::task::{Io, LinkTask, Turn};
+use super::task::{FlushTurn, Io, LinkTask};
 use crate::base::runtime::Stream;
 
 /// What there is to write now.
@@ -64,7 +64,7 @@ impl LinkTask {
                 // What waits for the peer's hello is queued, and not to be written yet.
                 Flush::Nothing if state.machine.queued_len() > 0 => return Fill::Nothing,
                 Flush::Nothing => {
-                    self.turn = Turn::Idle;
+                    self.turn = FlushTurn::Idle;
                     state.is_gossip_unflushed = false;
                     if state.has_peer_left {
                         state.has_peer_left = false;
@@ -73,14 +73,14 @@ impl LinkTask {
                     }
                     return Fill::Nothing;
                 }
-                Flush::AfterTurn if self.turn != Turn::Done => {
-                    if self.turn == Turn::Idle {
-                        self.turn = Turn::Asked;
+                Flush::AfterTurn if self.turn != FlushTurn::Done => {
+                    if self.turn == FlushTurn::Idle {
+                        self.turn = FlushTurn::Asked;
                         cx.waker().wake_by_ref();
                     }
                     return Fill::Nothing;
                 }
-                Flush::AfterTurn | Flush::Now => self.turn = Turn::Idle,
+                Flush::AfterTurn | Flush::Now => self.turn = FlushTurn::Idle,
             }
             if state.machine.poll_transmit(now, &mut self.out) == 0 {
                 return Fill::Nothing;

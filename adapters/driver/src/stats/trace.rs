@@ -198,6 +198,14 @@ impl fmt::Display for Id {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_call_that_nobody_watches_sends_no_context() {
+        let mut headers = Headers::new();
+        let names = ("service", "method", NodeId::new(1));
+        let span = call_span(&TraceIds::new(1), None, &mut headers, names);
+        assert!(span.is_none() && headers.get(TRACEPARENT).is_none());
+    }
+
     const EXAMPLE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
     #[test]

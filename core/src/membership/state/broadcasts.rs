@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use core::fmt;
 
 use crate::id::{Epoch, NodeId};
-use crate::membership::{BROADCAST_LEN_MAX, BROADCASTS_MAX, MESSAGE_LEN_MAX};
+use crate::membership::{BROADCAST_LEN_MAX, BROADCAST_WINDOW, BROADCASTS_MAX, MESSAGE_LEN_MAX};
 use crate::wire::datagram::Run;
 
 /// Why a broadcast was not taken; nothing was sent.
@@ -65,37 +65,82 @@ impl fmt::Display for SendError {
 
 impl core::error::Error for SendError {}
 
-/// Which broadcasts of one origin have been seen: the newest number and the 127 before it.
+/// Words of a [`Window`].
+const WORDS: usize = BROADCAST_WINDOW as usize / 64;
+const _: () = assert!(
+    BROADCAST_WINDOW as usize >= 4 * BROADCASTS_MAX && BROADCAST_WINDOW.is_multiple_of(64),
+    "a receiver tells apart more numbers than an origin can have on the way at once"
+);
+
+/// Which broadcasts of one origin have been seen: the newest number and those within
+/// [`BROADCAST_WINDOW`] of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
-    pub(crate) epoch: Epoch,
-    pub(crate) newest: u32,
-    /// Bit n: number `newest - n` has been seen.
-    pub(crate) seen: u128,
+    epoch: Epoch,
+    newest: u32,
+    /// Bit `number % BROADCAST_WINDOW`: this number has been seen.
+    seen: [u64; WORDS],
 }
 
+/// What becomes of a broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
+    /// It has not been seen.
     New,
+    /// It has been seen.
     Seen,
-    TooOld,
+    /// It is so old, or from so far ahead of what its speaker can vouch for, that nothing is known.
+    Unknown,
 }
 
 impl Window {
-    /// Counts `seq` in.
-    pub(crate) fn admit(&mut self, seq: u32) -> Verdict {
-        if seq > self.newest {
-            let by = seq - self.newest;
-            self.seen = self.seen.checked_shl(by).unwrap_or(0) | 1;
-            self.newest = seq;
-            return Verdict::New;
+    fn new(epoch: Epoch) -> Self {
+        Self { epoch, newest: 0, seen: [0; WORDS] }
+    }
+
+    /// Counts `number` in. One that would push all that is remembered out of the window is taken
+    /// from a speaker at its proven address alone.
+    fn admit(&mut self, number: u32, is_proven: bool) -> Verdict {
+        let ahead = number.saturating_sub(self.newest);
+        if ahead > BROADCAST_WINDOW && !is_proven {
+            return Verdict::Unknown;
         }
-        let Some(bit) = 1u128.checked_shl(self.newest - seq) else { return Verdict::TooOld };
-        if self.seen & bit != 0 {
+        if self.newest.saturating_sub(number) >= BROADCAST_WINDOW {
+            return Verdict::Unknown;
+        }
+        if ahead >= BROADCAST_WINDOW {
+            self.seen = [0; WORDS];
+        } else {
+            // The numbers in between take the places of those that leave the window.
+            for step in 1..=ahead {
+                self.set(self.newest + step, false);
+            }
+        }
+        self.newest = self.newest.max(number);
+        if self.is_seen(number) {
             return Verdict::Seen;
         }
-        self.seen |= bit;
+        self.set(number, true);
         Verdict::New
+    }
+
+    fn place(number: u32) -> (usize, u64) {
+        let at = number % BROADCAST_WINDOW;
+        ((at / 64) as usize, 1 << (at % 64))
+    }
+
+    fn is_seen(&self, number: u32) -> bool {
+        let (word, bit) = Self::place(number);
+        self.seen[word] & bit != 0
+    }
+
+    fn set(&mut self, number: u32, is_seen: bool) {
+        let (word, bit) = Self::place(number);
+        if is_seen {
+            self.seen[word] |= bit;
+        } else {
+            self.seen[word] &= !bit;
+        }
     }
 }
 
@@ -117,15 +162,14 @@ impl Broadcasts {
         self.windows.remove(&origin);
     }
 
-    pub(crate) fn admit(&mut self, origin: Run, seq: u32) -> Verdict {
-        let fresh = Window { epoch: origin.epoch, newest: 0, seen: 0 };
+    /// Counts broadcast `number` of the run that is held as `origin`.
+    pub(crate) fn admit(&mut self, origin: Run, number: u32, is_proven: bool) -> Verdict {
+        let fresh = Window::new(origin.epoch);
         let window = self.windows.entry(origin.id).or_insert(fresh);
-        match window.epoch.cmp(&origin.epoch) {
-            core::cmp::Ordering::Greater => return Verdict::TooOld,
-            core::cmp::Ordering::Less => *window = fresh,
-            core::cmp::Ordering::Equal => {}
+        if window.epoch != origin.epoch {
+            *window = fresh;
         }
-        window.admit(seq)
+        window.admit(number, is_proven)
     }
 }
 
@@ -133,17 +177,57 @@ impl Broadcasts {
 mod tests {
     use super::*;
 
+    /// §4.10: each number once, in any order, for as long as it can be told.
     #[test]
-    pub(crate) fn a_window_admits_each_number_once_and_no_number_it_cannot_tell() {
-        let mut window = Window { epoch: Epoch::new(1), newest: 0, seen: 0 };
-        assert_eq!(window.admit(3), Verdict::New);
-        assert_eq!(window.admit(3), Verdict::Seen);
-        assert_eq!(window.admit(1), Verdict::New);
-        assert_eq!(window.admit(200), Verdict::New);
-        assert_eq!(window.admit(72), Verdict::TooOld);
-        assert_eq!(window.admit(73), Verdict::New);
-        assert_eq!(window.admit(73), Verdict::Seen);
-        assert_eq!(window.admit(u32::MAX), Verdict::New);
-        assert_eq!(window.admit(u32::MAX), Verdict::Seen);
+    fn a_window_admits_each_number_once_and_no_number_it_cannot_tell() {
+        let mut window = Window::new(Epoch::new(1));
+        let mut admit = |number| window.admit(number, true);
+        assert_eq!(admit(3), Verdict::New);
+        assert_eq!(admit(3), Verdict::Seen);
+        assert_eq!(admit(1), Verdict::New);
+        assert_eq!(admit(1_100), Verdict::New);
+        assert_eq!(admit(76), Verdict::Unknown);
+        assert_eq!(admit(77), Verdict::New);
+        assert_eq!(admit(77), Verdict::Seen);
+        assert_eq!(admit(1_027), Verdict::New, "the place of number 3 is free again");
+        assert_eq!(admit(u32::MAX), Verdict::New);
+        assert_eq!(admit(u32::MAX), Verdict::Seen);
+        assert_eq!(admit(1_100), Verdict::Unknown);
+    }
+
+    /// §4.10: a number from nowhere does not empty the window.
+    #[test]
+    fn a_far_number_is_taken_from_a_proven_speaker_alone() {
+        let mut window = Window::new(Epoch::new(1));
+        assert_eq!(window.admit(1_024, false), Verdict::New);
+        assert_eq!(window.admit(u32::MAX, false), Verdict::Unknown);
+        assert_eq!(window.admit(2_049, false), Verdict::Unknown);
+        assert_eq!(window.admit(1_024, false), Verdict::Seen);
+        assert_eq!(window.admit(1, false), Verdict::New);
+        assert_eq!(window.admit(2_048, false), Verdict::New);
+        assert_eq!(window.admit(90_000, true), Verdict::New);
+        assert_eq!(window.admit(89_000, false), Verdict::New);
+    }
+
+    /// §4.10: the window agrees with a set of all numbers that were ever admitted.
+    #[test]
+    fn a_window_is_a_set_of_the_last_numbers() {
+        let mut rng = crate::rng::Rng::new(11);
+        let mut window = Window::new(Epoch::new(1));
+        let (mut all, mut newest) = (alloc::collections::BTreeSet::new(), 0u32);
+        for _ in 0..20_000 {
+            let number = (newest + 40).saturating_sub(u32::try_from(rng.below_u64(1_200)).unwrap());
+            let expected = if number == 0 || newest.saturating_sub(number) >= BROADCAST_WINDOW {
+                Verdict::Unknown
+            } else if all.insert(number) {
+                Verdict::New
+            } else {
+                Verdict::Seen
+            };
+            if number > 0 {
+                assert_eq!(window.admit(number, false), expected, "{number} of {newest}");
+                newest = newest.max(number);
+            }
+        }
     }
 }

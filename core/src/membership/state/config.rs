@@ -26,6 +26,9 @@ pub const RELAYS_MAX: usize = 256;
 pub const CHECKS_MAX: usize = 128;
 /// User broadcasts in the queue at one time, own and relayed: 256 KiB at the longest payload.
 pub const BROADCASTS_MAX: usize = 256;
+/// Numbers of one origin that a receiver tells apart: four times what an origin may have on the way
+/// at once, because an early broadcast may arrive after many later ones.
+pub const BROADCAST_WINDOW: u32 = 1_024;
 /// Bytes of one broadcast payload at most: it must fit one datagram of the smallest MTU allowed.
 pub const BROADCAST_LEN_MAX: usize = 1_024;
 /// Bytes of one directed payload at most; those over a datagram go by the stream plane.

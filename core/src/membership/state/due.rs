@@ -2,7 +2,8 @@
 
 use crate::time::Instant;
 
-/// Why [`Membership::poll_timeout`] names the instant it names.
+/// Why [`Membership::poll_timeout`](crate::membership::Membership::poll_timeout) names the instant
+/// it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum TimeoutReason {

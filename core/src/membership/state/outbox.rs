@@ -79,7 +79,10 @@ pub(crate) enum Body {
         subject: Run,
     },
     Gossip,
-    Payload(Bytes),
+    Payload {
+        target: Run,
+        payload: Bytes,
+    },
     SyncRequest {
         exchange: u32,
         is_joining: bool,

@@ -78,34 +78,35 @@ pub struct Stats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sizes {
-    /// Other live members; with the tombstones at most [`MEMBERS_MAX`](super::MEMBERS_MAX).
+    /// Other live members; with the tombstones at most
+    /// [`MEMBERS_MAX`](crate::membership::MEMBERS_MAX).
     pub members: usize,
     /// Dead and left members remembered: at most `Config::tombstones_max`.
     pub tombstones: usize,
     /// Running suspicions: at most one a live member.
     pub suspicions: usize,
     /// Rumours that wait, broadcasts among them: at most one a record, and
-    /// [`BROADCASTS_MAX`](super::BROADCASTS_MAX).
+    /// [`BROADCASTS_MAX`](crate::membership::BROADCASTS_MAX).
     pub rumors: usize,
-    /// Broadcasts among the rumours: at most [`BROADCASTS_MAX`](super::BROADCASTS_MAX).
+    /// Broadcasts among the rumours: at most [`BROADCASTS_MAX`](crate::membership::BROADCASTS_MAX).
     pub broadcasts: usize,
     /// Origins whose broadcasts are told apart: at most one a record.
     pub origins: usize,
-    /// Messages to be polled: at most [`OUTBOX_MAX`](super::OUTBOX_MAX).
+    /// Messages to be polled: at most [`OUTBOX_MAX`](crate::membership::OUTBOX_MAX).
     pub messages: usize,
-    /// Events to be taken: at most [`EVENTS_MAX`](super::EVENTS_MAX).
+    /// Events to be taken: at most [`EVENTS_MAX`](crate::membership::EVENTS_MAX).
     pub events: usize,
-    /// Probes relayed for others: at most [`RELAYS_MAX`](super::RELAYS_MAX).
+    /// Probes relayed for others: at most [`RELAYS_MAX`](crate::membership::RELAYS_MAX).
     pub relays: usize,
-    /// Liveness checks of claimants: at most [`CHECKS_MAX`](super::CHECKS_MAX).
+    /// Liveness checks of claimants: at most [`CHECKS_MAX`](crate::membership::CHECKS_MAX).
     pub checks: usize,
-    /// Conflicts that were reported: at most [`CHECKS_MAX`](super::CHECKS_MAX).
+    /// Conflicts that were reported: at most [`CHECKS_MAX`](crate::membership::CHECKS_MAX).
     pub conflicts: usize,
-    /// Own exchanges: at most [`EXCHANGES_MAX`](super::EXCHANGES_MAX).
+    /// Own exchanges: at most [`EXCHANGES_MAX`](crate::membership::EXCHANGES_MAX).
     pub exchanges: usize,
-    /// Tables being sent: at most [`TRANSFERS_MAX`](super::TRANSFERS_MAX).
+    /// Tables being sent: at most [`TRANSFERS_MAX`](crate::membership::TRANSFERS_MAX).
     pub transfers: usize,
     /// Foreign addresses and clusters that were reported: at most
-    /// [`FOREIGN_MAX`](super::FOREIGN_MAX).
+    /// [`FOREIGN_MAX`](crate::membership::FOREIGN_MAX).
     pub foreign: usize,
 }

@@ -153,8 +153,8 @@ fn d6_a_merge_is_no_confirmation() {
         }
     }
     let machine = &net.hosts[0].machine;
-    let slot = machine.table.find(subject.id).unwrap();
-    assert_eq!(machine.suspicions.get(slot).unwrap().accusers.as_slice(), [id(1)]);
+    let slot = machine.claims.table().find(subject.id).unwrap();
+    assert_eq!(machine.claims.suspicions().get(slot).unwrap().accusers.as_slice(), [id(1)]);
 }
 
 /// §4.2: a node that hears an accusation of its earlier life answers with its present one.

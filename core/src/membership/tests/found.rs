@@ -114,9 +114,11 @@ fn a_payload_to_a_suspect_keeps_to_the_mtu() {
 fn longer_payloads_than_may_be_sent_are_refused() {
     let mut net = Net::converged(7, Config::lan(), 2);
     net.hosts[0].events.clear();
+    let own = net.hosts[0].machine.local();
+    let target = Run { id: own.id, epoch: own.epoch };
     for (len, given_out) in [(MESSAGE_LEN_MAX, 1), (MESSAGE_LEN_MAX + 1, 1), (60_000, 1)] {
         let payload = alloc::vec![7; len];
-        let bytes = Forge::of(&net, 1).payload(|bytes| encode::payload(bytes, &payload));
+        let bytes = Forge::of(&net, 1).payload(|bytes| encode::payload(bytes, target, &payload));
         net.inject(0, addr(1), &bytes);
         let messages = net.hosts[0].events.iter();
         let messages =

@@ -355,8 +355,12 @@ impl Net {
         let snapshot = host.machine.snapshot();
         assert!(snapshot.members().iter().eq(host.folded.values()), "events fold to the snapshot");
         assert_eq!(snapshot.members().len(), host.machine.live_count());
-        let digest = host.machine.table.digest_from_scratch();
-        assert_eq!(*host.machine.table.digest(), digest, "the digest is kept as members change");
+        let digest = host.machine.claims.table().digest_from_scratch();
+        assert_eq!(
+            *host.machine.claims.table().digest(),
+            digest,
+            "the digest is kept as members change"
+        );
     }
 
     /// Every node that is up sees exactly the nodes that are up, alive.
@@ -364,10 +368,10 @@ impl Net {
         let up = self.hosts.iter().filter(|host| host.is_up && !host.machine.has_left()).count();
         self.hosts.iter().filter(|host| host.is_up && !host.machine.has_left()).all(|host| {
             host.machine.live_count() == up - 1
-                && host.machine.table.iter().skip(1).all(|(slot, record)| {
+                && host.machine.claims.table().iter().skip(1).all(|(slot, record)| {
                     record.state != crate::membership::State::Suspect
                         && (!record.state.is_live()
-                            || self.by_addr.contains_key(&host.machine.table.addr(slot)))
+                            || self.by_addr.contains_key(&host.machine.claims.table().addr(slot)))
                 })
         })
     }

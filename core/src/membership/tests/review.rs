@@ -545,7 +545,7 @@ fn what_waited_in_solitude_is_told() {
     net.start(1, &[0]);
     assert!(net.run_until(millis(50), |net| net.hosts[0].machine.gossip_at.is_some()));
     net.run_for(secs(30));
-    assert!(net.hosts[0].machine.rumors.is_empty());
+    assert!(net.hosts[0].machine.claims.rumors().is_empty());
 }
 
 /// §4.2: after `leave` a node refutes nothing, and its farewell is acknowledged by distinct
@@ -630,7 +630,7 @@ fn the_asker_gives_what_it_had() {
     }
     net.tap = Some(Vec::new());
     net.with(1, |machine, now| {
-        let to = machine.destination(machine.table.find(id(0)).unwrap());
+        let to = machine.destination(machine.claims.table().find(id(0)).unwrap());
         machine.begin_exchange(now, to, false);
     });
     let bytes = forge.alive(late, Epoch::new(5), Incarnation::new(1), addr(500));
@@ -655,7 +655,7 @@ fn an_exchange_is_between_two() {
     let mut net = Net::converged(27, Config::lan(), 3);
     net.run_for(secs(300));
     let ask = |machine: &mut Membership, now| {
-        let to = machine.destination(machine.table.find(id(0)).unwrap());
+        let to = machine.destination(machine.claims.table().find(id(0)).unwrap());
         machine.begin_exchange(now, to, false);
     };
     net.tap = Some(Vec::new());

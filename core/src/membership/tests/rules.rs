@@ -13,8 +13,8 @@ use super::net::{Net, addr, id, millis, secs};
 use crate::clock::Timestamp;
 use crate::id::{Epoch, Fence, Incarnation, NodeId};
 use crate::membership::{
-    BROADCAST_LEN_MAX, BroadcastError, Config, EVENTS_MAX, Event, MESSAGE_LEN_MAX, Metadata,
-    MetadataError, Plane, SendError, State, TimeoutReason,
+    BROADCAST_LEN_MAX, BROADCASTS_MAX, BroadcastError, Config, EVENTS_MAX, Event, MESSAGE_LEN_MAX,
+    Metadata, MetadataError, Plane, SendError, State, TimeoutReason,
 };
 use crate::rng::Rng;
 use crate::wire::datagram::{Run, encode};
@@ -252,7 +252,7 @@ fn rumours_die_out() {
     });
     net.run_for(secs(60));
     for host in &net.hosts {
-        assert!(host.machine.rumors.is_empty());
+        assert!(host.machine.claims.rumors().is_empty());
         assert_eq!(host.machine.gossip_at, None);
         assert_ne!(host.machine.timeout_reason(), Some(TimeoutReason::Gossip));
     }
@@ -276,15 +276,11 @@ fn exchanges_move_only_what_differs() {
         assert!(grown < 40 * 700, "{grown} bytes in 300 s");
     }
     // V3: with no gossip at all, exchanges alone carry a change to everybody.
-    net.hosts
-        .iter_mut()
-        .for_each(|host| host.machine.rumors = crate::membership::state::rumors::Rumors::default());
+    net.hosts.iter_mut().for_each(|host| host.machine.claims.drop_rumors());
     net.loss_percent = 0;
     net.with(2, |machine, now| {
         machine.set_metadata(now, Metadata::new().with("k", "w").unwrap()).unwrap();
-        let rumor = machine.table.rumor_mut(crate::membership::state::table::LOCAL).unwrap();
-        *rumor = crate::membership::state::table::NOWHERE;
-        machine.rumors = crate::membership::state::rumors::Rumors::default();
+        machine.claims.drop_rumors();
     });
     assert!(net.run_until(secs(300), |net| {
         (0..8).all(|host| {
@@ -354,6 +350,76 @@ fn a_rival_is_reported_and_told() {
     assert_eq!(net.tap.take().unwrap().len(), 1, "the rival is told");
 }
 
+/// §4.10: on a network without loss, every burst that the origin's queue accepts reaches everybody.
+#[test]
+fn a_burst_as_long_as_the_queue_reaches_everybody() {
+    for seed in 0..3 {
+        let mut net = Net::converged(seed, Config::lan(), 16);
+        net.with(3, |machine, now| {
+            for count in 0..u32::try_from(BROADCASTS_MAX).unwrap() {
+                machine.broadcast(now, &count.to_le_bytes()).unwrap();
+            }
+        });
+        net.run_for(secs(60));
+        for host in (0..16).filter(|&host| host != 3) {
+            let heard = net.hosts[host].events.iter();
+            let heard = heard.filter(|(_, event)| matches!(event, Event::Broadcast { .. }));
+            assert_eq!(heard.count(), BROADCASTS_MAX, "seed {seed}, host {host}");
+        }
+    }
+}
+
+/// §4.10: what a stranger forges mutes nobody, and a broadcast of a run that is not held is none.
+#[test]
+fn a_forged_broadcast_mutes_nobody() {
+    let mut net = Net::converged(21, Config::lan(), 4);
+    let origin = net.hosts[2].machine.local();
+    let held = Run { id: origin.id, epoch: origin.epoch };
+    let later = Run { epoch: origin.epoch.next().unwrap(), ..held };
+    for host in [0, 1, 3] {
+        for (run, number) in [(held, u32::MAX), (later, 1), (later, u32::MAX), (held, 0)] {
+            let forge = Forge::of(&net, 2);
+            let bytes = forge.payload(|bytes| encode::broadcast(bytes, run, number, b"forged"));
+            net.inject(host, addr(99), &bytes);
+        }
+    }
+    net.with(2, |machine, now| machine.broadcast(now, b"true").unwrap());
+    net.run_for(secs(10));
+    for host in [0, 1, 3] {
+        let heard: Vec<&[u8]> = net.hosts[host]
+            .events
+            .iter()
+            .filter_map(|(_, event)| match event {
+                Event::Broadcast { payload, .. } => Some(payload.as_ref()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(heard, [b"true"], "host {host}");
+    }
+}
+
+/// §4.10.1: a message for a member that is gone is not given to whoever has its address now.
+#[test]
+fn a_message_is_given_to_the_run_that_it_was_meant_for() {
+    let mut net = Net::converged(22, Config::lan(), 4);
+    net.crash(3);
+    net.start_as(4, id(76), addr(3), Epoch::at(net.clock().wall), &[0]);
+    net.run_for(millis(300));
+    assert!(net.hosts[0].machine.get(id(3)).unwrap().state.is_live(), "nobody knows better yet");
+    net.with(0, |machine, _| machine.send_to(id(3), Bytes::from_static(b"for 3")).unwrap());
+    net.with(0, |machine, _| machine.send_to(id(76), Bytes::from_static(b"for 76")).unwrap());
+    net.run_for(secs(1));
+    let heard: Vec<&[u8]> = net.hosts[4]
+        .events
+        .iter()
+        .filter_map(|(_, event)| match event {
+            Event::Message { payload, .. } => Some(payload.as_ref()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(heard, [b"for 76"]);
+}
+
 /// §4.10: every other node gives a broadcast out exactly once, whatever is lost or repeated on the
 /// way.
 #[test]
@@ -398,7 +464,8 @@ fn user_payloads_have_limits() {
     );
     assert!(got, "a long message goes by stream");
     let forge = Forge::of(&net, 1);
-    let forged = forge.payload(|bytes| encode::payload(bytes, b"forged"));
+    let target = run(&net, 0);
+    let forged = forge.payload(|bytes| encode::payload(bytes, target, b"forged"));
     net.inject(0, addr(9), &forged);
     let is_told =
         net.hosts[0].events.iter().any(|(_, event)| matches!(event, Event::Message { .. }));
@@ -566,8 +633,8 @@ fn hostile_payloads_are_survived() {
         assert!(machine.relays.len() <= crate::membership::RELAYS_MAX);
         assert!(machine.exchanges_open() <= crate::membership::EXCHANGES_MAX);
         assert!(
-            machine.rumors.len()
-                <= machine.table.iter().count() + crate::membership::BROADCASTS_MAX
+            machine.claims.rumors().len()
+                <= machine.claims.table().iter().count() + crate::membership::BROADCASTS_MAX
         );
         assert_eq!(machine.local().state, State::Alive);
     }

@@ -48,7 +48,7 @@ fn put(out: &mut Vec<u8>, message: &Message<'_>) {
         Message::Broadcast { origin, seq, payload } => {
             encode::broadcast(out, *origin, *seq, payload);
         }
-        Message::Payload(payload) => encode::payload(out, payload),
+        Message::Payload { target, payload } => encode::payload(out, *target, payload),
         Message::SyncRequest { exchange, is_joining, digest, own } => {
             let mut buckets = [0; BUCKETS];
             for (bucket, bytes) in buckets.iter_mut().zip(digest.0.chunks_exact(8)) {
@@ -81,7 +81,7 @@ fn random_message<'a>(rng: &mut Rng, store: &'a [u8]) -> Message<'a> {
         3 => Message::Nack { seq, subject: random_run(rng) },
         4 => Message::Update(random_update(rng, metadata)),
         5 => Message::Broadcast { origin: random_run(rng), seq, payload },
-        6 => Message::Payload(payload),
+        6 => Message::Payload { target: random_run(rng), payload },
         7 => {
             let (is_joining, digest) = (rng.below(2) == 0, Digest(&store[..BUCKETS * 8]));
             Message::SyncRequest {
@@ -194,7 +194,10 @@ fn messages_have_these_bytes() {
             Message::Broadcast { origin: RUN, seq: SEQ, payload: b"abc" },
             concat(&[&[6, 22, 0], &RUN_BYTES, seq, b"\x03abc"]),
         ),
-        (Message::Payload(b"hello"), concat(&[&[7, 6, 0], b"\x05hello"])),
+        (
+            Message::Payload { target: RUN, payload: b"hello" },
+            concat(&[&[7, 20, 0], &RUN_BYTES, b"\x05hello"]),
+        ),
         (sync_request(false), concat(&[&[8, 0x15, 2], seq, &[0], &digest, &death_bytes])),
         (sync_request(true), concat(&[&[8, 0x15, 2], seq, &[1], &digest, &death_bytes])),
         (chunk(false, false), concat(&[&[9, 13, 0], seq, &[0], mask_bytes])),

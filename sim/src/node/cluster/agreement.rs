@@ -6,7 +6,7 @@ use chinwag::{Node, State};
 
 use super::{Cluster, SEEDS};
 use crate::checker::views::{id, rank};
-use crate::host::{addr, first_addr};
+use crate::host::FIRST_PORT;
 
 impl Cluster {
     /// Why the views of the well are not the truth, if they are not.
@@ -36,12 +36,18 @@ impl Cluster {
     }
 
     /// Whether the well can find each other at all: counting whoever knows, or has known, the
-    /// present address of another as joined to it, they are one group.
+    /// present address of another as joined to it, they are one group. Nobody can while the address
+    /// of some node does not reach it.
     pub(crate) fn can_meet(&self) -> bool {
+        if self.engine.with(|state| state.network.addresses.has_strays()) {
+            return false;
+        }
         let well = self.well();
-        let seeds: Vec<SocketAddr> = (0..self.hosts().min(SEEDS)).map(first_addr).collect();
-        let at =
-            |host: u32| addr(host, first_addr(host).port() + self.sites[host as usize].port_offset);
+        let at_first = |seed| self.engine.addr_at(seed, FIRST_PORT);
+        let seeds: Vec<SocketAddr> = (0..self.hosts().min(SEEDS)).map(at_first).collect();
+        let at = |host: u32| {
+            self.engine.addr_at(host, FIRST_PORT + self.sites[host as usize].port_offset)
+        };
         let knows = |a: u32, b: u32| {
             let process = self.sites[a as usize].process.as_ref();
             let known = process.and_then(|process| process.known.get(&b));

@@ -56,6 +56,17 @@ impl State {
         ids.len()
     }
 
+    /// Nothing crosses the connections of `host` any more, and nobody is told.
+    pub(in crate::node) fn forget_streams_of(&mut self, host: u32) {
+        let is_of = |conn: &Conn| {
+            let hosts = [conn.ends[0].host, conn.ends[1].host];
+            hosts.contains(&host) && hosts != [host; 2]
+        };
+        for conn in self.conns.values_mut().filter(|conn| is_of(conn)) {
+            conn.is_forgotten = true;
+        }
+    }
+
     /// Whoever waits on a stream of `host` looks again.
     pub(in crate::node) fn unblock_streams(&mut self, host: u32) {
         let mut wakers = Vec::new();

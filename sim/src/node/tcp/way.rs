@@ -60,9 +60,12 @@ impl State {
                 break;
             }
             let (is_open, opened_at) = (matches!(packet, Packet::Open), conn.opened_at);
-            if self.is_stuck(conn, pipe) {
-                let (from, to) = (conn.ends[pipe].host, conn.ends[1 - pipe].host);
-                self.network.stops(from, to);
+            let (from, to) = (conn.ends[pipe].host, conn.ends[1 - pipe].host);
+            if self.is_stuck(conn, pipe, is_open) {
+                if is_open && self.proxy_accepts(id) {
+                    continue;
+                }
+                self.network.stops_stream(from, to, is_open);
                 if is_open && self.now - opened_at > OPEN_FAILS {
                     self.fail_end(id, 0, ErrorKind::TimedOut);
                     return;
@@ -87,12 +90,12 @@ impl State {
     }
 
     /// Whether nothing gets through on this pipe now.
-    fn is_stuck(&self, conn: &Conn, pipe: usize) -> bool {
+    fn is_stuck(&self, conn: &Conn, pipe: usize, is_open: bool) -> bool {
         let (from, to) = (conn.ends[pipe].host, conn.ends[1 - pipe].host);
         let Some(there) = self.machines.get(to as usize) else { return true };
         let is_silent = self.machines.get(from as usize).is_some_and(|machine| machine.blocks > 0);
-        let is_cut = from != to && self.network.is_cut(from, to);
-        is_cut || is_silent || conn.is_forgotten || !there.is_up
+        let is_cut = from != to && self.network.is_stream_cut(from, to, is_open);
+        is_cut || is_silent || conn.is_forgotten || !(there.is_up || conn.is_proxied)
     }
 
     fn packet_arrives(&mut self, id: u64, end: usize, packet: Packet) {
@@ -141,10 +144,35 @@ impl State {
         }
     }
 
+    /// A proxy on the way accepts a connection for a host that is down, if there is one. Nobody
+    /// holds the other end, so what is sent on it is answered with a reset.
+    fn proxy_accepts(&mut self, id: u64) -> bool {
+        let Some(conn) = self.conns.get(&id) else { return false };
+        let [from, to] = [conn.ends[0].host, conn.ends[1].host];
+        let is_down = self.machines.get(to as usize).is_some_and(|machine| !machine.is_up);
+        if !is_down || self.network.is_stream_cut(from, to, true) {
+            return false;
+        }
+        if !self.network.is_proxied(from, to) {
+            return false;
+        }
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.pipes[0].under_way.pop_front();
+            conn.ends[1].phase = Phase::Gone;
+            conn.is_proxied = true;
+        }
+        self.send_packet(id, 1, Packet::Opened);
+        true
+    }
+
     /// Somebody dials: the machine answers, whatever its process does.
     fn open_arrives(&mut self, id: u64) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
-        let (host, to) = (conn.ends[1].host, conn.ends[1].own);
+        let (from, host, to) = (conn.ends[0].host, conn.ends[1].host, conn.ends[1].own);
+        if from != host && self.network.refuses(from, host) {
+            conn.ends[1].phase = Phase::Gone;
+            return self.send_packet(id, 1, Packet::Reset);
+        }
         let listening = self.listeners.get_mut(&(host, to.port()));
         let hears = |bound: SocketAddr| {
             bound.ip().is_unspecified() || bound.ip().is_loopback() == to.ip().is_loopback()

@@ -24,6 +24,8 @@ pub(crate) struct FakeRuntime {
     /// The other ends of the streams that were dialled.
     pub(crate) dialed: Mutex<Vec<FakeStream>>,
     pub(crate) udp: Arc<Datagrams>,
+    /// What the next attempts to bind the UDP socket fail with, the first one last.
+    pub(crate) refusals: Mutex<Vec<io::ErrorKind>>,
     /// Rises with everything that may have given a task something to do.
     progress: Arc<Progress>,
 }
@@ -115,11 +117,17 @@ impl Runtime for FakeRuntime {
     }
 
     fn bind_udp(&self, addr: SocketAddr) -> BoxFuture<io::Result<Box<dyn UdpSocket>>> {
+        if let Some(kind) = lock(&self.refusals).pop() {
+            return Box::pin(async move { Err(kind.into()) });
+        }
         let socket = FakeUdp { datagrams: self.udp.clone(), addr };
         Box::pin(async { Ok(Box::new(socket) as Box<dyn UdpSocket>) })
     }
 
-    fn listen(&self, addr: SocketAddr) -> BoxFuture<io::Result<Box<dyn Listener>>> {
+    fn listen(&self, mut addr: SocketAddr) -> BoxFuture<io::Result<Box<dyn Listener>>> {
+        if addr.port() == 0 {
+            addr.set_port(9);
+        }
         Box::pin(async move { Ok(Box::new(FakeListener(addr)) as Box<dyn Listener>) })
     }
 

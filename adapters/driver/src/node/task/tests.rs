@@ -140,3 +140,21 @@ fn datagrams_that_wait_are_read_before_time_is_told() {
     pair.runtime.run();
     assert_eq!(pair.state(), Some(State::Alive));
 }
+
+/// The system picks a TCP port without asking whether the UDP port is free. Only that is tried
+/// again, and only where the port is the system's choice.
+#[test]
+fn a_port_whose_udp_is_taken_is_tried_again() {
+    use std::io::ErrorKind::{AddrInUse, PermissionDenied};
+    for (listen, refusal, starts) in [
+        ("10.0.0.1:0", AddrInUse, true),
+        ("10.0.0.1:0", PermissionDenied, false),
+        ("10.0.0.1:7", AddrInUse, false),
+    ] {
+        let runtime = Arc::<FakeRuntime>::default();
+        lock(&runtime.refusals).push(refusal);
+        let listen: SocketAddr = listen.parse().expect("an address");
+        let start = Node::builder(1, listen).cluster("test").start_on(runtime.clone());
+        assert_eq!(runtime.block_on(start).is_ok(), starts, "{listen}, {refusal}");
+    }
+}
