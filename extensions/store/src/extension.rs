@@ -78,7 +78,7 @@ impl ClusterExtension for StoreExtension {
 
     async fn init(self, node: &Node) -> Result<Store, OpenError> {
         let Self { storage, config } = self;
-        let replica = Arc::new(Replica::open(node, storage).await?);
+        let replica = Arc::new(Replica::open(node, storage, config).await?);
         let (spread, bell) = Spread::new(config.timeout);
         let shared = Arc::new(Shared::new(replica.clone(), Arc::new(spread), config));
         let watch = node.watch();
@@ -125,6 +125,10 @@ enum Wake {
 
 impl Exchanger {
     async fn run(mut self) {
+        for peer in self.shared.replica.peers() {
+            // Whom this replica has seen itself it need not be told of.
+            let _counted = self.shared.replica.meet(peer).await;
+        }
         while let Some(next) = self.wait().await {
             let Some(peer) = next else { continue };
             let counters = &self.shared.replica.counters;
@@ -174,6 +178,10 @@ impl Exchanger {
             Event::Left(member) => self.note(member.id, true).await,
             Event::Joined(member) | Event::Updated(member) | Event::Recovered(member) => {
                 self.note(member.id, false).await;
+                if peers::is_replica(member) {
+                    // Whom this replica has seen itself it need not be told of.
+                    let _counted = replica.meet(member.id).await;
+                }
                 // Two of the others, about, whatever their number: not all of them are to send the
                 // same to one that comes with nothing.
                 let others = replica.peers().len().max(1);

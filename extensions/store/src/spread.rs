@@ -124,13 +124,13 @@ impl Spread {
         keyspace: &str,
         mut keys: Vec<Key>,
     ) -> Result<(), Status> {
-        let mut is_again = false;
+        let (mut is_again, mut ticket) = (false, None);
         while !keys.is_empty() {
             let node = replica.node()?;
             if !replica.meet(peer).await.map_err(Failure::Storage)? {
                 return Err(refusal());
             }
-            let origin = replica.origin()?;
+            let origin = replica.origin(ticket)?;
             let got = replica.get_some(keyspace, &keys).await.map_err(Failure::Storage)?;
             let documents = got
                 .iter()
@@ -146,7 +146,9 @@ impl Spread {
                     is_again = false;
                 }
                 // A purge came between: once more with what is held now.
-                ArchivedTaken::Stale if !is_again => is_again = true,
+                ArchivedTaken::Stale { ref ticket: given } if !is_again => {
+                    (is_again, ticket) = (true, Some(given.check()));
+                }
                 _ => return Err(refusal()),
             }
         }

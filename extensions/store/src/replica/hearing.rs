@@ -1,0 +1,93 @@
+//! What other replicas say of themselves, and who is away (docs/store.md §5.5, §5.8).
+
+use std::collections::BTreeMap;
+
+use chinwag::NodeId;
+use chinwag::protocol::time::Instant;
+
+use super::{Failure, Replica, lock};
+use crate::roster::{Heard, Roster};
+use crate::wire::Ticket;
+
+impl Replica {
+    /// Takes in what `peer` says of itself. What it says about others is its vote, and no more.
+    pub(crate) async fn hear(&self, peer: NodeId, heard: Heard) -> Result<(), Failure> {
+        let now = self.node()?.now().mono;
+        let peers = self.peers();
+        self.update_away(now)?;
+        let floor = heard.floor;
+        let named: Vec<NodeId> = heard.members.keys().copied().collect();
+        let votes = {
+            let mut votes = lock(&self.votes);
+            votes.retain(&peers);
+            votes.hear(peer, now, heard);
+            let count = |node: &NodeId| (*node, votes.naming(*node));
+            named.iter().map(count).collect::<BTreeMap<_, _>>()
+        };
+        let amended = self.amend(|roster| {
+            roster.floor = roster.floor.max(floor);
+            for (&node, &naming) in &votes {
+                let is_seen = peers.contains(&node);
+                if node != self.me && (is_seen || naming >= self.majority(roster, node)) {
+                    roster.add(node, |node| self.is_live(node));
+                }
+            }
+            let members: Vec<NodeId> = roster.members.keys().copied().collect();
+            for node in members.into_iter().chain([self.me]) {
+                let needed = self.majority(roster, node);
+                let agreed = lock(&self.votes).agreed(node, needed);
+                roster.note(node, agreed, self.me);
+            }
+            roster.floor = roster.floor.max(roster.own.horizon);
+        });
+        Ok(amended.await?)
+    }
+
+    /// How many replicas must have noted something about `node` before this one does so, too: more
+    /// than half of those that have a say.
+    fn majority(&self, roster: &Roster, node: NodeId) -> usize {
+        let has_say = |other: &&NodeId| **other != node && !self.is_gone_of(roster, **other);
+        roster.members.keys().filter(has_say).count() / 2 + 1
+    }
+
+    /// Whether `node` is no live replica and has left, or is away for `forget_after`, by what this
+    /// run of this replica has seen itself.
+    pub(crate) fn is_gone(&self, node: NodeId) -> bool {
+        self.is_gone_of(&self.roster(), node)
+    }
+
+    fn is_gone_of(&self, roster: &Roster, node: NodeId) -> bool {
+        let Ok(running) = self.node() else { return false };
+        let Some(since) = lock(&self.away).get(&node).copied() else {
+            // It is live, or this replica has never met it.
+            return !roster.members.contains_key(&node) && !self.is_live(node);
+        };
+        let has_left = roster.members.get(&node).is_some_and(|standing| standing.has_left);
+        has_left || running.now().mono.since(since) >= self.config.forget_after
+    }
+
+    /// Notes who of the roster is no live replica, and gives it.
+    pub(crate) fn update_away(
+        &self,
+        now: Instant,
+    ) -> Result<BTreeMap<NodeId, Instant>, Failure> {
+        let peers = self.node().map(|_| self.peers())?;
+        let roster = self.roster();
+        let mut away = lock(&self.away);
+        let gone = roster.members.keys().filter(|node| !peers.contains(node));
+        *away = gone.map(|node| (*node, *away.get(node).unwrap_or(&now))).collect();
+        Ok(away.clone())
+    }
+
+    /// Whether the clocks of most other replicas say that this one's is wrong (docs/store.md §2.5).
+    pub(crate) fn is_clock_wrong(&self) -> Result<bool, Failure> {
+        let now = self.node()?.now();
+        Ok(lock(&self.votes).contradict(now.mono, now.wall))
+    }
+
+    /// What is asked now is answered past all purges until now (docs/store.md §5.2).
+    pub(crate) fn ticket(&self) -> Result<Ticket, Failure> {
+        let purges = self.purges.load(std::sync::atomic::Ordering::Acquire);
+        Ok(Ticket { epoch: self.node()?.epoch().get(), purges })
+    }
+}
