@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use chinwag::protocol::rng::{Rng, mix};
 use chinwag::protocol::time::WallTime;
-use chinwag::{Bytes, Context, Handler, Methods, Node, NodeId, Service, Status, Timestamp, View};
+use chinwag::{Bytes, Context, Handler, Methods, Node, Service, Status, Timestamp, View};
 use chinwag_sim::{World, check, millis, secs};
 
 use crate::claims::{StampClaim, later};
@@ -269,8 +269,7 @@ async fn lie(liar: &Liar, node: &Node) {
 
 /// Four honest replicas and their storages, and a liar.
 async fn four_and_a_liar(world: &World) -> (Vec<Store>, Vec<MemoryStorage>) {
-    let nodes =
-        world.cluster(HONEST + 1, |_: &Node| Ok::<(), chinwag::AddServiceError>(())).await;
+    let nodes = world.cluster(HONEST + 1, |_: &Node| Ok::<(), chinwag::AddServiceError>(())).await;
     let storages: Vec<MemoryStorage> = (0..HONEST).map(|_| MemoryStorage::new()).collect();
     let mut stores = Vec::new();
     for (node, storage) in nodes.iter().zip(&storages) {
@@ -309,8 +308,8 @@ async fn users_write(world: &World, stores: &[Store]) -> Acknowledged {
         let store = &stores[world.choose(HONEST as u32) as usize];
         let keyspace = store.keyspace("k").expect("a name");
         let key = u64::from(world.choose(KEYS as u32));
-        let level = [Consistency::None, Consistency::One, Consistency::Quorum]
-            [world.choose(3) as usize];
+        let level =
+            [Consistency::None, Consistency::One, Consistency::Quorum][world.choose(3) as usize];
         let value = Bytes::from(format!("{number}"));
         if let Ok(written) = keyspace.put(key, value.clone(), level).await {
             let latest = acknowledged.entry(key).or_insert((written.version, value.clone()));
@@ -423,7 +422,8 @@ fn every_field_is_in_the_table() {
     for line in documented.lines().filter(|line| line.starts_with("| `") && line.contains('.')) {
         let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
         let [field, _, test] = cells[..] else { continue };
-        let (field, test) = (field.trim_matches('`'), test.trim_end_matches(" |").trim_matches('`'));
+        let (field, test) =
+            (field.trim_matches('`'), test.trim_end_matches(" |").trim_matches('`'));
         if field.contains('.') {
             assert!(sources.contains(&format!("fn {test}()")), "{field}: there is no test {test}");
             rows.insert(field.to_owned());

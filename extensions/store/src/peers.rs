@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chinwag::{
     Client, Code, Consistency, Handler, Member, Message, Node, NodeId, Picks, SelectError, Status,
-    Topology, View,
+    Topology,
 };
 
 use crate::replica::{Replica, lock};
@@ -15,8 +15,7 @@ use crate::service::StoreService;
 pub(crate) const ENTRY: (&str, &str) = ("store", "1");
 
 /// How a replica refuses a call of a node that is no replica as far as it knows.
-pub(crate) const NOT_A_REPLICA: &str =
-    "the caller is not a replica in the membership of this node";
+pub(crate) const NOT_A_REPLICA: &str = "the caller is not a replica in the membership of this node";
 
 /// How long a caller waits before it asks again whether it is known as a replica.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -27,7 +26,7 @@ pub(crate) async fn call<M>(
     replica: &Replica,
     client: &Client<StoreService>,
     message: &M,
-) -> Result<View<M::Reply>, Status>
+) -> Result<chinwag::Received<M::Reply>, Status>
 where
     M: Message,
     StoreService: Handler<M>,

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use chinwag::protocol::time::WallTime;
 use chinwag::Timestamp;
+use chinwag::protocol::time::WallTime;
 
 use crate::any_storage::StorageError;
 use crate::claims::later;

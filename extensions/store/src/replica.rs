@@ -13,6 +13,8 @@ use chinwag::protocol::time::Instant;
 use chinwag::{Bytes, Clock, Node, NodeId, Status, WeakNode};
 
 use crate::any_storage::{AnyStorage, StorageError};
+use crate::claims::Bounds;
+use crate::config::Config;
 use crate::document::{Document, Entry};
 use crate::index::{Contents, Index};
 use crate::key::Key;
@@ -22,13 +24,11 @@ use crate::range::{Range, hash_of};
 use crate::roster::{self, Roster};
 use crate::shelf::Shelf;
 use crate::stats::Counters;
-use crate::claims::Bounds;
-use crate::config::Config;
 use crate::votes::Votes;
 use crate::wire::{Origin, OriginClaim, Ticket, Turn};
 
-pub(crate) use taking::Written;
 use gate::Gate;
+pub(crate) use taking::Written;
 
 /// One replica. Tasks and handlers share it; it does not keep its node alive.
 pub(crate) struct Replica {

@@ -10,8 +10,8 @@ use crate::claims::Bounds;
 use crate::document::Document;
 use crate::key::Key;
 use crate::limits::{BATCH_LEN_MAX, BATCH_MAX, COMPARE_MAX, RANGES_MAX};
-use crate::range::Range;
 use crate::peers::{self, NOT_A_REPLICA};
+use crate::range::Range;
 use crate::replica::{Failure, Replica};
 use crate::roster::Absence;
 use crate::wire::{
@@ -226,7 +226,9 @@ impl Handler<Purge> for StoreService {
         let tombstones = self.checked(wire::entries(&asked.tombstones, &bounds))?;
         let turns = self.checked(wire::turns(&asked.turns))?;
         let roster = self.replica.roster();
-        if !turns.iter().all(|(node, _)| *node == self.replica.me || roster.members.contains_key(node))
+        if !turns
+            .iter()
+            .all(|(node, _)| *node == self.replica.me || roster.members.contains_key(node))
         {
             // Whoever confirmed is in the roster of all that did.
             return self.checked(Err(Invalid("a node of a turn")));

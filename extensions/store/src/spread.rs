@@ -146,7 +146,7 @@ impl Spread {
                     is_again = false;
                 }
                 // A purge came between: once more with what is held now.
-                ArchivedTaken::Stale { ref ticket: given } if !is_again => {
+                ArchivedTaken::Stale { ticket: ref given } if !is_again => {
                     (is_again, ticket) = (true, Some(given.check()));
                 }
                 _ => return Err(refusal()),

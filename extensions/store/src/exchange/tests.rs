@@ -1,5 +1,5 @@
-use chinwag::{AddServiceError, Context, Handler, Methods, Node, Service, View};
 use chinwag::protocol::time::WallTime;
+use chinwag::{AddServiceError, Context, Handler, Methods, Node, Service, View};
 use chinwag_sim::{check, secs};
 
 use super::*;

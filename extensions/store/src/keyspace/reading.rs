@@ -8,9 +8,9 @@ use crate::document::{Document, Version};
 use crate::error::{ReadError, TooFew};
 use crate::join::join_all;
 use crate::key::Key;
+use crate::peers;
 use crate::replica::Failure;
 use crate::service::StoreService;
-use crate::peers;
 use crate::wire::{self, Invalid, Named, Origin, Read, Taken};
 
 impl Keyspace {

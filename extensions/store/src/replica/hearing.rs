@@ -67,10 +67,7 @@ impl Replica {
     }
 
     /// Notes who of the roster is no live replica, and gives it.
-    pub(crate) fn update_away(
-        &self,
-        now: Instant,
-    ) -> Result<BTreeMap<NodeId, Instant>, Failure> {
+    pub(crate) fn update_away(&self, now: Instant) -> Result<BTreeMap<NodeId, Instant>, Failure> {
         let peers = self.node().map(|_| self.peers())?;
         let roster = self.roster();
         let mut away = lock(&self.away);

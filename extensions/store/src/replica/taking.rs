@@ -127,7 +127,8 @@ impl Replica {
             // The causal clock never runs back. After a jump far ahead and back of the wall clock it
             // is of no use until the node restarts, and the wall clock is (docs/store.md §2.5).
             let causal = self.clock.now();
-            let now = if causal > later(wall, CLOCK_APART_MAX) { Timestamp::at(wall) } else { causal };
+            let now =
+                if causal > later(wall, CLOCK_APART_MAX) { Timestamp::at(wall) } else { causal };
             let Some(version) = shelf.reserve(&key, now, floor, self.me) else {
                 documents.iter().for_each(|(key, document): &(Key, Document)| {
                     shelf.release(key, document.version);

@@ -3,11 +3,11 @@ use chinwag::{Client, Epoch, Node};
 use chinwag_sim::{World, check, millis, secs};
 
 use super::*;
-use chinwag::protocol::time::WallTime;
 use crate::limits::{KEY_LEN_MAX, KEYSPACE_LEN_MAX, KEYSPACES_MAX, ROSTER_MAX, VALUE_LEN_MAX};
 use crate::roster::{AbsenceClaim, Told};
 use crate::wire::{ArchivedTaken, Named, OriginClaim, Ticket, Turn};
 use crate::{Consistency, Keyspace, MemoryStorage, Store, StoreExtension, WriteError};
+use chinwag::protocol::time::WallTime;
 
 /// A member that says what it likes.
 struct Stranger {
@@ -16,7 +16,10 @@ struct Stranger {
 }
 
 impl Stranger {
-    async fn call<M: chinwag::Message>(&self, message: &M) -> Result<View<M::Reply>, Status>
+    async fn call<M: chinwag::Message>(
+        &self,
+        message: &M,
+    ) -> Result<chinwag::Received<M::Reply>, Status>
     where
         StoreService: Handler<M>,
     {
@@ -41,8 +44,7 @@ async fn stores_and_stranger(
     count: usize,
     is_replica: bool,
 ) -> (Vec<Store>, Stranger) {
-    let nodes =
-        world.cluster(count + 1, |_: &Node| Ok::<(), chinwag::AddServiceError>(())).await;
+    let nodes = world.cluster(count + 1, |_: &Node| Ok::<(), chinwag::AddServiceError>(())).await;
     let mut stores = Vec::new();
     for node in &nodes[..count] {
         let extension = StoreExtension::new(MemoryStorage::new()).exchange_interval(secs(1));
@@ -57,7 +59,10 @@ async fn stores_and_stranger(
         assert!(world.now() < until, "the replicas do not know each other");
         world.run_for(millis(50)).await;
     }
-    (stores, Stranger { client: nodes[count].client::<StoreService>(1), epoch: nodes[count].epoch() })
+    (
+        stores,
+        Stranger { client: nodes[count].client::<StoreService>(1), epoch: nodes[count].epoch() },
+    )
 }
 
 fn doc(key: &[u8], stamp: u64, value: &[u8]) -> Doc {
@@ -316,8 +321,9 @@ fn keyspaces_are_so_many() {
     check(0..1, |world| async move {
         let (store, stranger) = store_and_stranger(&world).await;
         for number in 0..KEYSPACES_MAX + 1 {
-            let taken =
-                stranger.call(&replicate(&stranger, &number.to_string(), vec![doc(b"a", 1, b"")])).await;
+            let taken = stranger
+                .call(&replicate(&stranger, &number.to_string(), vec![doc(b"a", 1, b"")]))
+                .await;
             let is_full = matches!(*taken.expect("an answer"), ArchivedTaken::Full);
             assert_eq!(is_full, number == KEYSPACES_MAX);
         }
