@@ -15,7 +15,7 @@
 //!   node                the driver that ships, on virtual time and sockets
 //!   check, history      tests of users' own services, and what their clients saw
 //! ```
-#![doc = include_str!("../../docs/simulation.md")]
+#![doc = include_str!("../docs/simulation.md")]
 #![forbid(unsafe_code)]
 
 pub mod args;

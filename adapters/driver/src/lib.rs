@@ -66,6 +66,7 @@ pub use chinwag_core::select::{
 /// dependency of its own on rkyv: a derive names it by `#[rkyv(crate = chinwag::rkyv)]`.
 pub use rkyv;
 
+pub use base::life::LeaveReport;
 pub use base::runtime::{Ambient, Runtime};
 pub use base::watch::{Members, Watch};
 pub use call::balanced::Balanced;
@@ -78,7 +79,7 @@ pub use message::view::{Malformed, View};
 pub use node::builder::{Builder, OnRuntime, StartError};
 pub use node::clock::Clock;
 pub use node::extension::ClusterExtension;
-pub use node::handle::{LeaveError, LeaveReport, Node, WaitError};
+pub use node::handle::{LeaveError, Node, WaitError};
 pub use node::node_on::NodeOn;
 pub use node::weak_node::WeakNode;
 pub use serve::context::{Caller, Context};

@@ -6,7 +6,7 @@
 struct Readme;
 
 /// How services are written, called, tested and changed.
-#[doc = include_str!("../../../docs/rpc.md")]
+#[doc = include_str!("../docs/rpc.md")]
 pub mod guide {}
 
 mod adapter;

@@ -176,7 +176,11 @@ impl Status {
 
 /// The longest prefix of `text` that has at most `len` bytes and ends between characters.
 pub(super) fn clip(text: &str, len: usize) -> &str {
-    &text[..text.floor_char_boundary(len)]
+    let mut end = len.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 impl fmt::Display for Status {

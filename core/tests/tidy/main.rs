@@ -1,11 +1,13 @@
 //! The repository keeps to its own rules: sizes as a ratchet (`docs/architecture.md`), no
 //! unfinished code, no ignored test, `unsafe` in one audited file (and one attribute of the
-//! fuzzer's programs), no citation of a rule that `docs/protocol.md` does not have, and `.ci/run`
-//! runs the README's commands.
+//! fuzzer's programs), no citation of a rule that `docs/protocol.md` does not have, `.ci/run`
+//! runs the README's commands, and each crate for users is a package by itself.
 //!
 //! Not checked here: what rustfmt, clippy and rustdoc check. `.ci/run` runs those.
 
 mod commands;
+mod layers;
+mod packages;
 mod protocol;
 mod ratchet;
 mod source;
@@ -13,6 +15,7 @@ mod source;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use layers::Imports;
 use ratchet::Allowances;
 use source::Source;
 
@@ -24,6 +27,10 @@ const FUNCTION_LINES_MAX: usize = 70;
 /// linker's section, which Rust calls unsafe, in programs that only the fuzzer runs.
 const UNSAFE_HOMES: [&str; 2] =
     ["adapters/driver/src/message/view.rs", "fuzz/fuzz_targets/counters.rs"];
+/// Groups of files of the driver that import each other, inside of one layer. It only ever shrinks.
+const DRIVER_CIRCLES_MAX: usize = 6;
+/// Files in the longest chain of imports of the driver. It only ever shrinks.
+const DRIVER_CHAIN_MAX: usize = 12;
 /// What is over a limit, and by how much it may stay so. It only ever shrinks.
 const ALLOWANCES: &str = "core/tests/tidy/allowances.txt";
 
@@ -38,7 +45,7 @@ fn read(path: &Path) -> String {
 /// Every Rust file of the repository, by path from its root, sorted.
 fn sources() -> Vec<Source> {
     let mut files = Vec::new();
-    walk(root(), &mut files);
+    walk(root(), &mut files, &[".rs"]);
     files.sort();
     assert!(files.len() > 50, "the walk found the repository: {} files", files.len());
     let named = files.into_iter().map(|path| {
@@ -52,7 +59,8 @@ fn sources() -> Vec<Source> {
     named.collect()
 }
 
-fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+/// Files below `folder` whose names end in one of `endings`.
+fn walk(folder: &Path, files: &mut Vec<PathBuf>, endings: &[&str]) {
     for entry in
         fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
     {
@@ -60,9 +68,9 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.is_dir() {
             if name != "target" && !name.starts_with('.') {
-                walk(&path, files);
+                walk(&path, files, endings);
             }
-        } else if name.ends_with(".rs") {
+        } else if endings.iter().any(|ending| name.ends_with(ending)) {
             files.push(path);
         }
     }
@@ -111,7 +119,7 @@ fn every_cited_rule_exists() {
     let rules = protocol::rules(&read(&root().join("docs/protocol.md")));
     let mut files = Vec::new();
     for folder in ["core/src", "adapters"] {
-        walk(&root().join(folder), &mut files);
+        walk(&root().join(folder), &mut files, &[".rs"]);
     }
     files.sort();
     let mut complaints = Vec::new();
@@ -130,11 +138,49 @@ fn every_cited_rule_exists() {
 }
 
 #[test]
+fn the_driver_imports_downwards_alone() {
+    let folder = root().join("adapters/driver/src");
+    let mut files = Vec::new();
+    walk(&folder, &mut files, &[".rs"]);
+    let named = files.iter().map(|path| {
+        let name = path.strip_prefix(&folder).expect("walked from there").to_string_lossy();
+        (name.replace('\\', "/"), read(path))
+    });
+    let imports = Imports::parse(&named.collect::<Vec<_>>());
+    assert!(imports.len() > 40, "the driver's files were found: {}", imports.len());
+    assert_none(&imports.upward());
+    let complaints: Vec<String> =
+        imports.circles().iter().map(|circle| format!("a circle: {circle:?}")).collect();
+    assert!(complaints.len() <= DRIVER_CIRCLES_MAX, "\n{}\n", complaints.join("\n"));
+    assert!(imports.longest_chain() <= DRIVER_CHAIN_MAX, "a chain of {}", imports.longest_chain());
+}
+
+#[test]
 fn ci_runs_the_commands_of_the_readme() {
     let text = |name: &str| read(&root().join(name));
     let mut complaints = commands::complaints(&text("README.md"), &text(".ci/run"));
     for script in [".ci/run", ".ci/repeat"] {
         complaints.extend(commands::other_runners(script, &text(script)));
+    }
+    assert_none(&complaints);
+}
+
+#[test]
+fn crates_for_users_are_packages_by_themselves() {
+    let (workspace, sources) = (read(&root().join("Cargo.toml")), sources());
+    let repository = packages::repository(&workspace);
+    let mut complaints = packages::member_complaints(&workspace);
+    for (folder, name) in packages::FOR_USERS {
+        let home = root().join(folder);
+        complaints.extend(packages::manifest_complaints(name, &read(&home.join("Cargo.toml"))));
+        complaints.extend(packages::copy_complaints(folder));
+        complaints.extend(packages::include_complaints(folder, &sources));
+    }
+    let mut files = Vec::new();
+    walk(root(), &mut files, &[".md", ".toml"]);
+    for path in files {
+        let name = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
+        complaints.extend(packages::address_complaints(&name, &read(&path), &repository));
     }
     assert_none(&complaints);
 }

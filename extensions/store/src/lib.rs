@@ -1,4 +1,4 @@
-#![doc = include_str!("../../../docs/store.md")]
+#![doc = include_str!("../docs/store.md")]
 
 mod any_storage;
 mod claims;

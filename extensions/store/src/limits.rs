@@ -71,7 +71,7 @@ mod tests {
     /// The table of docs/store.md §6.
     #[test]
     fn the_documented_limits_are_these() {
-        let documented = include_str!("../../../docs/store.md");
+        let documented = include_str!("../docs/store.md");
         let thousands = |count: usize| format!("{},{:03}", count / 1_000, count % 1_000);
         let rows = [
             format!("| `KEY_LEN_MAX` | {} bytes |", thousands(KEY_LEN_MAX)),

@@ -12,7 +12,7 @@ use chinwag_core::select::{Consistency, NodeSelector, Picks};
 use chinwag_core::time::Instant;
 
 use crate::base::limits::{RETRIES_PERCENT, RETRIES_SAVED, RETRY_ATTEMPTS_DEFAULT};
-use crate::call::client::{outgoing, receive};
+use crate::call::client::{outbound, receive};
 use crate::call::target::Target;
 use crate::message::method::{Message, Received};
 use crate::serve::service::{Handler, Service};
@@ -99,25 +99,25 @@ impl<S: Service> Balanced<S> {
     where
         S: Handler<M>,
     {
-        let outgoing = outgoing::<S, M>(message, self.target.headers.clone())?;
+        let outbound = outbound::<S, M>(message, self.target.headers.clone())?;
         let shared = &self.target.shared;
-        let deadline = self.target.deadline(shared.runtime.now().mono);
+        let deadline = self.target.deadline(shared.node.runtime.now().mono);
         self.budget.deposit();
         let mut tried = Picks::new();
         let mut last = Status::unsent(Code::Unavailable, "there is no other member");
         while let Some(member) = self.choose(&tried) {
             if !tried.is_empty() {
                 if !self.budget.withdraw() {
-                    shared.counters.retries_unaffordable.add(1);
+                    shared.links.counters.retries_unaffordable.add(1);
                     break;
                 }
-                shared.counters.retries.add(1);
+                shared.links.counters.retries.add(1);
             }
             tried.push(member);
             let mut target = self.target.at(member);
             target.timeout = None;
             target.deadline = deadline;
-            last = match target.send(outgoing.clone()).await {
+            last = match target.send(outbound.clone()).await {
                 Ok(arrived) => return receive::<M>(arrived.body),
                 Err(status) => status,
             };

@@ -10,7 +10,7 @@ use chinwag_core::rpc::{Code, Headers, HeadersError, Status};
 use chinwag_core::time::Instant;
 
 use crate::call::stream_call::{self, StreamCall};
-use crate::call::target::{Arrived, Outgoing, Target};
+use crate::call::target::{OutboundRequest, ReplyParts, Target};
 use crate::message::method::{Body, Message, Method, Raw, Received, Streaming};
 use crate::serve::service::{Handler, Service, StreamHandler};
 use crate::stats::trace::TraceContext;
@@ -90,7 +90,7 @@ impl<S: Service> Client<S> {
     where
         S: Handler<M>,
     {
-        let arrived = self.target.send(self.outgoing::<M>(message)?).await?;
+        let arrived = self.target.send(self.outbound::<M>(message)?).await?;
         receive::<M>(arrived.body)
     }
 
@@ -105,7 +105,7 @@ impl<S: Service> Client<S> {
     where
         S: Handler<M>,
     {
-        let arrived = self.target.send(self.outgoing::<M>(&body.into())?).await?;
+        let arrived = self.target.send(self.outbound::<M>(&body.into())?).await?;
         receive::<M>(arrived.body)
     }
 
@@ -150,7 +150,7 @@ impl<S: Service> Client<S> {
     where
         S: Handler<M>,
     {
-        self.target.one_way(self.outgoing::<M>(message)?)
+        self.target.one_way(self.outbound::<M>(message)?)
     }
 
     /// Opens a call whose ends send chunks. It is open at once, before the handler has seen it;
@@ -196,13 +196,14 @@ impl<S: Service> Client<S> {
     where
         S: StreamHandler<M>,
     {
-        let outgoing = self.outgoing::<M>(request)?;
+        let outbound = self.outbound::<M>(request)?;
         let (fingerprint, attachments) = (M::STREAM_FINGERPRINT, attachments.to_vec());
-        stream_call::open(&self.target, Outgoing { fingerprint, attachments, ..outgoing }).await
+        stream_call::open(&self.target, OutboundRequest { fingerprint, attachments, ..outbound })
+            .await
     }
 
-    pub(crate) fn outgoing<M: Method>(&self, body: &M::Request) -> Result<Outgoing, Status> {
-        outgoing::<S, M>(body, self.target.headers.clone())
+    pub(crate) fn outbound<M: Method>(&self, body: &M::Request) -> Result<OutboundRequest, Status> {
+        outbound::<S, M>(body, self.target.headers.clone())
     }
 }
 
@@ -239,8 +240,8 @@ impl<S: Handler<M>, M: Method> Request<'_, S, M> {
     /// # Errors
     /// As [`Client::call`].
     pub async fn send(self) -> Result<Reply<M>, Status> {
-        let Arrived { headers, body, attachments } =
-            self.client.target.send(self.outgoing()?).await?;
+        let ReplyParts { headers, body, attachments } =
+            self.client.target.send(self.outbound()?).await?;
         Ok(Reply { headers, attachments, body: receive::<M>(body)? })
     }
 
@@ -249,12 +250,12 @@ impl<S: Handler<M>, M: Method> Request<'_, S, M> {
     /// # Errors
     /// As [`Client::one_way`].
     pub fn send_one_way(self) -> Result<(), Status> {
-        self.client.target.one_way(self.outgoing()?)
+        self.client.target.one_way(self.outbound()?)
     }
 
-    fn outgoing(&self) -> Result<Outgoing, Status> {
+    fn outbound(&self) -> Result<OutboundRequest, Status> {
         let attachments = self.attachments.clone();
-        Ok(Outgoing { attachments, ..outgoing::<S, M>(self.body, self.headers.clone())? })
+        Ok(OutboundRequest { attachments, ..outbound::<S, M>(self.body, self.headers.clone())? })
     }
 }
 
@@ -276,12 +277,12 @@ impl<M: Method> fmt::Debug for Reply<M> {
     }
 }
 
-pub(crate) fn outgoing<S: Service, M: Method>(
+pub(crate) fn outbound<S: Service, M: Method>(
     body: &M::Request,
     headers: Headers,
-) -> Result<Outgoing, Status> {
+) -> Result<OutboundRequest, Status> {
     match body.encode() {
-        Ok(body) => Ok(Outgoing {
+        Ok(body) => Ok(OutboundRequest {
             service: S::NAME,
             method: M::NAME,
             fingerprint: M::FINGERPRINT,

@@ -11,11 +11,11 @@ use chinwag_core::id::NodeId;
 use chinwag_core::rpc::{HeadersError, Status};
 use chinwag_core::time::Instant;
 
+use crate::base::owned_task::OwnedTask;
 use crate::base::runtime::BoxFuture;
-use crate::call::client::{outgoing, receive};
-use crate::call::target::{Arrived, Outgoing, Target};
+use crate::call::client::{outbound, receive};
+use crate::call::target::{OutboundRequest, ReplyParts, Target};
 use crate::message::method::{Message, Method, Received};
-use crate::serve::owned_task::OwnedTask;
 use crate::serve::service::{Handler, Service};
 
 /// One message to several members at once: what quorums are made of. See
@@ -138,13 +138,13 @@ impl<S: Service> FanOut<S> {
         S: Handler<M>,
     {
         let mut target = self.target.clone();
-        if let Some(deadline) = target.deadline(target.shared.runtime.now().mono) {
+        if let Some(deadline) = target.deadline(target.shared.node.runtime.now().mono) {
             // One deadline for all of them, also for those that are added later.
             target.until(deadline);
             target.timeout = None;
         }
-        let outgoing = outgoing::<S, M>(message, target.headers.clone())?;
-        let mut calls = Calls { target, outgoing, open: Vec::new(), method: PhantomData };
+        let outbound = outbound::<S, M>(message, target.headers.clone())?;
+        let mut calls = Calls { target, outbound, open: Vec::new(), method: PhantomData };
         self.members.iter().for_each(|&member| calls.add(member));
         Ok(calls)
     }
@@ -153,7 +153,7 @@ impl<S: Service> FanOut<S> {
 /// A call of a fan-out that has ended: of whom, and how.
 pub type Answer<M> = (NodeId, Result<Received<<M as Method>::Reply>, Status>);
 
-type Open = (NodeId, BoxFuture<Result<Arrived, Status>>);
+type Open = (NodeId, BoxFuture<Result<ReplyParts, Status>>);
 
 /// Calls of one message to several members. Dropping it cancels those that are open.
 ///
@@ -161,7 +161,7 @@ type Open = (NodeId, BoxFuture<Result<Arrived, Status>>);
 /// fan-out has, not for thousands.
 pub struct Calls<M> {
     target: Target,
-    outgoing: Outgoing,
+    outbound: OutboundRequest,
     open: Vec<Open>,
     method: PhantomData<fn(M)>,
 }
@@ -171,8 +171,8 @@ impl<M: Method> Calls<M> {
     /// next waited for.
     pub fn add(&mut self, member: impl Into<NodeId>) {
         let member = member.into();
-        let (target, outgoing) = (self.target.at(member), self.outgoing.clone());
-        self.open.push((member, Box::pin(async move { target.send(outgoing).await })));
+        let (target, outbound) = (self.target.at(member), self.outbound.clone());
+        self.open.push((member, Box::pin(async move { target.send(outbound).await })));
     }
 
     /// How many have not ended.
@@ -210,7 +210,7 @@ impl<M: Method> Calls<M> {
             let done = async {
                 let _nobody_waits = call.await;
             };
-            OwnedTask::spawn(&self.target.shared, Box::pin(done));
+            OwnedTask::spawn(&self.target.shared.node, Box::pin(done));
         }
     }
 }

@@ -3,5 +3,6 @@
 pub(crate) mod balanced;
 pub(crate) mod client;
 pub(crate) mod fan_out;
+pub(crate) mod nested;
 pub(crate) mod stream_call;
 pub(crate) mod target;

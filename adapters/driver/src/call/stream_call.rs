@@ -13,17 +13,16 @@ use chinwag_core::select::Outstanding;
 use chinwag_core::time::Instant;
 
 use crate::call::client::{Reply, receive};
-use crate::call::target::{Outgoing as Parcel, Target};
+use crate::call::target::{OutboundRequest, Target};
 use crate::link::handle::Call;
 use crate::link::local::{LocalCall, LocalEnd};
 use crate::link::stream_halves::{Chunk, End, Incoming, Outgoing};
 use crate::link::streams::{Port, RemoteEnd};
+use crate::message::answer::Response;
 use crate::message::method::{Method, Received, Streaming};
-use crate::serve::registry::Answered;
 use crate::serve::shared::Shared;
 use crate::stats::interceptor::Entered;
 use crate::stats::meter::Meter;
-use crate::stats::trace;
 
 /// A call whose ends send chunks; see [`Client::open`](crate::Client::open). Dropping it cancels.
 pub struct StreamCall<M: Streaming> {
@@ -126,7 +125,6 @@ struct Pending {
     meter: Arc<Meter>,
     begun: Instant,
     entered: Option<Entered>,
-    span: tracing::Span,
     has_ended: bool,
     _outstanding: Option<Outstanding>,
 }
@@ -137,24 +135,21 @@ enum Callee {
 }
 
 impl Pending {
-    async fn end(&mut self) -> Answered {
-        let (at, answered) = match &mut self.call {
+    async fn end(&mut self) -> Response {
+        let (at, response) = match &mut self.call {
             Callee::Remote(call) => call.await,
             Callee::Local(call) => poll_fn(|cx| call.poll_ended(cx)).await,
         };
-        self.ended(at, &answered);
-        answered
+        self.ended(at, &response);
+        response
     }
 
-    fn ended(&mut self, at: Instant, answered: &Answered) {
+    fn ended(&mut self, at: Instant, response: &Response) {
         self.has_ended = true;
-        self.meter.received(answered.len());
-        self.meter.end(answered.error(), at.since(self.begun));
-        if let Err(status) = &answered.result {
-            self.span.record("status", tracing::field::debug(status.code));
-        }
+        self.meter.received(response.len());
+        self.meter.end(response.error(), at.since(self.begun));
         if let Some(entered) = &mut self.entered {
-            entered.finish(answered.result.as_ref().map(drop), at);
+            entered.finish(response.result.as_ref().map(drop), at);
         }
     }
 }
@@ -166,7 +161,7 @@ impl Drop for Pending {
             call.give_up();
         }
         if !self.has_ended {
-            let at = self.shared.runtime.now().mono;
+            let at = self.shared.node.runtime.now().mono;
             self.ended(at, &Status::new(Code::Cancelled, "").into());
         }
     }
@@ -175,32 +170,22 @@ impl Drop for Pending {
 /// Opens a call of `M` on `target`.
 pub(crate) async fn open<M: Streaming>(
     target: &Target,
-    mut parcel: Parcel,
+    mut request: OutboundRequest,
 ) -> Result<StreamCall<M>, Status> {
     let shared = &target.shared;
-    let begun = shared.runtime.now();
-    let mut deadline = target.deadline(begun.mono);
-    let meter = target.meter(&parcel).clone();
-    let (mut entered, mut span) = (None, tracing::Span::none());
-    if target.is_watched() {
-        let call = target.call_info(&mut parcel, deadline, false);
-        let unsent = |status: Status| Status::unsent(status.code, status.message);
-        let passed = shared.called.enter(shared, begun.mono, call).map_err(unsent)?;
-        parcel.headers = passed.call.headers.clone();
-        deadline = passed.call.deadline;
-        entered = Some(passed);
-        let names = (parcel.service, parcel.method, target.peer);
-        span = trace::call_span(&shared.trace_ids, target.trace, &mut parcel.headers, names);
-    }
+    let begun = shared.node.runtime.now();
+    let deadline = target.deadline(begun.mono);
+    let meter = target.meter(&request).clone();
+    let (mut entered, deadline) = target.enter(begun.mono, &mut request, deadline, false)?;
     meter.begin();
-    meter.sent(parcel.len());
+    meter.sent(request.len());
     // What follows is counted as an end of the call, whatever it is.
     let mut opening =
         Opening { shared, meter: &meter, begun: begun.mono, entered: &mut entered, is_open: false };
-    let opened = if target.peer == shared.id {
-        open_locally::<M>(target, &parcel, deadline)
+    let opened = if target.peer == shared.node.id {
+        open_locally::<M>(target, &request, deadline)
     } else {
-        open_remotely::<M>(target, &parcel, deadline).await
+        open_remotely::<M>(target, &request, deadline).await
     };
     let (call, end, outstanding) = match opened {
         Ok(opened) => opened,
@@ -217,7 +202,6 @@ pub(crate) async fn open<M: Streaming>(
         meter: meter.clone(),
         begun: begun.mono,
         entered,
-        span,
         has_ended: false,
         _outstanding: outstanding,
     };
@@ -239,7 +223,7 @@ struct Opening<'a> {
 impl Opening<'_> {
     fn failed(&mut self, status: &Status) {
         self.is_open = true;
-        let at = self.shared.runtime.now().mono;
+        let at = self.shared.node.runtime.now().mono;
         self.meter.end(Some(status.code), at.since(self.begun));
         if let Some(entered) = self.entered {
             entered.finish(Err(status), at);
@@ -259,29 +243,34 @@ type Opened = (Callee, End, Option<Outstanding>);
 
 async fn open_remotely<M: Streaming>(
     target: &Target,
-    parcel: &Parcel,
+    request: &OutboundRequest,
     deadline: Option<Instant>,
 ) -> Result<Opened, Status> {
     let port = Arc::<Port>::default();
     let outstanding = target.shared.board.outstanding(target.peer);
-    let now = target.shared.runtime.now();
-    let call = target.place(now, parcel, deadline, (M::SHAPE, Some(&port)), &mut 0).await?;
-    let end = RemoteEnd::of_call(&target.shared, &call, port);
+    let now = target.shared.node.runtime.now();
+    let call = target.place(now, request, deadline, (M::SHAPE, Some(&port)), &mut 0).await?;
+    let end = RemoteEnd::of_call(&call, port);
     Ok((Callee::Remote(call), End::Remote(end), outstanding))
 }
 
 fn open_locally<M: Streaming>(
     target: &Target,
-    parcel: &Parcel,
+    request: &OutboundRequest,
     deadline: Option<Instant>,
 ) -> Result<Opened, Status> {
     let shared = &target.shared;
-    let call = LocalCall::new(shared);
+    let call = LocalCall::new(&shared.node);
     let theirs = LocalEnd { call: call.clone(), is_caller: false };
-    let now = shared.runtime.now();
-    let (answer, meter) =
-        target.begin_locally(now, parcel, deadline, false, (M::SHAPE, Some(End::Local(theirs))))?;
-    call.spawn(answer, meter, deadline);
+    let now = shared.node.runtime.now();
+    let (future, meter) = target.begin_locally(
+        now,
+        request,
+        deadline,
+        false,
+        (M::SHAPE, Some(End::Local(theirs))),
+    )?;
+    call.spawn(future, meter, deadline);
     let ours = LocalEnd { call: call.clone(), is_caller: true };
     Ok((Callee::Local(call), End::Local(ours), None))
 }

@@ -11,26 +11,27 @@ use chinwag_core::id::NodeId;
 use chinwag_core::membership::Destination;
 use chinwag_core::rpc::config::{ATTACHMENTS_MAX, COPY_LEN_MAX};
 use chinwag_core::rpc::{
-    Body, Code, Fingerprint, Headers, MethodName, Request, RequestError, Shape, Status,
+    self, Body, Code, Fingerprint, Headers, MethodName, Request, RequestError, Shape, Status,
 };
 use chinwag_core::time::{Instant, Now};
 use tracing::Instrument;
 
 use crate::base::limits::CALL_ATTEMPTS_MAX;
+use crate::base::owned_task::OwnedTask;
 use crate::base::runtime::Alarm;
 use crate::link::handle::{Call, Ended, Link};
 use crate::link::stream_halves::End;
 use crate::link::streams::Port;
 use crate::link::table::NoLink;
+use crate::message::answer::HandlerFuture;
 use crate::serve::begin;
-use crate::serve::context::{Caller, Given};
-use crate::serve::owned_task::OwnedTask;
-use crate::serve::registry::{Answer, shaped};
+use crate::serve::context::{Caller, InboundRequest};
+use crate::serve::registry::shaped;
 use crate::serve::shared::Shared;
 use crate::stats::counters::Role;
-use crate::stats::interceptor::CallInfo;
+use crate::stats::interceptor::{CallInfo, Entered};
 use crate::stats::meter::{Measured, Meter, ServiceMeters};
-use crate::stats::trace::{self, TraceContext};
+use crate::stats::trace::TraceContext;
 
 /// Whom to call, and how.
 #[derive(Clone)]
@@ -48,7 +49,7 @@ pub(crate) struct Target {
 
 /// One request, ready to go.
 #[derive(Clone)]
-pub(crate) struct Outgoing {
+pub(crate) struct OutboundRequest {
     pub(crate) service: &'static str,
     pub(crate) method: &'static str,
     pub(crate) fingerprint: Fingerprint,
@@ -57,14 +58,14 @@ pub(crate) struct Outgoing {
     pub(crate) attachments: Vec<Bytes>,
 }
 
-impl Outgoing {
+impl OutboundRequest {
     pub(crate) fn len(&self) -> usize {
         self.body.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
     }
 }
 
 /// What came back.
-pub(crate) struct Arrived {
+pub(crate) struct ReplyParts {
     pub(crate) headers: Headers,
     pub(crate) body: Bytes,
     pub(crate) attachments: Vec<Bytes>,
@@ -99,34 +100,63 @@ impl Target {
         [timeout, self.deadline].into_iter().flatten().min()
     }
 
-    pub(crate) fn meter(&self, outgoing: &Outgoing) -> &Arc<Meter> {
-        self.meters.get_or_init(|| self.shared.meters.of(outgoing.service)).of(outgoing.method)
+    pub(crate) fn meter(&self, request: &OutboundRequest) -> &Arc<Meter> {
+        self.meters.get_or_init(|| self.shared.meters.of(request.service)).of(request.method)
     }
 
-    pub(crate) fn is_watched(&self) -> bool {
-        self.shared.called.has_any() || self.trace.is_some() || trace::is_wanted()
+    /// Lets `request` pass the interceptors of outbound calls and opens its span, if there is
+    /// anything to pass or somebody wants spans. Returns the deadline that the call then has.
+    ///
+    /// # Errors
+    /// The status of the interceptor that refused. Nothing was sent.
+    pub(crate) fn enter(
+        &self,
+        begun: Instant,
+        request: &mut OutboundRequest,
+        deadline: Option<Instant>,
+        is_one_way: bool,
+    ) -> Result<(Option<Entered>, Option<Instant>), Status> {
+        if !self.is_watched() {
+            return Ok((None, deadline));
+        }
+        let call = CallInfo {
+            role: Role::Caller,
+            service: request.service,
+            method: request.method,
+            peer: self.peer,
+            is_one_way,
+            headers: std::mem::take(&mut request.headers),
+            deadline,
+        };
+        let (entered, passed) = self.shared.outbound.enter(begun, call, self.trace)?;
+        request.headers = passed.headers;
+        Ok((Some(entered), passed.deadline))
+    }
+
+    fn is_watched(&self) -> bool {
+        self.shared.outbound.is_watched(self.trace.as_ref())
     }
 
     // ---- calls ----
 
     /// Calls, and counts it.
-    pub(crate) async fn send(&self, outgoing: Outgoing) -> Result<Arrived, Status> {
+    pub(crate) async fn send(&self, request: OutboundRequest) -> Result<ReplyParts, Status> {
         let shared = &*self.shared;
-        let begun = shared.runtime.now();
+        let begun = shared.node.runtime.now();
         let deadline = self.deadline(begun.mono);
-        let meter = self.meter(&outgoing);
-        let measured = Measured::begin(meter, &*shared.runtime, begun.mono);
-        meter.sent(outgoing.len());
-        let (at, answered) = if self.is_watched() {
+        let meter = self.meter(&request);
+        let measured = Measured::begin(meter, &*shared.node.runtime, begun.mono);
+        meter.sent(request.len());
+        let (at, response) = if self.is_watched() {
             // Boxed, so that calls which nobody watches do not carry the room for it.
-            Box::pin(self.transfer_watched(begun, deadline, outgoing)).await
+            Box::pin(self.transfer_watched(begun, deadline, request)).await
         } else {
-            self.transfer(begun, deadline, &outgoing).await
+            self.transfer(begun, deadline, &request).await
         };
-        measured.end(answered.error(), at);
-        meter.received(answered.len());
-        let (headers, attachments, body) = answered.into_parts()?;
-        Ok(Arrived { headers, body, attachments })
+        measured.end(response.error(), at);
+        meter.received(response.len());
+        let (headers, attachments, body) = response.into_parts()?;
+        Ok(ReplyParts { headers, body, attachments })
     }
 
     /// [`Target::transfer`] inside of interceptors and a span.
@@ -134,55 +164,33 @@ impl Target {
         &self,
         begun: Now,
         deadline: Option<Instant>,
-        mut outgoing: Outgoing,
+        mut request: OutboundRequest,
     ) -> Ended {
-        let shared = &self.shared;
-        let call = self.call_info(&mut outgoing, deadline, false);
-        let (service, method) = (outgoing.service, outgoing.method);
-        let mut entered = match shared.called.enter(shared, begun.mono, call) {
+        let (entered, deadline) = match self.enter(begun.mono, &mut request, deadline, false) {
             Ok(entered) => entered,
-            Err(status) => {
-                // Whatever it says: nothing was sent.
-                let status = Status::unsent(status.code, status.message);
-                return (shared.runtime.now().mono, status.into());
-            }
+            Err(status) => return (self.shared.node.runtime.now().mono, status.into()),
         };
-        outgoing.headers = entered.call.headers.clone();
-        let names = (service, method, self.peer);
-        let span = trace::call_span(&shared.trace_ids, self.trace, &mut outgoing.headers, names);
-        let transfer = self.transfer(begun, entered.call.deadline, &outgoing);
-        let (at, answered) = transfer.instrument(span.clone()).await;
-        if let Err(status) = &answered.result {
-            span.record("status", tracing::field::debug(status.code));
-        }
-        entered.finish(answered.result.as_ref().map(drop), at);
-        (at, answered)
+        let Some(mut entered) = entered else {
+            return self.transfer(begun, deadline, &request).await;
+        };
+        let span = entered.span().clone();
+        let (at, response) = self.transfer(begun, deadline, &request).instrument(span).await;
+        entered.finish(response.result.as_ref().map(drop), at);
+        (at, response)
     }
 
-    pub(crate) fn call_info(
+    async fn transfer(
         &self,
-        outgoing: &mut Outgoing,
+        begun: Now,
         deadline: Option<Instant>,
-        is_one_way: bool,
-    ) -> CallInfo {
-        CallInfo {
-            role: Role::Caller,
-            service: outgoing.service,
-            method: outgoing.method,
-            peer: self.peer,
-            is_one_way,
-            headers: std::mem::take(&mut outgoing.headers),
-            deadline,
-        }
-    }
-
-    async fn transfer(&self, begun: Now, deadline: Option<Instant>, outgoing: &Outgoing) -> Ended {
-        let ended = if self.peer == self.shared.id {
-            self.call_locally(begun, outgoing, deadline).await
+        request: &OutboundRequest,
+    ) -> Ended {
+        let ended = if self.peer == self.shared.node.id {
+            self.call_locally(begun, request, deadline).await
         } else {
-            self.call_remotely(begun, outgoing, deadline).await
+            self.call_remotely(begun, request, deadline).await
         };
-        ended.unwrap_or_else(|status| (self.shared.runtime.now().mono, status.into()))
+        ended.unwrap_or_else(|status| (self.shared.node.runtime.now().mono, status.into()))
     }
 
     /// One call, over as many connections as it takes while it is certain that no handler has seen
@@ -190,16 +198,16 @@ impl Target {
     async fn call_remotely(
         &self,
         mut now: Now,
-        outgoing: &Outgoing,
+        request: &OutboundRequest,
         deadline: Option<Instant>,
     ) -> Result<Ended, Status> {
         let _outstanding = self.shared.board.outstanding(self.peer);
         let mut attempts = 0;
         loop {
-            let placing = self.place(now, outgoing, deadline, (Shape::UNARY, None), &mut attempts);
+            let placing = self.place(now, request, deadline, (Shape::UNARY, None), &mut attempts);
             let mut call = placing.await?;
-            let (at, answered) = (&mut call).await;
-            match &answered.result {
+            let (at, response) = (&mut call).await;
+            match &response.result {
                 // The peer turned it away because this connection is going away: certainly not run,
                 // so ask on another.
                 Err(status)
@@ -212,9 +220,9 @@ impl Target {
                 Err(status) if status.code == Code::Overloaded && status.never_sent() => {
                     attempts = 0;
                 }
-                _ => return Ok((at, answered)),
+                _ => return Ok((at, response)),
             }
-            now = self.shared.runtime.now();
+            now = self.shared.node.runtime.now();
         }
     }
 
@@ -222,7 +230,7 @@ impl Target {
     pub(crate) async fn place(
         &self,
         mut now: Now,
-        outgoing: &Outgoing,
+        request: &OutboundRequest,
         deadline: Option<Instant>,
         (shape, port): (Shape, Option<&Arc<Port>>),
         attempts: &mut usize,
@@ -235,7 +243,7 @@ impl Target {
                 let begun = poll_fn(|cx| {
                     // Whoever opens a stream does not wait for its answer at once.
                     let waker = port.is_none().then_some(cx.waker());
-                    let request = Request { shape, ..self.request(now, outgoing, deadline) };
+                    let request = Request { shape, ..self.wire_request(now, request, deadline) };
                     Poll::Ready(link.begin(now, request, turn.is_some(), port, waker))
                 });
                 match begun.await {
@@ -261,31 +269,31 @@ impl Target {
                     }
                     Err(error) => return Err(refused(error)),
                 }
-                now = self.shared.runtime.now();
+                now = self.shared.node.runtime.now();
             }
-            now = self.shared.runtime.now();
+            now = self.shared.node.runtime.now();
         }
         Err(Status::unsent(Code::Unavailable, "every connection was going away"))
     }
 
-    fn request<'a>(
+    fn wire_request<'a>(
         &self,
         now: Now,
-        outgoing: &'a Outgoing,
+        request: &'a OutboundRequest,
         deadline: Option<Instant>,
     ) -> Request<'a> {
         Request {
-            service: outgoing.service,
-            method: outgoing.method,
-            fingerprint: outgoing.fingerprint,
-            headers: outgoing.headers.clone(),
+            service: request.service,
+            method: request.method,
+            fingerprint: request.fingerprint,
+            headers: request.headers.clone(),
             deadline: deadline.map(|deadline| deadline.since(now.mono)),
             // A short one is copied anyway.
-            body: match outgoing.body.len() {
-                0..=COPY_LEN_MAX => Body::Borrowed(&outgoing.body),
-                _ => Body::Owned(outgoing.body.clone()),
+            body: match request.body.len() {
+                0..=COPY_LEN_MAX => Body::Borrowed(&request.body),
+                _ => Body::Owned(request.body.clone()),
             },
-            attachments: &outgoing.attachments,
+            attachments: &request.attachments,
             shape: Shape::UNARY,
         }
     }
@@ -303,7 +311,7 @@ impl Target {
             ));
         };
         let to = Destination { addr: member.addr, id: Some(self.peer) };
-        self.shared.links.find_or_dial(&self.shared, now, to).map_err(|error| match error {
+        self.shared.links.find_or_dial(now, to).map_err(|error| match error {
             NoLink::Closed => Status::unsent(Code::Unavailable, "this node has shut down"),
             NoLink::TooMany => Status::unsent(Code::Overloaded, "too many connections are open"),
         })
@@ -311,24 +319,15 @@ impl Target {
 
     // ---- one-way messages ----
 
-    pub(crate) fn one_way(&self, mut outgoing: Outgoing) -> Result<(), Status> {
-        let now = self.shared.runtime.now();
-        let mut deadline = self.deadline(now.mono);
-        if !self.is_watched() {
-            return self.queue_one_way(now, deadline, &outgoing);
-        }
-        let call = self.call_info(&mut outgoing, deadline, true);
-        let (service, method) = (outgoing.service, outgoing.method);
-        let refused = |status: Status| Status::unsent(status.code, status.message);
-        let mut entered =
-            self.shared.called.enter(&self.shared, now.mono, call).map_err(refused)?;
-        outgoing.headers = entered.call.headers.clone();
-        deadline = entered.call.deadline;
-        let names = (service, method, self.peer);
-        let span =
-            trace::call_span(&self.shared.trace_ids, self.trace, &mut outgoing.headers, names);
-        let result = span.in_scope(|| self.queue_one_way(now, deadline, &outgoing));
-        entered.finish(result.as_ref().map(drop), self.shared.runtime.now().mono);
+    pub(crate) fn one_way(&self, mut request: OutboundRequest) -> Result<(), Status> {
+        let now = self.shared.node.runtime.now();
+        let deadline = self.deadline(now.mono);
+        let (entered, deadline) = self.enter(now.mono, &mut request, deadline, true)?;
+        let Some(mut entered) = entered else {
+            return self.queue_one_way(now, deadline, &request);
+        };
+        let result = entered.span().in_scope(|| self.queue_one_way(now, deadline, &request));
+        entered.finish(result.as_ref().map(drop), self.shared.node.runtime.now().mono);
         result
     }
 
@@ -336,16 +335,16 @@ impl Target {
         &self,
         now: Now,
         deadline: Option<Instant>,
-        outgoing: &Outgoing,
+        request: &OutboundRequest,
     ) -> Result<(), Status> {
-        let meter = self.meter(outgoing);
-        let result = match self.peer == self.shared.id {
-            true => self.one_way_locally(now, outgoing, deadline),
-            false => self.one_way_remotely(now, outgoing, deadline),
+        let meter = self.meter(request);
+        let result = match self.peer == self.shared.node.id {
+            true => self.one_way_locally(now, request, deadline),
+            false => self.one_way_remotely(now, request, deadline),
         };
         meter.one_way();
         match &result {
-            Ok(()) => meter.sent(outgoing.len()),
+            Ok(()) => meter.sent(request.len()),
             Err(status) => meter.failed(status.code),
         }
         result
@@ -354,12 +353,12 @@ impl Target {
     fn one_way_remotely(
         &self,
         now: Now,
-        outgoing: &Outgoing,
+        request: &OutboundRequest,
         deadline: Option<Instant>,
     ) -> Result<(), Status> {
         for _ in 0..CALL_ATTEMPTS_MAX {
             let link = self.link(now)?;
-            match link.one_way(now, self.request(now, outgoing, deadline)) {
+            match link.one_way(now, self.wire_request(now, request, deadline)) {
                 Ok(()) => return Ok(()),
                 Err(RequestError::GoingAway | RequestError::Closed) => link.retire(),
                 Err(error) => return Err(refused(error)),
@@ -375,103 +374,105 @@ impl Target {
     async fn call_locally(
         &self,
         now: Now,
-        outgoing: &Outgoing,
+        request: &OutboundRequest,
         deadline: Option<Instant>,
     ) -> Result<Ended, Status> {
-        let (answer, meter) =
-            self.begin_locally(now, outgoing, deadline, false, (Shape::UNARY, None))?;
-        let runtime = &*self.shared.runtime;
+        let (future, meter) =
+            self.begin_locally(now, request, deadline, false, (Shape::UNARY, None))?;
+        let runtime = &*self.shared.node.runtime;
         let measured = Measured::begin(&meter, runtime, now.mono);
-        let mut answer = pin!(answer);
+        let mut future = pin!(future);
         let mut alarm = Alarm::new(runtime);
-        let mut registration = self.shared.owned.registration();
-        let answered = poll_fn(|cx| {
-            if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
-                return Poll::Ready(answered);
+        let mut registration = self.shared.node.life.owned.registration();
+        let response = poll_fn(|cx| {
+            if let Poll::Ready(response) = future.as_mut().poll(cx) {
+                return Poll::Ready(response);
             }
             if alarm.poll(cx, deadline).is_ready() {
                 return Poll::Ready(Status::new(Code::DeadlineExceeded, "").into());
             }
             // Registered before the node is looked at, so that its end is not missed.
             registration.register(cx.waker());
-            if self.shared.is_closed() {
+            if self.shared.node.life.is_closed() {
                 // Not `Unavailable`, which says that no handler has run: this one has begun.
                 return Poll::Ready(Status::new(Code::Cancelled, "this node has shut down").into());
             }
             Poll::Pending
         })
         .await;
-        meter.sent(answered.len());
+        meter.sent(response.len());
         let at = runtime.now().mono;
-        measured.end(answered.error(), at);
-        Ok((at, answered))
+        measured.end(response.error(), at);
+        Ok((at, response))
     }
 
     fn one_way_locally(
         &self,
         now: Now,
-        outgoing: &Outgoing,
+        request: &OutboundRequest,
         deadline: Option<Instant>,
     ) -> Result<(), Status> {
-        let begun = self.begin_locally(now, outgoing, deadline, true, (Shape::UNARY, None));
-        let (answer, meter) = match begun {
+        let begun = self.begin_locally(now, request, deadline, true, (Shape::UNARY, None));
+        let (future, meter) = match begun {
             // No error, as over a connection: the message is dropped.
             Err(status) if status.code == Code::DeadlineExceeded => return Ok(()),
             begun => begun?,
         };
         meter.one_way();
         let handled = async move {
-            if let Err(status) = answer.await.result {
+            if let Err(status) = future.await.result {
                 meter.failed(status.code);
                 tracing::debug!(%status, "a one-way message failed");
             }
         };
-        OwnedTask::spawn(&self.shared, Box::pin(handled));
+        OwnedTask::spawn(&self.shared.node, Box::pin(handled));
         Ok(())
     }
 
     pub(crate) fn begin_locally(
         &self,
         now: Now,
-        outgoing: &Outgoing,
+        request: &OutboundRequest,
         deadline: Option<Instant>,
         is_one_way: bool,
         (shape, end): (Shape, Option<End>),
-    ) -> Result<(Answer, Arc<Meter>), Status> {
+    ) -> Result<(HandlerFuture, Arc<Meter>), Status> {
         let shared = &self.shared;
-        if shared.is_closed() {
+        if shared.node.life.is_closed() {
             return Err(Status::unsent(Code::Unavailable, "this node has shut down"));
         }
         // In the order of a connection's checks: what is too large is so whatever the deadline.
-        check_local(shared, outgoing)?;
+        check_local(&shared.node.rpc, request)?;
         if deadline.is_some_and(|at| at <= now.mono) {
             let why = "the deadline had passed when the call was made";
             return Err(Status::unsent(Code::DeadlineExceeded, why));
         }
-        let &Outgoing { service, method, fingerprint, .. } = outgoing;
+        let &OutboundRequest { service, method, fingerprint, .. } = request;
         let endpoint =
             shaped(shared.registry.find(MethodName { service, method, fingerprint })?, shape)?;
         let meter = endpoint.meter().clone();
-        meter.received(outgoing.len());
-        let caller = Caller { id: shared.id, epoch: shared.epoch(), addr: shared.addr };
-        let stamp = shared.clock.tick(now.wall);
-        let headers = outgoing.headers.clone();
-        let attachments = outgoing.attachments.clone();
-        let given = Given { deadline, headers, attachments, stamp, is_one_way, trace: None };
-        Ok((begin::begin(shared, endpoint, caller, given, outgoing.body.clone(), end), meter))
+        meter.received(request.len());
+        let caller =
+            Caller { id: shared.node.id, epoch: shared.node.epoch(), addr: shared.node.addr };
+        let stamp = shared.node.clock.tick(now.wall);
+        let headers = request.headers.clone();
+        let attachments = request.attachments.clone();
+        let inbound =
+            InboundRequest { deadline, headers, attachments, stamp, is_one_way, trace: None };
+        Ok((begin::begin(shared, endpoint, caller, inbound, request.body.clone(), end), meter))
     }
 }
 
 /// What a request of the node to itself must be to be taken: as to any other node of the same
 /// configuration.
-fn check_local(shared: &Shared, outgoing: &Outgoing) -> Result<(), Status> {
+fn check_local(config: &rpc::Config, request: &OutboundRequest) -> Result<(), Status> {
     let is_beyond = |len: usize, len_max: u32| u32::try_from(len).map_or(true, |len| len > len_max);
-    if is_beyond(outgoing.len(), shared.rpc.message_len_max)
-        || outgoing.attachments.len() > ATTACHMENTS_MAX
+    if is_beyond(request.len(), config.message_len_max)
+        || request.attachments.len() > ATTACHMENTS_MAX
     {
         return Err(refused(RequestError::TooLarge));
     }
-    if is_beyond(outgoing.headers.encoded_len(), shared.rpc.headers_len_max) {
+    if is_beyond(request.headers.encoded_len(), config.headers_len_max) {
         return Err(refused(RequestError::HeadersTooLarge));
     }
     Ok(())

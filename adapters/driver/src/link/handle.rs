@@ -24,16 +24,16 @@ use chinwag_core::time::{Instant, Now};
 use crate::base::limits::{IDLE_MAX, IDLE_RETIRED_MAX};
 use crate::base::pipe::Arrival;
 use crate::base::runtime::Runtime;
+use crate::base::state::NodeState;
 use crate::base::sync::{Bell, lock};
-use crate::serve::registry::Answered;
-use crate::serve::shared::Shared;
+use crate::message::answer::Response;
 
 use super::calls::{Calls, Entry};
 use super::queue::Line;
 use super::streams::{Port, Ports};
 
 /// How a call ended, and when its connection heard of it.
-pub(crate) type Ended = (Instant, Answered);
+pub(crate) type Ended = (Instant, Response);
 
 /// The half of a connection that everybody shares.
 pub(crate) struct Link {
@@ -42,7 +42,7 @@ pub(crate) struct Link {
     /// Whom it was dialled for; `None` if it was accepted.
     pub(crate) target: Option<Destination>,
     pub(crate) bell: Bell,
-    runtime: Arc<dyn Runtime>,
+    pub(super) runtime: Arc<dyn Runtime>,
     pub(super) peer: OnceLock<PeerHello>,
     /// Cleared once no new call may be put on it: replaced by another link, going away, or over.
     pub(super) is_usable: AtomicBool,
@@ -85,7 +85,7 @@ impl State {
                 Event::Response { call, headers, result, attachments, held } => {
                     has_room = true;
                     self.end_stream(now, StreamRef::Call(*call), result.as_ref().err(), wakers);
-                    let answered = Answered {
+                    let answered = Response {
                         headers: take(headers),
                         attachments: take(attachments),
                         result: replace(result, Ok(Bytes::new())),
@@ -122,9 +122,9 @@ impl State {
         }
     }
 
-    fn respond(&mut self, now: Now, id: InboundId, answered: Answered, wakers: &mut Vec<Waker>) {
+    fn respond(&mut self, now: Now, id: InboundId, answered: Response, wakers: &mut Vec<Waker>) {
         self.end_stream(now, StreamRef::Inbound(id), None, wakers);
-        let Answered { headers, attachments, result } = answered;
+        let Response { headers, attachments, result } = answered;
         let result = result.map(Body::Owned);
         if let Err(error) = self.machine.respond_with(now, id, &headers, &attachments, result) {
             tracing::debug!(%error, "an answer was not sent");
@@ -135,14 +135,14 @@ impl State {
 impl Link {
     /// A link, and the half of its machine that reads the stream: its task's.
     pub(crate) fn new(
-        shared: &Shared,
+        node: &NodeState,
         key: u64,
         target: Option<Destination>,
         now: Now,
     ) -> (Arc<Self>, Receiver) {
         let side = if target.is_some() { Side::Dialer } else { Side::Acceptor };
         let (machine, receiver) =
-            Connection::new(side, shared.rpc.clone(), shared.hello(), shared.clock.clone(), now);
+            Connection::new(side, node.rpc.clone(), node.hello(), node.clock.clone(), now);
         let state = State {
             machine,
             calls: Calls::default(),
@@ -157,7 +157,7 @@ impl Link {
             key,
             target,
             bell: Bell::default(),
-            runtime: shared.runtime.clone(),
+            runtime: node.runtime.clone(),
             peer: OnceLock::new(),
             is_usable: AtomicBool::new(true),
             is_peer_gone: AtomicBool::new(false),
@@ -295,7 +295,7 @@ impl Link {
     }
 
     /// Answers a call of the peer. The caller may be gone by now: that changes nothing.
-    pub(crate) fn respond(&self, now: Now, id: InboundId, answered: Answered) {
+    pub(crate) fn respond(&self, now: Now, id: InboundId, answered: Response) {
         let mut wakers = Vec::new();
         {
             let mut state = lock(&self.state);
@@ -310,7 +310,7 @@ impl Link {
     pub(crate) fn respond_all(
         &self,
         now: Now,
-        answers: impl Iterator<Item = (InboundId, Answered)>,
+        answers: impl Iterator<Item = (InboundId, Response)>,
     ) {
         let mut wakers = Vec::new();
         {

@@ -10,18 +10,18 @@ use chinwag_core::rpc::config::ATTACHMENTS_MAX;
 use chinwag_core::rpc::{Code, Held, Status};
 use chinwag_core::time::Instant;
 
+use crate::base::owned_task::OwnedTask;
 use crate::base::pipe::{Arrival, Pipe, too_large};
 use crate::base::runtime::Alarm;
+use crate::base::state::NodeState;
 use crate::base::sync::{Bell, lock};
 use crate::link::handle::Ended;
-use crate::serve::owned_task::OwnedTask;
-use crate::serve::registry::{Answer, Answered};
-use crate::serve::shared::Shared;
+use crate::message::answer::{HandlerFuture, Response};
 use crate::stats::meter::Meter;
 
 /// What the caller, the handler's task, and both ends of both directions share.
 pub(crate) struct LocalCall {
-    shared: Arc<Shared>,
+    node: Arc<NodeState>,
     to_callee: Pipe,
     to_caller: Pipe,
     /// As much of one direction may wait to be taken.
@@ -38,10 +38,10 @@ struct Outcome {
 }
 
 impl LocalCall {
-    pub(crate) fn new(shared: &Arc<Shared>) -> Arc<Self> {
-        let window = usize::try_from(shared.rpc.stream_window).unwrap_or(usize::MAX);
+    pub(crate) fn new(node: &Arc<NodeState>) -> Arc<Self> {
+        let window = usize::try_from(node.rpc.stream_window).unwrap_or(usize::MAX);
         Arc::new(Self {
-            shared: shared.clone(),
+            node: node.clone(),
             to_callee: Pipe::default(),
             to_caller: Pipe::default(),
             window,
@@ -53,16 +53,16 @@ impl LocalCall {
     /// Runs the handler in a task of its own, until it is done, its time is over, or nobody waits.
     pub(crate) fn spawn(
         self: &Arc<Self>,
-        answer: Answer,
+        answer: HandlerFuture,
         meter: Arc<Meter>,
         deadline: Option<Instant>,
     ) {
         meter.begin();
-        let runtime = &self.shared.runtime;
+        let runtime = &self.node.runtime;
         let (begun, alarm) = (runtime.now().mono, Alarm::new(&**runtime));
         let (call, answer) = (self.clone(), Some(answer));
         let task = LocalTask { call, answer, meter, deadline, begun, alarm };
-        OwnedTask::spawn(&self.shared, Box::pin(task));
+        OwnedTask::spawn(&self.node, Box::pin(task));
     }
 
     /// How it ended.
@@ -79,7 +79,7 @@ impl LocalCall {
 
     /// Nobody waits any more, or the caller's stream was dropped unfinished.
     pub(crate) fn give_up(&self) {
-        let at = self.shared.runtime.now().mono;
+        let at = self.node.runtime.now().mono;
         self.end((at, Status::new(Code::Cancelled, "the caller gave up").into()));
         self.bell.ring();
     }
@@ -104,7 +104,7 @@ impl LocalCall {
 
 struct LocalTask {
     call: Arc<LocalCall>,
-    answer: Option<Answer>,
+    answer: Option<HandlerFuture>,
     meter: Arc<Meter>,
     deadline: Option<Instant>,
     begun: Instant,
@@ -121,25 +121,25 @@ impl Future for LocalTask {
         if lock(&this.call.outcome).is_over {
             return Poll::Ready(());
         }
-        let answered = if let Poll::Ready(answered) = Pin::new(answer).poll(cx) {
-            answered
+        let response = if let Poll::Ready(response) = Pin::new(answer).poll(cx) {
+            response
         } else if this.alarm.poll(cx, this.deadline).is_ready() {
             Status::new(Code::DeadlineExceeded, "").into()
         } else {
             return Poll::Pending;
         };
-        this.finish(answered);
+        this.finish(response);
         Poll::Ready(())
     }
 }
 
 impl LocalTask {
-    fn finish(&mut self, answered: Answered) {
+    fn finish(&mut self, response: Response) {
         if self.answer.take().is_some() {
-            let at = self.call.shared.runtime.now().mono;
-            self.meter.sent(answered.len());
-            self.meter.end(answered.error(), at.since(self.begun));
-            self.call.end((at, answered));
+            let at = self.call.node.runtime.now().mono;
+            self.meter.sent(response.len());
+            self.meter.end(response.error(), at.since(self.begun));
+            self.call.end((at, response));
         }
     }
 }
@@ -148,7 +148,7 @@ impl LocalTask {
 impl Drop for LocalTask {
     fn drop(&mut self) {
         // Not `Unavailable`, which says that no handler has run: this one may have begun.
-        let is_closed = self.call.shared.is_closed();
+        let is_closed = self.call.node.life.is_closed();
         let why = if is_closed { "this node has shut down" } else { "the handler was dropped" };
         self.finish(Status::new(Code::Cancelled, why).into());
     }
@@ -178,7 +178,7 @@ impl LocalEnd {
     ) -> Poll<Result<(), Status>> {
         let arrival =
             Arrival { body: body.clone(), attachments: attachments.to_vec(), held: Held::NOTHING };
-        let len_max = usize::try_from(self.call.shared.rpc.message_len_max).unwrap_or(usize::MAX);
+        let len_max = usize::try_from(self.call.node.rpc.message_len_max).unwrap_or(usize::MAX);
         if arrival.len() > len_max || attachments.len() > ATTACHMENTS_MAX {
             return Poll::Ready(Err(too_large()));
         }

@@ -4,6 +4,7 @@ pub(crate) mod calls;
 pub(crate) mod handle;
 pub(crate) mod local;
 pub(crate) mod queue;
+pub(crate) mod serve;
 pub(crate) mod stream_halves;
 pub(crate) mod streams;
 pub(crate) mod table;

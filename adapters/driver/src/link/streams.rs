@@ -13,8 +13,7 @@ use chinwag_core::time::Now;
 use super::handle::{Call, Link, State};
 use crate::base::pipe::{Arrival, Pipe, over, too_large};
 use crate::base::sync::lock;
-use crate::serve::registry::Answered;
-use crate::serve::shared::Shared;
+use crate::message::answer::Response;
 
 /// One streaming call as its connection sees it.
 #[derive(Default)]
@@ -150,7 +149,6 @@ impl Ports {
 
 /// One end of a stream over a connection.
 pub(crate) struct RemoteEnd {
-    pub(crate) shared: Arc<Shared>,
     pub(crate) link: Arc<Link>,
     pub(crate) stream: StreamRef,
     pub(crate) port: Arc<Port>,
@@ -158,30 +156,26 @@ pub(crate) struct RemoteEnd {
 
 impl RemoteEnd {
     /// The end of a call of this node.
-    pub(crate) fn of_call(shared: &Arc<Shared>, call: &Call, port: Arc<Port>) -> Self {
-        Self::new(shared, &call.link, StreamRef::Call(call.id), port)
+    pub(crate) fn of_call(call: &Call, port: Arc<Port>) -> Self {
+        Self::new(&call.link, StreamRef::Call(call.id), port)
     }
 
     /// The end of a call of the peer, while that is open.
-    pub(crate) fn of_inbound(
-        shared: &Arc<Shared>,
-        link: &Arc<Link>,
-        id: InboundId,
-    ) -> Option<Self> {
+    pub(crate) fn of_inbound(link: &Arc<Link>, id: InboundId) -> Option<Self> {
         let stream = StreamRef::Inbound(id);
         // Under the lock: a call that ends from here on leaves what it brought to this end.
         let state = lock(&link.state);
-        state.ports.get(stream).map(|port| Self::new(shared, link, stream, port.clone()))
+        state.ports.get(stream).map(|port| Self::new(link, stream, port.clone()))
     }
 
-    fn new(shared: &Arc<Shared>, link: &Arc<Link>, stream: StreamRef, port: Arc<Port>) -> Self {
+    fn new(link: &Arc<Link>, stream: StreamRef, port: Arc<Port>) -> Self {
         port.ends.fetch_add(1, Ordering::SeqCst);
-        Self { shared: shared.clone(), link: link.clone(), stream, port }
+        Self { link: link.clone(), stream, port }
     }
 
     /// Another handle to the same end: one for what comes, one for what goes.
     pub(crate) fn twin(&self) -> Self {
-        Self::new(&self.shared, &self.link, self.stream, self.port.clone())
+        Self::new(&self.link, self.stream, self.port.clone())
     }
 
     pub(crate) fn poll_send(
@@ -192,7 +186,7 @@ impl RemoteEnd {
     ) -> Poll<Result<(), Status>> {
         let sent = {
             let mut state = lock(&self.link.state);
-            let now = self.shared.runtime.now();
+            let now = self.link.runtime.now();
             let sent = state.machine.send(now, self.stream, Body::Owned(body.clone()), attachments);
             // The machine ends a call before it is asked how: that is told, and wakes, with the
             // call's event.
@@ -221,8 +215,7 @@ impl RemoteEnd {
 
     /// No further chunks go. Of a call that is over, this says nothing.
     pub(crate) fn finish(&self) {
-        let finished =
-            lock(&self.link.state).machine.finish(self.shared.runtime.now(), self.stream);
+        let finished = lock(&self.link.state).machine.finish(self.link.runtime.now(), self.stream);
         if finished.is_ok() {
             self.link.bell.ring();
         }
@@ -238,12 +231,12 @@ impl RemoteEnd {
         let mut wakers = Vec::new();
         {
             let mut state = lock(&self.link.state);
-            let now = self.shared.runtime.now();
+            let now = self.link.runtime.now();
             if state.machine.cancel(now, call) {
                 let status =
                     Status::new(Code::Cancelled, "the caller's stream was dropped unfinished");
                 state.end_stream(now, self.stream, Some(&status), &mut wakers);
-                let ended = (now.mono, Answered::from(status));
+                let ended = (now.mono, Response::from(status));
                 wakers.extend(state.calls.end(call, ended, Held::NOTHING).ok().flatten());
                 wakers.extend(state.line.tell_first());
             }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -19,13 +19,18 @@ use chinwag_core::time::{Instant, Now};
 
 use crate::base::limits::{BACKOFF_MAX, BACKOFF_MIN, BACKOFFS_MAX};
 use crate::base::runtime::Stream;
+use crate::base::state::NodeState;
 use crate::base::sync::lock;
 use crate::link::handle::Link;
+use crate::link::serve::Serve;
 use crate::link::task::{LinkTask, Origin};
-use crate::serve::shared::Shared;
-use crate::serve::tasks::Running;
+use crate::stats::counters::Counters;
 
 pub(crate) struct Links {
+    pub(crate) node: Arc<NodeState>,
+    pub(crate) counters: Counters,
+    /// Answers the calls of peers. Gone once the node has ended.
+    serve: Weak<dyn Serve>,
     table: Mutex<Table>,
     /// What the table has by peer, to be read by every call without a lock.
     routes: ArcSwap<Routes>,
@@ -48,8 +53,6 @@ struct Table {
     /// All that are connected to a peer.
     of_peer: BTreeMap<(NodeId, u64), Arc<Link>>,
     backoffs: BTreeMap<SocketAddr, Backoff>,
-    /// Handlers of one-way messages whose connection has ended.
-    orphans: Vec<Arc<Running>>,
     rng: Rng,
     is_closed: bool,
 }
@@ -88,7 +91,12 @@ pub(crate) enum Gone {
 }
 
 impl Links {
-    pub(crate) fn new(seed: u64, connections_max: usize) -> Self {
+    pub(crate) fn new(
+        node: Arc<NodeState>,
+        serve: Weak<dyn Serve>,
+        seed: u64,
+        connections_max: usize,
+    ) -> Self {
         let table = Table {
             next_key: 0,
             all: BTreeMap::new(),
@@ -97,11 +105,17 @@ impl Links {
             by_addr: BTreeMap::new(),
             of_peer: BTreeMap::new(),
             backoffs: BTreeMap::new(),
-            orphans: Vec::new(),
             rng: Rng::new(seed),
             is_closed: false,
         };
-        Self { table: Mutex::new(table), routes: ArcSwap::default(), batches: AtomicU64::new(0) }
+        Self {
+            node,
+            counters: Counters::default(),
+            serve,
+            table: Mutex::new(table),
+            routes: ArcSwap::default(),
+            batches: AtomicU64::new(0),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -125,11 +139,11 @@ impl Links {
 
     /// The link to `to`, dialled if need be.
     pub(crate) fn find_or_dial(
-        &self,
-        shared: &Arc<Shared>,
+        self: &Arc<Self>,
         now: Now,
         to: Destination,
     ) -> Result<Arc<Link>, NoLink> {
+        let serve = self.serve.upgrade().ok_or(NoLink::Closed)?;
         let (link, receiver, not_before) = {
             let mut table = lock(&self.table);
             if table.is_closed {
@@ -142,7 +156,7 @@ impl Links {
             if let Some(link) = known.filter(|link| link.is_usable()) {
                 return Ok(link.clone());
             }
-            let (link, receiver) = table.add(shared, now, Some(to))?;
+            let (link, receiver) = table.add(&self.node, now, Some(to))?;
             if let Some(id) = to.id {
                 table.by_peer.insert(id, link.clone());
                 self.publish(&table);
@@ -152,39 +166,40 @@ impl Links {
             (link, receiver, not_before)
         };
         tracing::debug!(link = link.key, addr = %to.addr, id = ?to.id, "dialling");
-        LinkTask::spawn(shared, link.clone(), receiver, Origin::Dial(not_before));
+        LinkTask::spawn(self, serve, link.clone(), receiver, Origin::Dial(not_before));
         Ok(link)
     }
 
     /// Takes a connection in, unless there are too many: then it is dropped, which closes it.
-    pub(crate) fn accept(&self, shared: &Arc<Shared>, now: Now, stream: Box<dyn Stream>) {
+    pub(crate) fn accept(self: &Arc<Self>, now: Now, stream: Box<dyn Stream>) {
+        let Some(serve) = self.serve.upgrade() else { return };
         let added = {
             let mut table = lock(&self.table);
-            if table.is_closed { Err(NoLink::Closed) } else { table.add(shared, now, None) }
+            if table.is_closed { Err(NoLink::Closed) } else { table.add(&self.node, now, None) }
         };
         match added {
             Ok((link, receiver)) => {
-                shared.counters.accepted.add(1);
-                LinkTask::spawn(shared, link, receiver, Origin::Accepted(stream));
+                self.counters.accepted.add(1);
+                LinkTask::spawn(self, serve, link, receiver, Origin::Accepted(stream));
             }
-            Err(NoLink::TooMany) => shared.counters.connections_refused.add(1),
+            Err(NoLink::TooMany) => self.counters.connections_refused.add(1),
             Err(NoLink::Closed) => {}
         }
     }
 
     /// The peer of `link` has said who it is.
-    pub(crate) fn connected(&self, shared: &Shared, link: &Arc<Link>, now: Now) -> Verdict {
+    pub(crate) fn connected(&self, link: &Arc<Link>, now: Now) -> Verdict {
         let Some(peer) = link.peer() else { return Verdict::Close };
         let mut table = lock(&self.table);
         if let Some(target) = link.target {
             table.backoffs.remove(&target.addr);
-            let is_self = peer.id == shared.id && peer.epoch == shared.epoch();
+            let is_self = peer.id == self.node.id && peer.epoch == self.node.epoch();
             if is_self || target.id.is_some_and(|id| id != peer.id) {
                 return Verdict::Close;
             }
         }
         table.of_peer.insert((peer.id, link.key), link.clone());
-        if peer.id == shared.id {
+        if peer.id == self.node.id {
             // Somebody else claims this node's id. Gossip may pass, so that both hear of it; calls
             // do not go there.
             link.retire();
@@ -196,7 +211,7 @@ impl Links {
             self.publish(&table);
             return Verdict::Keep;
         };
-        let (winner, loser) = if supersedes(link, &rival, shared.id) {
+        let (winner, loser) = if supersedes(link, &rival, self.node.id) {
             (link.clone(), rival)
         } else {
             (rival, link.clone())
@@ -212,7 +227,7 @@ impl Links {
     }
 
     /// `link` has ended.
-    pub(crate) fn remove(&self, shared: &Shared, link: &Arc<Link>, now: Now) {
+    pub(crate) fn remove(&self, link: &Arc<Link>, now: Now) {
         let mut table = lock(&self.table);
         table.all.remove(&link.key);
         if let Some(target) = link.target {
@@ -220,7 +235,7 @@ impl Links {
                 table.by_addr.remove(&target.addr);
             }
             if link.peer().is_none() && !table.is_closed {
-                shared.counters.dials_failed.add(1);
+                self.counters.dials_failed.add(1);
                 table.back_off(target.addr, now.mono);
             }
         }
@@ -270,17 +285,6 @@ impl Links {
         lock(&self.table).backoffs.remove(&addr);
     }
 
-    /// Keeps handlers of one-way messages, so that they end with the node.
-    pub(crate) fn adopt(&self, mut orphans: Vec<Arc<Running>>) {
-        let mut table = lock(&self.table);
-        if !table.is_closed {
-            table.orphans.retain(|running| Arc::strong_count(running) > 1);
-            table.orphans.append(&mut orphans);
-        }
-        drop(table);
-        orphans.iter().for_each(|running| running.cancel());
-    }
-
     /// The node leaves: every connection goes away, and closes once it has drained.
     pub(crate) fn drain(&self, now: Now) {
         self.links().iter().for_each(|link| link.drain(now));
@@ -297,20 +301,19 @@ impl Links {
 
     /// The node ends: wakes every connection's task, and takes no more.
     pub(crate) fn close(&self) {
-        let (links, orphans) = {
+        let links = {
             let mut table = lock(&self.table);
             table.is_closed = true;
-            (table.all.values().cloned().collect::<Vec<_>>(), std::mem::take(&mut table.orphans))
+            table.all.values().cloned().collect::<Vec<_>>()
         };
         links.iter().for_each(|link| link.bell.ring());
-        orphans.iter().for_each(|running| running.cancel());
     }
 }
 
 impl Table {
     fn add(
         &mut self,
-        shared: &Shared,
+        node: &NodeState,
         now: Now,
         target: Option<Destination>,
     ) -> Result<(Arc<Link>, Receiver), NoLink> {
@@ -319,7 +322,7 @@ impl Table {
         }
         let key = self.next_key;
         self.next_key += 1;
-        let (link, receiver) = Link::new(shared, key, target, now);
+        let (link, receiver) = Link::new(node, key, target, now);
         self.all.insert(key, link.clone());
         Ok((link, receiver))
     }

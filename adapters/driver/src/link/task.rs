@@ -19,12 +19,13 @@ use chinwag_core::time::{Instant, Now};
 
 use super::handle::{Link, State};
 use super::writing::write;
+use crate::base::life::Alive;
 use crate::base::limits::{TURNS_MAX, WAKE_GROUP_MIN, WAKE_GROUPS};
 use crate::base::runtime::{Alarm, BoxFuture, Stream};
+use crate::base::state::NodeState;
 use crate::base::sync::lock;
-use crate::link::table::Verdict;
-use crate::serve::inbound::Callees;
-use crate::serve::shared::{Alive, Shared};
+use crate::link::serve::{Inbound, Serve};
+use crate::link::table::{Links, Verdict};
 
 /// Where the stream comes from.
 pub(crate) enum Origin {
@@ -37,7 +38,8 @@ pub(crate) enum Origin {
 pub(crate) struct LinkTask {
     pub(super) io: Io,
     pub(super) link: Arc<Link>,
-    shared: Arc<Shared>,
+    node: Arc<NodeState>,
+    links: Arc<Links>,
     receiver: Receiver,
     /// What the machine gave out and is not written yet.
     pub(super) out: Transmit,
@@ -51,8 +53,8 @@ pub(crate) struct LinkTask {
     alarm: Alarm,
     events: VecDeque<Event>,
     wakers: Vec<Waker>,
-    /// The handlers of the peer's calls.
-    callees: Callees,
+    /// The peer's calls.
+    inbound: Box<dyn Inbound>,
     /// Where the other end is.
     remote: Option<std::net::SocketAddr>,
     ended: Option<CloseReason>,
@@ -81,7 +83,14 @@ pub(super) enum Turn {
 }
 
 impl LinkTask {
-    pub(crate) fn spawn(shared: &Arc<Shared>, link: Arc<Link>, receiver: Receiver, origin: Origin) {
+    pub(crate) fn spawn(
+        links: &Arc<Links>,
+        serve: Arc<dyn Serve>,
+        link: Arc<Link>,
+        receiver: Receiver,
+        origin: Origin,
+    ) {
+        let node = &links.node;
         let remote = match &origin {
             Origin::Dial(_) => link.target.map(|target| target.addr),
             Origin::Accepted(stream) => stream.peer_addr().ok(),
@@ -93,24 +102,25 @@ impl LinkTask {
         let task = Self {
             io,
             remote,
-            callees: Callees::new(shared.clone(), link.clone()),
+            inbound: serve.inbound(&link),
             link,
-            shared: shared.clone(),
+            node: node.clone(),
+            links: links.clone(),
             receiver,
             out: Transmit::new(),
             turn: Turn::Idle,
             is_due: true,
             woken: 0,
             batch: u64::MAX,
-            alarm: Alarm::new(&*shared.runtime),
+            alarm: Alarm::new(&*node.runtime),
             events: VecDeque::new(),
             wakers: Vec::new(),
             ended: None,
             linger_until: None,
             has_finished: false,
-            _alive: Alive::new(shared),
+            _alive: Alive::new(&node.life),
         };
-        shared.runtime.spawn(Box::pin(task));
+        node.runtime.spawn(Box::pin(task));
     }
 
     /// Gets closer to an open stream. The machine's time for the peer's hello bounds all of it.
@@ -118,8 +128,8 @@ impl LinkTask {
         match &mut self.io {
             Io::Waiting(until) if *until <= now.mono => {
                 let Some(target) = self.link.target else { return false };
-                self.shared.counters.dialed.add(1);
-                self.io = Io::Dialing(self.shared.runtime.connect(target.addr));
+                self.links.counters.dialed.add(1);
+                self.io = Io::Dialing(self.node.runtime.connect(target.addr));
                 true
             }
             Io::Waiting(_) | Io::Open(_) => false,
@@ -187,25 +197,22 @@ impl LinkTask {
         }
         let has_any = received > 0 || !self.events.is_empty() || !self.wakers.is_empty();
         self.wake_group();
-        self.callees.begin_batch();
         let mut events = take(&mut self.events);
         // In place: an event is large, and most of it is not wanted.
         for event in &mut events {
             self.handle_event(now, event);
         }
+        self.inbound.handle(now, &mut events);
         events.clear();
         self.events = events;
-        self.callees.end_batch(now);
         has_any
     }
 
     fn handle_event(&mut self, now: Now, event: &mut Event) {
         match event {
             Event::Connected(hello) => self.connected(now, hello.clone()),
-            event @ (Event::Request { .. } | Event::OneWay { .. }) => {
-                self.callees.handle(now, event);
-            }
-            Event::Cancelled(id) => self.callees.cancel(*id),
+            // Acted on by `self.inbound`.
+            Event::Request { .. } | Event::OneWay { .. } | Event::Cancelled(_) => {}
             // Taken where the machine is locked.
             Event::Response { .. }
             | Event::Chunk { .. }
@@ -214,7 +221,9 @@ impl LinkTask {
             Event::Gossip(frame) => {
                 if let Some(peer) = self.link.peer() {
                     let peer = StreamPeer { id: peer.id, epoch: peer.epoch, addr: peer.addr };
-                    self.shared.post_gossip(peer, take(frame));
+                    if !self.node.inbox.post_gossip(peer, take(frame)) {
+                        self.links.counters.gossip_shed.add(1);
+                    }
                 }
             }
             // The machine goes away too, by itself.
@@ -228,7 +237,7 @@ impl LinkTask {
         if self.link.peer.set(hello).is_err() {
             return;
         }
-        if self.shared.links.connected(&self.shared, &self.link, now) == Verdict::Close {
+        if self.links.connected(&self.link, now) == Verdict::Close {
             self.lose(now);
         }
     }
@@ -241,7 +250,7 @@ impl LinkTask {
     fn wake_group(&mut self) {
         let mut group = self.wakers.len();
         if group > WAKE_GROUP_MIN {
-            let batch = self.shared.links.count_batch();
+            let batch = self.links.count_batch();
             if std::mem::replace(&mut self.batch, batch).wrapping_add(1) == batch {
                 group = group.div_ceil(WAKE_GROUPS).max(WAKE_GROUP_MIN);
             }
@@ -306,7 +315,7 @@ impl LinkTask {
     /// machine is done once they have left it.
     fn is_lingering(&mut self, now: Now) -> bool {
         let is_unwritten = matches!(self.ended, Some(CloseReason::Drained)) && !self.out.is_empty();
-        let until = *self.linger_until.get_or_insert(now.mono + self.shared.rpc.keepalive_timeout);
+        let until = *self.linger_until.get_or_insert(now.mono + self.node.rpc.keepalive_timeout);
         is_unwritten && matches!(self.io, Io::Open(_)) && now.mono < until
     }
 
@@ -336,7 +345,7 @@ impl LinkTask {
         if std::mem::replace(&mut self.has_finished, true) {
             return;
         }
-        let now = self.shared.runtime.now();
+        let now = self.node.runtime.now();
         self.link.is_usable.store(false, Ordering::SeqCst);
         let is_gossip_lost = {
             let mut state = lock(&self.link.state);
@@ -350,18 +359,18 @@ impl LinkTask {
             state.has_unwritten = false;
             state.is_gossip_unflushed
         };
-        self.shared.links.remove(&self.shared, &self.link, now);
+        self.links.remove(&self.link, now);
         self.wakers.drain(..).for_each(Waker::wake);
-        self.callees.finish();
+        self.inbound.finish();
         if is_gossip_lost && let Some(to) = self.link.destination() {
-            self.shared.post_failure(to);
+            self.node.inbox.post_failure(to);
         }
         if let Some(CloseReason::ForeignCluster { theirs, .. }) = &self.ended
             && let Some(from) = self.remote
         {
-            self.shared.post_foreigner(from, theirs.to_string());
+            self.node.inbox.post_foreigner(from, theirs.to_string());
         }
-        self.shared.notice_drain();
+        self.node.life.notice_drain();
         self.report();
     }
 
@@ -389,9 +398,9 @@ impl Future for LinkTask {
             this.turn = Turn::Done;
         }
         (this.woken, this.is_due) = (0, true);
-        let mut now = this.shared.runtime.now();
+        let mut now = this.node.runtime.now();
         for _ in 0..TURNS_MAX {
-            if this.shared.is_closed() {
+            if this.node.life.is_closed() {
                 this.farewell(cx, now);
                 this.finish();
                 return Poll::Ready(());
@@ -409,14 +418,14 @@ impl Future for LinkTask {
             let is_over = !has_progressed || !this.wakers.is_empty();
             if is_over && !this.tick(cx, now) {
                 this.come_round(cx);
-                if this.shared.is_leaving() && !this.link.is_busy() {
-                    this.shared.notice_drain();
+                if this.node.life.is_leaving() && !this.link.is_busy() {
+                    this.node.life.notice_drain();
                 }
                 return Poll::Pending;
             }
             // Handlers may have taken their time; a write does not.
             if has_handled {
-                now = this.shared.runtime.now();
+                now = this.node.runtime.now();
             }
         }
         // However much there is to do, time is looked at.

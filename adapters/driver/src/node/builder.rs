@@ -18,6 +18,7 @@ use chinwag_core::select::{NodeSelector, Spread};
 
 use crate::base::limits::{BIND_ATTEMPTS_MAX, CALL_TIMEOUT_DEFAULT, CONNECTIONS_MAX};
 use crate::base::runtime::{Ambient, Runtime};
+use crate::base::state::NodeParts;
 use crate::base::watch::Watch;
 use crate::node::handle::Node;
 use crate::node::node_on::NodeOn;
@@ -217,13 +218,10 @@ impl<R> Builder<R> {
             machine.join(now);
         }
         let bound = sockets.addr;
+        let epoch = machine.local().epoch;
+        let (id, rpc) = (self.id, Arc::new(self.rpc));
         let shared = Shared::new(Parts {
-            runtime,
-            addr,
-            bound,
-            cluster,
-            rpc: Arc::new(self.rpc),
-            clock,
+            node: NodeParts { runtime, id, epoch, addr, bound, cluster, rpc, clock },
             machine,
             selector: self.selector,
             // The links' jitter has a generator of its own.
@@ -234,7 +232,7 @@ impl<R> Builder<R> {
         for (role, interceptor) in self.interceptors {
             shared.add_interceptor(role, interceptor);
         }
-        tracing::info!(id = %shared.id, epoch = %shared.epoch(), %bound, %addr, cluster = shared.cluster, "node starts");
+        tracing::info!(%id, %epoch, %bound, %addr, cluster = shared.node.cluster, "node starts");
         let watch = shared.board.watch();
         NodeTask::spawn(&shared, sockets, self.seeds);
         Ok((Node::new(shared), watch))

@@ -9,7 +9,7 @@ use std::time::Duration;
 use chinwag_core::clock::{Stamp, Timestamp, Timestamps, TooFarAhead};
 use chinwag_core::time::WallTime;
 
-use crate::serve::shared::Shared;
+use crate::base::state::NodeState;
 
 /// The node's hybrid logical clock. Every stamp it gives is later than all before it, on this node,
 /// and later than every stamp that has reached this node in a message. Lock-free; cheap to clone.
@@ -20,40 +20,38 @@ use crate::serve::shared::Shared;
 /// same from all three.
 #[derive(Clone)]
 pub struct Clock {
-    shared: Arc<Shared>,
+    node: Arc<NodeState>,
 }
 
 impl Clock {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(crate) fn new(node: Arc<NodeState>) -> Self {
+        Self { node }
     }
 
     /// A new stamp at the runtime's wall-clock time.
     pub fn now(&self) -> Timestamp {
-        self.shared.clock.tick(self.shared.runtime.now().wall)
+        self.node.clock.tick(self.node.runtime.now().wall)
     }
 
     /// A new stamp at the wall-clock time of the node task's last turn: seconds ago at worst (one
     /// probe interval).
     pub fn now_coarse(&self) -> Timestamp {
-        self.shared
-            .clock
-            .tick(WallTime::from_nanos(self.shared.coarse_wall.load(Ordering::Relaxed)))
+        self.node.clock.tick(WallTime::from_nanos(self.node.coarse_wall.load(Ordering::Relaxed)))
     }
 
     /// A new stamp at the caller's idea of the wall-clock time.
     pub fn now_at(&self, wall: WallTime) -> Timestamp {
-        self.shared.clock.tick(wall)
+        self.node.clock.tick(wall)
     }
 
     /// [`Clock::now`] with this node's id: unique in the cluster, and totally ordered.
     pub fn stamp(&self) -> Stamp {
-        Stamp { time: self.now(), node: self.shared.id }
+        Stamp { time: self.now(), node: self.node.id }
     }
 
     /// `count` stamps at once, in order.
     pub fn reserve(&self, count: NonZeroU32) -> Timestamps {
-        self.shared.clock.reserve(self.shared.runtime.now().wall, count)
+        self.node.clock.reserve(self.node.runtime.now().wall, count)
     }
 
     /// Moves the clock past a stamp that came by a way of the user's own. (Those in chinwag's
@@ -62,30 +60,30 @@ impl Clock {
     /// # Errors
     /// [`TooFarAhead`] when it is further ahead than the node's `drift_max`: nothing moves.
     pub fn observe(&self, remote: Timestamp) -> Result<(), TooFarAhead> {
-        self.shared.clock.observe(self.shared.runtime.now().wall, remote)
+        self.node.clock.observe(self.node.runtime.now().wall, remote)
     }
 
     /// The latest stamp given or observed.
     pub fn last(&self) -> Timestamp {
-        self.shared.clock.last()
+        self.node.clock.last()
     }
 
     /// How far the clock is ahead of wall-clock time: because others are, or because time stepped
     /// back.
     pub fn ahead(&self) -> Duration {
-        self.shared.clock.ahead(self.shared.runtime.now().wall)
+        self.node.clock.ahead(self.node.runtime.now().wall)
     }
 
     /// How many stamps were refused as too far ahead.
     pub fn refused_count(&self) -> u64 {
-        self.shared.clock.refused_count()
+        self.node.clock.refused_count()
     }
 
     /// A bound to persist, if it is time: a node that starts with
     /// [`Builder::clock_floor`](crate::Builder::clock_floor) at the last one gives no stamp
     /// twice, whatever its wall clock says then.
     pub fn persist_bound(&self) -> Option<Timestamp> {
-        self.shared.clock.persist_bound(self.shared.runtime.now().wall)
+        self.node.clock.persist_bound(self.node.runtime.now().wall)
     }
 }
 

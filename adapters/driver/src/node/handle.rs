@@ -13,6 +13,8 @@ use chinwag_core::membership::{BroadcastError, Metadata, MetadataError, SendErro
 use chinwag_core::select::{Consistency, NodeSelector, Picks, SelectError, Topology};
 use chinwag_core::time::{Instant, Now};
 
+use crate::base::life::LeaveReport;
+use crate::base::owned_task::OwnedTask;
 use crate::base::runtime::Alarm;
 use crate::base::sync::lock;
 use crate::base::watch::{Members, Watch};
@@ -24,9 +26,9 @@ use crate::node::builder::{Builder, OnRuntime};
 use crate::node::clock::Clock;
 use crate::node::extension::ClusterExtension;
 use crate::node::weak_node::WeakNode;
-use crate::serve::owned_task::OwnedTask;
+use crate::serve::context::Context;
 use crate::serve::service::{AddServiceError, Service};
-use crate::serve::shared::Shared;
+use crate::serve::shared::{Handle, Shared};
 use crate::stats::counters::{Role, Stats};
 use crate::stats::interceptor::Interceptor;
 
@@ -41,17 +43,6 @@ pub struct Node {
     handle: Arc<Handle>,
 }
 
-/// What all clones share and no task holds: its drop is the node's end.
-pub(crate) struct Handle {
-    shared: Arc<Shared>,
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.shared.close();
-    }
-}
-
 impl Node {
     /// The start of a node: who it is, and where it listens (UDP and TCP, on one port; port 0 is
     /// the system's choice). Ends with [`Builder::start_on`]. The `Node` of an adapter crate
@@ -61,9 +52,7 @@ impl Node {
     }
 
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let handle = Arc::new(Handle { shared });
-        handle.shared.bind(&handle);
-        Self { handle }
+        Self { handle: shared.bind() }
     }
 
     pub(crate) fn from_handle(handle: Arc<Handle>) -> Self {
@@ -76,23 +65,23 @@ impl Node {
 
     /// Its id.
     pub fn id(&self) -> NodeId {
-        self.shared().id
+        self.shared().node.id
     }
 
     /// This run of it. It moves once if the cluster knows a later run of the same id than this one
     /// claims to be.
     pub fn epoch(&self) -> Epoch {
-        self.shared().epoch()
+        self.shared().node.epoch()
     }
 
     /// Where its sockets are bound, with the real port.
     pub fn local_addr(&self) -> SocketAddr {
-        self.shared().bound
+        self.shared().node.bound
     }
 
     /// Where it tells others that it is reached.
     pub fn advertised_addr(&self) -> SocketAddr {
-        self.shared().addr
+        self.shared().node.addr
     }
 
     /// The node, for those who must not keep it alive.
@@ -122,8 +111,8 @@ impl Node {
         timeout: Duration,
     ) -> Result<Members, WaitError> {
         let shared = self.shared();
-        let deadline = shared.runtime.now().mono + timeout;
-        let mut alarm = Alarm::new(&*shared.runtime);
+        let deadline = shared.node.runtime.now().mono + timeout;
+        let mut alarm = Alarm::new(&*shared.node.runtime);
         let mut watch = shared.board.watch();
         loop {
             // The watch is older than this view, so no change in between goes unseen.
@@ -147,7 +136,7 @@ impl Node {
     pub fn set_metadata(&self, metadata: Metadata) -> Result<(), MetadataError> {
         let now = self.now();
         lock(&self.shared().machine).set_metadata(now, metadata)?;
-        self.shared().bell.ring();
+        self.shared().node.inbox.bell.ring();
         Ok(())
     }
 
@@ -180,7 +169,7 @@ impl Node {
             let edited = edit(&machine.local().metadata)?;
             machine.set_metadata(now, edited)?;
         }
-        self.shared().bell.ring();
+        self.shared().node.inbox.bell.ring();
         Ok(())
     }
 
@@ -191,7 +180,7 @@ impl Node {
     pub fn broadcast(&self, payload: &[u8]) -> Result<(), BroadcastError> {
         let now = self.now();
         lock(&self.shared().machine).broadcast(now, payload)?;
-        self.shared().bell.ring();
+        self.shared().node.inbox.bell.ring();
         Ok(())
     }
 
@@ -201,7 +190,7 @@ impl Node {
     /// See [`SendError`].
     pub fn send(&self, to: impl Into<NodeId>, payload: &[u8]) -> Result<(), SendError> {
         lock(&self.shared().machine).send_to(to.into(), Bytes::copy_from_slice(payload))?;
-        self.shared().bell.ring();
+        self.shared().node.inbox.bell.ring();
         Ok(())
     }
 
@@ -298,19 +287,19 @@ impl Node {
 
     /// The causal clock.
     pub fn clock(&self) -> Clock {
-        Clock::new(self.shared().clone())
+        Clock::new(self.shared().node.clone())
     }
 
     /// The runtime's clocks.
     pub fn now(&self) -> Now {
-        self.shared().runtime.now()
+        self.shared().node.runtime.now()
     }
 
     /// Runs a task on the node's runtime until it is done or the node ends. When the node ends,
     /// the task is dropped at the `.await` where it waits, and [`Node::shutdown`] returns after
     /// that. Use the runtime's own `spawn` for a task that has to outlive the node.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        OwnedTask::spawn(self.shared(), Box::pin(task));
+        OwnedTask::spawn(&self.shared().node, Box::pin(task));
     }
 
     /// Waits on the node's runtime. Does not keep the node alive.
@@ -320,7 +309,7 @@ impl Node {
 
     /// [`Node::sleep`] to a point on the monotonic clock.
     pub fn sleep_until(&self, deadline: Instant) -> impl Future<Output = ()> + Send + use<> {
-        let mut alarm = Alarm::new(&*self.shared().runtime);
+        let mut alarm = Alarm::new(&*self.shared().node.runtime);
         poll_fn(move |cx| alarm.poll(cx, Some(deadline)))
     }
 
@@ -342,7 +331,7 @@ impl Node {
         let mut methods = Vec::new();
         shared.meters.read(Role::Caller, &mut methods);
         shared.registry.read(&mut methods);
-        shared.counters.read(&membership, shared.links.len(), methods)
+        shared.links.counters.read(&membership, shared.links.len(), methods)
     }
 
     // ---- the end ----
@@ -366,8 +355,8 @@ impl Node {
     pub async fn leave(&self) -> Result<LeaveReport, LeaveError> {
         let shared = self.shared();
         let until = shared.leave();
-        let mut alarm = Alarm::new(&*shared.runtime);
-        let mut registration = shared.leaver();
+        let mut alarm = Alarm::new(&*shared.node.runtime);
+        let mut registration = shared.node.life.leavers.registration();
         poll_fn(|cx| {
             let is_time_up = alarm.poll(cx, Some(until)).is_ready();
             shared.poll_left(cx, &mut registration, is_time_up)
@@ -386,8 +375,16 @@ impl Node {
     pub async fn shutdown(&self) {
         let shared = self.shared();
         shared.close();
-        let mut registration = shared.ender();
-        poll_fn(|cx| shared.poll_ended(cx, &mut registration)).await;
+        let mut registration = shared.node.life.enders.registration();
+        poll_fn(|cx| shared.node.life.poll_ended(cx, &mut registration)).await;
+    }
+}
+
+impl Context {
+    /// The node that runs the handler; `None` once its last handle is gone. Not to be kept in the
+    /// service.
+    pub fn node(&self) -> Option<Node> {
+        self.shared().handle().map(Node::from_handle)
     }
 }
 
@@ -399,15 +396,6 @@ impl fmt::Debug for Node {
             .field("addr", &self.local_addr())
             .finish_non_exhaustive()
     }
-}
-
-/// How a leave went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeaveReport {
-    /// Members that acknowledged.
-    pub acked: u32,
-    /// Acknowledgements that were wanted; fewer came if time ran out.
-    pub needed: u32,
 }
 
 /// The node ended before its leave was complete.

@@ -15,14 +15,14 @@ use chinwag_core::id::NodeId;
 use chinwag_core::membership::{Destination, Event, Member, Plane};
 use chinwag_core::time::{Instant, Now};
 
+use crate::base::life::{Alive, LeaveReport};
 use crate::base::limits::{
     ACCEPT_PAUSE, ACCEPTS_PER_TURN_MAX, DATAGRAM_LEN_MAX, DATAGRAMS_PER_TURN_MAX, TURNS_MAX,
 };
 use crate::base::runtime::{Alarm, BoxFuture, Listener, UdpSocket};
 use crate::base::sync::lock;
 use crate::link::table::Gone;
-use crate::node::handle::LeaveReport;
-use crate::serve::shared::{Alive, Shared};
+use crate::serve::shared::Shared;
 
 /// What a node is bound to.
 pub(crate) struct Sockets {
@@ -60,13 +60,13 @@ impl NodeTask {
             lookup: None,
             transmit: Vec::new(),
             unsent: None,
-            alarm: Alarm::new(&*shared.runtime),
+            alarm: Alarm::new(&*shared.node.runtime),
             accept_at: None,
             events: Vec::new(),
             published: shared.board.members().version(),
-            _alive: Alive::new(shared),
+            _alive: Alive::new(&shared.node.life),
         };
-        shared.runtime.spawn(Box::pin(task));
+        shared.node.runtime.spawn(Box::pin(task));
     }
 
     fn accept(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
@@ -77,10 +77,10 @@ impl NodeTask {
         for _ in 0..ACCEPTS_PER_TURN_MAX {
             match self.sockets.listener.poll_accept(cx) {
                 Poll::Pending => return false,
-                Poll::Ready(Ok(stream)) => self.shared.links.accept(&self.shared, now, stream),
+                Poll::Ready(Ok(stream)) => self.shared.links.accept(now, stream),
                 Poll::Ready(Err(error)) => {
                     tracing::warn!(%error, "a connection was not accepted");
-                    self.shared.counters.accepts_failed.add(1);
+                    self.shared.links.counters.accepts_failed.add(1);
                     self.accept_at = Some(now.mono + ACCEPT_PAUSE);
                     return false;
                 }
@@ -96,7 +96,7 @@ impl NodeTask {
             self.lookup = Some(Box::pin(async move {
                 let mut addrs = Vec::new();
                 for seed in &*seeds {
-                    match shared.runtime.lookup(seed).await {
+                    match shared.node.runtime.lookup(seed).await {
                         Ok(found) => addrs.extend(found),
                         Err(error) => {
                             tracing::debug!(seed, %error, "a seed's name was not resolved");
@@ -117,9 +117,8 @@ impl NodeTask {
 
     /// What connections have brought.
     fn take_inbox(&mut self, now: Now) -> bool {
-        let inbox = self.shared.take_inbox();
-        let has_any =
-            !inbox.frames.is_empty() || !inbox.failures.is_empty() || !inbox.foreigners.is_empty();
+        let inbox = self.shared.node.inbox.take();
+        let has_any = !inbox.is_empty();
         for (peer, frame) in inbox.frames {
             lock(&self.shared.machine).handle_stream(now, peer, &frame);
         }
@@ -184,7 +183,7 @@ impl NodeTask {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
                     tracing::trace!(%to, %error, "a datagram was not sent");
-                    self.shared.counters.datagrams_unsent.add(1);
+                    self.shared.links.counters.datagrams_unsent.add(1);
                 }
             }
         }
@@ -193,12 +192,12 @@ impl NodeTask {
     }
 
     fn send_frame(&mut self, now: Now, to: Destination) {
-        let is_queued = match self.shared.links.find_or_dial(&self.shared, now, to) {
+        let is_queued = match self.shared.links.find_or_dial(now, to) {
             Ok(link) => link.gossip(now, &self.transmit).is_ok(),
             Err(_) => false,
         };
         if !is_queued {
-            self.shared.post_failure(to);
+            self.shared.node.inbox.post_failure(to);
         }
     }
 
@@ -215,7 +214,7 @@ impl NodeTask {
         }
         if let Some(snapshot) = &snapshot {
             self.published = snapshot.version();
-            self.shared.set_epoch(snapshot.local().epoch);
+            self.shared.node.set_epoch(snapshot.local().epoch);
         }
         self.shared.board.publish(snapshot, &self.events);
         for event in std::mem::take(&mut self.events) {
@@ -227,7 +226,7 @@ impl NodeTask {
     /// What an event means for connections and for those who wait, and what an operator is told.
     fn act_on(&self, event: &Event, now: Now) {
         let gone = |member: &Member, gone| self.shared.links.peer_gone(member, gone, now);
-        let local = self.shared.id;
+        let local = self.shared.node.id;
         match event {
             Event::Joined(member) => {
                 tracing::info!(%local, id = %member.id, epoch = %member.epoch, addr = %member.addr, "joined");
@@ -255,7 +254,7 @@ impl NodeTask {
             Event::Lost(count) => tracing::warn!(%local, count, "events were shed"),
             Event::LeaveCompleted { acked, needed } => {
                 tracing::info!(%local, acked, needed, "this node has left");
-                self.shared.leave_completed(LeaveReport { acked: *acked, needed: *needed });
+                self.shared.node.life.complete_leave(LeaveReport::new(*acked, *needed));
             }
             Event::Broadcast { from, payload } | Event::Message { from, payload } => {
                 let from: NodeId = *from;
@@ -271,13 +270,13 @@ impl Future for NodeTask {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        this.shared.bell.begin(cx.waker());
+        this.shared.node.inbox.bell.begin(cx.waker());
         for _ in 0..TURNS_MAX {
-            if this.shared.is_closed() {
+            if this.shared.node.life.is_closed() {
                 return Poll::Ready(());
             }
-            let now = this.shared.runtime.now();
-            this.shared.coarse_wall.store(now.wall.as_nanos(), Ordering::Relaxed);
+            let now = this.shared.node.runtime.now();
+            this.shared.node.coarse_wall.store(now.wall.as_nanos(), Ordering::Relaxed);
             let mut has_progressed = this.accept(cx, now);
             has_progressed |= this.look_up(cx, now);
             has_progressed |= this.take_inbox(now);

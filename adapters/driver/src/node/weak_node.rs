@@ -23,12 +23,15 @@ impl WeakNode {
 
     /// The node; `None` once it has ended, by the drop of its last handle or by [`Node::shutdown`].
     pub fn upgrade(&self) -> Option<Node> {
-        if self.shared.is_closed() { None } else { self.shared.node() }
+        if self.shared.node.life.is_closed() {
+            return None;
+        }
+        self.shared.handle().map(Node::from_handle)
     }
 }
 
 impl fmt::Debug for WeakNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WeakNode").field("id", &self.shared.id).finish_non_exhaustive()
+        f.debug_struct("WeakNode").field("id", &self.shared.node.id).finish_non_exhaustive()
     }
 }

@@ -12,13 +12,7 @@ use chinwag_core::rpc::{Headers, HeadersError, Status};
 use chinwag_core::time::Instant;
 
 use crate::base::sync::lock;
-use crate::call::balanced::Balanced;
-use crate::call::client::Client;
-use crate::call::fan_out::FanOut;
-use crate::call::target::Target;
-use crate::node::handle::Node;
-use crate::serve::registry::Answered;
-use crate::serve::service::Service;
+use crate::message::answer::Response;
 use crate::serve::shared::Shared;
 use crate::stats::trace::TraceContext;
 
@@ -26,7 +20,7 @@ use crate::stats::trace::TraceContext;
 pub struct Context {
     shared: Arc<Shared>,
     caller: Caller,
-    given: Given,
+    request: InboundRequest,
     /// What goes back beside the answer; made when it is first asked for.
     beside: OnceLock<Arc<Mutex<Beside>>>,
 }
@@ -48,9 +42,9 @@ pub struct Caller {
     pub addr: SocketAddr,
 }
 
-/// What came with a call.
+/// A request as its handler gets it, without its body.
 #[derive(Clone, Debug)]
-pub(crate) struct Given {
+pub(crate) struct InboundRequest {
     pub(crate) deadline: Option<Instant>,
     pub(crate) headers: Headers,
     pub(crate) attachments: Vec<Bytes>,
@@ -62,15 +56,15 @@ pub(crate) struct Given {
 }
 
 impl Context {
-    pub(crate) fn new(shared: Arc<Shared>, caller: Caller, given: Given) -> Self {
-        Self { shared, caller, given, beside: OnceLock::new() }
+    pub(crate) fn new(shared: Arc<Shared>, caller: Caller, request: InboundRequest) -> Self {
+        Self { shared, caller, request, beside: OnceLock::new() }
     }
 
     /// The answer, with what goes back beside it. What a clone adds after this is lost.
-    pub(crate) fn answer(self, result: Result<Bytes, Status>) -> Answered {
+    pub(crate) fn answer(self, result: Result<Bytes, Status>) -> Response {
         let beside = self.beside.get().map(|beside| std::mem::take(&mut *lock(beside)));
         let Beside { headers, attachments } = beside.unwrap_or_default();
-        Answered { headers, attachments, result }
+        Response { headers, attachments, result }
     }
 
     /// Who calls. Without security this is the caller's own word.
@@ -81,23 +75,23 @@ impl Context {
     /// When the caller stops waiting, on the runtime's monotonic clock. `None`: it waits without
     /// end, or this is one-way.
     pub fn deadline(&self) -> Option<Instant> {
-        self.given.deadline
+        self.request.deadline
     }
 
     /// What is left until the deadline.
     pub fn remaining(&self) -> Option<Duration> {
-        Some(self.given.deadline?.since(self.shared.runtime.now().mono))
+        Some(self.request.deadline?.since(self.shared.node.runtime.now().mono))
     }
 
     /// The metadata sent with the call.
     pub fn headers(&self) -> &Headers {
-        &self.given.headers
+        &self.request.headers
     }
 
     /// What came beside the request: bytes that were copied neither into it nor out of it, in the
     /// order they were attached.
     pub fn attachments(&self) -> &[Bytes] {
-        &self.given.attachments
+        &self.request.attachments
     }
 
     /// Puts bytes beside the answer, at most
@@ -120,47 +114,18 @@ impl Context {
     /// The caller's clock when it sent. Already observed: whatever this node stamps from now on is
     /// later.
     pub fn stamp(&self) -> Timestamp {
-        self.given.stamp
+        self.request.stamp
     }
 
     /// The trace that the call is part of: the handler's span, or the caller's if this node makes
     /// none.
     pub fn trace(&self) -> Option<TraceContext> {
-        self.given.trace.as_deref().copied().or_else(|| TraceContext::of(&self.given.headers))
+        self.request.trace.as_deref().copied().or_else(|| TraceContext::of(&self.request.headers))
     }
 
-    /// The node that runs the handler; `None` once its last handle is gone. Not to be kept in the
-    /// service.
-    pub fn node(&self) -> Option<Node> {
-        self.shared.node()
-    }
-
-    /// A client for nested calls. Whatever it is told about its timeout, its calls end when this
-    /// one does; their spans are children of the handler's.
-    pub fn client<S>(&self, peer: impl Into<NodeId>) -> Client<S> {
-        Client::new(self.target(peer.into()))
-    }
-
-    /// [`Node::balanced`] for nested calls, which end as those of [`Context::client`] do. Each has
-    /// a budget for retries of its own.
-    pub fn balanced<S: Service>(&self) -> Balanced<S> {
-        Balanced::new(self.target(self.shared.id))
-    }
-
-    /// [`Node::fan_out`] for nested calls, which end as those of [`Context::client`] do,
-    /// [kept](FanOut::keep_rest) ones too.
-    pub fn fan_out<S: Service>(
-        &self,
-        members: impl IntoIterator<Item = impl Into<NodeId>>,
-    ) -> FanOut<S> {
-        FanOut::new(self.target(self.shared.id), members)
-    }
-
-    fn target(&self, peer: NodeId) -> Target {
-        let mut target = Target::new(self.shared.clone(), peer);
-        target.trace = self.trace();
-        target.deadline = self.given.deadline;
-        target
+    /// What calls nested in this one begin from.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 }
 
@@ -171,7 +136,7 @@ impl Clone for Context {
         Self {
             shared: self.shared.clone(),
             caller: self.caller,
-            given: self.given.clone(),
+            request: self.request.clone(),
             beside: self.beside.clone(),
         }
     }
@@ -181,7 +146,7 @@ impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
             .field("caller", &self.caller)
-            .field("given", &self.given)
+            .field("request", &self.request)
             .finish_non_exhaustive()
     }
 }

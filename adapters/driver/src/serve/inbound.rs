@@ -1,8 +1,9 @@
-//! [`Callees`]: the handlers of one connection, from the request to the answer.
+//! [`InboundCalls`]: the handlers of one connection, from the request to the answer.
 //!
 //! A handler is polled once in place. Most are done then, and the answers of a batch ride on one
 //! write; one that waits becomes a task.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::mem::take;
 use std::pin::Pin;
@@ -17,14 +18,16 @@ use super::lent::lend;
 use super::tasks::{Begun, Dying, HandlerTask, Running};
 use crate::base::limits::ONE_WAYS_MAX;
 use crate::link::handle::Link;
+use crate::link::serve::{Inbound, Serve};
 use crate::link::stream_halves::End;
 use crate::link::streams::RemoteEnd;
+use crate::message::answer::Response;
 use crate::serve::begin;
-use crate::serve::context::{Caller, Given};
-use crate::serve::registry::{Answered, Endpoint, Known, shaped};
+use crate::serve::context::{Caller, InboundRequest};
+use crate::serve::registry::{Endpoint, Known, shaped};
 use crate::serve::shared::Shared;
 
-pub(crate) struct Callees {
+struct InboundCalls {
     shared: Arc<Shared>,
     link: Arc<Link>,
     /// Methods of this node that the peer has named.
@@ -45,11 +48,32 @@ struct Reply {
     id: InboundId,
     /// The method, if there was one to call.
     method_id: Option<u16>,
-    answered: Answered,
+    response: Response,
 }
 
-impl Callees {
-    pub(crate) fn new(shared: Arc<Shared>, link: Arc<Link>) -> Self {
+impl Serve for Shared {
+    fn inbound(self: Arc<Self>, link: &Arc<Link>) -> Box<dyn Inbound> {
+        Box::new(InboundCalls::new(self, link.clone()))
+    }
+}
+
+impl Inbound for InboundCalls {
+    fn handle(&mut self, now: Now, events: &mut VecDeque<Event>) {
+        self.begin_batch();
+        for event in events {
+            self.begin(now, event);
+        }
+        self.end_batch(now);
+    }
+
+    fn finish(&mut self) {
+        self.running.drain(..).flatten().for_each(|(_, running)| running.cancel());
+        self.shared.orphans.adopt(take(&mut self.one_ways));
+    }
+}
+
+impl InboundCalls {
+    fn new(shared: Arc<Shared>, link: Arc<Link>) -> Self {
         let (known, replies) = (Known::default(), Vec::new());
         Self {
             shared,
@@ -63,12 +87,12 @@ impl Callees {
         }
     }
 
-    pub(crate) fn begin_batch(&mut self) {
+    fn begin_batch(&mut self) {
         self.known.refresh(&self.shared.registry);
     }
 
     /// A request or a one-way message, whose contents are taken.
-    pub(crate) fn handle(&mut self, now: Now, event: &mut Event) {
+    fn begin(&mut self, now: Now, event: &mut Event) {
         match event {
             Event::Request {
                 id,
@@ -80,7 +104,7 @@ impl Callees {
                 attachments,
                 shape,
             } => {
-                let given = Given {
+                let request = InboundRequest {
                     deadline: *deadline,
                     headers: take(headers),
                     attachments: take(attachments),
@@ -88,10 +112,10 @@ impl Callees {
                     is_one_way: false,
                     trace: None,
                 };
-                self.dispatch(now, Ok((*id, *shape)), *method_id, given, take(body));
+                self.dispatch(now, Ok((*id, *shape)), *method_id, request, take(body));
             }
             Event::OneWay { method_id, headers, deadline, stamp, body, attachments, held } => {
-                let given = Given {
+                let request = InboundRequest {
                     deadline: *deadline,
                     headers: take(headers),
                     attachments: take(attachments),
@@ -100,14 +124,15 @@ impl Callees {
                     trace: None,
                 };
                 let held = std::mem::replace(held, Held::NOTHING);
-                self.dispatch(now, Err(held), *method_id, given, take(body));
+                self.dispatch(now, Err(held), *method_id, request, take(body));
             }
+            Event::Cancelled(id) => self.cancel(*id),
             _ => {}
         }
     }
 
     /// A call that nobody waits for any more.
-    pub(crate) fn cancel(&mut self, id: InboundId) {
+    fn cancel(&mut self, id: InboundId) {
         if let Some(Some((running_id, running))) = self.running.get(id.slot())
             && *running_id == id
         {
@@ -117,28 +142,22 @@ impl Callees {
     }
 
     /// The answers of a batch are timed by one look at the clock.
-    pub(crate) fn end_batch(&mut self, now: Now) {
+    fn end_batch(&mut self, now: Now) {
         if self.calls_in > 0 {
-            self.shared.counters.calls_in.add(take(&mut self.calls_in));
+            self.shared.links.counters.calls_in.add(take(&mut self.calls_in));
         }
         if self.replies.is_empty() {
             return;
         }
-        let took = self.shared.runtime.now().mono.since(now.mono);
-        for Reply { method_id, answered, .. } in &self.replies {
+        let took = self.shared.node.runtime.now().mono.since(now.mono);
+        for Reply { method_id, response, .. } in &self.replies {
             if let Some(meter) = method_id.and_then(|id| self.known.meter(id)) {
-                meter.end(answered.error(), took);
-                meter.sent(answered.len());
+                meter.end(response.error(), took);
+                meter.sent(response.len());
             }
         }
         let replies = self.replies.drain(..);
-        self.link.respond_all(now, replies.map(|reply| (reply.id, reply.answered)));
-    }
-
-    /// The connection is over.
-    pub(crate) fn finish(&mut self) {
-        self.running.drain(..).flatten().for_each(|(_, running)| running.cancel());
-        self.shared.links.adopt(take(&mut self.one_ways));
+        self.link.respond_all(now, replies.map(|reply| (reply.id, reply.response)));
     }
 
     fn dispatch(
@@ -147,7 +166,7 @@ impl Callees {
         // A call, or what a one-way message holds.
         id: Result<(InboundId, Shape), Held>,
         method_id: u16,
-        mut given: Given,
+        mut request: InboundRequest,
         mut body: Bytes,
     ) {
         let Some(peer) = self.link.peer() else { return };
@@ -161,7 +180,7 @@ impl Callees {
             let why = "too many cancelled handlers have not ended";
             return self.reply(id, None, Status::never_ran(Code::Overloaded, why).into());
         }
-        if self.shared.is_leaving() {
+        if self.shared.node.life.is_leaving() {
             self.link.release(held);
             return self.reply(
                 id,
@@ -178,7 +197,7 @@ impl Callees {
             }
         };
         let meter = endpoint.meter();
-        meter.received(body.len() + given.attachments.iter().map(Bytes::len).sum::<usize>());
+        meter.received(body.len() + request.attachments.iter().map(Bytes::len).sum::<usize>());
         if id.is_some() {
             meter.begin();
         } else {
@@ -186,22 +205,21 @@ impl Callees {
         }
         let end = id.filter(|_| shape.is_streaming());
         if let Some(id) = end {
-            lend(&self.link, id, &mut body, &mut given.attachments);
+            lend(&self.link, id, &mut body, &mut request.attachments);
         }
-        let end =
-            end.and_then(|id| RemoteEnd::of_inbound(&self.shared, &self.link, id)).map(End::Remote);
-        let mut answer = begin::begin(&self.shared, endpoint, caller, given, body, end);
+        let end = end.and_then(|id| RemoteEnd::of_inbound(&self.link, id)).map(End::Remote);
+        let mut future = begin::begin(&self.shared, endpoint, caller, request, body, end);
         // A handler that waits is polled again as soon as it is a task, and registers that task's
         // waker then: this poll's waker is never needed, and waking the connection with it
         // would be for nothing.
-        match Pin::new(&mut answer).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(answered) => {
+        match Pin::new(&mut future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(response) => {
                 self.link.release(held);
-                self.reply(id, Some(method_id), answered);
+                self.reply(id, Some(method_id), response);
             }
             Poll::Pending => {
                 let meter = self.known.shared_meter(method_id).expect("the method was found above");
-                self.keep_running(Begun { answer, id, meter, at: now.mono, held });
+                self.keep_running(Begun { future, id, meter, at: now.mono, held });
             }
         }
     }
@@ -214,9 +232,9 @@ impl Callees {
         })
     }
 
-    fn reply(&mut self, id: Option<InboundId>, method_id: Option<u16>, answered: Answered) {
-        match (id, &answered.result) {
-            (Some(id), _) => self.replies.push(Reply { id, method_id, answered }),
+    fn reply(&mut self, id: Option<InboundId>, method_id: Option<u16>, response: Response) {
+        match (id, &response.result) {
+            (Some(id), _) => self.replies.push(Reply { id, method_id, response }),
             (None, Ok(_)) => {}
             (None, Err(status)) => {
                 if let Some(meter) = method_id.and_then(|id| self.known.meter(id)) {

@@ -4,7 +4,6 @@ pub(crate) mod begin;
 pub(crate) mod context;
 pub(crate) mod inbound;
 pub(crate) mod lent;
-pub(crate) mod owned_task;
 pub(crate) mod registry;
 pub(crate) mod service;
 pub(crate) mod shared;

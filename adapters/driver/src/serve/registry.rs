@@ -1,21 +1,18 @@
 //! [`Registry`]: the services of a node, which can come and go while it runs; and what a connection keeps of it at hand.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::task::Poll;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use chinwag_core::rpc::{Code, Fingerprint, Headers, MethodName, Shape, Status};
+use chinwag_core::rpc::{Code, Fingerprint, MethodName, Shape, Status};
 
 use crate::base::runtime::BoxFuture;
 use crate::base::sync::lock;
 use crate::link::stream_halves::{End, Incoming, Outgoing};
+use crate::message::answer::Response;
 use crate::message::method::{Body, Method, Streaming};
 use crate::message::view::Malformed;
 use crate::serve::context::Context;
@@ -23,45 +20,10 @@ use crate::serve::service::{AddServiceError, Handler, Methods, Service, StreamHa
 use crate::stats::counters::{MethodStats, Role};
 use crate::stats::meter::{Meter, Meters};
 
-/// How a call ended, with what came beside the result.
-#[derive(Debug)]
-pub(crate) struct Answered {
-    pub(crate) headers: Headers,
-    pub(crate) attachments: Vec<Bytes>,
-    pub(crate) result: Result<Bytes, Status>,
-}
-
-impl From<Status> for Answered {
-    fn from(status: Status) -> Self {
-        Self { headers: Headers::new(), attachments: Vec::new(), result: Err(status) }
-    }
-}
-
-impl Answered {
-    /// Bytes of the bodies, those beside the answer included.
-    pub(crate) fn len(&self) -> usize {
-        self.result.as_ref().map_or(0, Bytes::len)
-            + self.attachments.iter().map(Bytes::len).sum::<usize>()
-    }
-
-    /// Its parts, where a failure has its headers with it.
-    pub(crate) fn into_parts(self) -> Result<(Headers, Vec<Bytes>, Bytes), Status> {
-        let Self { headers, attachments, result } = self;
-        match result {
-            Ok(body) => Ok((headers, attachments, body)),
-            Err(status) => Err(status.with_headers(headers)),
-        }
-    }
-
-    pub(crate) fn error(&self) -> Option<Code> {
-        self.result.as_ref().err().map(|status| status.code)
-    }
-}
-
 /// One method of a service that is offered, its types forgotten.
 pub(crate) trait Endpoint: Send + Sync {
     /// `end` is the stream of a call of a [`shape`](Endpoint::shape) that has one.
-    fn begin(self: Arc<Self>, cx: Context, body: Bytes, end: Option<End>) -> BoxFuture<Answered>;
+    fn begin(self: Arc<Self>, cx: Context, body: Bytes, end: Option<End>) -> BoxFuture<Response>;
     fn shape(&self) -> Shape;
     fn service(&self) -> &'static str;
     fn method(&self) -> &'static str;
@@ -110,7 +72,7 @@ struct Offered<S, M> {
 impl<S: Handler<M>, M: Method> Endpoint for Offered<S, M> {
     /// Validates, handles, encodes: all of it where the handler runs, so that a large message does
     /// not hold up its connection.
-    fn begin(self: Arc<Self>, cx: Context, body: Bytes, _: Option<End>) -> BoxFuture<Answered> {
+    fn begin(self: Arc<Self>, cx: Context, body: Bytes, _: Option<End>) -> BoxFuture<Response> {
         Box::pin(async move {
             let result = match M::Request::receive(body) {
                 Ok(request) => handled(self.service.handle(&cx, request).await),
@@ -148,7 +110,7 @@ struct Streamed<S, M> {
 }
 
 impl<S: StreamHandler<M>, M: Streaming> Endpoint for Streamed<S, M> {
-    fn begin(self: Arc<Self>, cx: Context, body: Bytes, end: Option<End>) -> BoxFuture<Answered> {
+    fn begin(self: Arc<Self>, cx: Context, body: Bytes, end: Option<End>) -> BoxFuture<Response> {
         Box::pin(async move {
             let Some(end) = end else {
                 // It ended while it was on its way here.
@@ -345,54 +307,3 @@ impl Known {
         self.methods.get(usize::from(id))?.as_ref().map(|(_, meter)| meter.clone())
     }
 }
-
-/// A handler's future whose panics are statuses.
-pub(crate) struct Answer {
-    future: Option<BoxFuture<Answered>>,
-}
-
-impl Answer {
-    pub(crate) fn new(future: BoxFuture<Answered>) -> Self {
-        Self { future: Some(future) }
-    }
-}
-
-impl Future for Answer {
-    type Output = Answered;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Answered> {
-        let Some(future) = &mut self.future else {
-            return Poll::Ready(Status::new(Code::Internal, "the handler has ended").into());
-        };
-        // The future is not touched again after a panic, only dropped: nobody sees a broken
-        // invariant of its own. What it shares with others is the service's to keep whole,
-        // as it is with any task that panics.
-        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
-        let answered = match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(answered)) => answered,
-            Err(_) => Status::new(Code::Internal, "the handler panicked").into(),
-        };
-        self.discard();
-        Poll::Ready(answered)
-    }
-}
-
-impl Answer {
-    fn discard(&mut self) {
-        let done = self.future.take();
-        if catch_unwind(AssertUnwindSafe(|| drop(done))).is_err() {
-            tracing::error!("a handler panicked while it was dropped");
-        }
-    }
-}
-
-/// Also where its handler is given up: in the connection's task, which goes on.
-impl Drop for Answer {
-    fn drop(&mut self) {
-        self.discard();
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -2,18 +2,19 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use chinwag_core::rpc::{Code, Held, InboundId};
 use chinwag_core::time::Instant;
 
+use crate::base::life::Alive;
 use crate::base::limits::CANCELLED_MAX;
-use crate::base::sync::Bell;
+use crate::base::sync::{Bell, lock};
 use crate::link::handle::Link;
-use crate::serve::registry::Answer;
-use crate::serve::shared::{Alive, Shared};
+use crate::message::answer::HandlerFuture;
+use crate::serve::shared::Shared;
 use crate::stats::meter::Meter;
 
 /// A handler's task as its connection sees it.
@@ -55,9 +56,46 @@ impl Dying {
     }
 }
 
+/// Handlers of one-way messages whose connection has ended. They end with the node.
+#[derive(Default)]
+pub(crate) struct Orphans {
+    state: Mutex<OrphanState>,
+}
+
+#[derive(Default)]
+struct OrphanState {
+    running: Vec<Arc<Running>>,
+    is_closed: bool,
+}
+
+impl Orphans {
+    /// Keeps `handlers`, so that they end with the node, or cancels them if it has ended.
+    pub(crate) fn adopt(&self, mut handlers: Vec<Arc<Running>>) {
+        {
+            let mut state = lock(&self.state);
+            if !state.is_closed {
+                // The only holder of a handler that has ended is this list.
+                state.running.retain(|running| Arc::strong_count(running) > 1);
+                state.running.append(&mut handlers);
+            }
+        }
+        handlers.iter().for_each(|running| running.cancel());
+    }
+
+    /// Cancels all of them, because the node ends, and those that are added from now on.
+    pub(crate) fn close(&self) {
+        let running = {
+            let mut state = lock(&self.state);
+            state.is_closed = true;
+            std::mem::take(&mut state.running)
+        };
+        running.iter().for_each(|running| running.cancel());
+    }
+}
+
 /// A handler that has begun.
 pub(super) struct Begun {
-    pub(super) answer: Answer,
+    pub(super) future: HandlerFuture,
     /// `None` for a one-way message.
     pub(super) id: Option<InboundId>,
     pub(super) meter: Arc<Meter>,
@@ -79,16 +117,16 @@ pub(super) struct HandlerTask {
 impl HandlerTask {
     pub(super) fn spawn(shared: &Arc<Shared>, link: &Arc<Link>, begun: Begun) -> Arc<Running> {
         let running = Arc::new(Running::default());
-        shared.counters.handlers_spawned.add(1);
+        shared.links.counters.handlers_spawned.add(1);
         let task = Self {
             begun,
             has_ended: false,
             running: running.clone(),
             link: link.clone(),
             shared: shared.clone(),
-            _alive: Alive::new(shared),
+            _alive: Alive::new(&shared.node.life),
         };
-        shared.runtime.spawn(Box::pin(task));
+        shared.node.runtime.spawn(Box::pin(task));
         running
     }
 }
@@ -101,20 +139,20 @@ impl Future for HandlerTask {
         if self.running.is_cancelled.load(Ordering::SeqCst) {
             return Poll::Ready(());
         }
-        let Poll::Ready(answered) = Pin::new(&mut self.begun.answer).poll(cx) else {
+        let Poll::Ready(response) = Pin::new(&mut self.begun.future).poll(cx) else {
             return Poll::Pending;
         };
-        let now = self.shared.runtime.now();
+        let now = self.shared.node.runtime.now();
         self.has_ended = true;
         let Begun { id, meter, at, .. } = &self.begun;
         match id {
             Some(id) => {
-                meter.end(answered.error(), now.mono.since(*at));
-                meter.sent(answered.len());
-                self.link.respond(now, *id, answered);
+                meter.end(response.error(), now.mono.since(*at));
+                meter.sent(response.len());
+                self.link.respond(now, *id, response);
             }
             None => {
-                if let Err(status) = &answered.result {
+                if let Err(status) = &response.result {
                     meter.failed(status.code);
                     tracing::debug!(link = self.link.key, %status, "a one-way message failed");
                 }
@@ -129,7 +167,7 @@ impl Drop for HandlerTask {
     fn drop(&mut self) {
         self.link.release(std::mem::replace(&mut self.begun.held, Held::NOTHING));
         if !self.has_ended && self.begun.id.is_some() {
-            let took = self.shared.runtime.now().mono.since(self.begun.at);
+            let took = self.shared.node.runtime.now().mono.since(self.begun.at);
             self.begun.meter.end(Some(Code::Cancelled), took);
         }
     }
@@ -153,5 +191,21 @@ mod tests {
         assert!(!dying.are_too_many(), "one has ended");
         tasks.clear();
         assert!(!dying.are_too_many() && dying.handlers.len() < CANCELLED_MAX);
+    }
+
+    #[test]
+    fn orphans_end_with_the_node_also_those_that_come_late() {
+        let is_cancelled = |running: &Arc<Running>| running.is_cancelled.load(Ordering::SeqCst);
+        let orphans = Orphans::default();
+        let (running, ended, late) = (Arc::<Running>::default(), Arc::default(), Arc::default());
+        orphans.adopt(vec![running.clone(), ended]);
+        assert_eq!(lock(&orphans.state).running.len(), 2);
+        orphans.adopt(Vec::new());
+        assert_eq!(lock(&orphans.state).running.len(), 1, "one has ended, and is forgotten");
+        assert!(!is_cancelled(&running), "the node goes on");
+        orphans.close();
+        assert!(is_cancelled(&running));
+        orphans.adopt(vec![Arc::clone(&late)]);
+        assert!(is_cancelled(&late) && lock(&orphans.state).running.is_empty());
     }
 }

@@ -10,10 +10,12 @@ use arc_swap::ArcSwapOption;
 use chinwag_core::id::NodeId;
 use chinwag_core::rpc::{Code, Headers, Status};
 use chinwag_core::time::Instant;
+use tracing::Span;
 
+use crate::base::runtime::Runtime;
 use crate::base::sync::lock;
-use crate::serve::shared::Shared;
 use crate::stats::counters::Role;
+use crate::stats::trace::{self, TraceContext, TraceIds};
 
 /// Around every call: authentication, metrics, context of the program's own.
 ///
@@ -126,16 +128,31 @@ impl CallInfo {
 
 type List = Vec<Arc<dyn Interceptor>>;
 
-/// The interceptors of one end.
-#[derive(Default)]
+/// The interceptors of one side of a node's calls, and the spans of those calls.
 pub(crate) struct Chain {
+    role: Role,
     /// Looked at by every call, and all that calls see of interceptors where there are none.
     has_any: AtomicBool,
     list: ArcSwapOption<List>,
     writer: Mutex<()>,
+    ids: Arc<TraceIds>,
+    runtime: Arc<dyn Runtime>,
+}
+
+/// What a call continues with once it has passed its interceptors.
+pub(crate) struct Passed {
+    pub(crate) headers: Headers,
+    pub(crate) deadline: Option<Instant>,
+    /// The call's place in a trace, if it has one.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 impl Chain {
+    pub(crate) fn new(role: Role, ids: Arc<TraceIds>, runtime: Arc<dyn Runtime>) -> Self {
+        let (has_any, list) = (AtomicBool::new(false), ArcSwapOption::default());
+        Self { role, has_any, list, writer: Mutex::default(), ids, runtime }
+    }
+
     pub(crate) fn add(&self, interceptor: Arc<dyn Interceptor>) {
         let _writer = lock(&self.writer);
         let mut list = self.list.load().as_deref().cloned().unwrap_or_default();
@@ -144,22 +161,54 @@ impl Chain {
         self.has_any.store(true, Ordering::Release);
     }
 
-    pub(crate) fn has_any(&self) -> bool {
-        self.has_any.load(Ordering::Acquire)
+    /// Whether a call has to [`enter`](Chain::enter): because there are interceptors, because
+    /// somebody wants spans, or because it is part of the trace `parent`.
+    pub(crate) fn is_watched(&self, parent: Option<&TraceContext>) -> bool {
+        self.has_any.load(Ordering::Acquire) || parent.is_some() || trace::is_wanted()
     }
 
-    /// Lets `call` pass every interceptor, or ends it at the first that refuses.
+    /// Lets `call`, which began at `begun`, pass every interceptor, and opens its span. `parent` is
+    /// the span that an outbound call is a child of; an inbound call's is in its headers.
+    ///
+    /// # Errors
+    /// The status of the first interceptor that refused. It says that no handler has run.
     pub(crate) fn enter(
         &self,
-        shared: &Arc<Shared>,
         begun: Instant,
         call: CallInfo,
-    ) -> Result<Entered, Status> {
+        parent: Option<TraceContext>,
+    ) -> Result<(Entered, Passed), Status> {
+        match self.role {
+            // The interceptors first: one of them may name the trace in a header.
+            Role::Caller => {
+                let refused = |status: Status| Status::unsent(status.code, status.message);
+                let mut entered = self.pass(begun, call, Span::none()).map_err(refused)?;
+                let CallInfo { service, method, peer, deadline, .. } = entered.call;
+                let mut headers = entered.call.headers.clone();
+                let names = (service, method, peer);
+                entered.span = trace::call_span(&self.ids, parent, &mut headers, names);
+                Ok((entered, Passed { headers, deadline, trace: parent }))
+            }
+            // The span first: what an interceptor logs belongs to it.
+            Role::Callee => {
+                let refused = |status: Status| Status::never_ran(status.code, status.message);
+                let names = (call.service, call.method, call.peer);
+                let (span, trace) = trace::handler_span(&self.ids, &call.headers, names);
+                let passed = span.clone().in_scope(|| self.pass(begun, call, span));
+                let entered = passed.map_err(refused)?;
+                let (headers, deadline) = (entered.call.headers.clone(), entered.call.deadline);
+                Ok((entered, Passed { headers, deadline, trace }))
+            }
+        }
+    }
+
+    fn pass(&self, begun: Instant, call: CallInfo, span: Span) -> Result<Entered, Status> {
         let list = self.list.load_full();
-        let mut entered = Entered { shared: shared.clone(), begun, call, list, passed: 0 };
+        let runtime = self.runtime.clone();
+        let mut entered = Entered { runtime, begun, call, list, passed: 0, span };
         while let Some(next) = entered.list.as_ref().and_then(|list| list.get(entered.passed)) {
             if let Err(status) = next.before(&mut entered.call) {
-                let at = entered.shared.runtime.now().mono;
+                let at = entered.runtime.now().mono;
                 entered.finish(Err(&status), at);
                 return Err(status);
             }
@@ -177,19 +226,36 @@ impl fmt::Debug for Chain {
 
 /// A call that is past its interceptors. Dropped before [`Entered::finish`], it was cancelled.
 pub(crate) struct Entered {
-    shared: Arc<Shared>,
+    runtime: Arc<dyn Runtime>,
     begun: Instant,
-    pub(crate) call: CallInfo,
+    call: CallInfo,
+    /// `None` once the interceptors have heard of the end.
     list: Option<Arc<List>>,
     /// How many of the list have still to hear of the end.
     passed: usize,
+    span: Span,
 }
 
 impl Entered {
+    /// The call's span, for what the call does.
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// Reports how the call ended to the interceptors that it passed, the last one first, and to
+    /// its span.
     pub(crate) fn finish(&mut self, result: Result<(), &Status>, at: Instant) {
+        if let Err(status) = result {
+            self.span.record("status", tracing::field::debug(status.code));
+        }
+        // An entry without interceptors has none to report to.
         let Some(list) = self.list.take() else { return };
         let took = at.since(self.begun);
-        list[..self.passed].iter().rev().for_each(|passed| passed.after(&self.call, result, took));
+        let report = || {
+            let passed = list[..self.passed].iter().rev();
+            passed.for_each(|passed| passed.after(&self.call, result, took));
+        };
+        self.span.in_scope(report);
     }
 }
 
@@ -197,7 +263,7 @@ impl Drop for Entered {
     fn drop(&mut self) {
         if self.list.is_some() {
             let status = Status::new(Code::Cancelled, "");
-            let at = self.shared.runtime.now().mono;
+            let at = self.runtime.now().mono;
             // This may be a handler's panic on its way: one more would end the process.
             if catch_unwind(AssertUnwindSafe(|| self.finish(Err(&status), at))).is_err() {
                 tracing::error!("an interceptor panicked while its call was dropped");

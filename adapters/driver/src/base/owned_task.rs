@@ -5,8 +5,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use crate::base::life::Alive;
 use crate::base::runtime::BoxFuture;
-use crate::serve::shared::{Alive, Shared};
+use crate::base::state::NodeState;
 
 /// A future that is dropped when its node ends, at the wait that it is in. [`Node::shutdown`]
 /// waits for that, so what the future holds is free when `shutdown` returns.
@@ -18,20 +19,20 @@ pub(crate) struct OwnedTask {
     /// The place in the list that the node's end wakes, and the waker that is there. The end comes
     /// once, so the place needs no renewal while the waker stays the same.
     key: Option<(u64, Waker)>,
-    shared: Arc<Shared>,
+    node: Arc<NodeState>,
     _alive: Alive,
 }
 
 impl OwnedTask {
     /// Runs `future` on the node's runtime until it is done or the node has ended.
-    pub(crate) fn spawn(shared: &Arc<Shared>, future: BoxFuture<()>) {
+    pub(crate) fn spawn(node: &Arc<NodeState>, future: BoxFuture<()>) {
         let task = Self {
             future: Some(future),
             key: None,
-            shared: shared.clone(),
-            _alive: Alive::new(shared),
+            node: node.clone(),
+            _alive: Alive::new(&node.life),
         };
-        shared.runtime.spawn(Box::pin(task));
+        node.runtime.spawn(Box::pin(task));
     }
 
     /// Has the node's end wake the task that `waker` belongs to.
@@ -40,7 +41,7 @@ impl OwnedTask {
             return;
         }
         let key = self.key.take().map(|(key, _)| key);
-        let key = self.shared.owned.insert(key, waker);
+        let key = self.node.life.owned.insert(key, waker);
         self.key = Some((key, waker.clone()));
     }
 }
@@ -51,7 +52,7 @@ impl Future for OwnedTask {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         // Registered before the node is looked at, so that its end is not missed.
         self.register(cx.waker());
-        if self.shared.is_closed() {
+        if self.node.life.is_closed() {
             self.future = None;
             return Poll::Ready(());
         }
@@ -65,7 +66,7 @@ impl Future for OwnedTask {
 impl Drop for OwnedTask {
     fn drop(&mut self) {
         if let Some((key, _)) = self.key.take() {
-            self.shared.owned.remove(key);
+            self.node.life.owned.remove(key);
         }
     }
 }

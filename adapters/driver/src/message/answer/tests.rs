@@ -11,9 +11,9 @@ fn a_handler_that_is_given_up_and_panics_while_it_is_dropped_harms_nobody() {
         }
     }
     let bomb = Bomb;
-    let answer = Answer::new(Box::pin(async move {
+    let future = HandlerFuture::new(Box::pin(async move {
         let _bomb = bomb;
         std::future::pending().await
     }));
-    assert!(catch_unwind(AssertUnwindSafe(|| drop(answer))).is_ok());
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(future))).is_ok());
 }

@@ -1,0 +1,82 @@
+//! [`NodeState`]: a node's plain state, which its tasks on every layer read.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chinwag_core::clock::SharedHlc;
+use chinwag_core::id::{Epoch, NodeId};
+use chinwag_core::rpc;
+
+use crate::base::inbox::Inbox;
+use crate::base::life::Life;
+use crate::base::runtime::Runtime;
+
+/// Who a node is, what it runs on, and how far it is in its life.
+pub(crate) struct NodeState {
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) id: NodeId,
+    /// This run of the node. It moves when the cluster knows a later run of the same id.
+    epoch: AtomicU64,
+    /// Where others reach this node, as its hellos say.
+    pub(crate) addr: SocketAddr,
+    /// Where the sockets are bound.
+    pub(crate) bound: SocketAddr,
+    pub(crate) cluster: String,
+    pub(crate) rpc: Arc<rpc::Config>,
+    pub(crate) clock: Arc<SharedHlc>,
+    /// Wall-clock nanoseconds at the node task's last turn.
+    pub(crate) coarse_wall: AtomicU64,
+    pub(crate) inbox: Inbox,
+    pub(crate) life: Arc<Life>,
+}
+
+/// What [`NodeState::new`] is given.
+pub(crate) struct NodeParts {
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) id: NodeId,
+    pub(crate) epoch: Epoch,
+    pub(crate) addr: SocketAddr,
+    pub(crate) bound: SocketAddr,
+    pub(crate) cluster: String,
+    pub(crate) rpc: Arc<rpc::Config>,
+    pub(crate) clock: Arc<SharedHlc>,
+}
+
+impl NodeState {
+    pub(crate) fn new(parts: NodeParts) -> Self {
+        let NodeParts { runtime, id, epoch, addr, bound, cluster, rpc, clock } = parts;
+        let coarse_wall = AtomicU64::new(runtime.now().wall.as_nanos());
+        Self {
+            runtime,
+            id,
+            epoch: AtomicU64::new(epoch.get()),
+            addr,
+            bound,
+            cluster,
+            rpc,
+            clock,
+            coarse_wall,
+            inbox: Inbox::default(),
+            life: Arc::default(),
+        }
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch::new(self.epoch.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_epoch(&self, epoch: Epoch) {
+        self.epoch.store(epoch.get(), Ordering::Relaxed);
+    }
+
+    /// The hello that this node's connections begin with.
+    pub(crate) fn hello(&self) -> rpc::Hello {
+        rpc::Hello {
+            cluster: self.cluster.clone(),
+            id: self.id,
+            epoch: self.epoch(),
+            addr: self.addr,
+        }
+    }
+}
