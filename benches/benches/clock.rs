@@ -45,17 +45,22 @@ mod names {
     pub(super) const ACTOR: &str = "datacake-node, actor";
 }
 
-const TICK: &str = "Nanoseconds a stamp, of one thread. chinwag's clock is given the time, which its driver reads once for a batch of inputs: that row is what \
-a stamp costs in chinwag. The others read the system's clock for every stamp, which is most of their cost; the row that reads it too shows \
-the clocks alike. The one-owner clock is `Hlc`, the others `SharedHlc`, which threads share without a lock. datacake's stamps have 65,535 \
-numbers in 4 ms, so it refuses a part of what is asked here; a refusal is tried again, as one that needs a stamp would, and its time counts.";
+const TICK: &str = "Nanoseconds a stamp, of one thread. chinwag's clock is given the time, which \
+    its driver reads once for a batch of inputs: that row is what a stamp costs in chinwag. The \
+    others read the system's clock for every stamp, which is most of their cost; the row that \
+    reads it too shows the clocks alike. The one-owner clock is `Hlc`, the others `SharedHlc`, \
+    which threads share without a lock. datacake's stamps have 65,535 numbers in 4 ms, so it \
+    refuses a part of what is asked here; a refusal is tried again, as one that needs a stamp \
+    would, and its time counts.";
 
-const SHARED: &str = "Nanoseconds a stamp that each of two threads waits, when both take stamps of one clock as fast as they can. uhlc has a mutex of its own; \
-datacake-crdt's clock has one owner, so it is behind a mutex here; datacake-node's is an actor, asked by two tasks on a runtime of \
-two threads.";
+const SHARED: &str = "Nanoseconds a stamp that each of two threads waits, when both take stamps of \
+    one clock as fast as they can. uhlc has a mutex of its own; datacake-crdt's clock has one \
+    owner, so it is behind a mutex here; datacake-node's is an actor, asked by two tasks on a \
+    runtime of two threads.";
 
-const OBSERVE: &str = "Nanoseconds to take in the stamp of a message that has come: an old one changes nothing, a new one is ahead of all that the clock has seen, \
-as after a message from a node whose clock is a little ahead.";
+const OBSERVE: &str = "Nanoseconds to take in the stamp of a message that has come: an old one \
+    changes nothing, a new one is ahead of all that the clock has seen, as after a message from a \
+    node whose clock is a little ahead.";
 
 fn main() {
     let Args { common } = Args::parse();

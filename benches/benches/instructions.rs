@@ -23,7 +23,8 @@ use clap::Parser;
 
 #[derive(Parser)]
 #[command(
-    about = "Instructions of single cases, counted by callgrind; --quick makes no difference, --test counts one case"
+    about = "Instructions of single cases, counted by callgrind; --quick makes no difference, \
+        --test counts one case"
 )]
 struct Args {
     #[command(flatten)]
@@ -87,11 +88,13 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-const COMPARED: &str = "What a machine that knows 1,000 members executes, counted by callgrind: the same on every run, whatever else the machine \
-does. The cases are those of the tables of nanoseconds above.";
+const COMPARED: &str = "What a machine that knows 1,000 members executes, counted by callgrind: \
+    the same on every run, whatever else the machine does. The cases are those of the tables of \
+    nanoseconds above.";
 
-const CORE: &str = "Counted by callgrind. A frame is counted without its socket, a call with both machines in batches of 64, a selection from 1,000 members in ten \
-data centres, a stamp with the time given.";
+const CORE: &str = "Counted by callgrind. A frame is counted without its socket, a call with both \
+    machines in batches of 64, a selection from 1,000 members in ten data centres, a stamp with \
+    the time given.";
 
 /// Instructions of an iteration.
 fn count(case: usize) -> f64 {

@@ -48,13 +48,14 @@ fn main() {
     common.report(tables);
 }
 
-const KNOWN: &str = "One machine knows so many members, and one of them sends it datagrams of 20 updates each, going through all members in \
-turn, of which none says anything new: nearly all that a cluster in health ever says. Nanoseconds an update, the datagram's decoding and \
-the polls after it included. The datagrams are in each project's own format. chitchat has no such updates: its state travels as digests \
-and deltas, and only its own tasks can handle them.";
+const KNOWN: &str = "One machine knows so many members, and one of them sends it datagrams of 20 \
+    updates each, going through all members in turn, of which none says anything new: nearly all \
+    that a cluster in health ever says. Nanoseconds an update, the datagram's decoding and the \
+    polls after it included. The datagrams are in each project's own format. chitchat has no such \
+    updates: its state travels as digests and deltas, and only its own tasks can handle them.";
 
-const NEW: &str = "The same, but every update raises a member's incarnation, as a refutation does: the record changes, and the news is queued \
-to be passed on.";
+const NEW: &str = "The same, but every update raises a member's incarnation, as a refutation does: \
+    the record changes, and the news is queued to be passed on.";
 
 /// A column of a table.
 fn group(count: u64, of: &str) -> String {
@@ -103,7 +104,8 @@ fn new<'a>(make: Make, machine: Box<dyn Machine>, members: u64) -> Entrant<'a> {
 
 /// Nanoseconds from a ping to its answer.
 fn ping(members: &[u64], pace: Pace) -> Table {
-    let about = "The same machine is pinged and answers, with no news to pass on: half of what a node does in an idle second.";
+    let about = "The same machine is pinged and answers, with no news to pass on: half of what a \
+        node does in an idle second.";
     let mut table = Table::new("membership-ping", "A ping, answered", "ns", Better::Lower);
     table = table.about(about).base("chinwag");
     for &members in members {
@@ -121,8 +123,10 @@ fn ping(members: &[u64], pace: Pace) -> Table {
 
 /// Heap bytes for each known member.
 fn heap(members: &[u64]) -> Table {
-    let about = "What a machine's heap grows by for each member that it comes to know, counted in a process of its own. A member is what each \
-        project knows of one: an address, an id or a name, a state, no metadata; foca's identity is the address alone.";
+    let about = "What a machine's heap grows by for each member that it comes to know, counted in \
+        a process of its own. A member is what each \
+        project knows of one: an address, an id or a name, a state, no metadata; foca's identity \
+        is the address alone.";
     let mut table = Table::new("membership-heap", "Memory of a member", "bytes", Better::Lower);
     table = table.about(about).base("chinwag");
     for &members in members {
@@ -197,10 +201,11 @@ const KINDS: &[Kind] = &[
 /// Seconds of virtual time after which a cluster that still is not whole has no number.
 const JOINS_FOR_MAX: u64 = 600;
 
-const CLUSTERS: &str = "Clusters of each project's machines with its settings for a local network, on one thread, in virtual time, with latencies of \
-250 to 500 us and no faults; the queue's own work is included. chitchat gossips once a second; its machine cannot be had without its \
-tasks, which run on a tokio runtime whose time is virtual, over its own transport without sockets; its newer format, which it does \
-not use unless it is told to, compresses digests. ";
+const CLUSTERS: &str = "Clusters of each project's machines with its settings for a local network, \
+    on one thread, in virtual time, with latencies of 250 to 500 us and no faults; the queue's own \
+    work is included. chitchat gossips once a second; its machine cannot be had without its tasks, \
+    which run on a tokio runtime whose time is virtual, over its own transport without sockets; \
+    its newer format, which it does not use unless it is told to, compresses digests. ";
 
 fn clusters(sizes: &[u32], rounds: usize) -> Vec<Table> {
     let table = |id: &str, title: &str, unit: &str, about: &str| {
@@ -216,7 +221,8 @@ fn clusters(sizes: &[u32], rounds: usize) -> Vec<Table> {
             "A join: until all see all",
             "seconds of virtual time",
             &format!(
-                "{joins} Without a number: not whole after {JOINS_FOR_MAX} s. One run: another seed gives another number."
+                "{joins} Without a number: not whole after {JOINS_FOR_MAX} s. One run: another \
+                    seed gives another number."
             ),
         ),
         bytes: table("join-bytes", "A join: bytes", "kB sent by each node", joins),

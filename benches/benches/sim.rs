@@ -34,9 +34,10 @@ const START_EVERY: u64 = 1_000_000;
 /// After all see all, rumours die down and exchanges grow rare for so long.
 const SETTLES_FOR: u64 = 120 * SECOND;
 
-const ABOUT: &str = "How many seconds of one node's life a second of real time simulates, on one core, once all see all and rumours have died \
-down. chinwag runs in its simulator: every output hashed, faults decided; with oracles, every view is judged as well. \
-foca's machines run on a bare event queue, without either.";
+const ABOUT: &str = "How many seconds of one node's life a second of real time simulates, on one \
+    core, once all see all and rumours have died down. chinwag runs in its simulator: every output \
+    hashed, faults decided; with oracles, every view is judged as well. foca's machines run on a \
+    bare event queue, without either.";
 
 /// A cluster that can be run on.
 trait Cluster {
@@ -185,7 +186,8 @@ fn join(nodes: usize) {
     let converged = chinwag.converge(nodes, |world| {
         let tally = world.tally();
         println!(
-            "{:>4.0} s: {:>9} of {pairs} pairs apart; {:.1} s real, {} events, {} MB sent, {} of memory",
+            "{:>4.0} s: {:>9} of {pairs} pairs apart; {:.1} s real, {} events, {} MB sent, {} of \
+                memory",
             Duration::from_nanos(world.now()).as_secs_f64(),
             pairs - world.sights(),
             began.elapsed().as_secs_f64(),
@@ -197,7 +199,8 @@ fn join(nodes: usize) {
     let took = began.elapsed();
     let tally = chinwag.0.tally();
     println!(
-        "{nodes} nodes, one started a millisecond: all see all after {:.1} s, simulated in {:.1} s with {} events",
+        "{nodes} nodes, one started a millisecond: all see all after {:.1} s, simulated in {:.1} \
+            s with {} events",
         Duration::from_nanos(converged).as_secs_f64(),
         took.as_secs_f64(),
         tally.events

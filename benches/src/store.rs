@@ -98,9 +98,11 @@ struct Cells {
     rates: [Vec<f64>; 3],
 }
 
-const ABOUT: &str = "Documents of 64 bytes a second that three replicas on loopback, in one process, have all acknowledged (`All`): 10,000 in batches of 1,000, \
-10,000 by 64 writers at once, 2,000 by one writer that waits for each (200 where each waits for a disk). What was acknowledged is counted on every \
-replica afterwards. The durable row writes to three files on one disk and syncs them; datacake's store has no durable storage of its own.";
+const ABOUT: &str = "Documents of 64 bytes a second that three replicas on loopback, in one \
+    process, have all acknowledged (`All`): 10,000 in batches of 1,000, 10,000 by 64 writers at \
+    once, 2,000 by one writer that waits for each (200 where each waits for a disk). What was \
+    acknowledged is counted on every replica afterwards. The durable row writes to three files on \
+    one disk and syncs them; datacake's store has no durable storage of its own.";
 
 /// Measures.
 ///

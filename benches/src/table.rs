@@ -1,4 +1,5 @@
-//! [`Table`]: what a bench has found, as it is written to `--json FILE` and read by the page of benchmarks.
+//! [`Table`]: what a bench has found, as it is written to `--json FILE` and read by the page of
+//! benchmarks.
 
 use std::path::Path;
 use std::{fs, io};

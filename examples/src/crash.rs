@@ -88,7 +88,8 @@ async fn held(storage: &RedbStorage, lane: usize) -> Result<u64, String> {
         if found != expected {
             let found = found.map(|document| document.version);
             return Err(format!(
-                "torn: key {key} of lane {lane} holds {found:?}, or other bytes; the first holds {batch}"
+                "torn: key {key} of lane {lane} holds {found:?}, or other bytes; the first holds \
+                    {batch}"
             ));
         }
     }

@@ -66,7 +66,8 @@ pub fn main(program: io::Result<Program>, args: impl IntoIterator<Item = OsStrin
 /// The first step that fell short.
 pub async fn tell(program: &Program, runtime: Kind) -> Result<(), Shortfall> {
     line(format_args!(
-        "chinwag: three processes on {} become a cluster, lose one, take it back, and see one leave.\n",
+        "chinwag: three processes on {} become a cluster, lose one, take it back, and see one \
+            leave.\n",
         runtime.name()
     ));
     let mut story = Story { began: Instant::now(), program, runtime, agents: Vec::new() };

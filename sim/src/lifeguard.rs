@@ -310,7 +310,8 @@ pub fn is_published_order(rows: &[(&'static str, Row)]) -> bool {
 /// The rows as a table for people, in Markdown.
 pub fn table(rows: &[(&'static str, Row)]) -> String {
     let mut text = String::from(
-        "| config | FP | % | FP at healthy | % | first detection s, median/p99 | full dissemination s | messages M | GB |\n|---|---|---|---|---|---|---|---|---|",
+        "| config | FP | % | FP at healthy | % | first detection s, median/p99 | full \
+            dissemination s | messages M | GB |\n|---|---|---|---|---|---|---|---|---|",
     );
     let swim = rows.first().map(|(_, row)| row.clone()).unwrap_or_default();
     let percent = |count: u64, of: u64| 100.0 * real(count) / real(of.max(1));
@@ -321,7 +322,8 @@ pub fn table(rows: &[(&'static str, Row)]) -> String {
     for (name, row) in rows {
         let Row { false_positives, at_healthy, messages, bytes, .. } = row;
         let line = format!(
-            "\n| {name} | {false_positives} | {:.2} | {at_healthy} | {:.2} | {} | {} | {:.2} | {:.2} |",
+            "\n| {name} | {false_positives} | {:.2} | {at_healthy} | {:.2} | {} | {} | {:.2} | \
+                {:.2} |",
             percent(*false_positives, swim.false_positives),
             percent(*at_healthy, swim.at_healthy),
             pair(&row.first),

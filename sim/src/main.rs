@@ -401,7 +401,8 @@ fn show_search(found: &Search, wall_s: f64, unreached: &[&str], failures: &[Valu
     }
     println!("{seeds} seeds, {events} events in {wall_s:.1} s; trace {hash:016x}");
     println!(
-        "healed in {healed_mean:.1} s, at most {:.1} s; {false_deaths} deaths of the living, excused",
+        "healed in {healed_mean:.1} s, at most {:.1} s; {false_deaths} deaths of the living, \
+            excused",
         nanos(*healed_max)
     );
     println!("faults: {:?}", found.struck);

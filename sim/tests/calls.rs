@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
+use chinwag::protocol::rpc;
 use chinwag::{
-    Code, Consistency, Context, Handler, Message, Methods, Node, NodeSelector, Picks, SelectError,
-    Service, Status, Topology, View,
+    Builder, Code, Config, Consistency, Context, Handler, Message, Methods, Node, NodeSelector,
+    OnRuntime, Picks, SelectError, Service, Status, Topology, View,
 };
 use chinwag_sim::fault::{Fault, Quality};
 use chinwag_sim::{World, check, millis, secs};
@@ -301,5 +302,61 @@ fn a_peer_that_cannot_be_reached_is_dialed_less_and_less_often() {
         client.timeout(secs(4)).call(&Wait).await.map(drop).expect_err("nobody answers");
         let reached = told.lock().expect("whole").began.first().map(|&began| began - healed);
         assert!(reached.is_some_and(|after| after < secs(3)), "reached after {reached:?}");
+    });
+}
+
+/// Answers at once.
+#[derive(rkyv::Archive, rkyv::Serialize)]
+struct Ask;
+
+impl Message for Ask {
+    type Reply = u64;
+    const NAME: &'static str = "ask";
+}
+
+struct Oracle;
+
+impl Service for Oracle {
+    const NAME: &'static str = "oracle";
+    fn methods(methods: &mut Methods<Self>) {
+        methods.add::<Ask>();
+    }
+}
+
+impl Handler<Ask> for Oracle {
+    async fn handle(&self, _: &Context, _: View<Ask>) -> Result<u64, Status> {
+        Ok(7)
+    }
+}
+
+/// Calls that begin before the connection is made do not know how few of them the peer takes at
+/// once. Those that were too many are sent again, however often, because none of them was sent
+/// (`docs/protocol.md` §5.4).
+#[test]
+fn a_burst_on_a_new_connection_is_answered_whole() {
+    const BURST: usize = 20;
+    check(0..1, |world: World| async move {
+        let narrow = |builder: Builder<OnRuntime>, node| match node {
+            1 => builder.rpc(rpc::Config { in_flight_max: 4, ..rpc::Config::default() }),
+            _ => builder,
+        };
+        let mut config = Config::lan();
+        config.sync_interval = secs(3_000);
+        let add = |node: &Node| node.add_service(Oracle);
+        let nodes = world.cluster_with(2, config, narrow, add).await;
+        // Until the connection of the join has closed, because it is idle.
+        world.run_for(secs(400)).await;
+        assert_eq!(nodes[0].stats().connections, 0, "the burst opens a new connection");
+        let answers = Arc::new(Mutex::new(Vec::new()));
+        for _ in 0..BURST {
+            let (client, answers) = (nodes[0].client::<Oracle>(2), answers.clone());
+            nodes[0].spawn(async move {
+                let answer = client.call(&Ask).await.map(|seven| seven.to_native());
+                answers.lock().expect("nobody panics with it").push(answer);
+            });
+        }
+        world.run_for(secs(10)).await;
+        let answers = answers.lock().expect("nobody panics with it").clone();
+        assert_eq!(answers, vec![Ok(7); BURST]);
     });
 }

@@ -7,7 +7,7 @@ use futures_lite::future::{or, zip};
 
 use crate::Host;
 use crate::probe::{CallBack, Echo, Hang, PATIENCE, Panic, Probe, cluster, echo};
-use crate::tools::{eventually, spawn};
+use crate::tools::{eventually, sleep_until, spawn};
 
 /// Both dial at once, so there may be two connections; both sides keep the same one.
 pub async fn many_calls_at_once_from_both_sides_all_end_well(host: &dyn Host) {
@@ -92,17 +92,22 @@ pub async fn a_panicking_handler_fails_its_call_alone(host: &dyn Host) {
     }
 }
 
-/// Wherever it runs.
+/// Wherever it runs. The call has no deadline, so that nothing but its drop ends the handler.
 pub async fn dropping_a_call_drops_its_handler(host: &dyn Host) {
     let nodes = cluster(host, 2).await;
+    let runtime = host.runtime();
     for peer in [1, 2] {
         let probe = &nodes[peer - 1].1;
-        let client = nodes[0].0.client::<Probe>(peer as u64).timeout(PATIENCE);
+        let client = nodes[0].0.client::<Probe>(peer as u64).without_timeout();
         let call = async {
             panic!("it hangs, but {:?}", client.call(&Hang).await.map(drop));
         };
         or(call, probe.begun.reaches(1)).await;
-        probe.dropped.reaches(1).await;
+        let late = async {
+            sleep_until(&*runtime, runtime.now().mono + PATIENCE).await;
+            panic!("the handler at node {peer} outlives its call");
+        };
+        or(probe.dropped.reaches(1), late).await;
     }
 }
 

@@ -194,9 +194,18 @@ pub async fn a_start_that_cannot_work_says_why(host: &dyn Host) {
     let anywhere: SocketAddr = ([0, 0, 0, 0], 0).into();
     let everywhere = Node::builder(1, anywhere).start_on(host.runtime()).await;
     assert!(matches!(everywhere.expect_err("which address?"), StartError::NoAddress(_)));
-    let advertised =
-        Node::builder(1, anywhere).advertise(host.addr()).seeds(["no such host.invalid:1"]);
-    let node = advertised.start_on(host.runtime()).await.expect("a bad seed never fails a start");
+    let nameless = Node::builder(1, anywhere).advertise(host.addr());
+    let nameless = nameless.start_on(host.runtime()).await;
+    assert!(matches!(nameless.expect_err("which cluster?"), StartError::NoClusterName(_)));
+    let portless = Node::builder(1, host.addr()).seeds(["no-such-host.invalid"]);
+    let portless = portless.start_on(host.runtime()).await;
+    assert!(matches!(portless.expect_err("which port?"), StartError::Seed { .. }));
+    let advertised = Node::builder(1, anywhere).advertise(host.addr()).cluster("named");
+    let advertised = advertised.seeds(["no-such-host.invalid:1"]);
+    let node = advertised
+        .start_on(host.runtime())
+        .await
+        .expect("a seed that is not there never fails a start");
     assert_eq!(node.advertised_addr().port(), node.local_addr().port());
     let long = Node::builder(1, host.addr()).metadata_entry("key", &"x".repeat(1_000));
     let long = long.start_on(host.runtime()).await;

@@ -3,7 +3,8 @@
 use std::future::ready;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -40,9 +41,33 @@ impl Tokio {
 
 impl Ambient for Tokio {
     fn current() -> io::Result<Arc<dyn Runtime>> {
-        Handle::try_current()
-            .map(|handle| Arc::new(Self::new(handle)) as _)
-            .map_err(io::Error::other)
+        let Ok(handle) = Handle::try_current() else {
+            return Err(io::Error::other(
+                "this is not called on a tokio runtime: call it in `#[tokio::main]`, or in \
+                 `Runtime::block_on`",
+            ));
+        };
+        require_drivers(&handle)?;
+        Ok(Arc::new(Self::new(handle)))
+    }
+}
+
+/// Fails unless the runtime has both of the drivers that a node needs. tokio has no way to ask: what
+/// needs one that is not there panics. So the panic is taken here, once, before the node has begun.
+fn require_drivers(handle: &Handle) -> io::Result<()> {
+    let missing = |driver: &str| {
+        let advice = "build it with `enable_all`";
+        Err(io::Error::other(format!("the tokio runtime has no {driver} driver: {advice}")))
+    };
+    let _entered = handle.enter();
+    if catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_err() {
+        return missing("time");
+    }
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    socket.set_nonblocking(true)?;
+    match catch_unwind(AssertUnwindSafe(|| tokio::net::UdpSocket::from_std(socket))) {
+        Ok(registered) => registered.map(drop),
+        Err(_) => missing("I/O"),
     }
 }
 

@@ -11,10 +11,13 @@ use peak_alloc::PeakAlloc;
 #[global_allocator]
 pub(crate) static ALLOCATED: PeakAlloc = PeakAlloc;
 
-const MEMBERSHIP: &str = "One machine that knows so many members; everybody else is played to it. What the hot paths cost must not follow the size: no path scans the \
-members. An idle node-second is all timers, probes, answers and exchanges of a second in which nothing changes. Measured by criterion; samples do not take turns.";
+const MEMBERSHIP: &str = "One machine that knows so many members; everybody else is played to it. \
+    What the hot paths cost must not follow the size: no path scans the members. An idle \
+    node-second is all timers, probes, answers and exchanges of a second in which nothing changes. \
+    Measured by criterion; samples do not take turns.";
 
-const RPC: &str = "A frame on its way out of a connection's machine, on its way in, and a whole call with both machines, for each call of a batch; no sockets.";
+const RPC: &str = "A frame on its way out of a connection's machine, on its way in, and a whole \
+    call with both machines, for each call of a batch; no sockets.";
 
 const SELECT: &str =
     "One selection from 1,000 members in ten data centres, into picks that are used again.";

@@ -1,5 +1,5 @@
-//! [`Floor`]: calls as one would write them by hand on tokio, multiplexed and coalesced, and nothing more. What chinwag's figures are ratios
-//! to (`reference/rpc.md` §1).
+//! [`Floor`]: calls as one would write them by hand on tokio, multiplexed and coalesced, and
+//! nothing more. chinwag's figures are ratios to it.
 //!
 //! ```text
 //!   caller -> channel -> writer task -> [u32 length][u32 id][body].. -> reader task -> channel -> writer task

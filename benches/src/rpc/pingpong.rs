@@ -1,5 +1,5 @@
-//! [`PingPong`]: one caller, one connection, a length and a body, no other task than the server's. What loopback and the
-//! runtime cost; the floor should be near it.
+//! [`PingPong`]: one caller, one connection, a length and a body, no other task than the server's.
+//! What loopback and the runtime cost; the floor should be near it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -1,5 +1,6 @@
-//! [`PingPongSmol`]: `pingpong.rs` with smol's own sockets, and nothing of chinwag's but `spawn`. What async-io and smol's executor cost
-//! by themselves: chinwag on them should be as near to it as chinwag on tokio is to the other.
+//! [`PingPongSmol`]: `pingpong.rs` with smol's own sockets, and nothing of chinwag's but `spawn`.
+//! What async-io and smol's executor cost by themselves: chinwag on them should be as near to it as
+//! chinwag on tokio is to the other.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -204,7 +204,8 @@ impl Report {
     fn others_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "\n32 B behind four callers of 1 MiB on the same connection; peak memory of a process with both sides"
+            "\n32 B behind four callers of 1 MiB on the same connection; peak memory of a process \
+                with both sides"
         )?;
         writeln!(
             f,
@@ -231,7 +232,8 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "Medians of {} round(s), in turns. (x) is the ratio to the floor, the median of each round's. MB/s: 10^6 payload bytes each way.\n\
-             cpu: user and system time of both sides. One connection: one server. Four: four servers, or four connections to one (floor).",
+             cpu: user and system time of both sides. One connection: one server. Four: four \
+             servers, or four connections to one (floor).",
             self.rounds
         )?;
         let is_other = |metric| {

@@ -32,9 +32,11 @@ fn calls() -> Vec<Shown> {
         in_flight(SIZES[0], 1)
     );
     let four = format!(
-        "The same on {CONNECTIONS} connections, each to a server of its own; the floor's four go to one."
+        "The same on {CONNECTIONS} connections, each to a server of its own; the floor's four go \
+            to one."
     );
-    let alone = "One call at a time on one connection: the median call, and the one that 99 of a hundred are faster than.";
+    let alone = "One call at a time on one connection: the median call, and the one that 99 of a \
+        hundred are faster than.";
     let first = format!("{HOW} {alone}");
     vec![
         (Metric::P50, 1.0, table("rpc-p50", "A call alone, median", "us", Better::Lower, &first)),
@@ -80,7 +82,8 @@ fn calls() -> Vec<Shown> {
 
 /// What else a call costs, and what it costs others.
 fn others() -> Vec<Shown> {
-    let small = "A call of 32 bytes on a connection on which four callers send 1 MiB each, one call after another.";
+    let small = "A call of 32 bytes on a connection on which four callers send 1 MiB each, one \
+        call after another.";
     vec![
         (
             Metric::Allocations,
@@ -134,17 +137,21 @@ fn table(id: &str, title: &str, unit: &str, better: Better, about: &str) -> Tabl
     Table::new(id, title, unit, better).about(about).base(name(Kind::Floor))
 }
 
-const HOW: &str = "An echo of so many bytes over loopback TCP, clients and servers in one process on the two threads of one runtime. The floor is a hand-written, \
-length-prefixed, multiplexed echo on tokio; `pingpong` has one caller and no multiplexing. chinwag's rows: raw bytes; typed messages with a `Bytes` field; the same \
-with a `Vec<u8>`, which is copied; typed messages on the other runtimes: smol has one thread unless told otherwise, async-std one for each core. Peers carry the same typed message: datacake-rpc (rkyv over HTTP/2), tonic (gRPC), tarpc \
-(bincode).";
+const HOW: &str = "An echo of so many bytes over loopback TCP, clients and servers in one process \
+    on the two threads of one runtime. The floor is a hand-written, length-prefixed, multiplexed \
+    echo on tokio; `pingpong` has one caller and no multiplexing. chinwag's rows: raw bytes; typed \
+    messages with a `Bytes` field; the same with a `Vec<u8>`, which is copied; typed messages on \
+    the other runtimes: smol has one thread unless told otherwise, async-std one for each core. \
+    Peers carry the same typed message: datacake-rpc (rkyv over HTTP/2), tonic (gRPC), tarpc \
+    (bincode).";
 
 const CPU: &str =
     "User and system time of both sides, of the process, for each call of the table above.";
 
 const ALLOCATIONS: &str = "Counted in a process of its own, after a warm-up, one call at a time.";
 
-const MEMORY: &str = "The most memory that a process with both sides had, with up to 64 calls of up to 1 MiB in flight.";
+const MEMORY: &str = "The most memory that a process with both sides had, with up to 64 calls of \
+    up to 1 MiB in flight.";
 
 fn role(kind: Kind) -> Role {
     match kind {

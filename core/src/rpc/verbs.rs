@@ -1,12 +1,15 @@
 //! The verbs of a connection that are about calls, messages and the end: what the user commands
 //! (`docs/protocol.md` §5.4, §5.6, §5.9). Those of streams are in [`stream`](super::stream).
 
+use alloc::format;
+
 use bytes::Bytes;
 
 use super::body::Body;
 use super::calls::Open;
 use super::config::GOSSIP_LEN_MAX;
 use super::connection::{Connection, Phase};
+use super::content::content_len;
 use super::deadlines::Due;
 use super::event::{CallId, GossipError, InboundId, Request, RequestError, RespondError};
 use super::frame::{FrameHeader, Kind};
@@ -124,13 +127,20 @@ impl Connection {
         if !self.close_inbound(now, id) {
             return Err(RespondError::Ended);
         }
+        let body_len = result.as_ref().map_or(0, |body| body.len());
         let is_too_large = exceeds(headers.encoded_len(), headers_len_max)
-            || result
-                .as_ref()
-                .is_ok_and(|body| !are_fitting(body.len(), attachments, message_len_max));
+            || (result.is_ok() && !are_fitting(body_len, attachments, message_len_max));
         if is_too_large {
-            let status =
-                Status::new(Code::TooLarge, "the response is larger than the caller accepts");
+            let status = Status::new(
+                Code::TooLarge,
+                format!(
+                    "the reply has {} bytes and headers of {}, and the caller takes at most \
+                     {message_len_max} (`message_len_max`) and {headers_len_max} \
+                     (`headers_len_max`)",
+                    content_len(body_len, attachments),
+                    headers.encoded_len(),
+                ),
+            );
             self.send_response(now, id.call, &Headers::new(), &[], Err(status));
         } else {
             self.send_response(now, id.call, headers, attachments, result);

@@ -126,7 +126,11 @@ impl fmt::Display for SelectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotEnoughNodes { live, required } => {
-                write!(f, "not enough members: {required} needed, {live} live")
+                write!(
+                    f,
+                    "not enough live members: {required} needed besides this node, {live} there; \
+                     wait for them with `Node::wait_for`, or ask for fewer"
+                )
             }
         }
     }

@@ -16,8 +16,8 @@ const HAS_AGE: u8 = 1 << 4;
 
 /// Distinct accusers that one suspicion carries at most.
 pub const ACCUSERS_MAX: usize = 8;
-/// Bytes of one encoded [`Metadata`](crate::membership::Metadata), at most: an update that carries it, its header and its
-/// address must still fit one datagram beside a ping, with room for others.
+/// Bytes of one encoded [`Metadata`](crate::membership::Metadata), at most: an update that carries
+/// it, its header and its address must still fit one datagram beside a ping, with room for others.
 pub const METADATA_LEN_MAX: usize = 512;
 
 /// What is believed about a member, in rising precedence within one incarnation (`docs/protocol.md`

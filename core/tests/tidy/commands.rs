@@ -57,6 +57,25 @@ pub(crate) fn other_runners(name: &str, script: &str) -> Vec<String> {
     named.map(|runner| format!("{name} names {runner}")).collect()
 }
 
+/// The scripts of this repository that a workflow or another script calls.
+pub(crate) fn scripts(text: &str) -> Vec<String> {
+    let is_comment = |line: &&str| line.trim_start().starts_with('#');
+    let words = text.lines().filter(|line| !is_comment(line)).flat_map(str::split_whitespace);
+    let is_script = |word: &&str| {
+        let name = word.strip_prefix(".ci/").or_else(|| word.strip_prefix(".github/"));
+        name.or_else(|| word.strip_prefix("fuzz/"))
+            .is_some_and(|name| name.chars().all(|c| c.is_ascii_lowercase()) && !name.is_empty())
+    };
+    words.filter(is_script).map(str::to_owned).collect()
+}
+
+#[test]
+fn scripts_are_found_where_they_are_called() {
+    let text =
+        "# .ci/none\nrun: .ci/repeat 20 4\n  .github/tools cargo-fuzz\nfuzz/run 60 fuzz/seeds/x\n";
+    assert_eq!(scripts(text), [".ci/repeat", ".github/tools", "fuzz/run"]);
+}
+
 #[test]
 fn each_command_is_one_step_as_it_stands() {
     let readme = "cargo test --workspace\n```sh\ncargo run --release --example quickstart   # why\n\

@@ -1,16 +1,20 @@
-//! The repository keeps to its own rules: sizes as a ratchet (`docs/architecture.md`), no
+//! The repository keeps to its own rules: sizes and widths as ratchets (`docs/architecture.md`), no
 //! unfinished code, no ignored test, `unsafe` in one audited file (and one attribute of the
-//! fuzzer's programs), no citation of a rule that `docs/protocol.md` does not have, `.ci/run`
-//! runs the README's commands, and each crate for users is a package by itself.
+//! fuzzer's programs), no citation of a rule that `docs/protocol.md` does not have, `.ci/run` runs
+//! the README's commands, the workflows call scripts that exist, and each crate for users is a
+//! package by itself.
 //!
 //! Not checked here: what rustfmt, clippy and rustdoc check. `.ci/run` runs those.
 
 mod commands;
 mod layers;
+mod links;
+mod logs;
 mod packages;
 mod protocol;
 mod ratchet;
 mod source;
+mod widths;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,6 +37,8 @@ const DRIVER_CIRCLES_MAX: usize = 6;
 const DRIVER_CHAIN_MAX: usize = 12;
 /// What is over a limit, and by how much it may stay so. It only ever shrinks.
 const ALLOWANCES: &str = "core/tests/tidy/allowances.txt";
+/// The lines that are too wide, as a number for each file. It only ever shrinks, too.
+const WIDTHS: &str = "core/tests/tidy/widths.txt";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("core lies in the repository")
@@ -165,6 +171,62 @@ fn ci_runs_the_commands_of_the_readme() {
     assert_none(&complaints);
 }
 
+/// Whether the Markdown file `name` is a crate's copy of a guide, whose links are the original's.
+fn is_copy(name: &Path) -> bool {
+    let is_guide = name.parent().is_some_and(|folder| folder.ends_with("docs"));
+    is_guide && name.components().count() > 2
+}
+
+#[test]
+fn every_link_between_files_resolves() {
+    let mut files = Vec::new();
+    walk(root(), &mut files, &[".md", ".rs"]);
+    files.sort();
+    let read_from_root = |path: &Path| read(&root().join(path));
+    let exists = |path: &Path| root().join(path).exists();
+    let (mut complaints, mut count) = (Vec::new(), 0);
+    for path in &files {
+        let name = path.strip_prefix(root()).expect("walked from the root");
+        if is_copy(name) {
+            continue;
+        }
+        let is_markdown = path.extension().is_some_and(|extension| extension == "md");
+        let text = if is_markdown { read(path) } else { links::docs(&read(path)) };
+        for (line, target) in links::links(&text) {
+            count += 1;
+            if let Some(fault) = links::fault(name, &target, &read_from_root, &exists) {
+                complaints.push(format!("{}:{line}: {target}: {fault}", name.display()));
+            }
+        }
+    }
+    assert!(count > 50, "links were found: {count}");
+    assert_none(&complaints);
+}
+
+#[test]
+fn every_log_target_is_documented() {
+    let page = read(&root().join("docs/troubleshooting.md"));
+    let mut files = Vec::new();
+    walk(&root().join("adapters/driver/src"), &mut files, &[".rs"]);
+    files.sort();
+    let (mut complaints, mut count) = (Vec::new(), 0);
+    for path in &files {
+        for (line, target) in logs::targets(&read(path)) {
+            count += 1;
+            let at = format!("{}:{line}", path.display());
+            match target {
+                None => complaints.push(format!("{at}: this line has no target")),
+                Some(target) if !page.contains(&format!("| `{target}` |")) => {
+                    complaints.push(format!("{at}: the page does not have the target {target}"));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    assert!(count > 20, "log lines were found: {count}");
+    assert_none(&complaints);
+}
+
 #[test]
 fn crates_for_users_are_packages_by_themselves() {
     let (workspace, sources) = (read(&root().join("Cargo.toml")), sources());
@@ -184,3 +246,53 @@ fn crates_for_users_are_packages_by_themselves() {
     }
     assert_none(&complaints);
 }
+
+#[test]
+fn lines_are_narrow() {
+    let allowances =
+        Allowances::parse(&read(&root().join(WIDTHS))).expect("the list is well-formed");
+    let mut files = Vec::new();
+    walk(root(), &mut files, &[".rs", ".md"]);
+    files.sort();
+    let files: Vec<_> = files
+        .into_iter()
+        .map(|path| {
+            let name = path.strip_prefix(root()).unwrap_or(&path).to_string_lossy().into_owned();
+            let wide = widths::wide_lines(&name, &read(&path));
+            (name, wide)
+        })
+        .filter(|(name, wide)| !wide.is_empty() || allowances.names(name))
+        .collect();
+    assert_none(&widths::complaints(&allowances, &files));
+}
+
+#[test]
+fn workflows_call_scripts_that_exist() {
+    let mut files = vec![root().join(".ci/run"), root().join(".ci/release")];
+    walk(&root().join(".github"), &mut files, &[".yml"]);
+    assert!(files.len() >= 5, "the workflows were found: {files:?}");
+    let mut called = 0;
+    for file in files {
+        // Folders that a workflow names are no scripts.
+        for script in commands::scripts(&read(&file)) {
+            let path = root().join(&script);
+            if ["fuzz/corpus", "fuzz/artifacts"].contains(&&*script) {
+                continue;
+            }
+            called += 1;
+            assert!(path.is_file(), "{} calls {script}, which does not exist", file.display());
+            assert_executable(&path);
+        }
+    }
+    assert!(called >= 10, "calls were found: {called}");
+}
+
+#[cfg(unix)]
+fn assert_executable(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = fs::metadata(path).expect("it exists").permissions().mode();
+    assert!(mode & 0o111 != 0, "{} cannot be run", path.display());
+}
+
+#[cfg(not(unix))]
+fn assert_executable(_: &Path) {}

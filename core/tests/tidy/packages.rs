@@ -206,7 +206,8 @@ fn a_manifest_that_a_registry_refuses_is_seen() {
 #[test]
 fn what_a_package_does_not_have_is_seen() {
     let text = "#[doc = include_str!(\"../docs/a.md\")]\n#[doc = include_str!(\"../../b.md\")]\n\
-        #[cfg(doctest)]\n#[doc = include_str!(\"../../../c.md\")]\nconst D: &[u8] = include_bytes!(\"../../d\");";
+        #[cfg(doctest)]\n#[doc = include_str!(\"../../../c.md\")]\n\
+        const D: &[u8] = include_bytes!(\"../../d\");";
     assert_eq!(outside_includes(text, 1), ["../../b.md", "../../d"]);
     assert_eq!(outside_includes(text, 2), [""; 0]);
 }

@@ -25,6 +25,11 @@ impl Allowances {
         Ok(Self(allowances))
     }
 
+    /// Whether there is an allowance for `name`.
+    pub(crate) fn names(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// What is wrong with `sizes`, each a name, its lines, and their limit.
     pub(crate) fn complaints(&self, sizes: &[(String, usize, usize)]) -> Vec<String> {
         let mut complaints = Vec::new();

@@ -100,7 +100,8 @@ impl Command {
             "members" => alone(Self::Members),
             "call" => {
                 let (id, text) = rest.split_once(' ').unwrap_or((rest, ""));
-                let id = id.parse::<u64>().map_err(|_| "call ID TEXT, and an id is a number".to_owned());
+                let id =
+                    id.parse::<u64>().map_err(|_| "call ID TEXT, and an id is a number".to_owned());
                 id.map(|id| Self::Call { id: id.into(), text: text.to_owned() })
             }
             "select" => level(rest).map(Self::Select),
@@ -112,10 +113,11 @@ impl Command {
             "now" => alone(Self::Now),
             "stats" => alone(Self::Stats),
             "leave" => alone(Self::Leave),
-            _ => Err(
-                "commands: members, call ID TEXT, select LEVEL, set K=V, broadcast TEXT, now, stats, leave"
-                    .to_owned(),
-            ),
+            _ => {
+                Err("commands: members, call ID TEXT, select LEVEL, set K=V, broadcast TEXT, now, \
+                    stats, leave"
+                    .to_owned())
+            }
         };
         command.map_err(|reason| failure(name, reason))
     }

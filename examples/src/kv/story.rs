@@ -53,7 +53,8 @@ pub fn main(program: io::Result<Program>, args: impl IntoIterator<Item = OsStrin
 /// The first step that fell short.
 pub async fn tell(program: &Program, runtime: Kind) -> Result<(), Shortfall> {
     line(format_args!(
-        "chinwag: three processes on {} keep the same documents, through kill -9 of one and of all.\n",
+        "chinwag: three processes on {} keep the same documents, through kill -9 of one and of \
+            all.\n",
         runtime.name()
     ));
     let files = tempfile::tempdir()?;

@@ -64,7 +64,8 @@ async fn a_writer_killed_at_any_moment_loses_nothing_acknowledged() {
         for (lane, (&last, &found)) in said.acknowledged.iter().zip(&inspected).enumerate() {
             assert!(
                 found == last || found == last + 1,
-                "seed {seed}, kill {kill}, {moment:?}: lane {lane} was acknowledged {last} and holds {found}"
+                "seed {seed}, kill {kill}, {moment:?}: lane {lane} was acknowledged {last} and \
+                    holds {found}"
             );
             unsaid += found - last;
         }
@@ -72,7 +73,8 @@ async fn a_writer_killed_at_any_moment_loses_nothing_acknowledged() {
         held = inspected;
     }
     println!(
-        "{kills} kills: {lines} batches acknowledged, none lost, none torn; {unsaid} were there without having been acknowledged; \
+        "{kills} kills: {lines} batches acknowledged, none lost, none torn; {unsaid} were there \
+            without having been acknowledged; \
          {early} kills before there was a file"
     );
     assert!(lines > kills * 10, "only {lines} batches were written");

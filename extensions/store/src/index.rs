@@ -1,4 +1,5 @@
-//! [`Index`]: keys and versions of one keyspace in memory, with sums to compare by (docs/store.md §4.1).
+//! [`Index`]: keys and versions of one keyspace in memory, with sums to compare by
+//! (docs/store.md §4.1).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;

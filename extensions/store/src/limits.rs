@@ -82,7 +82,8 @@ mod tests {
                 BATCH_LEN_MAX >> 20
             ),
             format!(
-                "| `KEYSPACE_LEN_MAX`, `KEYSPACES_MAX` | 1 to {KEYSPACE_LEN_MAX} bytes, {KEYSPACES_MAX} |"
+                "| `KEYSPACE_LEN_MAX`, `KEYSPACES_MAX` | 1 to {KEYSPACE_LEN_MAX} bytes, \
+                    {KEYSPACES_MAX} |"
             ),
             format!("| `QUEUE_MAX` | {} keys a peer |", thousands(QUEUE_MAX)),
             format!("| `ROSTER_MAX` | {} nodes |", thousands(ROSTER_MAX)),

@@ -1,4 +1,5 @@
-//! [`Roster`]: whom this replica has shared documents with, and what was purged without whom (docs/store.md §1.4, §5).
+//! [`Roster`]: whom this replica has shared documents with, and what was purged without whom
+//! (docs/store.md §1.4, §5).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! [`Checks`]: which questions about a sign of life the machine has open (`docs/protocol.md` §4.9.1, §4.9.4).
+//! [`Checks`]: which questions about a sign of life the machine has open
+//! (`docs/protocol.md` §4.9.1, §4.9.4).
 
 use std::time::Duration;
 

@@ -203,7 +203,8 @@ impl Deaths {
         let is_excused = is_touched || self.touched_count > 1;
         ensure(is_excused, "accuracy", || {
             format!(
-                "node {observer} buries node {subject}, which is {:?}; {} nodes were touched by faults",
+                "node {observer} buries node {subject}, which is {:?}; {} nodes were touched by \
+                    faults",
                 self.truth[subject as usize], self.touched_count
             )
         })

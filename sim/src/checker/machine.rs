@@ -105,7 +105,8 @@ impl Machines {
         let Gauge { sent, received, .. } = *gauge;
         ensure(sent <= SENT_PER_SECOND_MAX + 2 * received, "resources", || {
             format!(
-                "node {node} sent {sent} payloads in the second of {now:?}, having received {received}"
+                "node {node} sent {sent} payloads in the second of {now:?}, having received \
+                    {received}"
             )
         })
     }

@@ -51,7 +51,8 @@ impl Suspicions {
                     "suspicion_time",
                     || {
                         format!(
-                            "node {observer} buries {} after a suspicion of {lasted:?}; the least is {least:?}",
+                            "node {observer} buries {} after a suspicion of {lasted:?}; the least \
+                                is {least:?}",
                             member.id
                         )
                     },

@@ -241,7 +241,8 @@ impl Views {
         let is_counted = members.len() == live_count;
         ensure(is_equal && is_counted, "events_fold", || {
             format!(
-                "node {observer}: events give {row:?}, the snapshot {members:?}, counted as {live_count}"
+                "node {observer}: events give {row:?}, the snapshot {members:?}, counted as \
+                    {live_count}"
             )
         })
     }

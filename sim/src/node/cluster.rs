@@ -222,10 +222,8 @@ impl Cluster {
     }
 
     fn tell(&mut self, line: impl FnOnce() -> String) {
-        let at = self.engine.now();
-        self.story.tell(|| {
-            format!("{:>12.6} {}", std::time::Duration::from_nanos(at).as_secs_f64(), line())
-        });
+        let at = std::time::Duration::from_nanos(self.engine.now()).as_secs_f64();
+        self.story.tell(|| format!("{at:>12.6} {}", line()));
     }
 
     // ---- processes ----
@@ -245,6 +243,7 @@ impl Cluster {
             .map(|seed| format!("{}:{}", name(seed), first_addr(seed).port()));
         let builder = Node::builder(id(host), at)
             .config(self.setup.config.clone())
+            .cluster(self.setup.config.cluster.clone())
             .data_center(["eu", "us"][host as usize % 2])
             .seeds(seeds)
             .clock_floor(floor);

@@ -205,7 +205,8 @@ impl Books {
         ensure(is_right, "rpc_never_ran", || {
             let Entry { from, to, runs, status, .. } = entry;
             format!(
-                "call {id} of node {from} to {to} ends as {ending:?}, having run {runs} times: {status:?}"
+                "call {id} of node {from} to {to} ends as {ending:?}, having run {runs} times: \
+                    {status:?}"
             )
         })
     }

@@ -26,11 +26,16 @@ pub(crate) struct Arrivals {
     pub(crate) failures: Vec<Destination>,
     /// Peers whose hello named another cluster, and that cluster's name.
     pub(crate) foreigners: Vec<(SocketAddr, String)>,
+    /// Addresses that were dialled and not connected, and why.
+    pub(crate) dial_failures: Vec<(SocketAddr, String)>,
 }
 
 impl Arrivals {
     pub(crate) fn is_empty(&self) -> bool {
-        self.frames.is_empty() && self.failures.is_empty() && self.foreigners.is_empty()
+        self.frames.is_empty()
+            && self.failures.is_empty()
+            && self.foreigners.is_empty()
+            && self.dial_failures.is_empty()
     }
 }
 
@@ -49,6 +54,12 @@ impl Inbox {
     /// Adds a peer whose hello named another cluster. Shed when the node task is behind.
     pub(crate) fn post_foreigner(&self, from: SocketAddr, cluster: String) {
         self.post(|arrivals| push(&mut arrivals.foreigners, (from, cluster), INBOX_FAILURES_MAX));
+    }
+
+    /// Adds an address, perhaps a seed's, that was dialled and not connected. Shed when the node
+    /// task is behind.
+    pub(crate) fn post_dial_failure(&self, addr: SocketAddr, why: String) {
+        self.post(|arrivals| push(&mut arrivals.dial_failures, (addr, why), INBOX_FAILURES_MAX));
     }
 
     /// Takes everything that has arrived.
@@ -90,11 +101,13 @@ mod tests {
         for _ in 0..=INBOX_FAILURES_MAX {
             inbox.post_failure(Destination { addr, id: None });
             inbox.post_foreigner(addr, "other".into());
+            inbox.post_dial_failure(addr, "refused".into());
         }
         let taken = inbox.take();
         assert_eq!(taken.frames.len(), INBOX_FRAMES_MAX);
         assert_eq!(taken.failures.len(), INBOX_FAILURES_MAX);
         assert_eq!(taken.foreigners.len(), INBOX_FAILURES_MAX);
+        assert_eq!(taken.dial_failures.len(), INBOX_FAILURES_MAX);
         assert!(inbox.take().is_empty());
         assert!(inbox.post_gossip(peer, Bytes::new()), "there is room again");
     }

@@ -56,8 +56,9 @@ pub const IDLE_MAX: Duration = Duration::from_secs(60);
 /// notice.
 pub const IDLE_RETIRED_MAX: Duration = Duration::from_secs(1);
 
-/// Attempts at one call, over fresh connections, while it is certain that no handler has seen it:
-/// the connection in hand was going away.
+/// How often a call looks for another connection because the one in hand is going away, and how
+/// often it is sent again because its peer turned it away for that reason: then it is certain that
+/// no handler has seen it.
 pub const CALL_ATTEMPTS_MAX: usize = 3;
 
 /// Attempts at a balanced call, on as many members, unless its client says otherwise: with a tenth
@@ -85,6 +86,16 @@ pub const ACCEPTS_PER_TURN_MAX: usize = 16;
 /// process, to encode further ones in, where less than that is being sent. Eight of a megabyte, as
 /// many as are being sent at once where connections keep up.
 pub const ARCHIVES_LEN_MAX: usize = 8 * 1024 * 1024;
+
+/// The time from the first to the second warning that no seed has answered; each further one is
+/// twice as long. Long enough for the other nodes of a new cluster to start.
+pub const SEED_WARNING_MIN: Duration = Duration::from_secs(10);
+
+/// The longest time between two such warnings.
+pub const SEED_WARNING_MAX: Duration = Duration::from_secs(3_600);
+
+/// Seeds that one such warning names; of the others it gives the number. A line stays readable.
+pub const SEEDS_NAMED_MAX: usize = 8;
 
 /// Turns a task takes before it lets others run.
 pub const TURNS_MAX: usize = 16;

@@ -29,6 +29,9 @@
 //! * **Tasks.** A spawned task runs until it returns. If it panics, it ends alone. Tasks may run in
 //!   parallel.
 
+#[cfg(test)]
+pub(crate) mod fake;
+
 use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSlice};

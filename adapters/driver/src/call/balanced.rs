@@ -125,7 +125,7 @@ impl<S: Service> Balanced<S> {
             if is_last || !is_worth_another(&last, <M as Message>::IDEMPOTENT) {
                 break;
             }
-            tracing::debug!(%member, status = %last, "the call is tried on another member");
+            tracing::debug!(target: "chinwag::call", %member, status = %last, "the call is tried on another member");
         }
         Err(last)
     }

@@ -4,5 +4,6 @@ pub(crate) mod balanced;
 pub(crate) mod client;
 pub(crate) mod fan_out;
 pub(crate) mod nested;
+mod refusal;
 pub(crate) mod stream_call;
 pub(crate) mod target;

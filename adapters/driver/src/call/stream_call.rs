@@ -249,7 +249,7 @@ async fn open_remotely<M: Streaming>(
     let port = Arc::<Port>::default();
     let outstanding = target.shared.board.outstanding(target.peer);
     let now = target.shared.node.runtime.now();
-    let call = target.place(now, request, deadline, (M::SHAPE, Some(&port)), &mut 0).await?;
+    let call = target.place(now, request, deadline, (M::SHAPE, Some(&port))).await?;
     let end = RemoteEnd::of_call(&call, port);
     Ok((Callee::Remote(call), End::Remote(end), outstanding))
 }

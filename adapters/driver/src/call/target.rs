@@ -9,9 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use chinwag_core::id::NodeId;
 use chinwag_core::membership::Destination;
-use chinwag_core::rpc::config::{ATTACHMENTS_MAX, COPY_LEN_MAX};
+use chinwag_core::rpc::config::COPY_LEN_MAX;
 use chinwag_core::rpc::{
-    self, Body, Code, Fingerprint, Headers, MethodName, Request, RequestError, Shape, Status,
+    Body, Code, Fingerprint, Headers, MethodName, Request, RequestError, Shape, Status,
 };
 use chinwag_core::time::{Instant, Now};
 use tracing::Instrument;
@@ -202,23 +202,28 @@ impl Target {
         deadline: Option<Instant>,
     ) -> Result<Ended, Status> {
         let _outstanding = self.shared.board.outstanding(self.peer);
-        let mut attempts = 0;
+        let mut turned_away = 0;
         loop {
-            let placing = self.place(now, request, deadline, (Shape::UNARY, None), &mut attempts);
-            let mut call = placing.await?;
+            let mut call = self.place(now, request, deadline, (Shape::UNARY, None)).await?;
             let (at, response) = (&mut call).await;
             match &response.result {
-                // The peer turned it away because this connection is going away: certainly not run,
-                // so ask on another.
+                // The peer turned it away because this connection is going away. It has certainly
+                // not run, so it is sent on another connection.
                 Err(status)
                     if status.code == Code::Unavailable
                         && !status.may_have_run()
                         && call.is_leaving()
-                        && attempts < CALL_ATTEMPTS_MAX => {}
-                // More calls were made before the peer's hello than it accepts at once: now it is
-                // known how many those are.
-                Err(status) if status.code == Code::Overloaded && status.never_sent() => {
-                    attempts = 0;
+                        && turned_away < CALL_ATTEMPTS_MAX =>
+                {
+                    turned_away += 1;
+                }
+                // More calls were made before the peer's hello than it accepts at once. How many
+                // those are is known now, so the next try waits for its turn: this is no failure
+                // to count.
+                Err(status) if status.code == Code::Overloaded && status.never_sent() => {}
+                // The call was made before the peer's hello, which says what it takes.
+                Err(status) if status.code == Code::TooLarge && status.never_sent() => {
+                    return Ok((at, self.too_large(call.link(), request).into()));
                 }
                 _ => return Ok((at, response)),
             }
@@ -233,10 +238,8 @@ impl Target {
         request: &OutboundRequest,
         deadline: Option<Instant>,
         (shape, port): (Shape, Option<&Arc<Port>>),
-        attempts: &mut usize,
     ) -> Result<Call, Status> {
-        while *attempts < CALL_ATTEMPTS_MAX {
-            *attempts += 1;
+        for _ in 0..CALL_ATTEMPTS_MAX {
             let link = self.link(now)?;
             let mut turn = None;
             loop {
@@ -267,13 +270,13 @@ impl Target {
                         link.retire();
                         break;
                     }
-                    Err(error) => return Err(refused(error)),
+                    Err(error) => return Err(self.refused(Some(&link), request, error)),
                 }
                 now = self.shared.node.runtime.now();
             }
             now = self.shared.node.runtime.now();
         }
-        Err(Status::unsent(Code::Unavailable, "every connection was going away"))
+        Err(self.no_connection())
     }
 
     fn wire_request<'a>(
@@ -305,10 +308,7 @@ impl Target {
         }
         let members = self.shared.board.members();
         let Some(member) = members.get(self.peer) else {
-            return Err(Status::unsent(
-                Code::Unavailable,
-                format!("node {} is not a live member", self.peer),
-            ));
+            return Err(self.not_a_member(members.members().len()));
         };
         let to = Destination { addr: member.addr, id: Some(self.peer) };
         self.shared.links.find_or_dial(now, to).map_err(|error| match error {
@@ -361,10 +361,10 @@ impl Target {
             match link.one_way(now, self.wire_request(now, request, deadline)) {
                 Ok(()) => return Ok(()),
                 Err(RequestError::GoingAway | RequestError::Closed) => link.retire(),
-                Err(error) => return Err(refused(error)),
+                Err(error) => return Err(self.refused(Some(&link), request, error)),
             }
         }
-        Err(Status::unsent(Code::Unavailable, "every connection was going away"))
+        Err(self.no_connection())
     }
 
     // ---- calls of the node to itself ----
@@ -422,7 +422,7 @@ impl Target {
         let handled = async move {
             if let Err(status) = future.await.result {
                 meter.failed(status.code);
-                tracing::debug!(%status, "a one-way message failed");
+                tracing::debug!(target: "chinwag::call", %status, "a one-way message failed");
             }
         };
         OwnedTask::spawn(&self.shared.node, Box::pin(handled));
@@ -442,7 +442,7 @@ impl Target {
             return Err(Status::unsent(Code::Unavailable, "this node has shut down"));
         }
         // In the order of a connection's checks: what is too large is so whatever the deadline.
-        check_local(&shared.node.rpc, request)?;
+        self.check_local(request)?;
         if deadline.is_some_and(|at| at <= now.mono) {
             let why = "the deadline had passed when the call was made";
             return Err(Status::unsent(Code::DeadlineExceeded, why));
@@ -461,32 +461,4 @@ impl Target {
             InboundRequest { deadline, headers, attachments, stamp, is_one_way, trace: None };
         Ok((begin::begin(shared, endpoint, caller, inbound, request.body.clone(), end), meter))
     }
-}
-
-/// What a request of the node to itself must be to be taken: as to any other node of the same
-/// configuration.
-fn check_local(config: &rpc::Config, request: &OutboundRequest) -> Result<(), Status> {
-    let is_beyond = |len: usize, len_max: u32| u32::try_from(len).map_or(true, |len| len > len_max);
-    if is_beyond(request.len(), config.message_len_max)
-        || request.attachments.len() > ATTACHMENTS_MAX
-    {
-        return Err(refused(RequestError::TooLarge));
-    }
-    if is_beyond(request.headers.encoded_len(), config.headers_len_max) {
-        return Err(refused(RequestError::HeadersTooLarge));
-    }
-    Ok(())
-}
-
-/// Why the connection did not take a request: nothing of it was sent.
-fn refused(error: RequestError) -> Status {
-    let code = match error {
-        RequestError::Full | RequestError::Overloaded | RequestError::TooManyMethods => {
-            Code::Overloaded
-        }
-        RequestError::TooLarge | RequestError::HeadersTooLarge => Code::TooLarge,
-        RequestError::Name => Code::UnknownMethod,
-        RequestError::GoingAway | RequestError::Closed => Code::Unavailable,
-    };
-    Status::unsent(code, error.to_string())
 }

@@ -16,8 +16,8 @@ use bytes::Bytes;
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::Destination;
 use chinwag_core::rpc::{
-    Body, CallId, Code, Connection, Event, GossipError, Held, InboundId, MethodName, PeerHello,
-    Receiver, Request, RequestError, Side, Status, StreamRef,
+    Body, CallId, CloseReason, Code, Connection, Event, GossipError, Held, InboundId, MethodName,
+    PeerHello, Receiver, Request, RequestError, Side, Status, StreamRef,
 };
 use chinwag_core::time::{Instant, Now};
 
@@ -55,6 +55,10 @@ pub(crate) struct Link {
 
 pub(super) struct State {
     pub(super) machine: Connection,
+    /// Whom the connection was dialled for; `None` if it was accepted.
+    pub(super) target: Option<Destination>,
+    /// What went wrong with the stream, in the system's words: why it was not made, or was lost.
+    pub(super) trouble: Option<String>,
     pub(super) calls: Calls,
     pub(super) ports: Ports,
     /// Who waits for room.
@@ -80,10 +84,17 @@ impl State {
     ) {
         let mut has_room = false;
         self.machine.take_events(events);
+        let ending = match events.back() {
+            Some(Event::Closed(reason)) => Some(reason.clone()),
+            _ => None,
+        };
         for event in events {
             match event {
                 Event::Response { call, headers, result, attachments, held } => {
                     has_room = true;
+                    if let Err(status) = result {
+                        self.explain(status, ending.as_ref());
+                    }
                     self.end_stream(now, StreamRef::Call(*call), result.as_ref().err(), wakers);
                     let answered = Response {
                         headers: take(headers),
@@ -105,7 +116,10 @@ impl State {
                     }
                 }
                 // How many calls the peer takes is known: streams waited for that.
-                Event::Connected(_) => has_room = true,
+                Event::Connected(_) => {
+                    self.trouble = None;
+                    has_room = true;
+                }
                 Event::Finished(stream) => self.ports.finished(*stream, wakers),
                 Event::Sendable(stream) => self.ports.sendable(*stream, wakers),
                 Event::Request { id, shape, .. } if shape.is_streaming() => self.open_inbound(*id),
@@ -127,7 +141,7 @@ impl State {
         let Response { headers, attachments, result } = answered;
         let result = result.map(Body::Owned);
         if let Err(error) = self.machine.respond_with(now, id, &headers, &attachments, result) {
-            tracing::debug!(%error, "an answer was not sent");
+            tracing::debug!(target: "chinwag::call", %error, "an answer was not sent");
         }
     }
 }
@@ -145,6 +159,8 @@ impl Link {
             Connection::new(side, node.rpc.clone(), node.hello(), node.clock.clone(), now);
         let state = State {
             machine,
+            target,
+            trouble: None,
             calls: Calls::default(),
             ports: Ports::default(),
             line: Line::default(),
@@ -338,7 +354,18 @@ impl Link {
         }
         let is_gone = self.is_peer_gone.load(Ordering::SeqCst);
         let code = if is_gone { Code::PeerGone } else { Code::ConnectionLost };
-        Some(Status::unsent(code, "the connection ended before it was made"))
+        let why = lock(&self.state).end_text(&CloseReason::Lost);
+        Some(Status::unsent(code, why))
+    }
+
+    /// What an earlier dial to the same address came to, for the calls that wait for the next one.
+    pub(super) fn remember_trouble(&self, trouble: String) {
+        lock(&self.state).trouble = Some(trouble);
+    }
+
+    /// Why the connection was not made, if it was not.
+    pub(super) fn trouble(&self) -> Option<String> {
+        lock(&self.state).trouble.clone()
     }
 
     /// A handler has let go of the bytes of a streaming call's request. Locks no state: bytes may
@@ -431,6 +458,11 @@ impl Call {
     /// The call that [`Link::begin`] began.
     pub(crate) fn new(link: Arc<Link>, Begun { id, entry, has_waker }: Begun) -> Self {
         Self { link, id, entry: Some(entry), is_fresh: has_waker }
+    }
+
+    /// The connection it was made on.
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
     }
 
     /// Whether the connection it was made on takes no more calls.

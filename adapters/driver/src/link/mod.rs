@@ -1,6 +1,7 @@
 //! Connections: the half that callers share, its task, its streams, and the table of all of them.
 
 pub(crate) mod calls;
+mod ending;
 pub(crate) mod handle;
 pub(crate) mod local;
 pub(crate) mod queue;
@@ -10,3 +11,6 @@ pub(crate) mod streams;
 pub(crate) mod table;
 pub(crate) mod task;
 pub(crate) mod writing;
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use chinwag_core::id::NodeId;
+use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::{Destination, Member};
 use chinwag_core::rng::Rng;
 use chinwag_core::rpc::Receiver;
@@ -54,13 +54,16 @@ struct Table {
     of_peer: BTreeMap<(NodeId, u64), Arc<Link>>,
     backoffs: BTreeMap<SocketAddr, Backoff>,
     rng: Rng,
+    /// The last run of another node with this node's id that has said hello.
+    namesake: Option<Epoch>,
     is_closed: bool,
 }
 
-#[derive(Clone, Copy)]
 struct Backoff {
     failures: u32,
     until: Instant,
+    /// What the last dial came to.
+    trouble: Option<String>,
 }
 
 /// Why there is no link.
@@ -77,6 +80,8 @@ pub(crate) enum NoLink {
 pub(crate) enum Verdict {
     Keep,
     Close,
+    /// Keep it, and say that another live node has this node's id: once for each of its runs.
+    Namesake,
 }
 
 /// What membership said about a peer.
@@ -106,6 +111,7 @@ impl Links {
             of_peer: BTreeMap::new(),
             backoffs: BTreeMap::new(),
             rng: Rng::new(seed),
+            namesake: None,
             is_closed: false,
         };
         Self {
@@ -144,7 +150,7 @@ impl Links {
         to: Destination,
     ) -> Result<Arc<Link>, NoLink> {
         let serve = self.serve.upgrade().ok_or(NoLink::Closed)?;
-        let (link, receiver, not_before) = {
+        let (link, receiver, not_before, trouble) = {
             let mut table = lock(&self.table);
             if table.is_closed {
                 return Err(NoLink::Closed);
@@ -162,10 +168,15 @@ impl Links {
                 self.publish(&table);
             }
             table.by_addr.insert(to.addr, link.clone());
-            let not_before = table.backoffs.get(&to.addr).map_or(now.mono, |backoff| backoff.until);
-            (link, receiver, not_before)
+            let backoff = table.backoffs.get(&to.addr);
+            let not_before = backoff.map_or(now.mono, |backoff| backoff.until);
+            (link, receiver, not_before, backoff.and_then(|backoff| backoff.trouble.clone()))
         };
-        tracing::debug!(link = link.key, addr = %to.addr, id = ?to.id, "dialling");
+        if let Some(trouble) = trouble {
+            link.remember_trouble(trouble);
+        }
+        let (key, addr) = (link.key, to.addr);
+        tracing::debug!(target: "chinwag::link", link = key, %addr, id = ?to.id, "dialling");
         LinkTask::spawn(self, serve, link.clone(), receiver, Origin::Dial(not_before));
         Ok(link)
     }
@@ -203,7 +214,8 @@ impl Links {
             // Somebody else claims this node's id. Gossip may pass, so that both hear of it; calls
             // do not go there.
             link.retire();
-            return Verdict::Keep;
+            let is_known = table.namesake.replace(peer.epoch) == Some(peer.epoch);
+            return if is_known { Verdict::Keep } else { Verdict::Namesake };
         }
         let rival = table.by_peer.get(&peer.id).filter(|rival| rival.key != link.key).cloned();
         let Some(rival) = rival.filter(|rival| rival.is_usable()) else {
@@ -236,7 +248,7 @@ impl Links {
             }
             if link.peer().is_none() && !table.is_closed {
                 self.counters.dials_failed.add(1);
-                table.back_off(target.addr, now.mono);
+                table.back_off(target.addr, now.mono, link.trouble());
             }
         }
         let peers = [link.peer().map(|peer| peer.id), link.target.and_then(|target| target.id)];
@@ -327,7 +339,7 @@ impl Table {
         Ok((link, receiver))
     }
 
-    fn back_off(&mut self, addr: SocketAddr, now: Instant) {
+    fn back_off(&mut self, addr: SocketAddr, now: Instant, trouble: Option<String>) {
         if self.backoffs.len() >= BACKOFFS_MAX && !self.backoffs.contains_key(&addr) {
             // Those that are over mean nothing more than a higher count of failures.
             self.backoffs.retain(|_, backoff| backoff.until > now);
@@ -337,8 +349,8 @@ impl Table {
         }
         let failures = self.backoffs.get(&addr).map_or(0, |backoff| backoff.failures);
         let wait = backoff(failures, &mut self.rng);
-        self.backoffs
-            .insert(addr, Backoff { failures: failures.saturating_add(1), until: now + wait });
+        let failures = failures.saturating_add(1);
+        self.backoffs.insert(addr, Backoff { failures, until: now + wait, trouble });
     }
 }
 

@@ -6,6 +6,7 @@
 //! never while the system reads or writes.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::future::Future;
 use std::mem::take;
 use std::pin::Pin;
@@ -58,6 +59,8 @@ pub(crate) struct LinkTask {
     /// Where the other end is.
     remote: Option<std::net::SocketAddr>,
     ended: Option<CloseReason>,
+    /// Why the dial came to nothing, in the system's words.
+    dial_error: Option<String>,
     /// How long the last bytes of a drained connection may take.
     linger_until: Option<Instant>,
     has_finished: bool,
@@ -116,6 +119,7 @@ impl LinkTask {
             events: VecDeque::new(),
             wakers: Vec::new(),
             ended: None,
+            dial_error: None,
             linger_until: None,
             has_finished: false,
             _alive: Alive::new(&node.life),
@@ -140,15 +144,25 @@ impl LinkTask {
                     true
                 }
                 Poll::Ready(Err(error)) => {
-                    tracing::debug!(link = self.link.key, target = ?self.link.target, %error, "not connected");
-                    self.lose(now);
+                    self.dial_error = Some(error.to_string());
+                    self.fail(now, &error);
                     true
                 }
             },
         }
     }
 
-    pub(super) fn lose(&mut self, now: Now) {
+    /// The stream is of no more use, because of `error`.
+    pub(super) fn fail(&mut self, now: Now, error: &dyn Display) {
+        {
+            let mut state = lock(&self.link.state);
+            let why = state.note_trouble(error);
+            tracing::debug!(target: "chinwag::link", link = self.link.key, "{why}");
+        }
+        self.lose(now);
+    }
+
+    fn lose(&mut self, now: Now) {
         self.is_due = true;
         self.io = Io::Waiting(Instant::FAR_FUTURE);
         lock(&self.link.state).machine.handle_closed(now);
@@ -163,11 +177,12 @@ impl LinkTask {
         match stream.poll_read(cx, self.receiver.buffer()) {
             Poll::Pending => 0,
             Poll::Ready(Ok(len)) if len > 0 => len,
-            Poll::Ready(end) => {
-                if let Err(error) = end {
-                    tracing::debug!(link = self.link.key, %error, "reading failed");
-                }
-                self.lose(now);
+            Poll::Ready(Ok(_)) => {
+                self.fail(now, &"the peer closed it");
+                0
+            }
+            Poll::Ready(Err(error)) => {
+                self.fail(now, &error);
                 0
             }
         }
@@ -233,12 +248,20 @@ impl LinkTask {
     }
 
     fn connected(&mut self, now: Now, hello: PeerHello) {
-        tracing::debug!(link = self.link.key, peer = %hello.id, epoch = %hello.epoch, addr = %hello.addr, "connected");
+        tracing::debug!(target: "chinwag::link", link = self.link.key, peer = %hello.id, epoch = %hello.epoch, addr = %hello.addr, "connected");
+        let (id, addr) = (hello.id, hello.addr);
         if self.link.peer.set(hello).is_err() {
             return;
         }
-        if self.links.connected(&self.link, now) == Verdict::Close {
-            self.lose(now);
+        match self.links.connected(&self.link, now) {
+            Verdict::Keep => {}
+            Verdict::Close => self.lose(now),
+            Verdict::Namesake => tracing::error!(
+                target: "chinwag::node",
+                local = %id,
+                "two live nodes have the id {id}, and the other one is at {addr}: stop one of \
+                 them, or give it an id of its own"
+            ),
         }
     }
 
@@ -285,7 +308,7 @@ impl LinkTask {
         state.machine.handle_timeout(now);
         state.line.expire(now.mono, &mut self.wakers);
         if self.link.idle_at(&state).is_some_and(|at| at <= now.mono) {
-            tracing::debug!(link = self.link.key, "closing, because it is idle");
+            tracing::debug!(target: "chinwag::link", link = self.link.key, "closing, because it is idle");
             self.link.retire();
             state.used_at = now.mono;
             state.machine.go_away(now);
@@ -360,6 +383,11 @@ impl LinkTask {
             state.is_gossip_unflushed
         };
         self.links.remove(&self.link, now);
+        if let Some(target) = self.link.target.filter(|_| self.link.peer().is_none()) {
+            let reason = self.ended.as_ref().map(ToString::to_string).unwrap_or_default();
+            let why = self.dial_error.take().unwrap_or(reason);
+            self.node.inbox.post_dial_failure(target.addr, why);
+        }
         self.wakers.drain(..).for_each(Waker::wake);
         self.inbound.finish();
         if is_gossip_lost && let Some(to) = self.link.destination() {
@@ -377,13 +405,15 @@ impl LinkTask {
     fn report(&self) {
         let (link, peer) = (self.link.key, self.link.peer().map(|peer| peer.id.get()));
         match &self.ended {
-            Some(
-                reason @ (CloseReason::ForeignCluster { .. }
-                | CloseReason::Version { .. }
-                | CloseReason::Format { .. }),
-            ) => tracing::warn!(link, target = ?self.link.target, %reason, "the peer does not fit"),
-            Some(reason) => tracing::debug!(link, ?peer, %reason, "connection closed"),
-            None => tracing::debug!(link, ?peer, "connection dropped"),
+            Some(reason @ (CloseReason::Version { .. } | CloseReason::Format { .. })) => {
+                let addr = self.remote.map(|addr| addr.to_string()).unwrap_or_default();
+                tracing::warn!(target: "chinwag::link", link, "cannot talk to the node at {addr}: {reason}");
+            }
+            // Of a foreign cluster membership says so, once.
+            Some(reason) => {
+                tracing::debug!(target: "chinwag::link", link, ?peer, %reason, "connection closed");
+            }
+            None => tracing::debug!(target: "chinwag::link", link, ?peer, "connection dropped"),
         }
     }
 }

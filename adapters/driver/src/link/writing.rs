@@ -101,11 +101,12 @@ impl LinkTask {
                 self.out.advance(len);
                 true
             }
-            Poll::Ready(end) => {
-                if let Err(error) = end {
-                    tracing::debug!(link = self.link.key, %error, "writing failed");
-                }
-                self.lose(now);
+            Poll::Ready(Ok(_)) => {
+                self.fail(now, &"it takes no more bytes");
+                true
+            }
+            Poll::Ready(Err(error)) => {
+                self.fail(now, &error);
                 true
             }
         }

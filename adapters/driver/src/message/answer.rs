@@ -81,7 +81,7 @@ impl HandlerFuture {
     fn discard(&mut self) {
         let done = self.future.take();
         if catch_unwind(AssertUnwindSafe(|| drop(done))).is_err() {
-            tracing::error!("a handler panicked while it was dropped");
+            tracing::error!(target: "chinwag::call", "a handler panicked while it was dropped");
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use chinwag_core::id::{fnv1a, fnv1a_from};
+use chinwag_core::rng::mix;
 use chinwag_core::rpc::{Fingerprint, Shape};
 use rkyv::api::high::{HighSerializer, HighValidator};
 use rkyv::bytecheck::CheckBytes;
@@ -152,7 +153,9 @@ pub trait Message: Payload + Sized {
     /// A hash of the name and of the archived layouts of request and reply. It travels with every
     /// call, so that two builds that disagree get a `SchemaMismatch` instead of garbage. rkyv
     /// gives no hash of the fields: a change that keeps size and alignment (renaming a field,
-    /// swapping two of one type) needs another `NAME`.
+    /// swapping two of one type) needs another `NAME`. The upper 32 bits stand for the request and
+    /// the lower 32 for the reply, so that a failed call says which of them differs; keep to that
+    /// where you write one down.
     const FINGERPRINT: Fingerprint = Fingerprint::new(fingerprint::<Self, Self::Reply>(Self::NAME));
 
     /// Whether handling it twice is as good as once. Such calls may be retried although the first
@@ -232,9 +235,11 @@ pub trait Streaming: Method {
     /// The method's fingerprint with the layouts of both: what travels with the call.
     #[doc(hidden)]
     const STREAM_FINGERPRINT: Fingerprint = {
-        let [in_size, in_align] = Self::In::LAYOUT;
-        let [out_size, out_align] = Self::Out::LAYOUT;
-        Fingerprint::new(mixed(Self::FINGERPRINT.get(), &[in_size, in_align, out_size, out_align]))
+        let unary = Self::FINGERPRINT.get();
+        // The chunks that the caller sends belong to the request, the handler's to the reply.
+        let request = mix(mixed(unary >> 32, &Self::In::LAYOUT));
+        let reply = mix(mixed(unary & 0xffff_ffff, &Self::Out::LAYOUT));
+        Fingerprint::new(halves(request, reply))
     };
 
     /// Who sends chunks.
@@ -242,21 +247,29 @@ pub trait Streaming: Method {
     const SHAPE: Shape = Shape { streams_in: Self::In::IS_CHUNK, streams_out: Self::Out::IS_CHUNK };
 }
 
-/// FNV-1a over the name, then size and alignment of both bodies as they are read, then rkyv's
-/// format.
+/// The request's half of the fingerprint in the upper 32 bits, and the reply's in the lower, so
+/// that the node that refuses a call can tell which of them differs.
 const fn fingerprint<Request: Body, Reply: Body>(name: &str) -> u64 {
+    halves(half::<Request>(name), half::<Reply>(name))
+}
+
+const fn halves(request: u64, reply: u64) -> u64 {
+    (request >> 32 << 32) | (reply >> 32)
+}
+
+/// FNV-1a over the name, then size and alignment of a body as it is read, then rkyv's format,
+/// mixed so that the upper half has all of it.
+const fn half<T: Body>(name: &str) -> u64 {
     let parts = [
-        Request::LAYOUT[0],
-        Request::LAYOUT[1],
-        Reply::LAYOUT[0],
-        Reply::LAYOUT[1],
+        T::LAYOUT[0],
+        T::LAYOUT[1],
         // Pointer width and alignment of the format, then its byte order: rkyv's features, unified
         // over the user's build.
         size_of::<Archived<usize>>(),
         align_of::<Archived<u64>>(),
         <Archived<u32> as ByteOrder>::BIG as usize,
     ];
-    mixed(fnv1a(name.as_bytes()), &parts)
+    mix(mixed(fnv1a(name.as_bytes()), &parts))
 }
 
 const fn mixed(mut hash: u64, parts: &[usize]) -> u64 {

@@ -10,7 +10,8 @@ use std::time::Duration;
 use chinwag_core::clock::{DRIFT_MAX_DEFAULT, SharedHlc, Timestamp};
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::{
-    self, Config, DATA_CENTER_KEY, Local, Membership, Metadata, MetadataError, Planes,
+    self, CLUSTER_DEFAULT, Config, DATA_CENTER_KEY, Local, Membership, Metadata, MetadataError,
+    Planes,
 };
 use chinwag_core::rng::mix;
 use chinwag_core::rpc;
@@ -22,6 +23,7 @@ use crate::base::state::NodeParts;
 use crate::base::watch::Watch;
 use crate::node::handle::Node;
 use crate::node::node_on::NodeOn;
+use crate::node::seeds;
 use crate::node::task::{NodeTask, Sockets};
 use crate::serve::shared::{Parts, Shared};
 use crate::stats::counters::Role;
@@ -75,7 +77,9 @@ impl<R> Builder<R> {
         }
     }
 
-    /// The cluster's name: nodes of other clusters are not heard. Default `"chinwag"`.
+    /// The cluster's name: nodes of other clusters are not heard. On loopback it may be left out,
+    /// and is `"chinwag"` then. On any other address it has to be chosen, here or in
+    /// [`Builder::config`], so that two clusters which meet by accident do not merge.
     #[must_use]
     pub fn cluster(mut self, name: impl Into<String>) -> Self {
         self.cluster = Some(name.into());
@@ -96,8 +100,10 @@ impl<R> Builder<R> {
         self
     }
 
-    /// Members to join through, as `host:port`. Any number, this node among them or not; looked up
-    /// again at every try. None being there now is no error: joining goes on in the background.
+    /// Members to join through, as `host:port`, where an IPv6 address is in brackets. Any number,
+    /// this node among them or not; looked up again at every try. None being there now is no error:
+    /// joining goes on in the background, and the log says what came of each. One that is not
+    /// `host:port` makes [`Builder::start`] fail.
     #[must_use]
     pub fn seeds<T: Into<String>>(mut self, seeds: impl IntoIterator<Item = T>) -> Self {
         self.seeds.extend(seeds.into_iter().map(Into::into));
@@ -113,7 +119,7 @@ impl<R> Builder<R> {
     }
 
     /// How membership behaves. Default [`Config::lan`]. Its cluster name counts unless
-    /// [`Builder::cluster`] gives one.
+    /// [`Builder::cluster`] gives one; the presets' own name is not a chosen one.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
@@ -194,9 +200,11 @@ impl<R> Builder<R> {
         mut self,
         runtime: Arc<dyn Runtime>,
     ) -> Result<(Node, Watch), StartError> {
+        let has_name = self.cluster.is_some() || self.config.cluster != CLUSTER_DEFAULT;
         if let Some(cluster) = self.cluster.take() {
             self.config.cluster = cluster;
         }
+        self.check(has_name)?;
         self.rpc.validate().map_err(StartError::RpcConfig)?;
         let metadata = self.metadata.clone().map_err(StartError::Metadata)?;
         let sockets = bind(&*runtime, self.listen, self.config.planes).await?;
@@ -205,9 +213,6 @@ impl<R> Builder<R> {
             Some(addr) => addr,
             None => sockets.addr,
         };
-        if addr.ip().is_unspecified() {
-            return Err(StartError::NoAddress(addr));
-        }
         let (now, seed) = (runtime.now(), runtime.seed());
         let clock = Arc::new(SharedHlc::resume(self.clock_floor, self.drift_max));
         let local = Local { id: self.id, epoch: Epoch::at(now.wall), addr, metadata };
@@ -218,6 +223,7 @@ impl<R> Builder<R> {
             machine.join(now);
         }
         let bound = sockets.addr;
+        let is_exposed = !(addr.ip().is_loopback() && bound.ip().is_loopback());
         let epoch = machine.local().epoch;
         let (id, rpc) = (self.id, Arc::new(self.rpc));
         let shared = Shared::new(Parts {
@@ -232,10 +238,41 @@ impl<R> Builder<R> {
         for (role, interceptor) in self.interceptors {
             shared.add_interceptor(role, interceptor);
         }
-        tracing::info!(%id, %epoch, %bound, %addr, cluster = shared.node.cluster, "node starts");
+        let cluster = &shared.node.cluster;
+        tracing::info!(
+            target: "chinwag::node", local = %id, %epoch, %bound, %addr, cluster, "node starts"
+        );
+        if is_exposed {
+            tracing::warn!(
+                target: "chinwag::node",
+                local = %id,
+                "nothing that this node sends or receives at {addr} is encrypted: run it on a \
+                 network that you trust"
+            );
+        }
         let watch = shared.board.watch();
         NodeTask::spawn(&shared, sockets, self.seeds);
         Ok((Node::new(shared), watch))
+    }
+}
+
+impl<R> Builder<R> {
+    /// What can be wrong before a socket is bound.
+    fn check(&self, has_name: bool) -> Result<(), StartError> {
+        for seed in &self.seeds {
+            if let Some(fault) = seeds::fault_of(seed) {
+                return Err(StartError::Seed { seed: seed.clone(), fault });
+            }
+        }
+        let addr = self.advertise.unwrap_or(self.listen);
+        if addr.ip().is_unspecified() {
+            return Err(StartError::NoAddress(addr));
+        }
+        let addrs = [addr, self.listen];
+        match addrs.into_iter().find(|addr| !addr.ip().is_loopback()) {
+            Some(addr) if !has_name => Err(StartError::NoClusterName(addr)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -311,6 +348,16 @@ pub enum StartError {
     /// The node listens on all interfaces, and was not told which address to
     /// [`advertise`](Builder::advertise).
     NoAddress(SocketAddr),
+    /// A seed is not `host:port`. One that cannot be reached is no error.
+    Seed {
+        /// The seed as it was given.
+        seed: String,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
+    /// The node can be reached from other hosts at this address, and no cluster name was chosen
+    /// ([`Builder::cluster`]).
+    NoClusterName(SocketAddr),
     /// A rule of the membership configuration is broken.
     Config(membership::ConfigError),
     /// A limit of the connections is out of its range.
@@ -324,16 +371,46 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bind { addr, error } => write!(f, "cannot listen on {addr}: {error}"),
-            Self::NoAddress(addr) => {
-                write!(f, "others cannot reach {addr}: say which address to advertise")
+            Self::Bind { addr, error } => {
+                write!(f, "cannot listen on {addr}: {error}")?;
+                f.write_str(match error.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        "; stop the program that has this port, or choose another one"
+                    }
+                    io::ErrorKind::AddrNotAvailable => "; this host has no such address",
+                    io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege",
+                    _ => "",
+                })
             }
+            Self::NoAddress(addr) => write!(
+                f,
+                "others cannot reach {addr}: say which address of this host they can, with \
+                 `advertise`"
+            ),
+            Self::Seed { seed, fault } => {
+                write!(f, "the seed {seed:?} is not `host:port`: {fault}")
+            }
+            Self::NoClusterName(addr) => write!(
+                f,
+                "a node at {addr}, which other hosts can reach, needs a cluster name: choose one \
+                 with `cluster`, the same on every node"
+            ),
             Self::Config(error) => error.fmt(f),
             Self::RpcConfig(error) => error.fmt(f),
             Self::Metadata(error) => error.fmt(f),
-            Self::NoRuntime(error) => error.fmt(f),
+            Self::NoRuntime(error) => write!(f, "the node has no runtime to start on: {error}"),
         }
     }
 }
 
-impl std::error::Error for StartError {}
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Bind { error, .. } | Self::NoRuntime(error) => Some(error),
+            Self::Config(error) => Some(error),
+            Self::RpcConfig(error) => Some(error),
+            Self::Metadata(error) => Some(error),
+            Self::NoAddress(_) | Self::Seed { .. } | Self::NoClusterName(_) => None,
+        }
+    }
+}

@@ -5,5 +5,7 @@ pub(crate) mod clock;
 pub(crate) mod extension;
 pub(crate) mod handle;
 pub(crate) mod node_on;
+mod report;
+mod seeds;
 pub(crate) mod task;
 pub(crate) mod weak_node;

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-use chinwag_core::id::NodeId;
 use chinwag_core::membership::{Destination, Event, Member, Plane};
 use chinwag_core::time::{Instant, Now};
 
@@ -22,6 +21,8 @@ use crate::base::limits::{
 use crate::base::runtime::{Alarm, BoxFuture, Listener, UdpSocket};
 use crate::base::sync::lock;
 use crate::link::table::Gone;
+use crate::node::report::report;
+use crate::node::seeds::{Answer, Seeds};
 use crate::serve::shared::Shared;
 
 /// What a node is bound to.
@@ -35,8 +36,8 @@ pub(crate) struct Sockets {
 pub(crate) struct NodeTask {
     sockets: Sockets,
     shared: Arc<Shared>,
-    seeds: Arc<[String]>,
-    lookup: Option<BoxFuture<Vec<SocketAddr>>>,
+    seeds: Seeds,
+    lookup: Option<BoxFuture<Vec<Answer>>>,
     received: Box<[u8]>,
     /// What the machine wrote last, and where it is to go if the socket was not ready to take it.
     transmit: Vec<u8>,
@@ -56,7 +57,7 @@ impl NodeTask {
                 .into_boxed_slice(),
             sockets,
             shared: shared.clone(),
-            seeds: seeds.into(),
+            seeds: Seeds::new(seeds, [shared.node.addr, shared.node.bound]),
             lookup: None,
             transmit: Vec::new(),
             unsent: None,
@@ -79,7 +80,11 @@ impl NodeTask {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(stream)) => self.shared.links.accept(now, stream),
                 Poll::Ready(Err(error)) => {
-                    tracing::warn!(%error, "a connection was not accepted");
+                    tracing::warn!(
+                        target: "chinwag::node",
+                        local = %self.shared.node.id,
+                        "a connection was not accepted: {error}"
+                    );
                     self.shared.links.counters.accepts_failed.add(1);
                     self.accept_at = Some(now.mono + ACCEPT_PAUSE);
                     return false;
@@ -92,25 +97,23 @@ impl NodeTask {
     /// Looks the seeds up when the machine wants them, one look-up at a time.
     fn look_up(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
         if self.lookup.is_none() && lock(&self.shared.machine).poll_lookup() {
-            let (shared, seeds) = (self.shared.clone(), self.seeds.clone());
+            let is_alone = self.shared.board.members().members().is_empty();
+            self.seeds.begin_round(now.mono, is_alone, self.shared.node.id);
+            let (shared, seeds) = (self.shared.clone(), self.seeds.names());
             self.lookup = Some(Box::pin(async move {
-                let mut addrs = Vec::new();
+                let mut found = Vec::new();
                 for seed in &*seeds {
-                    match shared.node.runtime.lookup(seed).await {
-                        Ok(found) => addrs.extend(found),
-                        Err(error) => {
-                            tracing::debug!(seed, %error, "a seed's name was not resolved");
-                        }
-                    }
+                    found.push(shared.node.runtime.lookup(seed).await);
                 }
-                addrs
+                found
             }));
         }
-        let Some(Poll::Ready(addrs)) = self.lookup.as_mut().map(|lookup| lookup.as_mut().poll(cx))
+        let Some(Poll::Ready(found)) = self.lookup.as_mut().map(|lookup| lookup.as_mut().poll(cx))
         else {
             return false;
         };
         self.lookup = None;
+        let addrs = self.seeds.looked_up(found);
         lock(&self.shared.machine).handle_seeds(now, &addrs);
         true
     }
@@ -119,6 +122,9 @@ impl NodeTask {
     fn take_inbox(&mut self, now: Now) -> bool {
         let inbox = self.shared.node.inbox.take();
         let has_any = !inbox.is_empty();
+        for (addr, why) in inbox.dial_failures {
+            self.seeds.dial_failed(addr, why);
+        }
         for (peer, frame) in inbox.frames {
             lock(&self.shared.machine).handle_stream(now, peer, &frame);
         }
@@ -140,7 +146,9 @@ impl NodeTask {
                     lock(&self.shared.machine).handle_datagram(now, from, &self.received[..len]);
                 }
                 // Some systems report here that an earlier datagram was not wanted.
-                Poll::Ready(Err(error)) => tracing::trace!(%error, "receiving failed"),
+                Poll::Ready(Err(error)) => {
+                    tracing::trace!(target: "chinwag::node", %error, "receiving failed");
+                }
             }
         }
         true
@@ -182,7 +190,7 @@ impl NodeTask {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
-                    tracing::trace!(%to, %error, "a datagram was not sent");
+                    tracing::trace!(target: "chinwag::node", %to, %error, "a datagram was not sent");
                     self.shared.links.counters.datagrams_unsent.add(1);
                 }
             }
@@ -225,40 +233,17 @@ impl NodeTask {
 
     /// What an event means for connections and for those who wait, and what an operator is told.
     fn act_on(&self, event: &Event, now: Now) {
+        report(self.shared.node.id, &self.shared.node.cluster, event);
         let gone = |member: &Member, gone| self.shared.links.peer_gone(member, gone, now);
-        let local = self.shared.node.id;
         match event {
             Event::Joined(member) => {
-                tracing::info!(%local, id = %member.id, epoch = %member.epoch, addr = %member.addr, "joined");
                 self.shared.links.forget_failures(member.addr);
                 gone(member, Gone::Restarted);
             }
-            Event::Suspected(member) => tracing::info!(%local, id = %member.id, "suspected"),
-            Event::Recovered(member) => tracing::info!(%local, id = %member.id, "recovered"),
-            Event::Died(member) => {
-                tracing::warn!(%local, id = %member.id, epoch = %member.epoch, "died");
-                gone(member, Gone::Died);
-            }
-            Event::Left(member) => {
-                tracing::info!(%local, id = %member.id, epoch = %member.epoch, "left");
-                gone(member, Gone::Left);
-            }
-            Event::Updated(member) => tracing::debug!(%local, id = %member.id, "updated"),
-            Event::Conflict { id, addr } => {
-                tracing::error!(%local, %id, %addr, "two live nodes claim one id");
-            }
-            Event::Isolated => tracing::warn!(%local, "the last other member is gone"),
-            Event::ForeignCluster { from, cluster } => {
-                tracing::warn!(%local, %from, ?cluster, "a node of another cluster talks to this one");
-            }
-            Event::Lost(count) => tracing::warn!(%local, count, "events were shed"),
+            Event::Died(member) => gone(member, Gone::Died),
+            Event::Left(member) => gone(member, Gone::Left),
             Event::LeaveCompleted { acked, needed } => {
-                tracing::info!(%local, acked, needed, "this node has left");
                 self.shared.node.life.complete_leave(LeaveReport::new(*acked, *needed));
-            }
-            Event::Broadcast { from, payload } | Event::Message { from, payload } => {
-                let from: NodeId = *from;
-                tracing::trace!(%local, %from, len = payload.len(), "payload");
             }
             _ => {}
         }
@@ -292,3 +277,6 @@ impl Future for NodeTask {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -240,7 +240,7 @@ impl InboundCalls {
                 if let Some(meter) = method_id.and_then(|id| self.known.meter(id)) {
                     meter.failed(status.code);
                 }
-                tracing::debug!(link = self.link.key, %status, "a one-way message failed");
+                tracing::debug!(target: "chinwag::call", link = self.link.key, %status, "a one-way message failed");
             }
         }
     }
@@ -254,7 +254,7 @@ impl InboundCalls {
             } else {
                 self.link.release(begun.held);
                 tracing::debug!(
-                    link = self.link.key,
+                    target: "chinwag::call", link = self.link.key,
                     "a one-way message was dropped: too many are being handled"
                 );
             }

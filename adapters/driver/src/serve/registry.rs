@@ -147,6 +147,23 @@ impl<S: StreamHandler<M>, M: Streaming> Endpoint for Streamed<S, M> {
     }
 }
 
+/// The caller and this node have another layout of one method. The upper half of a fingerprint
+/// stands for the request, the lower half for the reply.
+fn not_same(call: MethodName<'_>, own: Fingerprint) -> Status {
+    let MethodName { service, method, fingerprint } = call;
+    let (theirs, own) = (fingerprint.get(), own.get());
+    let has = match (theirs >> 32 == own >> 32, theirs << 32 == own << 32) {
+        (false, true) => "the request has",
+        (true, false) => "the reply has",
+        _ => "the request and the reply have",
+    };
+    let text = format!(
+        "{has} another layout at the caller than at the called node, in {service}.{method}: build \
+         both from the same types (fingerprints {theirs:016x} and {own:016x})"
+    );
+    Status::new(Code::SchemaMismatch, text)
+}
+
 fn not_received(malformed: &Malformed) -> Status {
     Status::never_ran(Code::SchemaMismatch, malformed.to_string())
 }
@@ -229,22 +246,22 @@ impl Registry {
         let Some(methods) = services.get(call.service) else {
             return Err(Status::new(
                 Code::UnknownService,
-                format!("no service {:?}", call.service),
+                format!(
+                    "the called node has no service {:?}: add it there with `add_service`",
+                    call.service
+                ),
             ));
         };
         let Some(endpoint) = methods.get(call.method) else {
-            let text = format!("service {:?} has no method {:?}", call.service, call.method);
+            let text = format!(
+                "the service {:?} of the called node has no method {:?}: add it in \
+                 `Service::methods`, or update that node",
+                call.service, call.method
+            );
             return Err(Status::new(Code::UnknownMethod, text));
         };
         if endpoint.fingerprint() != call.fingerprint {
-            let text = format!(
-                "{}.{}: the caller's layout is {:016x}, this node's {:016x}",
-                call.service,
-                call.method,
-                call.fingerprint.get(),
-                endpoint.fingerprint().get(),
-            );
-            return Err(Status::new(Code::SchemaMismatch, text));
+            return Err(not_same(call, endpoint.fingerprint()));
         }
         Ok(endpoint.clone())
     }

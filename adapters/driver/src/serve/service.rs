@@ -182,7 +182,9 @@ pub enum AddServiceError {
 impl fmt::Display for AddServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::DuplicateService(name) => write!(f, "a service {name:?} is already there"),
+            Self::DuplicateService(name) => {
+                write!(f, "the node has a service {name:?} already: remove that one first")
+            }
             Self::DuplicateMethod(name) => write!(f, "the service has two methods {name:?}"),
             Self::FingerprintCollision(one, other) => {
                 write!(f, "the methods {one:?} and {other:?} have the same fingerprint")

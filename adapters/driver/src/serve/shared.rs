@@ -114,7 +114,7 @@ impl Shared {
         if !self.node.life.close() {
             return;
         }
-        tracing::info!(id = %self.node.id, "node shuts down");
+        tracing::info!(target: "chinwag::node", local = %self.node.id, "node shuts down");
         self.node.inbox.bell.ring();
         self.links.close();
         self.orphans.close();

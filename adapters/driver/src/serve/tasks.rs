@@ -154,7 +154,7 @@ impl Future for HandlerTask {
             None => {
                 if let Err(status) = &response.result {
                     meter.failed(status.code);
-                    tracing::debug!(link = self.link.key, %status, "a one-way message failed");
+                    tracing::debug!(target: "chinwag::call", link = self.link.key, %status, "a one-way message failed");
                 }
             }
         }

@@ -266,7 +266,7 @@ impl Drop for Entered {
             let at = self.runtime.now().mono;
             // This may be a handler's panic on its way: one more would end the process.
             if catch_unwind(AssertUnwindSafe(|| self.finish(Err(&status), at))).is_err() {
-                tracing::error!("an interceptor panicked while its call was dropped");
+                tracing::error!(target: "chinwag::call", "an interceptor panicked while its call was dropped");
             }
         }
     }

@@ -1,4 +1,5 @@
-//! [`Dialer`]: the machine of one connection on a socket, with nothing around it: a peer that does what a node would not.
+//! [`Dialer`]: the machine of one connection on a socket, with nothing around it: a peer that does
+//! what a node would not.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! [`Cutting`]: tokio, with a proxy in every connection that is dialled. The proxy counts frames, and cuts a connection where it is told to.
+//! [`Cutting`]: tokio, with a proxy in every connection that is dialled. The proxy counts frames,
+//! and cuts a connection where it is told to.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,4 +1,5 @@
-//! [`Datacake`]: datacake-rpc 0.5. Its server leaves `TCP_NODELAY` off on accepted connections, and offers no way to it.
+//! [`Datacake`]: datacake-rpc 0.5. Its server leaves `TCP_NODELAY` off on accepted connections, and
+//! offers no way to it.
 
 #![allow(
     unsafe_op_in_unsafe_fn,

@@ -1,4 +1,5 @@
-//! [`Tarpc`]: tarpc 0.38 with bincode, each request handled in a task of its own as its examples do.
+//! [`Tarpc`]: tarpc 0.38 with bincode, each request handled in a task of its own as its examples
+//! do.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
-//! [`Tonic`]: tonic 0.14 with prost. What `tonic-build` would make of a .proto file is written by hand, so that the bench needs no
-//! `protoc`: a service that routes one path, and a client that calls it.
+//! [`Tonic`]: tonic 0.14 with prost. What `tonic-build` would make of a .proto file is written by
+//! hand, so that the bench needs no `protoc`: a service that routes one path, and a client that
+//! calls it.
 
 use std::convert::Infallible;
 use std::net::Ipv4Addr;

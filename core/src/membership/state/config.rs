@@ -147,6 +147,10 @@ pub struct Config {
     pub leave_timeout: Duration,
 }
 
+/// The cluster name of the presets: a stand-in, for nodes on loopback. A cluster that others can
+/// reach chooses a name of its own.
+pub const CLUSTER_DEFAULT: &str = "chinwag";
+
 impl Default for Config {
     fn default() -> Self {
         Self::lan()
@@ -157,7 +161,7 @@ impl Config {
     /// For nodes on one local network, or in one data centre.
     pub fn lan() -> Self {
         Self {
-            cluster: "chinwag".into(),
+            cluster: CLUSTER_DEFAULT.into(),
             planes: Planes::Both,
             datagram_len_max: 1_400,
             probe_interval: Duration::from_secs(1),

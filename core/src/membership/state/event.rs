@@ -132,6 +132,11 @@ impl Snapshot {
         &self.members
     }
 
+    /// The number of live members, this node among them.
+    pub fn live(&self) -> usize {
+        self.members.len() + 1
+    }
+
     /// The other live member with this id.
     pub fn get(&self, id: NodeId) -> Option<&Member> {
         let at = self.members.binary_search_by_key(&id, |member| member.id).ok()?;

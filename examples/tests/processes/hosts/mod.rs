@@ -2,7 +2,8 @@
 //! in them.
 //!
 //! This needs root (or CAP_NET_ADMIN and CAP_SYS_ADMIN), `ip`, `nsenter` and `/dev/net/tun`. Where
-//! one of them is missing, each story says so in one line and tells nothing.
+//! one of them is missing, each story says so in one line and is skipped. A line of
+//! `what_this_machine_allows` is shown by every `cargo test`.
 
 mod stories;
 mod wire;
@@ -51,20 +52,23 @@ impl Network {
     /// Hosts 1 to `count`; `None`, said aloud, where the machine does not allow that.
     #[expect(clippy::print_stdout, reason = "the line that says what is skipped")]
     fn of(count: u8) -> Option<Self> {
+        let made = Self::make(count);
+        made.inspect_err(|reason| println!("skipped: hosts in network namespaces: {reason}")).ok()
+    }
+
+    /// Hosts 1 to `count`, or why the machine does not allow that.
+    fn make(count: u8) -> io::Result<Self> {
         sweep();
         let mut network = Self { wire: Wire::new(), hosts: Vec::new(), carriers: JoinSet::new() };
         for at in 1..=count {
             match network.add(at) {
                 Ok(()) => {}
                 // The first of them shows what the machine allows; from then on a failure is one.
-                Err(reason) if at == 1 => {
-                    println!("skipped: hosts in network namespaces: {reason}");
-                    return None;
-                }
+                Err(reason) if at == 1 => return Err(reason),
                 Err(reason) => panic!("host {at}: {reason}"),
             }
         }
-        Some(network)
+        Ok(network)
     }
 
     fn add(&mut self, at: u8) -> io::Result<()> {

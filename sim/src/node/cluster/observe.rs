@@ -147,7 +147,8 @@ impl Cluster {
         let most = self.engine.with(|state| state.wall_max()) + 2 * drift_max + SLACK_MICROS;
         ensure(last.micros() <= most, "hlc_bound", || {
             format!(
-                "node {host} stands at {last}, and no wall clock was ever past {most} less the drift allowed"
+                "node {host} stands at {last}, and no wall clock was ever past {most} less the \
+                    drift allowed"
             )
         })?;
         if let Some(bound) = clock.persist_bound() {
