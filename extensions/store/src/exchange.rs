@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use chinwag::protocol::time::Instant;
 use chinwag::{Client, Code, NodeId, Status, Timestamp};
 
-use crate::document::{Entry, Version};
+use crate::document::{Document, Entry, Version};
 use crate::index::Listed;
 use crate::key::Key;
-use crate::limits::{BATCH_MAX, COMPARE_MAX, RANGES_MAX};
+use crate::limits::{BATCH_MAX, COMPARE_MAX, EXCHANGE_IDLE_MAX, EXCHANGE_TIMEOUTS_MAX, RANGES_MAX};
 use crate::range::{CHILDREN, Range, hash_of};
 use crate::replica::{Failure, Replica};
 use crate::roster::Heard;
@@ -26,6 +28,10 @@ pub(crate) struct Exchange {
     /// Set while this replica cleanses itself: documents up to it that the peer has nothing of are
     /// dropped, and nothing is sent.
     horizon: Option<Timestamp>,
+    /// When it must have ended.
+    deadline: Instant,
+    /// Questions since a document was moved that was newer on one side.
+    idle: AtomicUsize,
 }
 
 /// What differs, found and not yet moved.
@@ -46,8 +52,13 @@ impl Exchange {
         peer: NodeId,
         timeout: Duration,
     ) -> Result<(), Status> {
-        let client = replica.node()?.client::<StoreService>(peer).timeout(timeout);
-        let mut exchange = Self { replica: replica.clone(), client, peer, horizon: None };
+        let node = replica.node()?;
+        let client = node.client::<StoreService>(peer).timeout(timeout);
+        let deadline = node.now().mono + timeout * EXCHANGE_TIMEOUTS_MAX;
+        drop(node);
+        let idle = AtomicUsize::new(0);
+        let mut exchange =
+            Self { replica: replica.clone(), client, peer, horizon: None, deadline, idle };
         let (theirs, roots) = exchange.roots().await?;
         let roster = replica.roster();
         let is_peer_cleansed =
@@ -115,6 +126,7 @@ impl Exchange {
         while !stack.is_empty() {
             let ranges: Vec<Range> = stack.split_off(stack.len().saturating_sub(COMPARE_MAX));
             let asked = ranges.iter().map(|range| (range.depth, range.start)).collect();
+            self.may_ask()?;
             let reply =
                 self.client.call(&Compare { keyspace: name.to_owned(), ranges: asked }).await?;
             if reply.len() != ranges.len() {
@@ -268,6 +280,7 @@ impl Exchange {
         while !ranges.is_empty() {
             let asked = ranges.iter().map(|range| (range.depth, range.start)).collect();
             let from = after.as_ref().map(|key| key.as_bytes().to_vec());
+            self.may_ask()?;
             let ticket = self.replica.ticket()?;
             let reply = self
                 .client
@@ -277,6 +290,13 @@ impl Exchange {
             let documents = self.checked(wire::documents(&reply.documents, &bounds))?;
             let origin = self.checked(reply.origin.check_answer(ticket))?;
             let count = documents.len();
+            let is_newer = |(key, document): &(Key, Document)| {
+                let held = self.replica.index(name, |index| index.version(key));
+                held < Some(document.version)
+            };
+            if documents.iter().any(is_newer) {
+                self.idle.store(0, Relaxed);
+            }
             match self.replica.take(self.peer, origin, name, documents).await? {
                 Taken::Kept { .. } => self.replica.counters.fetched.add(count),
                 _ => return Err(not_allowed("to take in what it gave")),
@@ -306,6 +326,7 @@ impl Exchange {
     async fn push(&self, name: &str, mut keys: Vec<Key>) -> Result<(), Status> {
         let (mut is_again, mut ticket) = (false, None);
         while !keys.is_empty() {
+            self.may_ask()?;
             let origin = self.replica.origin(ticket)?;
             let got = self.replica.get_some(name, &keys).await.map_err(Failure::Storage)?;
             let documents: Vec<Doc> = got
@@ -315,7 +336,10 @@ impl Exchange {
             let count = documents.len();
             let message = Replicate { origin, keyspace: name.to_owned(), documents };
             match *self.client.call(&message).await? {
-                ArchivedTaken::Kept { .. } => {
+                ArchivedTaken::Kept { newer } => {
+                    if (newer.to_native() as usize) < count {
+                        self.idle.store(0, Relaxed);
+                    }
                     self.replica.counters.pushed.add(count);
                     keys.drain(..got.len());
                     is_again = false;
@@ -325,6 +349,18 @@ impl Exchange {
                 }
                 _ => return Err(not_allowed("it did not take what it was given")),
             }
+        }
+        Ok(())
+    }
+
+    /// Counts a question, and ends an exchange that takes too long or moves nothing: a peer could
+    /// otherwise make it go on for ever (docs/store.md §4.5).
+    fn may_ask(&self) -> Result<(), Status> {
+        if self.replica.node()?.now().mono >= self.deadline {
+            return Err(not_allowed("an exchange that takes so long"));
+        }
+        if self.idle.fetch_add(1, Relaxed) >= EXCHANGE_IDLE_MAX {
+            return Err(not_allowed("an exchange that moves nothing"));
         }
         Ok(())
     }

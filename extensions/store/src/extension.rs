@@ -1,6 +1,7 @@
 //! [`StoreExtension`]: the store as it is added to a node.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_channel::Receiver;
@@ -12,8 +13,9 @@ use crate::any_storage::AnyStorage;
 use crate::config::Config;
 use crate::exchange::Exchange;
 use crate::janitor::Janitor;
+use crate::limits::EXCHANGES_MAX;
 use crate::peers;
-use crate::replica::{Failure, OpenError, Replica};
+use crate::replica::{Failure, OpenError, Replica, lock};
 use crate::service::StoreService;
 use crate::spread::Spread;
 use crate::storage::Storage;
@@ -90,7 +92,7 @@ impl ClusterExtension for StoreExtension {
         let now = node.now();
         let seed = mix(node.id().get() ^ mix(node.epoch().get() ^ now.mono.as_nanos()));
         node.spawn(clean(Janitor::new(replica, config), shared.clone()));
-        node.spawn(Exchanger { shared: shared.clone(), rng: Rng::new(seed), watch, bell }.run());
+        node.spawn(Exchanger::new(shared.clone(), Rng::new(seed), watch, bell).run());
         Ok(Store { shared })
     }
 }
@@ -115,6 +117,8 @@ struct Exchanger {
     rng: Rng,
     watch: Watch,
     bell: Receiver<()>,
+    /// With whom exchanges are under way.
+    running: Arc<Mutex<BTreeSet<NodeId>>>,
 }
 
 enum Wake {
@@ -124,25 +128,61 @@ enum Wake {
 }
 
 impl Exchanger {
+    fn new(shared: Arc<Shared>, rng: Rng, watch: Watch, bell: Receiver<()>) -> Self {
+        Self { shared, rng, watch, bell, running: Arc::default() }
+    }
+
     async fn run(mut self) {
         for peer in self.shared.replica.peers() {
             // Whom this replica has seen itself it need not be told of.
             let _counted = self.shared.replica.meet(peer).await;
         }
+        // This replica may have been away: the first exchange does not wait for its turn.
+        if let Some(peer) = self.draw() {
+            self.shared.spread.ring(peer);
+        }
         while let Some(next) = self.wait().await {
             let Some(peer) = next else { continue };
-            let counters = &self.shared.replica.counters;
-            match Exchange::run(&self.shared.replica, peer, self.shared.config.timeout).await {
+            if self.begin(peer).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Begins an exchange beside those that are under way (docs/store.md §4.3). One that has no room
+    /// is due again.
+    fn begin(&self, peer: NodeId) -> Result<(), Failure> {
+        let node = self.shared.replica.node()?;
+        {
+            let mut running = lock(&self.running);
+            if running.contains(&peer) {
+                return Ok(());
+            }
+            if running.len() >= EXCHANGES_MAX {
+                self.shared.spread.ring(peer);
+                return Ok(());
+            }
+            running.insert(peer);
+        }
+        let (shared, running) = (self.shared.clone(), self.running.clone());
+        node.spawn(async move {
+            let done = Exchange::run(&shared.replica, peer, shared.config.timeout).await;
+            lock(&running).remove(&peer);
+            let counters = &shared.replica.counters;
+            match done {
                 Ok(()) => counters.exchanges.add(1),
                 Err(_) => counters.exchanges_failed.add(1),
             }
-        }
+        });
+        Ok(())
     }
 
     /// With whom to exchange next; `Some(None)` if there is nobody. `None` once the node has ended.
     async fn wait(&mut self) -> Option<Option<NodeId>> {
         let interval = self.shared.config.exchange_interval;
-        let mut deadline = self.shared.replica.node().ok()?.now().mono + self.about(interval);
+        let is_due = self.shared.spread.is_due();
+        let first = self.about(if is_due { interval / SOONER } else { interval });
+        let mut deadline = self.shared.replica.node().ok()?.now().mono + first;
         loop {
             let sleep = self.shared.replica.node().ok()?.sleep_until(deadline);
             let time = async {
@@ -227,4 +267,4 @@ impl Exchanger {
 }
 
 /// What is due comes this much sooner than what is not.
-const SOONER: u32 = 20;
+const SOONER: u32 = 100;

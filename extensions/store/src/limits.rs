@@ -45,6 +45,17 @@ pub const RANGES_MAX: usize = 256;
 /// end, keys that collide are listed all the same.
 pub const LISTED_MAX: usize = 16;
 
+/// Exchanges that one replica has under way at once. A peer that is slow, or lies, holds one.
+pub const EXCHANGES_MAX: usize = 4;
+
+/// How long an exchange takes, in timeouts of a call. What it has moved stays moved, and the next
+/// one goes on from there.
+pub const EXCHANGE_TIMEOUTS_MAX: u32 = 12;
+
+/// Questions of an exchange in a row that move no document that is newer on one side. Differences
+/// that fill a batch are found with at most 16 times 1,024 ranges, which is 256 questions.
+pub const EXCHANGE_IDLE_MAX: usize = 512;
+
 /// How far ahead of the receiver's wall clock a document's stamp may be. Twice
 /// [`CLOCK_APART_MAX`], so that a write by a clock that is allowed is taken by every clock that is.
 pub const STAMP_AHEAD_MAX: Duration = Duration::from_secs(24 * 3_600);
@@ -91,6 +102,9 @@ mod tests {
                 "| `COMPARE_MAX`, `RANGES_MAX` | {COMPARE_MAX}, {RANGES_MAX} ranges a message |"
             ),
             format!("| `LISTED_MAX` | {LISTED_MAX} entries of a range |"),
+            format!("| `EXCHANGES_MAX` | {EXCHANGES_MAX} |"),
+            format!("| `EXCHANGE_TIMEOUTS_MAX` | {EXCHANGE_TIMEOUTS_MAX} timeouts |"),
+            format!("| `EXCHANGE_IDLE_MAX` | {EXCHANGE_IDLE_MAX} questions |"),
             format!("| `STAMP_AHEAD_MAX` | {} h |", STAMP_AHEAD_MAX.as_secs() / 3_600),
             format!("| `CLOCK_APART_MAX` | {} h |", CLOCK_APART_MAX.as_secs() / 3_600),
             format!("| `GENERATION_MAX` | 2^{} |", GENERATION_MAX.ilog2()),

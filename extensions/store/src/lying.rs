@@ -338,7 +338,7 @@ fn contents(storage: &MemoryStorage) -> BTreeMap<Key, Document> {
 #[test]
 fn honest_replicas_outlive_a_liar() {
     let met = Mutex::new((0, 0, 0));
-    check(0..40, |world| {
+    check(0..8, |world| {
         let met = &met;
         async move {
             let (stores, storages) = four_and_a_liar(&world).await;

@@ -83,6 +83,11 @@ impl Spread {
         let _rings_already = self.bell.try_send(());
     }
 
+    /// Whether somebody wants an exchange.
+    pub(crate) fn is_due(&self) -> bool {
+        !lock(&self.due).is_empty()
+    }
+
     /// Who wants an exchange, one by one.
     pub(crate) fn next_due(&self) -> Option<NodeId> {
         lock(&self.due).pop_first()
