@@ -149,8 +149,8 @@ impl Exchanger {
         }
     }
 
-    /// Begins an exchange beside those that are under way (docs/store.md §4.3). One that has no room
-    /// is due again.
+    /// Begins an exchange beside those that are under way (docs/store.md §4.3). One that has no
+    /// room is due again.
     fn begin(&self, peer: NodeId) -> Result<(), Failure> {
         let node = self.shared.replica.node()?;
         {

@@ -65,8 +65,8 @@ pub const STAMP_AHEAD_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// for UTC is at most this far off.
 pub const CLOCK_APART_MAX: Duration = Duration::from_secs(12 * 3_600);
 
-/// The last wall-clock reading at which writes are accepted: the year 2100, 12 years before the last
-/// timestamp. A clock past it is wrong.
+/// The last wall-clock reading at which writes are accepted: the year 2100, 12 years before the
+/// last timestamp. A clock past it is wrong.
 pub const CLOCK_LAST: WallTime = WallTime::from_nanos(4_102_444_800 * 1_000_000_000);
 
 /// The greatest generation of an absence. A purge a minute takes 8,000 years to count so far.

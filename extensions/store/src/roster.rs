@@ -218,8 +218,8 @@ impl Roster {
         true
     }
 
-    /// Takes out times past `latest` and generations past [`GENERATION_MAX`], and says whether there
-    /// were any (docs/store.md §7).
+    /// Takes out times past `latest` and generations past [`GENERATION_MAX`], and says whether
+    /// there were any (docs/store.md §7).
     pub(crate) fn put_right(&mut self, latest: Timestamp) -> bool {
         let before = self.clone();
         let standings = self.members.values_mut().map(|standing| &mut standing.absence);

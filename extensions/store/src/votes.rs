@@ -1,5 +1,5 @@
-//! [`Votes`]: what the other replicas say that they have noted (docs/store.md §5.8), and what their
-//! clocks read (docs/store.md §2.5).
+//! [`Votes`]: what the other replicas say that they have noted (docs/store.md §5.8), and what
+//! their clocks read (docs/store.md §2.5).
 
 use std::collections::BTreeMap;
 

@@ -76,7 +76,7 @@ impl Replica {
         Ok(away.clone())
     }
 
-    /// Whether the clocks of most other replicas say that this one's is wrong (docs/store.md §2.5).
+    /// Whether the clocks of most other replicas say that this one is wrong (docs/store.md §2.5).
     pub(crate) fn is_clock_wrong(&self) -> Result<bool, Failure> {
         let now = self.node()?.now();
         Ok(lock(&self.votes).contradict(now.mono, now.wall))

@@ -124,8 +124,8 @@ impl Replica {
         let floor = self.roster().floor;
         let mut documents = Vec::with_capacity(values.len());
         for (key, value) in values {
-            // The causal clock never runs back. After a jump far ahead and back of the wall clock it
-            // is of no use until the node restarts, and the wall clock is (docs/store.md §2.5).
+            // The causal clock never runs back. After a jump of the wall clock far ahead and back
+            // it is of no use until the node restarts, and the wall clock is (docs/store.md §2.5).
             let causal = self.clock.now();
             let now =
                 if causal > later(wall, CLOCK_APART_MAX) { Timestamp::at(wall) } else { causal };

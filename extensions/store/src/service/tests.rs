@@ -170,8 +170,8 @@ fn documents_and_the_future_are_not_purged() {
     });
 }
 
-/// A message that was read before its sender confirmed is refused, unless it shows a ticket that was
-/// given after the purge: so a turn that somebody makes up keeps nobody out; docs/store.md §5.2.
+/// A message that was read before its sender confirmed is refused, unless it shows a ticket that
+/// was given after the purge: so a turn that somebody makes up keeps nobody out; docs/store.md §5.2.
 #[test]
 fn turns_order_messages_and_purges() {
     check(0..1, |world| async move {
@@ -248,7 +248,7 @@ fn poisoned() -> Vec<(&'static str, Told)> {
     ]
 }
 
-/// One message of one member, replica or not, keeps nobody from writing; docs/store.md §5.8, §6.1.
+/// One message of one member, replica or not, keeps nobody from writing; docs/store.md §5.8.
 #[test]
 fn a_poisoned_roster_changes_nothing() {
     for is_replica in [true, false] {
