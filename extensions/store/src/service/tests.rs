@@ -171,7 +171,8 @@ fn documents_and_the_future_are_not_purged() {
 }
 
 /// A message that was read before its sender confirmed is refused, unless it shows a ticket that
-/// was given after the purge: so a turn that somebody makes up keeps nobody out; docs/store.md §5.2.
+/// was given after the purge: so a turn that somebody makes up keeps nobody out. docs/store.md
+/// §5.2.
 #[test]
 fn turns_order_messages_and_purges() {
     check(0..1, |world| async move {
