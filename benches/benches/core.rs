@@ -128,8 +128,11 @@ mod select {
             // What fits goes to fresh inline picks, the rest to picks with room, so that nothing
             // allocates.
             let mut inline = Picks::new();
-            let out =
-                if level.required(&on) <= inline.inline_size() { &mut inline } else { &mut picks };
+            let out = if level.required(&on) <= chinwag_core::select::PICKS_INLINE {
+                &mut inline
+            } else {
+                &mut picks
+            };
             group.bench_function(format!("{name} {level:?}"), |b| {
                 b.iter(|| {
                     // Not the result itself: criterion would copy it, which costs as much as the

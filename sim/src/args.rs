@@ -114,7 +114,7 @@ pub fn token(scenario: &Scenario, preset: &str) -> Option<String> {
             kept.iter().map(ToString::to_string).collect::<Vec<_>>().join("-")
         }
         Faults::These(plan) if *plan == Plan::default() => "none".to_owned(),
-        Faults::These(_) => return None,
+        Faults::These(_) | Faults::Mild => return None,
     };
     let Scenario { level, nodes, seed, span, .. } = scenario;
     let version = match level {

@@ -59,7 +59,7 @@ impl Case {
     pub fn plan(&self) -> &Plan {
         match &self.scenario.faults {
             Faults::These(plan) => plan,
-            Faults::Swarm(_) => {
+            Faults::Swarm(_) | Faults::Mild => {
                 unreachable!("a case has its plan written out, by `new` and `parse`")
             }
         }

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chinwag_core::rng::mix;
 
+use crate::checker::Violation;
 use crate::fault::FAMILIES;
-use crate::run::{Outcome, Scenario, run};
+use crate::repeat::{CAUSES, Twice};
+use crate::run::{Failure, Outcome, Scenario, run};
 use crate::trace::digest;
 use crate::world::TOLD;
 
@@ -37,15 +39,19 @@ pub struct Search {
     pub healed_sum: u64,
     /// Deaths of the living, all of them excused by faults.
     pub false_deaths: u64,
+    /// The same by the family of faults that excused them.
+    pub excused: BTreeMap<&'static str, u64>,
     /// The failing seeds, lowest first, with what failed.
     pub failures: Vec<(u64, Outcome)>,
 }
 
 /// Runs `scenario` under every seed of a range on `jobs` threads, until `failures_max` have failed.
+/// Seeds that `twice` names run twice, and fail if the two runs are not the same.
 pub fn search(
     scenario: &Scenario,
     seeds: Range<u64>,
     jobs: usize,
+    twice: Twice,
     failures_max: usize,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Search {
@@ -59,7 +65,11 @@ pub fn search(
                     if seed >= seeds.end {
                         break;
                     }
-                    let outcome = run(&Scenario { seed, ..scenario.clone() });
+                    let scenario = Scenario { seed, ..scenario.clone() };
+                    let mut outcome = run(&scenario);
+                    if twice.holds(seed - seeds.start) && outcome.failure.is_none() {
+                        outcome = compare(outcome, run(&scenario));
+                    }
                     let mut total = total.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                     total.add(seed, outcome);
                     progress(total.seeds);
@@ -73,6 +83,23 @@ pub fn search(
     let mut total = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     total.failures.sort_by_key(|(seed, _)| *seed);
     total
+}
+
+/// Returns the outcome of two runs of one seed: the first, failed if the second is not the same.
+fn compare(one: Outcome, other: Outcome) -> Outcome {
+    if other.failure.is_some() {
+        return other;
+    }
+    let has_parted = one.hash != other.hash;
+    let failure = has_parted.then(|| Failure {
+        violation: Violation {
+            oracle: "determinism",
+            detail: format!("two runs of this seed were not the same. {CAUSES}"),
+        },
+        at: one.virtual_nanos,
+        event: one.tally.events,
+    });
+    Outcome { failure, ..one }
 }
 
 impl Search {
@@ -91,6 +118,9 @@ impl Search {
         self.healed_max = healed.max(self.healed_max);
         self.healed_sum += healed;
         self.false_deaths += outcome.false_deaths;
+        for (&cause, count) in &outcome.excused {
+            *self.excused.entry(cause).or_default() += count;
+        }
         if outcome.failure.is_some() {
             self.failures.push((seed, outcome));
         }

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::nanos;
+/// The longest pause of one process that every preset forgives, whatever mild faults are beside it.
+pub const MILD_PAUSE_MAX: Duration = Duration::from_secs(2);
 
+mod plan;
 pub(crate) mod text;
 
 /// What a link does to what crosses it. Chances are in millionths a payload.
@@ -282,6 +284,11 @@ impl Fault {
         }
     }
 
+    /// Whether it is a fault of the network between nodes, and not of one host.
+    pub const fn is_between_nodes(&self) -> bool {
+        matches!(self, Self::Link { .. } | Self::Cut { .. } | Self::Flap { .. })
+    }
+
     /// The one node that it is about, if it is about one.
     pub fn node(&self) -> Option<u32> {
         match self {
@@ -427,72 +434,6 @@ pub struct Timed {
 pub struct Plan {
     /// The faults, in no order.
     pub faults: Vec<Timed>,
-}
-
-impl Plan {
-    /// Adds a fault that lasts from `at` for `span`.
-    #[must_use]
-    pub fn with(mut self, at: Duration, span: Duration, fault: Fault) -> Self {
-        let at = nanos(at);
-        self.faults.push(Timed { at, until: at.saturating_add(nanos(span)), fault });
-        self
-    }
-
-    /// Whether forged bytes may reach a machine that has no key: what identity then means is
-    /// undefined (§4.9).
-    pub fn forges(&self) -> bool {
-        self.faults.iter().any(|timed| timed.fault.family() == "corrupt")
-    }
-
-    /// A plan written as JSON, for a cluster of `nodes`.
-    ///
-    /// # Errors
-    /// What is wrong with it, and where.
-    pub fn parse(json: &str, nodes: usize) -> Result<Self, String> {
-        let mut plan: Self = serde_json::from_str(json).map_err(|error| error.to_string())?;
-        plan.settle(nodes)?;
-        Ok(plan)
-    }
-
-    /// Sorts the lists of nodes, as the rest of the crate expects them.
-    ///
-    /// # Errors
-    /// A node that is not there, a cut without sides, a period of nothing.
-    pub fn settle(&mut self, nodes: usize) -> Result<(), String> {
-        for (number, timed) in self.faults.iter_mut().enumerate() {
-            let wrong = |what: &str| format!("fault {number}, {}: {what}", timed.fault.family());
-            let (from, to) = timed.fault.sides();
-            if let Some(node) = from.iter().chain(&to).find(|&&node| node as usize >= nodes) {
-                return Err(wrong(&format!(
-                    "there is no node {node} among {nodes}, counted from 0"
-                )));
-            }
-            let is_cut = matches!(timed.fault, Fault::Cut { .. } | Fault::Flap { .. });
-            if is_cut && (from.is_empty() || to.is_empty()) {
-                return Err(wrong("a cut needs nodes on both sides"));
-            }
-            let least = Duration::from_millis(1);
-            match timed.fault {
-                Fault::Flap { every, .. } if every < least => {
-                    return Err(wrong("`every` is less than 1ms"));
-                }
-                Fault::Link { quality: Quality { bandwidth: Some(0), .. }, .. } => {
-                    return Err(wrong("a bandwidth of 0 is a cut"));
-                }
-                _ => {}
-            }
-            if let Fault::Link { from, to, .. }
-            | Fault::Cut { from, to, .. }
-            | Fault::Flap { from, to, .. } = &mut timed.fault
-            {
-                for side in [from, to] {
-                    side.sort_unstable();
-                    side.dedup();
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

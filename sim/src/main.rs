@@ -16,6 +16,7 @@ use chinwag_sim::explore::{Search, search};
 use chinwag_sim::fault::{Fault, Plan, Quality, Timed};
 use chinwag_sim::lifeguard::{self, Grid, Slowness};
 use chinwag_sim::progress::Progress;
+use chinwag_sim::repeat::Twice;
 use chinwag_sim::run::{Faults, Level, Outcome, Scenario, run};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -156,9 +157,13 @@ struct ExploreArgs {
     /// Virtual time with faults; a calm phase follows
     #[arg(long = "for", default_value = "60s", value_parser = args::span)]
     span: Duration,
-    /// swarm (drawn per seed), none, or a file with a plan as JSON
+    /// swarm (drawn per seed), mild (drawn per seed, and nothing is excused), none, or a file with
+    /// a plan as JSON
     #[arg(long, default_value = "swarm")]
     faults: String,
+    /// Runs every seed twice, and not one in 16 only, to see that both runs are the same
+    #[arg(long, env = "SIM_TWICE", value_parser = ["all"], value_name = "all")]
+    twice: Option<String>,
     /// local, lan or wan
     #[arg(long, default_value = "lan", value_parser = args::PRESETS)]
     preset: String,
@@ -318,6 +323,7 @@ fn explore_command(args: &ExploreArgs) -> Result<bool, String> {
     let is_swarm = args.faults == "swarm";
     let faults = match args.faults.as_str() {
         "swarm" => Faults::Swarm(None),
+        "mild" => Faults::Mild,
         "none" => Faults::Swarm(Some(Vec::new())),
         path => Faults::These(read_plan(Path::new(path), nodes)?),
     };
@@ -330,10 +336,11 @@ fn explore_command(args: &ExploreArgs) -> Result<bool, String> {
         faults,
         ..Scenario::default()
     };
+    let twice = if args.twice.is_some() { Twice::All } else { Twice::Some };
     let progress = Progress::new(args.seeds.end - args.seeds.start);
     let told = |done| progress.done(done);
     let (found, wall_s) =
-        timed(|| search(&scenario, args.seeds.clone(), args.jobs, args.failures, &told));
+        timed(|| search(&scenario, args.seeds.clone(), args.jobs, twice, args.failures, &told));
     progress.end();
     let unreached = if is_swarm { found.unreached() } else { Vec::new() };
     let mut failures = Vec::new();
@@ -380,31 +387,36 @@ fn make_small(scenario: &Scenario, outcome: &Outcome, args: &ExploreArgs) -> Res
     eprintln!("  trace: {}, timeline: {}", files.trace.display(), files.timeline.display());
     eprintln!("  replay: {replay}");
     Ok(json!({
-        "seed": seed, "what": what, "faults": plan.faults.len(), "nodes": present, "virtual_s": span_s, "choices": choices,
-        "token": args::token(scenario, &args.preset), "tape": files.tape, "trace": files.trace, "timeline": files.timeline,
+        "seed": seed, "what": what, "faults": plan.faults.len(), "nodes": present,
+        "virtual_s": span_s, "choices": choices,
+        "token": args::token(scenario, &args.preset), "tape": files.tape, "trace": files.trace,
+        "timeline": files.timeline,
         "replay": replay,
     }))
 }
 
 fn show_search(found: &Search, wall_s: f64, unreached: &[&str], failures: &[Value], as_json: bool) {
-    let Search { seeds, events, hash, healed_max, healed_sum, false_deaths, .. } = found;
+    let Search { seeds, events, hash, healed_max, healed_sum, false_deaths, excused, .. } = found;
     let nanos = |nanos: u64| Duration::from_nanos(nanos).as_secs_f64();
     let healed_mean = nanos(healed_sum / (*seeds).max(1));
     if as_json {
         let report = json!({
-            "seeds": seeds, "events": events, "wall_s": wall_s, "trace_hash": format!("{hash:016x}"),
-            "healed_max_s": nanos(*healed_max), "healed_mean_s": healed_mean, "false_deaths": false_deaths,
-            "faults": found.struck, "events_told": found.told, "unreached": unreached, "failures": failures,
+            "seeds": seeds, "events": events, "wall_s": wall_s,
+            "trace_hash": format!("{hash:016x}"),
+            "healed_max_s": nanos(*healed_max), "healed_mean_s": healed_mean,
+            "false_deaths": false_deaths, "excused": excused,
+            "faults": found.struck, "events_told": found.told, "unreached": unreached,
+            "failures": failures,
         });
         println!("{report}");
         return;
     }
     println!("{seeds} seeds, {events} events in {wall_s:.1} s; trace {hash:016x}");
     println!(
-        "healed in {healed_mean:.1} s, at most {:.1} s; {false_deaths} deaths of the living, \
-            excused",
+        "healed in {healed_mean:.1} s, at most {:.1} s; {false_deaths} deaths of the living",
         nanos(*healed_max)
     );
+    println!("excused by: {excused:?}");
     println!("faults: {:?}", found.struck);
     println!("told: {:?}", found.told);
     if !unreached.is_empty() {

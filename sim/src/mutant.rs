@@ -192,24 +192,23 @@ impl Mutation {
         }
         let events = match (self.mutant.defect, event) {
             (Defect::ForgetsIncarnations, Event::Recovered(member)) => {
-                vec![Event::Recovered(Member { incarnation: before(member), ..member.clone() })]
+                vec![Event::Recovered(with(member, |m| m.incarnation = before(member)))]
             }
             (Defect::InventsIncarnations, Event::Suspected(member)) => {
-                vec![Event::Suspected(Member { incarnation: after(member), ..member.clone() })]
+                vec![Event::Suspected(with(member, |m| m.incarnation = after(member)))]
             }
             (Defect::AltersDetails, Event::Updated(member)) => {
-                let metadata = member.metadata.without("dc");
-                vec![Event::Updated(Member { metadata, ..member.clone() })]
+                vec![Event::Updated(with(member, |m| m.metadata = m.metadata.without("dc")))]
             }
             (Defect::Revives, Event::Died(member)) => {
-                vec![event.clone(), Event::Joined(Member { state: State::Alive, ..member.clone() })]
+                vec![event.clone(), Event::Joined(with(member, |m| m.state = State::Alive))]
             }
             (Defect::MistakesUpdates, Event::Updated(member)) => {
                 vec![Event::Joined(member.clone())]
             }
             (Defect::OmitsDeaths, Event::Died(_)) => vec![],
             (Defect::BuriesAtOnce, Event::Suspected(member)) => {
-                vec![event.clone(), Event::Died(Member { state: State::Dead, ..member.clone() })]
+                vec![event.clone(), Event::Died(with(member, |m| m.state = State::Dead))]
             }
             (Defect::RepeatsBroadcasts, Event::Broadcast { .. }) => vec![event.clone(); 2],
             _ => return None,
@@ -242,6 +241,13 @@ impl Mutation {
             local.incarnation = after(local);
         }
     }
+}
+
+/// `member`, changed.
+fn with(member: &Member, change: impl FnOnce(&mut Member)) -> Member {
+    let mut changed = member.clone();
+    change(&mut changed);
+    changed
 }
 
 fn before(member: &Member) -> chinwag_core::id::Incarnation {

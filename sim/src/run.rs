@@ -31,6 +31,8 @@ const STAYS_FOR: u64 = 15 * SECOND;
 pub enum Faults {
     /// What the seed draws; of those only the ones with these numbers, if given.
     Swarm(Option<Vec<usize>>),
+    /// What the seed draws of the mild faults alone ([`swarm::mild`]), which excuse nothing.
+    Mild,
     /// This.
     These(Plan),
 }
@@ -135,6 +137,8 @@ pub struct Outcome {
     pub false_suspicions: u64,
     /// Deaths of the living, each observer counted.
     pub false_deaths: u64,
+    /// The same by the family of faults that excused them.
+    pub excused: BTreeMap<&'static str, u64>,
     /// The living that were doubted and are believed again.
     pub flaps: u64,
     /// The plan.
@@ -155,6 +159,7 @@ pub struct Outcome {
 pub fn plan_of(scenario: &Scenario, choices: &mut dyn Choices) -> Plan {
     match &scenario.faults {
         Faults::These(plan) => plan.clone(),
+        Faults::Mild => swarm::mild(choices, scenario.nodes, scenario.span),
         Faults::Swarm(kept) => {
             let mut plan = swarm::plan(choices, scenario.nodes, scenario.span);
             if let Some(kept) = kept {
@@ -211,6 +216,7 @@ pub fn run_with(scenario: &Scenario, mut choices: Box<dyn Choices>) -> Outcome {
         detections: world.deaths.detections().collect(),
         false_suspicions: world.deaths.false_suspicions,
         false_deaths: world.deaths.false_deaths,
+        excused: world.deaths.excused.clone(),
         flaps: world.deaths.flaps,
         struck: world.struck(),
         trace: std::mem::take(&mut world.trace).into_records(),
@@ -250,7 +256,8 @@ fn drive(scenario: &Scenario, world: &mut World, times: &mut Times) -> Result<()
             detail: format!("{reason}, and nothing ever went wrong"),
         });
     }
-    if scenario.calms && scenario.checks && !world.forges() && world.can_meet() {
+    let can_converge = !world.forges() && !world.parts_for_ever() && world.can_meet();
+    if scenario.calms && scenario.checks && can_converge {
         times.healed = Some(calm(scenario, world)?);
     }
     Ok(())
@@ -288,7 +295,7 @@ fn stay(scenario: &Scenario, world: &mut World) -> Result<(), Violation> {
     let score = (world.awareness_max() + 1).min(scenario.config.awareness_max);
     let rounds = scenario.config.probe_interval * (u32::from(score) + 1);
     let rests_at = world.now() + nanos(rounds);
-    if rests_at < until {
+    if rests_at < until && !world.disturbs_for_ever() {
         world.run_until(rests_at)?;
         world.rest();
     }

@@ -1,7 +1,8 @@
 //! The plan of a seed: a random subset of fault families, each with intensities of its own.
 
 use crate::choices::{Choices, Key, Odds, Site};
-use crate::fault::{Fault, Nodes, Plan, Quality, Timed};
+use crate::clock::nanos;
+use crate::fault::{Fault, MILD_PAUSE_MAX, Nodes, Plan, Quality, Timed};
 
 const SECOND: u64 = 1_000_000_000;
 const MILLI: u64 = 1_000_000;
@@ -24,6 +25,17 @@ pub fn plan(choices: &mut dyn Choices, nodes: usize, span: u64) -> Plan {
     draw.users();
     draw.streams();
     draw.names_and_offsets();
+    Plan { faults: draw.faults }
+}
+
+/// Draws mild faults alone: what a healthy network and healthy hosts do now and then. None of them
+/// excuses a death, and none keeps a view from the truth ([`Plan::is_mild`]).
+pub fn mild(choices: &mut dyn Choices, nodes: usize, span: u64) -> Plan {
+    let span = span.max(4 * SECOND);
+    let mut draw =
+        Draw { choices, nodes, span, family: 0, nth: 0, gone: Vec::new(), faults: Vec::new() };
+    draw.mild_links();
+    draw.mild_hosts();
     Plan { faults: draw.faults }
 }
 
@@ -159,6 +171,44 @@ impl Draw<'_> {
         }
         for _ in 0..self.family(150_000, 1) {
             self.link(Quality { no_datagrams: true, ..Quality::default() });
+        }
+    }
+
+    fn mild_links(&mut self) {
+        for _ in 0..self.family(700_000, 2) {
+            let loss = self.parts(1_000, 50_000).min(50_000);
+            self.link(Quality { loss, ..Quality::default() });
+        }
+        for _ in 0..self.family(500_000, 1) {
+            let delay = std::time::Duration::from_nanos(self.scale(MILLI, 20 * MILLI));
+            let jitter = std::time::Duration::from_nanos(self.scale(MILLI, 10 * MILLI));
+            self.link(Quality { delay, jitter, ..Quality::default() });
+        }
+        for _ in 0..self.family(500_000, 1) {
+            let duplicate = self.parts(1_000, 200_000);
+            self.link(Quality { duplicate, ..Quality::default() });
+        }
+        for _ in 0..self.family(500_000, 1) {
+            let reorder = self.parts(1_000, 200_000);
+            self.link(Quality { reorder, ..Quality::default() });
+        }
+    }
+
+    fn mild_hosts(&mut self) {
+        for _ in 0..self.family(500_000, 2) {
+            let node = self.node();
+            let size = i64::try_from(self.scale(1, 60_000)).unwrap_or(0);
+            let step_ms = if self.one_in(2) { size } else { -size };
+            let drift = i64::try_from(self.scale(1, 500)).unwrap_or(0);
+            let drift_ppm = if self.one_in(2) { drift } else { -drift };
+            self.push(SECOND, self.span, Fault::Clock { node, step_ms, drift_ppm });
+        }
+        for _ in 0..self.family(700_000, 1) {
+            let node = self.node();
+            let at = self.number(QUIET_START, self.span * 8 / 10);
+            let lasts = self.scale(50 * MILLI, nanos(MILD_PAUSE_MAX)).min(nanos(MILD_PAUSE_MAX));
+            let until = (at + lasts).min(self.span);
+            self.faults.push(Timed { at, until, fault: Fault::FullPause(node) });
         }
     }
 

@@ -51,6 +51,12 @@ pub fn digest(bytes: &[u8]) -> u64 {
     mix(hash ^ u64::from_le_bytes(last))
 }
 
+/// 32 bits of [`digest`].
+pub(crate) fn short_digest(bytes: &[u8]) -> u32 {
+    let [a, b, c, d, ..] = digest(bytes).to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
 /// The last lines of a run in words, kept only if asked for: what a failure shows.
 #[derive(Debug, Default)]
 pub struct Story {

@@ -411,6 +411,16 @@ impl World {
         scores.max().unwrap_or(0)
     }
 
+    /// Whether a fault between nodes never ends.
+    pub fn disturbs_for_ever(&self) -> bool {
+        self.plan.disturbs_for_ever()
+    }
+
+    /// Whether a fault between nodes never ends that may keep them apart.
+    pub fn parts_for_ever(&self) -> bool {
+        self.plan.parts_for_ever()
+    }
+
     /// From now on nobody of the well may doubt another of them.
     pub fn rest(&mut self) {
         self.rests = true;

@@ -8,6 +8,7 @@ use chinwag_sim::args::parse_token;
 use chinwag_sim::choices::{Recorder, Seeded};
 use chinwag_sim::explore::search;
 use chinwag_sim::fault::{Fault, Plan};
+use chinwag_sim::repeat::Twice;
 use chinwag_sim::run::{Faults, Level, Outcome, Scenario, run, run_with};
 
 const SECOND: u64 = 1_000_000_000;
@@ -29,10 +30,10 @@ fn held(outcome: &Outcome) {
 #[test]
 fn a_slice_of_the_swarm_holds_on_any_number_of_threads() {
     let quiet = |_: u64| {};
-    let one = search(&swarm(0, 30), 0..12, 1, 1, &quiet);
+    let one = search(&swarm(0, 30), 0..12, 1, Twice::Some, 1, &quiet);
     let failure = one.failures.first().map(|(seed, outcome)| (seed, outcome.failure.clone()));
     assert_eq!(failure, None, "seed and what it violated");
-    let two = search(&swarm(0, 30), 0..12, 2, 1, &quiet);
+    let two = search(&swarm(0, 30), 0..12, 2, Twice::All, 1, &quiet);
     assert_eq!((one.hash, one.events), (two.hash, two.events));
 }
 

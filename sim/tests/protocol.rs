@@ -9,6 +9,7 @@ use chinwag_sim::choices::{Bytes, Recorder, Seeded};
 use chinwag_sim::explore::search;
 use chinwag_sim::fault::{Fault, Plan};
 use chinwag_sim::minimise::Parts as _;
+use chinwag_sim::repeat::Twice;
 use chinwag_sim::run::{Faults, Outcome, Scenario, run, run_with};
 use chinwag_sim::world::{Setup, World};
 
@@ -25,11 +26,11 @@ fn with(nodes: usize, seconds: u64, plan: Plan) -> Scenario {
 #[test]
 fn two_hundred_seeds_of_the_swarm_hold_and_reach_everything_on_any_number_of_threads() {
     let quiet = |_: u64| {};
-    let one = search(&swarm(5, 60), 0..200, 1, 1, &quiet);
+    let one = search(&swarm(5, 60), 0..200, 1, Twice::Some, 1, &quiet);
     let failure = one.failures.first().map(|(seed, outcome)| (seed, outcome.failure.clone()));
     assert_eq!(failure, None, "seed and what it violated");
     assert_eq!(one.unreached(), Vec::<&str>::new());
-    let two = search(&swarm(5, 60), 0..200, 2, 1, &quiet);
+    let two = search(&swarm(5, 60), 0..200, 2, Twice::Some, 1, &quiet);
     assert_eq!((one.hash, one.events), (two.hash, two.events));
 }
 

@@ -201,6 +201,7 @@ impl Event {
 
 /// Why a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CloseReason {
     /// The stream ended or was reset.
     Lost,
@@ -272,6 +273,7 @@ impl fmt::Display for CloseReason {
 
 /// Why a call or a one-way message was not taken. Nothing changed; nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RequestError {
     /// Too many bytes wait to be sent.
     Full,
@@ -310,6 +312,7 @@ impl core::error::Error for RequestError {}
 
 /// Why an answer was not sent as given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RespondError {
     /// The call is over: answered, cancelled, past its deadline, or the connection ended. Nothing
     /// changed.
@@ -332,6 +335,7 @@ impl core::error::Error for RespondError {}
 
 /// Why gossip was not taken. Nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum GossipError {
     /// Too many bytes wait to be sent.
     Full,

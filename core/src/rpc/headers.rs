@@ -20,6 +20,7 @@ pub struct Headers {
 
 /// Why a pair was not added. Nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HeadersError {
     /// The key is empty or longer than 255 bytes.
     Key,

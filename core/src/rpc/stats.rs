@@ -2,6 +2,7 @@
 
 /// Counters of one connection. All only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stats {
     /// Bytes received, hello and padding included.
     pub bytes_in: u64,

@@ -98,6 +98,7 @@ enum Reach {
 
 /// The failure of a call: a [`Code`], a short message for humans, and how far the call got.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Status {
     /// The kind of failure.
     pub code: Code,
@@ -183,9 +184,16 @@ pub(super) fn clip(text: &str, len: usize) -> &str {
     &text[..end]
 }
 
+/// The code's name, and the number of one that this version does not know.
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.code)?;
+        write!(f, "{}", self.code)?;
         if self.message.is_empty() { Ok(()) } else { write!(f, ": {}", self.message) }
     }
 }

@@ -4,11 +4,13 @@
 //! use chinwag_core::id::NodeId;
 //! use chinwag_core::select::{Consistency, NodeSelector, Picks, Spread, Topology};
 //!
-//! let members = [(2, "ams"), (3, "ams"), (4, "fra"), (5, "lon")].map(|(id, dc)| (NodeId::new(id), dc));
+//! let members = [(2, "ams"), (3, "ams"), (4, "fra"), (5, "lon")];
+//! let members = members.map(|(id, dc)| (NodeId::new(id), dc));
 //! let topology = Topology::new(1, NodeId::new(1), "ams", members);
 //! let mut picks = Picks::new();
 //! Spread.select(&topology, Consistency::Two, &mut picks)?;
-//! assert_eq!(picks[..], [NodeId::new(4), NodeId::new(5)]); // other data centres first, one of each
+//! // Other data centres come first, one of each.
+//! assert_eq!(picks[..], [NodeId::new(4), NodeId::new(5)]);
 //! # Ok::<(), chinwag_core::select::SelectError>(())
 //! ```
 //!
@@ -27,6 +29,7 @@
 //! exclusion by latency, and caching of answers (which would stop the rotation).
 
 mod load;
+mod picks;
 mod power_of_two;
 mod rendezvous;
 mod spread;
@@ -35,6 +38,7 @@ mod tests;
 mod topology;
 
 pub use load::{Load, Outstanding};
+pub use picks::{IntoIter, Picks};
 pub use power_of_two::PowerOfTwo;
 pub use rendezvous::Rendezvous;
 pub use spread::{LocalFirst, Spread};
@@ -42,17 +46,9 @@ pub use topology::Topology;
 
 use core::fmt;
 
-use smallvec::SmallVec;
-
-use crate::id::NodeId;
-
 /// How many picks fit without memory of their own: `Three` with room to spare, and a majority of
 /// 16.
 pub const PICKS_INLINE: usize = 8;
-
-/// Selected members: the caller's, cleared and filled by [`NodeSelector::select`], to be used
-/// again.
-pub type Picks = SmallVec<[NodeId; PICKS_INLINE]>;
 
 /// How many members, and where. The local node is never selected and counts towards its own
 /// majority.

@@ -121,7 +121,17 @@ impl fmt::Display for WriteError {
     }
 }
 
-impl std::error::Error for WriteError {}
+impl std::error::Error for WriteError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Limit(error) => Some(error),
+            Self::Select(error) => Some(error),
+            Self::Storage(error) => Some(error),
+            Self::Replicas { few, .. } => few.source(),
+            Self::Exhausted | Self::Closed => None,
+        }
+    }
+}
 
 impl From<LimitError> for WriteError {
     fn from(error: LimitError) -> Self {
@@ -131,6 +141,7 @@ impl From<LimitError> for WriteError {
 
 /// Fewer replicas answered well than a level needs. The local one is counted.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct TooFew {
     /// How many did.
     pub answered: usize,
@@ -147,6 +158,13 @@ impl fmt::Display for TooFew {
             write!(f, "; {node}: {status}")?;
         }
         Ok(())
+    }
+}
+
+impl TooFew {
+    /// The first failure.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.failures.first().map(|(_, status)| status as _)
     }
 }
 
@@ -178,7 +196,17 @@ impl fmt::Display for ReadError {
     }
 }
 
-impl std::error::Error for ReadError {}
+impl std::error::Error for ReadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Limit(error) => Some(error),
+            Self::Select(error) => Some(error),
+            Self::Storage(error) => Some(error),
+            Self::Replicas(few) => few.source(),
+            Self::Closed => None,
+        }
+    }
+}
 
 impl From<LimitError> for ReadError {
     fn from(error: LimitError) -> Self {

@@ -14,10 +14,12 @@
 //! });
 //! ```
 //!
-//! The environment has the last word: `SIM_SEEDS=A..B` says which seeds, `SIM_JOBS=N` on how many
-//! threads, and `SIM_REPLAY=TOKEN` repeats one failing run from the token that it printed.
+//! Variables of the environment override the arguments: `SIM_SEEDS=A..B` chooses the seeds,
+//! `SIM_JOBS=N` the number of threads, `SIM_TWICE=all` runs every seed twice to see that its runs
+//! are the same, and `SIM_REPLAY=TOKEN` repeats one failing run from the token that it printed.
 
 mod panics;
+mod report;
 mod seeds;
 mod story;
 mod token;

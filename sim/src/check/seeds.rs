@@ -1,43 +1,50 @@
-//! Many seeds of one story, on several threads; and what a failing one leaves.
+//! Many seeds of one story, on several threads.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::future::Future;
 use std::ops::Range;
 use std::panic::resume_unwind;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
 use super::panics::quietly;
+use super::report::{Test, say};
 use super::story::{Ask, Failed, Told, tell, tell_with};
 use super::token::{Chance, Kept, Token};
 use super::world::World;
-use crate::case::{write_timeline, write_trace};
 use crate::choices::Bytes;
 use crate::fault::Timed;
 use crate::minimise::{Parts, minimise};
 use crate::node::lock;
 use crate::progress::Progress;
-use crate::trace::timeline::Heading;
+use crate::repeat::Twice;
 
+/// So many times a failing seed is repeated, each time with the same trace and the same failure,
+/// before it is made small.
+const REPEATS: usize = 2;
+/// So many times at most, to find two runs of it that are not the same.
+const REPEATS_MAX: usize = 6;
 /// Runs that making a failing seed small takes at most: some seconds.
 const RUNS_MAX: usize = 150;
-const TAKES_ALL: &str = "strings take all";
 /// Lines of what happened that a failing seed shows.
 const LINES: usize = 30;
 
-/// Tells `story` in a world of its own under every seed, and panics at the first seed that fails,
-/// with what failed and how to repeat it. The lowest failing seed is reported, made small: of the
-/// faults that the story asked for, those that the failure needs, as short and weak as it needs
-/// them; and of chance, the kinds that it needs.
+/// Runs `story` in a world of its own under every seed, and panics if a seed fails, with what
+/// failed and how to repeat it. Of several failing seeds the lowest is reported. It is made small
+/// first: the report names the faults that the failure needs, as short and weak as it needs them,
+/// and the kinds of chance.
 ///
-/// `SIM_SEEDS`, `SIM_JOBS` and `SIM_REPLAY` in the environment have the last word.
+/// A seed must always give the same run. One seed in 16, at least one, is therefore run twice, and
+/// the two runs are compared; with `SIM_TWICE=all` in the environment, every seed is. A failure
+/// that does not come again when its seed is repeated is reported too, with what to look for.
+///
+/// Each run has a thread of its own that has entered no other runtime, also when `check` is called
+/// from inside of one. `SIM_SEEDS`, `SIM_JOBS`, `SIM_TWICE` and `SIM_REPLAY` in the environment
+/// override the arguments.
 ///
 /// # Panics
 /// If a seed fails: an invariant does not hold, or the story panics, or waits for what does not
-/// happen. If the environment makes no sense.
+/// happen, or depends on something outside of its seed. If a variable makes no sense.
 pub fn check<F, S>(seeds: Range<u64>, story: F)
 where
     F: Fn(World) -> S + Sync,
@@ -49,8 +56,11 @@ where
             panic!("SIM_REPLAY={token} is no token: 17, 17.0-3 or 17.0h2-3.calm-tasks")
         });
         let ask = Ask { token, traces: true, story_lines: LINES };
-        let told = tell(&ask, &story);
-        report(&test, &ask, &told);
+        let told = isolated(|| tell(&ask, &story));
+        if let Some(failed) = &told.failed {
+            test.report(&ask, &told, failed);
+        }
+        say(&format!("{} did not fail", ask.token.text()));
         return;
     }
     let seeds = variable("SIM_SEEDS").map_or(seeds, |text| {
@@ -59,12 +69,51 @@ where
     let jobs = variable("SIM_JOBS").map_or_else(available, |text| {
         text.parse().unwrap_or_else(|_| panic!("SIM_JOBS={text} is no number of threads"))
     });
-    if let Some(ask) = first_failing(seeds, jobs, &story) {
-        let small = quietly(|| make_small(&ask, &story));
-        let told =
-            quietly(|| tell(&Ask { traces: true, story_lines: LINES, ..small.clone() }, &story));
-        report(&test, &small, &told);
+    let twice = variable("SIM_TWICE").map_or(Twice::Some, |text| match text.as_str() {
+        "all" => Twice::All,
+        _ => panic!("SIM_TWICE={text} is not known: all"),
+    });
+    if let Some((seed, first)) = first_failing(seeds, jobs, twice, &story) {
+        examine(&test, seed, &first, &story);
     }
+}
+
+/// Repeats a seed that has failed, and panics with what that shows. `first` is kept whatever the
+/// repetitions do: a failure that was seen is never taken back.
+fn examine<F, S>(test: &Test, seed: u64, first: &Failed, story: &F)
+where
+    F: Fn(World) -> S + Sync,
+    S: Future<Output = ()>,
+{
+    let traced = |ask: &Ask| {
+        let ask = Ask { traces: true, story_lines: LINES, ..ask.clone() };
+        isolated(|| quietly(|| tell(&ask, story)))
+    };
+    let what = first.clone().what();
+    let fails_alike = |told: &Told| told.failed.clone().map(Failed::what).as_ref() == Some(&what);
+    let mut again: Vec<Told> = (0..REPEATS).map(|_| traced(&ask(seed))).collect();
+    let has_parted = |again: &[Told]| again.iter().any(|told| told.hash != again[0].hash);
+    if has_parted(&again) || !again.iter().all(fails_alike) {
+        while !has_parted(&again) && again.len() < REPEATS_MAX {
+            again.push(traced(&ask(seed)));
+        }
+        return test.report_once(seed, first, &again, fails_alike);
+    }
+    let small = isolated(|| quietly(|| make_small(&ask(seed), story)));
+    let told = traced(&small);
+    match &told.failed {
+        Some(failed) if fails_alike(&told) => test.report(&small, &told, failed),
+        _ => {
+            again.push(told);
+            test.report_once(seed, first, &again, fails_alike);
+        }
+    }
+}
+
+/// Runs `work` on a thread of its own, which has entered no runtime.
+fn isolated<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| scope.spawn(work).join())
+        .unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// Tells `story` once in a world in which everything that is left to chance is read from `bytes`
@@ -86,34 +135,46 @@ where
     }
 }
 
-/// The lowest seed that fails, as far as the threads have come.
-fn first_failing<F, S>(seeds: Range<u64>, jobs: usize, story: &F) -> Option<Ask>
+/// The lowest seed that fails, as far as the threads have come, and how it failed.
+fn first_failing<F, S>(
+    seeds: Range<u64>,
+    jobs: usize,
+    twice: Twice,
+    story: &F,
+) -> Option<(u64, Failed)>
 where
     F: Fn(World) -> S + Sync,
     S: Future<Output = ()>,
 {
     let next = AtomicU64::new(seeds.start);
-    let failing: Mutex<Option<u64>> = Mutex::new(None);
+    let failing: Mutex<Option<(u64, Failed)>> = Mutex::new(None);
+    let is_past = |seed| lock(&failing).as_ref().is_some_and(|(failing, _)| *failing < seed);
     let progress = Progress::new(seeds.end.saturating_sub(seeds.start));
     let done = AtomicU64::new(0);
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end || lock(&failing).is_some_and(|failing| failing < seed) {
+            if seed >= seeds.end || is_past(seed) {
                 return;
             }
             let told = quietly(|| tell(&ask(seed), story));
+            let failed = told.failed.clone().or_else(|| {
+                let again = twice.holds(seed - seeds.start);
+                let again = again.then(|| quietly(|| tell(&ask(seed), story)))?;
+                let has_parted = again.hash != told.hash;
+                again.failed.or_else(|| has_parted.then(|| Failed::of_two_runs(told.ended_at)))
+            });
             progress.done(done.fetch_add(1, Ordering::Relaxed) + 1);
-            if told.failed.is_some() {
-                let mut failing = lock(&failing);
-                *failing = Some(failing.map_or(seed, |other| other.min(seed)));
+            if let Some(failed) = failed
+                && !is_past(seed)
+            {
+                *lock(&failing) = Some((seed, failed));
             }
         }
     };
     std::thread::scope(|scope| (0..jobs.max(1)).for_each(|_| drop(scope.spawn(work))));
     progress.end();
-    let seed = *lock(&failing);
-    seed.map(ask)
+    failing.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 const fn ask(seed: u64) -> Ask {
@@ -181,122 +242,13 @@ impl Parts for Ask {
     }
 }
 
-/// Says what a run came to; panics if it failed.
-fn report(test: &Test, ask: &Ask, told: &Told) {
-    let Some(failed) = &told.failed else { return };
-    let mut text = format!("seed {} fails: {failed}\n", ask.token.seed);
-    for line in &told.lines {
-        writeln!(text, "    {line}").expect(TAKES_ALL);
-    }
-    for timed in told.faults.values() {
-        let at = Duration::from_nanos(timed.at);
-        let until = if timed.until == u64::MAX {
-            "the calm".into()
-        } else {
-            format!("{:?}", Duration::from_nanos(timed.until))
-        };
-        writeln!(text, "  it needs: {at:?} to {until}: {}", timed.fault).expect(TAKES_ALL);
-    }
-    let chance: Vec<&str> = Chance::ALL
-        .iter()
-        .filter(|kind| !ask.token.calm.contains(kind))
-        .map(|kind| kind.name())
-        .collect();
-    if !chance.is_empty() {
-        writeln!(text, "  by chance it needs: {}", chance.join(", ")).expect(TAKES_ALL);
-    }
-    writeln!(text, "  repeat it with: {}", test.replay(ask)).expect(TAKES_ALL);
-    let left = match leave(test, ask, told, failed) {
-        Ok(folder) => format!("look at it in: {}", folder.join("timeline.html").display()),
-        Err(error) => format!("no timeline was left: {error}"),
-    };
-    writeln!(text, "  {left}").expect(TAKES_ALL);
-    resume(text);
-}
-
-fn resume(text: String) {
-    #[expect(clippy::print_stderr, reason = "a failing test speaks to its author")]
-    {
-        eprintln!("chinwag-sim: {text}");
-    }
-    // Not `panic!`, whose backtrace would be of this function.
-    resume_unwind(Box::new(text));
-}
-
-fn leave(test: &Test, ask: &Ask, told: &Told, failed: &Failed) -> std::io::Result<PathBuf> {
-    let folder = test.folder.join(format!("{}-{}", test.name.replace("::", "-"), ask.token.seed));
-    std::fs::create_dir_all(&folder)?;
-    replace(&folder.join("trace.jsonl"), |path| write_trace(&told.trace, path))?;
-    let heading = Heading {
-        title: format!("{}: seed {}: {}", test.name, ask.token.seed, failed.violation.oracle),
-        nodes: (0..told.nodes).map(|node| format!("node {node}")).collect(),
-        replay: Some(test.replay(ask)),
-    };
-    replace(&folder.join("timeline.html"), |path| write_timeline(&heading, &told.trace, path))?;
-    Ok(folder)
-}
-
-/// Writes a file beside `path` and then gives it that name. The same test may run in several
-/// processes at once, and whoever reads the file finds all of one version.
-fn replace(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> std::io::Result<()> {
-    /// Makes names of one process differ.
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let new = path.with_extension(format!("{}.{number}.new", std::process::id()));
-    let written = write(&new).and_then(|()| std::fs::rename(&new, path));
-    if written.is_err() {
-        // The first error is the one to report.
-        _ = std::fs::remove_file(&new);
-    }
-    written
-}
-
-/// Which test this is, and how it is run again.
-struct Test {
-    name: String,
-    package: Option<String>,
-    folder: PathBuf,
-}
-
-impl Test {
-    /// The harness names a test's thread after it.
-    fn here() -> Self {
-        let thread = std::thread::current();
-        let name = thread.name().filter(|name| *name != "main").unwrap_or("story");
-        let program = std::env::current_exe().unwrap_or_default();
-        // It lies in `target/PROFILE/deps`.
-        let target = program.ancestors().nth(3).unwrap_or(Path::new("target"));
-        // Tests of two programs may have one name.
-        let folder = target.join("chinwag-sim").join(name_of(&program));
-        Self { name: name.to_owned(), package: variable("CARGO_PKG_NAME"), folder }
-    }
-
-    fn replay(&self, ask: &Ask) -> String {
-        let package =
-            self.package.as_ref().map(|package| format!(" -p {package}")).unwrap_or_default();
-        let name = if self.name == "story" { String::new() } else { format!(" {}", self.name) };
-        format!("SIM_REPLAY={} cargo test{package}{name}", ask.token.text())
-    }
-}
-
-/// The name of a test program without the hash that cargo appends.
-fn name_of(program: &Path) -> &str {
-    let stem = program.file_stem().and_then(|stem| stem.to_str()).unwrap_or("tests");
-    match stem.rsplit_once('-') {
-        Some((name, hash)) if hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()) => {
-            name
-        }
-        _ => stem,
-    }
-}
-
 fn parse_seeds(text: &str) -> Option<Range<u64>> {
     let (first, end) = text.split_once("..")?;
     Some(first.parse().ok()?..end.parse().ok()?)
 }
 
 #[expect(clippy::disallowed_methods, reason = "how a test is run is its environment's to say")]
-fn variable(name: &str) -> Option<String> {
+pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|text| !text.is_empty())
 }
 
@@ -312,41 +264,5 @@ mod tests {
     fn seeds_are_a_range() {
         assert_eq!(parse_seeds("3..9"), Some(3..9));
         assert_eq!(parse_seeds("3"), None);
-    }
-
-    #[test]
-    fn a_program_is_named_without_its_hash() {
-        for (program, name) in [
-            ("target/debug/deps/check-1e7f41f13703631a", "check"),
-            ("target/debug/deps/two-words-1e7f41f13703631a.exe", "two-words"),
-            ("rust_out", "rust_out"),
-            ("leader-hint", "leader-hint"),
-            ("", "tests"),
-        ] {
-            assert_eq!(name_of(Path::new(program)), name, "{program}");
-        }
-    }
-
-    #[test]
-    fn a_file_is_replaced_as_a_whole() {
-        let folder = std::env::temp_dir().join(format!("chinwag-seeds-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a temporary folder");
-        let path = folder.join("trace.jsonl");
-        let read = || std::fs::read_to_string(&path).expect("it is there");
-        std::fs::write(&path, "old").expect("written");
-        let written = replace(&path, |new| {
-            std::fs::write(new, "n")?;
-            assert_eq!(read(), "old", "what is half written is not seen");
-            std::fs::write(new, "new")
-        });
-        assert!(written.is_ok() && read() == "new");
-        let failed = replace(&path, |new| {
-            std::fs::write(new, "half")?;
-            Err(std::io::Error::other("full"))
-        });
-        assert!(failed.is_err() && read() == "new", "the old version stays");
-        let left = std::fs::read_dir(&folder).expect("a folder").count();
-        std::fs::remove_dir_all(&folder).expect("its own");
-        assert_eq!(left, 1, "nothing is left beside it");
     }
 }

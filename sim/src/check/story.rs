@@ -45,6 +45,17 @@ pub struct Failed {
 }
 
 impl Failed {
+    /// Two runs of one seed were not the same; the first ended at this true nanosecond.
+    pub(super) fn of_two_runs(at: u64) -> Self {
+        let detail = "two runs of this seed were not the same".into();
+        Self { violation: Violation { oracle: "determinism", detail }, place: None, at }
+    }
+
+    /// Whether two runs of one seed were not the same, and nothing else failed.
+    pub(super) fn is_of_two_runs(&self) -> bool {
+        self.violation.oracle == "determinism"
+    }
+
     /// What two runs have in common that fail alike.
     pub(super) fn what(self) -> (&'static str, Option<String>) {
         (self.violation.oracle, self.place)
@@ -76,6 +87,8 @@ pub struct Told {
     pub lines: Vec<String>,
     /// How many nodes there were.
     pub nodes: usize,
+    /// The true nanosecond at which the run ended.
+    pub ended_at: u64,
 }
 
 /// Tells `story` once, under its seed.
@@ -174,7 +187,7 @@ impl<'a> Telling<'a> {
                     self.place = panic.place;
                     return Err(violation);
                 }
-                Ok(Some(())) => return Ok(()),
+                Ok(Some(())) => return self.cluster.engine.check_outside(),
                 Ok(None) => {}
             }
             self.obey()?;
@@ -268,6 +281,7 @@ impl<'a> Telling<'a> {
                 .into_records(),
             lines: std::mem::take(&mut self.cluster.story).into_lines(),
             nodes,
+            ended_at: self.cluster.engine.now(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Who is really there, who was declared dead, and whether a fault excuses it.
 
+use std::collections::BTreeMap;
+
 use std::time::Duration;
 
 use chinwag_core::membership::{Config, Event};
@@ -36,10 +38,10 @@ pub struct Detection {
 pub struct Deaths {
     truth: Vec<Truth>,
     epochs: Vec<u64>,
-    is_touched: Vec<bool>,
+    touched: Vec<Option<&'static str>>,
     touched_count: usize,
     /// Both ends of each single link that was blocked while others were there to ask.
-    links: Vec<[u32; 2]>,
+    links: Vec<([u32; 2], &'static str)>,
     /// Something has gone wrong, however little.
     has_faulted: bool,
     detections: Vec<(u32, Detection)>,
@@ -47,6 +49,9 @@ pub struct Deaths {
     pub false_suspicions: u64,
     /// Deaths of members that were up, each observer counted.
     pub false_deaths: u64,
+    /// The same by what excused them: the first family of faults that touched the member, or else
+    /// the observer.
+    pub excused: BTreeMap<&'static str, u64>,
     /// Members that were up and came back from a death or a suspicion.
     pub flaps: u64,
 }
@@ -57,13 +62,14 @@ impl Deaths {
         Self {
             truth: vec![Truth::Absent; nodes],
             epochs: vec![0; nodes],
-            is_touched: vec![false; nodes],
+            touched: vec![None; nodes],
             touched_count: 0,
             links: Vec::new(),
             has_faulted: false,
             detections: Vec::new(),
             false_suspicions: 0,
             false_deaths: 0,
+            excused: BTreeMap::new(),
             flaps: 0,
         }
     }
@@ -85,18 +91,20 @@ impl Deaths {
     /// A fault begins. Whom it touches is excused from here on: consequences outlast their cause.
     /// One blocked link between two nodes touches nobody while at least four run, for the
     /// others are there to ask (C10).
-    pub fn fault(&mut self, fault: &Fault) {
+    /// A fault of a mild plan ([`Plan::is_mild`](crate::fault::Plan::is_mild)) excuses nobody.
+    pub fn fault(&mut self, fault: &Fault, is_of_mild_plan: bool) {
         self.has_faulted |= !fault.is_operation();
-        if !fault.excuses_deaths() {
+        if is_of_mild_plan || !fault.excuses_deaths() {
             return;
         }
+        let family = fault.family();
         let nodes = self.truth.len();
         let all = || (0..u32::try_from(nodes).unwrap_or(u32::MAX)).collect::<Vec<_>>();
         let touched = match fault {
             Fault::Cut { from, to, .. } | Fault::Flap { from, to, .. } => {
                 match (&from[..], &to[..]) {
                     (&[one], &[other]) => {
-                        self.links.push([one, other]);
+                        self.links.push(([one, other], family));
                         return self.judge_links();
                     }
                     (from, to) => [from, to].concat(),
@@ -106,7 +114,7 @@ impl Deaths {
             Fault::Link { from, to, .. } => [&from[..], to].concat(),
             other => other.node().into_iter().collect(),
         };
-        self.touch(touched);
+        self.touch(touched, family);
     }
 
     /// A blocked link excuses both its ends once there are not two others to ask: at its beginning,
@@ -115,15 +123,17 @@ impl Deaths {
         if !self.links.is_empty()
             && self.truth.iter().filter(|&&truth| truth == Truth::Up).count() < 4
         {
-            let ends = std::mem::take(&mut self.links).concat();
-            self.touch(ends);
+            for (ends, family) in std::mem::take(&mut self.links) {
+                self.touch(ends, family);
+            }
         }
     }
 
-    fn touch(&mut self, nodes: Vec<u32>) {
+    fn touch(&mut self, nodes: impl IntoIterator<Item = u32>, family: &'static str) {
         for node in nodes {
-            self.touched_count += usize::from(!self.is_touched[node as usize]);
-            self.is_touched[node as usize] = true;
+            let touched = &mut self.touched[node as usize];
+            self.touched_count += usize::from(touched.is_none());
+            touched.get_or_insert(family);
         }
     }
 
@@ -195,16 +205,20 @@ impl Deaths {
                 }
                 return Ok(());
             }
-            Truth::Up if is_run => self.false_deaths += 1,
-            Truth::Left if is_run => {}
+            Truth::Up | Truth::Left if is_run => {}
             _ => return Ok(()),
         }
-        let is_touched = self.is_touched[observer as usize] || self.is_touched[subject as usize];
-        let is_excused = is_touched || self.touched_count > 1;
-        ensure(is_excused, "accuracy", || {
+        let of_itself = self.touched[subject as usize].or(self.touched[observer as usize]);
+        let of_others = (self.touched_count > 1).then_some("two others were touched");
+        let excuse = of_itself.or(of_others);
+        if self.truth[subject as usize] == Truth::Up {
+            self.false_deaths += 1;
+            *self.excused.entry(excuse.unwrap_or("nothing")).or_default() += 1;
+        }
+        ensure(excuse.is_some(), "accuracy", || {
             format!(
-                "node {observer} buries node {subject}, which is {:?}; {} nodes were touched by \
-                    faults",
+                "node {observer} declares node {subject} dead, which is {:?}; \
+                 {} nodes were touched by faults",
                 self.truth[subject as usize], self.touched_count
             )
         })

@@ -1,19 +1,20 @@
 //! [`Cluster`]: processes on machines, what the plan does to them, and the oracles that watch.
 
+mod agreement;
 mod observe;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use chinwag::{Builder, Config, Metadata, Node, OnRuntime, StartError, State, Timestamp, Watch};
+use chinwag::{Builder, Config, Metadata, Node, OnRuntime, StartError, Timestamp, Watch};
 
 use super::engine::{Engine, Turn};
 use super::ledger::Ledger;
 use super::state::{Step, What};
 use super::tasks::lock;
 use crate::checker::deaths::{Deaths, Truth};
-use crate::checker::views::{Views, id, rank};
+use crate::checker::views::{Views, id};
 use crate::checker::{Check, Violation};
 use crate::choices::{Choices, Odds, Site};
 use crate::clock::nanos;
@@ -113,6 +114,7 @@ impl Cluster {
     pub(crate) fn new(setup: Setup, plan: Plan, choices: Box<dyn Choices>) -> Self {
         let nodes = setup.nodes;
         let engine = Engine::new(nodes, setup.seed, choices);
+        engine.stay_here();
         engine.with(|state| state.trace = Trace::new(setup.traces));
         let hosts = u32::try_from(nodes).unwrap_or(u32::MAX);
         (0..hosts).for_each(|host| engine.set_name(&name(host), host));
@@ -176,7 +178,9 @@ impl Cluster {
 
     /// One step, if there is one that is not after `until`.
     pub(crate) fn step(&mut self, until: u64) -> Result<bool, Violation> {
-        match self.engine.turn(until) {
+        let turn = self.engine.turn(until);
+        self.engine.check_outside()?;
+        match turn {
             Turn::Ran(host) => self.observe(host)?,
             Turn::Happened => {
                 while let Some(step) = self.engine.with(|state| state.steps.pop_front()) {
@@ -301,7 +305,7 @@ impl Cluster {
         self.has_begun[number] = true;
         let fault = self.plan.faults[number].fault.clone();
         self.tell(|| format!("begins: {fault:?}"));
-        self.deaths.fault(&fault);
+        self.deaths.fault(&fault, self.plan.is_mild());
         let is_up = fault.node().is_some_and(|host| self.node(host).is_some());
         self.engine.with(|state| {
             state.tell_fault(number, &fault);
@@ -424,55 +428,6 @@ impl Cluster {
     /// Nodes that are up, stay, and can be reached as far as their own machine goes.
     pub(crate) fn well(&self) -> Vec<u32> {
         (0..self.hosts()).filter(|&host| self.is_well(host)).collect()
-    }
-
-    /// Why the views of the well are not the truth, if they are not.
-    pub(crate) fn unconverged(&self) -> Option<String> {
-        let well = self.well();
-        let nodes: Vec<(u32, &Node)> =
-            well.iter().filter_map(|&host| Some((host, self.node(host)?))).collect();
-        for &(observer, node) in &nodes {
-            let view = node.members();
-            if view.members().len() + 1 != nodes.len() {
-                let (sees, others) = (view.members().len(), nodes.len().saturating_sub(1));
-                return Some(format!("node {observer} sees {sees} of {others} others"));
-            }
-            for &(subject, other) in nodes.iter().filter(|(subject, _)| *subject != observer) {
-                let others = other.members();
-                let truth = others.local();
-                let Some(seen) = view.get(id(subject)) else {
-                    return Some(format!("node {observer} does not see node {subject}"));
-                };
-                let is_same = seen.metadata == truth.metadata && seen.addr == truth.addr;
-                if rank(seen) != rank(truth) || seen.state != State::Alive || !is_same {
-                    return Some(format!("node {observer} holds {seen:?}, which is {truth:?}"));
-                }
-            }
-        }
-        None
-    }
-
-    /// Whether the well can find each other at all: counting whoever knows, or has known, the
-    /// present address of another as joined to it, they are one group.
-    pub(crate) fn can_meet(&self) -> bool {
-        let well = self.well();
-        let seeds: Vec<SocketAddr> = (0..self.hosts().min(SEEDS)).map(first_addr).collect();
-        let at =
-            |host: u32| addr(host, first_addr(host).port() + self.sites[host as usize].port_offset);
-        let knows = |a: u32, b: u32| {
-            let process = self.sites[a as usize].process.as_ref();
-            let known = process.and_then(|process| process.known.get(&b));
-            seeds.contains(&at(b)) || known == Some(&at(b))
-        };
-        let Some((&first, rest)) = well.split_first() else { return true };
-        let (mut reached, mut apart) = (vec![first], rest.to_vec());
-        while let Some(node) = reached.pop() {
-            let (met, left) =
-                apart.into_iter().partition(|&other| knows(node, other) || knows(other, node));
-            apart = left;
-            reached.extend::<Vec<u32>>(met);
-        }
-        apart.is_empty()
     }
 
     /// How often each family of faults has struck.

@@ -13,6 +13,7 @@ use chinwag::runtime::BoxFuture;
 use super::runtime::Virtual;
 use super::state::State;
 use super::tasks::{Bells, Running, lock};
+use crate::checker::{Check, Violation};
 use crate::choices::Choices;
 
 /// What everybody in a world shares.
@@ -85,6 +86,21 @@ impl Engine {
             if self.turn(u64::MAX) == Turn::Idle && !self.is_anybody_woken() {
                 self.inner.bells.wait();
             }
+        }
+    }
+
+    /// From now on only the calling thread may wake anybody in this world; see
+    /// [`Engine::check_outside`].
+    pub(crate) fn stay_here(&self) {
+        self.inner.bells.stay_here();
+    }
+
+    /// Fails once a thread outside of the world has woken somebody in it: such a run does not
+    /// follow from its seed.
+    pub(crate) fn check_outside(&self) -> Check {
+        match self.inner.bells.outside() {
+            None => Ok(()),
+            Some(detail) => Err(Violation { oracle: "outside", detail: detail.into() }),
         }
     }
 

@@ -4,6 +4,7 @@
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -62,10 +63,15 @@ impl Runtime for Virtual {
         self.world.state().seed_of(self.host)
     }
 
+    #[track_caller]
     fn spawn(&self, task: BoxFuture<()>) {
+        self.spawn_from(task, Location::caller());
+    }
+
+    fn spawn_from(&self, task: BoxFuture<()>, place: &'static Location<'static>) {
         let mut state = self.world.state();
         if is_there(&state, self.host, self.process) {
-            state.tasks.spawn(self.host, task);
+            state.tasks.spawn(self.host, task, place);
             drop(state);
             self.world.ring();
         } else {

@@ -18,8 +18,8 @@ use crate::clock::HostClock;
 use crate::host::{addr, node_at};
 use crate::network::Network;
 use crate::queue::Queue;
-use crate::trace::TraceHash;
 use crate::trace::record::{Trace, Way, What as Told};
+use crate::trace::{TraceHash, short_digest};
 use crate::world::told::says;
 
 /// Ports that a machine gives out by itself begin here (IANA's dynamic range).
@@ -273,6 +273,7 @@ impl State {
             id,
             way,
             len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+            digest: short_digest(bytes),
             says: if way == Way::Datagram { says(bytes) } else { String::new() },
         });
         id

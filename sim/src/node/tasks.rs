@@ -5,9 +5,11 @@
 //! down who was woken, so they may be called anywhere, from any thread, under any lock.
 
 use std::collections::VecDeque;
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Wake, Waker};
+use std::thread::{self, ThreadId};
 
 use chinwag::runtime::BoxFuture;
 
@@ -33,6 +35,10 @@ pub(crate) struct TaskId {
 pub(crate) struct Bells {
     woken: Mutex<Woken>,
     rings: Condvar,
+    /// The only thread that may wake anybody, if that is checked.
+    home: OnceLock<ThreadId>,
+    /// The first wake-up from another thread, in words.
+    outside: OnceLock<String>,
 }
 
 #[derive(Default)]
@@ -47,6 +53,24 @@ impl Bells {
         let mut woken = lock(&self.woken);
         into.tasks.append(&mut woken.tasks);
         into.story |= std::mem::take(&mut woken.story);
+    }
+
+    /// From now on only the calling thread may wake anybody in this world.
+    pub(crate) fn stay_here(&self) {
+        let _is_set_already = self.home.set(thread::current().id());
+    }
+
+    /// The first wake-up from a thread outside of the world, in words.
+    pub(crate) fn outside(&self) -> Option<&str> {
+        self.outside.get().map(String::as_str)
+    }
+
+    /// Notes a wake-up that comes from a thread outside of the world.
+    fn check_thread(&self, who: impl FnOnce() -> String) {
+        if self.home.get().is_some_and(|home| *home != thread::current().id()) {
+            self.outside
+                .get_or_init(|| format!("{} was woken by a thread outside of the world", who()));
+        }
     }
 
     /// Waits, in real time, for somebody outside of the world to wake somebody in it.
@@ -75,12 +99,15 @@ impl Wake for StoryBell {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        self.0.check_thread(|| "the test itself".into());
         self.0.ring_story();
     }
 }
 
 struct TaskBell {
     task: TaskId,
+    host: u32,
+    place: &'static Location<'static>,
     is_rung: AtomicBool,
     bells: Arc<Bells>,
 }
@@ -91,6 +118,8 @@ impl Wake for TaskBell {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        self.bells
+            .check_thread(|| format!("a task of node {}, started at {},", self.host, self.place));
         if !self.is_rung.swap(true, Ordering::SeqCst) {
             lock(&self.bells.woken).tasks.push(self.task);
             self.bells.rings.notify_one();
@@ -152,7 +181,12 @@ impl Tasks {
     }
 
     /// Takes a task in; it runs when its turn comes.
-    pub(crate) fn spawn(&mut self, host: u32, future: BoxFuture<()>) {
+    pub(crate) fn spawn(
+        &mut self,
+        host: u32,
+        future: BoxFuture<()>,
+        place: &'static Location<'static>,
+    ) {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             self.slots.len() - 1
@@ -160,6 +194,8 @@ impl Tasks {
         let id = TaskId { slot, turn: self.slots[slot].turn };
         let bell = Arc::new(TaskBell {
             task: id,
+            host,
+            place,
             is_rung: AtomicBool::new(true),
             bells: self.bells.clone(),
         });

@@ -75,6 +75,8 @@ pub enum What {
         way: Way,
         /// Bytes.
         len: u32,
+        /// A digest of its bytes, so that two runs can be compared.
+        digest: u32,
         /// What is in it, in few words.
         says: String,
     },

@@ -69,7 +69,8 @@ fn data(heading: &Heading, records: &[Record]) -> Value {
     json!({
         "title": heading.title, "nodes": heading.nodes, "replay": heading.replay,
         "end": records.last().map_or(json!(0), at),
-        "sends": sends, "views": views, "lives": lives, "clocks": clocks, "faults": faults, "notes": notes, "fail": fail,
+        "sends": sends, "views": views, "lives": lives, "clocks": clocks, "faults": faults,
+        "notes": notes, "fail": fail,
     })
 }
 
@@ -87,7 +88,7 @@ impl Tables {
                     self.lives[life][3] = json!(why);
                 }
             }
-            What::Send { peer, id, way, len, says } => {
+            What::Send { peer, id, way, len, says, .. } => {
                 self.by_id.insert(*id, (self.sends.len(), false));
                 let way = u8::from(*way == Way::Stream);
                 self.sends.push([
@@ -170,8 +171,14 @@ mod tests {
 
     #[test]
     fn payloads_lives_and_faults_are_put_together() {
-        let send =
-            |id| What::Send { peer: 1, id, way: Way::Datagram, len: 90, says: "ping".into() };
+        let send = |id| What::Send {
+            peer: 1,
+            id,
+            way: Way::Datagram,
+            len: 90,
+            digest: 7,
+            says: "ping".into(),
+        };
         let begin = What::Begin {
             fault: 4,
             family: "partition".into(),

@@ -59,7 +59,7 @@ impl World {
             format!("{:>12.6} begins: {fault:?}", std::time::Duration::from_nanos(at).as_secs_f64())
         });
         self.tell_fault(number, &fault);
-        self.deaths.fault(&fault);
+        self.deaths.fault(&fault, self.plan.is_mild());
         self.network.begin(number, &fault);
         if let Fault::Flap { every, .. } = fault {
             self.queue.push(at + nanos(every).max(1), What::Flap(number));

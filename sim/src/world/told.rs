@@ -10,6 +10,7 @@ use crate::clock::WALL_START;
 use crate::fault::Fault;
 use crate::host::{Payload, node_at};
 use crate::trace::record::{Belief, Way, What as Told};
+use crate::trace::short_digest;
 
 impl World {
     pub(super) fn tell_send(
@@ -27,6 +28,7 @@ impl World {
                 id,
                 way,
                 len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+                digest: short_digest(bytes),
                 says: says(bytes),
             }
         });

@@ -1,6 +1,7 @@
 //! [`OwnedTask`]: a task that ends with its node.
 
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -25,6 +26,7 @@ pub(crate) struct OwnedTask {
 
 impl OwnedTask {
     /// Runs `future` on the node's runtime until it is done or the node has ended.
+    #[track_caller]
     pub(crate) fn spawn(node: &Arc<NodeState>, future: BoxFuture<()>) {
         let task = Self {
             future: Some(future),
@@ -32,7 +34,7 @@ impl OwnedTask {
             node: node.clone(),
             _alive: Alive::new(&node.life),
         };
-        node.runtime.spawn(Box::pin(task));
+        node.runtime.spawn_from(Box::pin(task), Location::caller());
     }
 
     /// Has the node's end wake the task that `waker` belongs to.

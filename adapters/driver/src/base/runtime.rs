@@ -36,6 +36,7 @@ use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,6 +60,13 @@ pub trait Runtime: Send + Sync + 'static {
     /// Runs `task` to its end, beside the caller. It is polled first after this returns, never
     /// inside it.
     fn spawn(&self, task: BoxFuture<()>);
+
+    /// [`Runtime::spawn`] for a task that the code at `place` has started. A simulator names the
+    /// place in its reports; other runtimes need not know it.
+    fn spawn_from(&self, task: BoxFuture<()>, place: &'static Location<'static>) {
+        let _ = place;
+        self.spawn(task);
+    }
 
     /// A new timer, not armed.
     fn timer(&self) -> Box<dyn Timer>;

@@ -228,6 +228,7 @@ impl<S> fmt::Debug for FanOut<S> {
 }
 
 /// Fewer members answered than were needed.
+#[non_exhaustive]
 pub struct FanOutError<M: Method> {
     /// How many answers were needed.
     pub needed: usize,
@@ -260,4 +261,9 @@ impl<M: Method> fmt::Debug for FanOutError<M> {
     }
 }
 
-impl<M: Method> std::error::Error for FanOutError<M> {}
+impl<M: Method> std::error::Error for FanOutError<M> {
+    /// The first failure.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.failures.first().map(|(_, status)| status as _)
+    }
+}

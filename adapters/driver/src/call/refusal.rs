@@ -97,5 +97,7 @@ const fn code_of(error: RequestError) -> Code {
         RequestError::TooLarge | RequestError::HeadersTooLarge => Code::TooLarge,
         RequestError::Name => Code::UnknownMethod,
         RequestError::GoingAway | RequestError::Closed => Code::Unavailable,
+        // A reason that this version of the driver does not know.
+        _ => Code::Internal,
     }
 }

@@ -209,7 +209,8 @@ impl RemoteEnd {
             }
             Err(StreamError::TooLarge) => Err(too_large()),
             Err(StreamError::Ended) => Err(lock(&self.port.failure).clone().unwrap_or_else(over)),
-            Err(StreamError::Finished | StreamError::Blocked) => Err(over()),
+            // It was finished from here: blocked sends have returned above.
+            Err(_) => Err(over()),
         })
     }
 

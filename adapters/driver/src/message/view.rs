@@ -108,7 +108,11 @@ impl fmt::Display for Malformed {
     }
 }
 
-impl std::error::Error for Malformed {}
+impl std::error::Error for Malformed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
 
 fn aligned_copy(bytes: &[u8]) -> Bytes {
     let mut aligned = rkyv::util::AlignedVec::<ALIGN>::with_capacity(bytes.len());

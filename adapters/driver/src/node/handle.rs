@@ -298,6 +298,7 @@ impl Node {
     /// Runs a task on the node's runtime until it is done or the node ends. When the node ends,
     /// the task is dropped at the `.await` where it waits, and [`Node::shutdown`] returns after
     /// that. Use the runtime's own `spawn` for a task that has to outlive the node.
+    #[track_caller]
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         OwnedTask::spawn(&self.shared().node, Box::pin(task));
     }
@@ -412,6 +413,7 @@ impl std::error::Error for LeaveError {}
 
 /// Why [`Node::wait_for`] gave up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WaitError {
     /// The time ran out.
     TimedOut,

@@ -33,6 +33,7 @@ struct Beside {
 
 /// The other end of a call, as its hello says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Caller {
     /// The node.
     pub id: NodeId,

@@ -7,6 +7,7 @@ use crate::membership::{Metadata, State};
 
 /// What is known about one member at one version of the view.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Member {
     /// Who.
     pub id: NodeId,
@@ -23,6 +24,14 @@ pub struct Member {
 }
 
 impl Member {
+    /// A member that is alive, in its first incarnation, and says nothing about itself. For tests
+    /// of what reads members; a node gets its own from [`Snapshot`](crate::membership::Snapshot)s
+    /// and events.
+    pub fn new(id: NodeId, epoch: Epoch, addr: SocketAddr) -> Self {
+        let (incarnation, state, metadata) = (Incarnation::new(0), State::Alive, Metadata::new());
+        Self { id, epoch, incarnation, state, addr, metadata }
+    }
+
     /// The member's data centre, empty if it names none.
     pub fn data_center(&self) -> &str {
         self.metadata.data_center()

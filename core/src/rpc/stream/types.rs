@@ -97,6 +97,7 @@ impl Held {
 
 /// Why a chunk was not taken. Nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StreamError {
     /// There is no credit for it, too many bytes wait to be sent, or the request has not left yet.
     /// One [`Event::Sendable`](crate::rpc::Event::Sendable) follows when it is worth another try.
