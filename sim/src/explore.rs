@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chinwag_core::rng::mix;
 
+use crate::fault::watched_by;
 use crate::run::{Outcome, Scenario, run};
 use crate::trace::digest;
 use crate::world::TOLD;
@@ -96,6 +97,18 @@ impl Search {
         if outcome.failure.is_some() {
             self.failures.push((seed, outcome));
         }
+    }
+
+    /// The rows of a table in Markdown: each of these families, in how many seeds it struck, and the
+    /// oracles that watch.
+    pub fn table(&self, families: &[&'static str]) -> String {
+        let row = |family: &&'static str| {
+            let seeds = self.struck_seeds.get(family).copied().unwrap_or(0);
+            let oracles: Vec<String> =
+                watched_by(family).iter().map(|oracle| format!("`{oracle}`")).collect();
+            format!("| `{family}` | {seeds} | {} |\n", oracles.join(", "))
+        };
+        families.iter().map(row).collect()
     }
 
     /// What a search of a swarm of these families should have reached and did not; nothing is asked

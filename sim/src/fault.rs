@@ -5,6 +5,7 @@ mod odd;
 mod plan;
 mod quality;
 pub(crate) mod text;
+mod watch;
 mod words;
 
 use std::time::Duration;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use odd::{Addresses, Answers, ODD_FAMILIES};
 pub use plan::{Plan, Timed};
 pub use quality::{HALF_OPEN_FOR, QUEUE_MAX, Quality};
+pub use watch::watched_by;
 
 /// Nodes by their index, rising.
 pub type Nodes = Vec<u32>;

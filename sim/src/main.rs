@@ -336,11 +336,15 @@ fn explore_command(args: &ExploreArgs) -> Result<bool, String> {
     let (found, wall_s) =
         timed(|| search(&scenario, args.seeds.clone(), args.jobs, args.failures, &told));
     progress.end();
-    let unreached = match scenario.faults {
-        Faults::Swarm(None) => found.unreached(&FAMILIES),
-        Faults::Odd(None) => found.unreached(&odd_families()),
+    let families = match scenario.faults {
+        Faults::Swarm(None) => FAMILIES.to_vec(),
+        Faults::Odd(None) => odd_families(),
         _ => Vec::new(),
     };
+    let unreached = found.unreached(&families);
+    if args.table {
+        print!("{}", found.table(&families));
+    }
     let mut failures = Vec::new();
     for (seed, outcome) in &found.failures {
         let failing = Scenario { seed: *seed, ..scenario.clone() };
