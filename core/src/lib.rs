@@ -21,13 +21,15 @@
 //! use std::time::Duration;
 //! use chinwag_core::clock::SharedHlc;
 //! use chinwag_core::id::{Epoch, NodeId};
-//! use chinwag_core::membership::{Config, Local, Membership, Metadata, StreamPeer};
+//! use chinwag_core::membership::{Config, Local, Member, Membership, Metadata, StreamPeer};
 //! use chinwag_core::time::{Instant, Now, WallTime};
 //!
 //! let now = Now { mono: Instant::ZERO, wall: WallTime::from_nanos(1_700_000_000_000_000_000) };
 //! let node = |id, addr: &str| {
-//!     let local = Local { id: NodeId::new(id), epoch: Epoch::at(now.wall), addr: addr.parse().unwrap(), metadata: Metadata::new() };
-//!     Membership::new(Config::lan(), local, Arc::new(SharedHlc::new(Duration::from_millis(500))), id, now).unwrap()
+//!     let (id, epoch) = (NodeId::new(id), Epoch::at(now.wall));
+//!     let local = Local { id, epoch, addr: addr.parse().unwrap(), metadata: Metadata::new() };
+//!     let clock = Arc::new(SharedHlc::new(Duration::from_millis(500)));
+//!     Membership::new(Config::lan(), local, clock, id.get(), now).unwrap()
 //! };
 //! let (mut a, mut b) = (node(1, "10.0.0.1:7000"), node(2, "10.0.0.2:7000"));
 //!
@@ -37,14 +39,15 @@
 //! a.handle_seeds(now, &[b.local().addr]);
 //!
 //! // What a driver does: carry payloads until nobody has any.
+//! let peer = |of: Member| StreamPeer { id: of.id, epoch: of.epoch, addr: of.addr };
 //! let mut buf = Vec::new();
 //! loop {
 //!     let before = a.stats().streams_out + b.stats().streams_out;
 //!     while a.poll_transmit(now, &mut buf).is_some() {
-//!         b.handle_stream(now, StreamPeer { id: a.local().id, epoch: a.local().epoch, addr: a.local().addr }, &buf);
+//!         b.handle_stream(now, peer(a.local()), &buf);
 //!     }
 //!     while b.poll_transmit(now, &mut buf).is_some() {
-//!         a.handle_stream(now, StreamPeer { id: b.local().id, epoch: b.local().epoch, addr: b.local().addr }, &buf);
+//!         a.handle_stream(now, peer(b.local()), &buf);
 //!     }
 //!     if a.stats().streams_out + b.stats().streams_out == before { break }
 //! }

@@ -104,9 +104,9 @@ fn when_of(text: &str) -> Result<(u64, u64), String> {
     Ok((at, until))
 }
 
-/// The token from which a run of a swarm can be repeated: version (`v1`, or `n1` at node level; with
-/// an `o` behind it the odd swarm),
-/// preset, nodes, seed, milliseconds, and which faults are kept.
+/// The token from which a run of a swarm can be repeated: version (`v1`, or `n1` at node level;
+/// with an `o` behind it the odd swarm), preset, nodes, seed, milliseconds, and which faults are
+/// kept.
 pub fn token(scenario: &Scenario, preset: &str) -> Option<String> {
     let kept = match &scenario.faults {
         Faults::Swarm(None) | Faults::Odd(None) => "all".to_owned(),

@@ -209,13 +209,17 @@ impl Found {
         let told: serde_json::Map<String, Value> =
             self.told.iter().map(|&(name, count)| (name.to_owned(), count.into())).collect();
         json!({
-            "nodes": search.nodes, "depth": search.depth, "crashes": search.crashes, "restarts": search.restarts,
-            "suspicions": search.suspicions, "states": self.state_count(), "states_by_depth": self.states,
-            "steps": self.steps, "merged": self.merged, "cut": self.cut, "healed": self.healed, "told": told,
+            "nodes": search.nodes, "depth": search.depth, "crashes": search.crashes,
+            "restarts": search.restarts,
+            "suspicions": search.suspicions, "states": self.state_count(),
+            "states_by_depth": self.states,
+            "steps": self.steps, "merged": self.merged, "cut": self.cut, "healed": self.healed,
+            "told": told,
             "is_complete": self.is_complete, "wall_s": wall_s,
             "invariants": if self.failure.is_none() { &INVARIANTS[..] } else { &[] },
             "failure": self.failure.as_ref().map(|failure| json!({
-                "oracle": failure.violation.oracle, "detail": failure.violation.detail, "order": failure.order,
+                "oracle": failure.violation.oracle, "detail": failure.violation.detail,
+                "order": failure.order,
             })),
         })
     }

@@ -177,7 +177,8 @@ pub const FAMILIES: [&str; 25] = [
 ];
 
 impl Fault {
-    /// The name of its family in [`FAMILIES`] or [`ODD_FAMILIES`]; a link with several ills goes by the first.
+    /// The name of its family in [`FAMILIES`] or [`ODD_FAMILIES`]; a link with several ills goes by
+    /// the first.
     pub fn family(&self) -> &'static str {
         match self {
             Self::Link { quality, .. } => match quality {

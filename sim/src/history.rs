@@ -9,7 +9,8 @@
 //! let read = history.begin(Read);        // at the same time, by another client
 //! write.ok(None);                        // ended, with an answer
 //! read.ok(Some(7));
-//! drop(history.begin(Write(8)));         // no answer: it may have taken effect, now or later, or not
+//! // No answer: it may have taken effect, now or later, or not.
+//! drop(history.begin(Write(8)));
 //! history.check().expect("linearizable");
 //! ```
 //!

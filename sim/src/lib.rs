@@ -10,7 +10,8 @@
 //!   network, clock      what becomes of a payload; what a node reads
 //!   choices             chance, keyed, with 0 meaning benign
 //!   checker             what must hold
-//!   trace               the hash that tells two runs apart; records as JSON lines, and the timeline drawn from them
+//!   trace               the hash that tells two runs apart; records as JSON lines, and the timeline
+//!                       drawn from them
 //!   mutant              machines with a defect, for the oracles to catch
 //!   node                the driver that ships, on virtual time and sockets
 //!   check, history      tests of users' own services, and what their clients saw

@@ -389,8 +389,10 @@ fn make_small(scenario: &Scenario, outcome: &Outcome, args: &ExploreArgs) -> Res
     eprintln!("  trace: {}, timeline: {}", files.trace.display(), files.timeline.display());
     eprintln!("  replay: {replay}");
     Ok(json!({
-        "seed": seed, "what": what, "faults": plan.faults.len(), "nodes": present, "virtual_s": span_s, "choices": choices,
-        "token": args::token(scenario, &args.preset), "tape": files.tape, "trace": files.trace, "timeline": files.timeline,
+        "seed": seed, "what": what, "faults": plan.faults.len(), "nodes": present,
+        "virtual_s": span_s, "choices": choices,
+        "token": args::token(scenario, &args.preset), "tape": files.tape, "trace": files.trace,
+        "timeline": files.timeline,
         "replay": replay,
     }))
 }
@@ -401,9 +403,13 @@ fn show_search(found: &Search, wall_s: f64, unreached: &[&str], failures: &[Valu
     let healed_mean = nanos(healed_sum / (*seeds).max(1));
     if as_json {
         let report = json!({
-            "seeds": seeds, "events": events, "wall_s": wall_s, "trace_hash": format!("{hash:016x}"),
-            "healed_max_s": nanos(*healed_max), "healed_mean_s": healed_mean, "false_deaths": false_deaths,
-            "faults": found.struck, "fault_seeds": found.struck_seeds, "events_told": found.told, "unreached": unreached, "failures": failures,
+            "seeds": seeds, "events": events, "wall_s": wall_s,
+            "trace_hash": format!("{hash:016x}"),
+            "healed_max_s": nanos(*healed_max), "healed_mean_s": healed_mean,
+            "false_deaths": false_deaths,
+            "faults": found.struck, "fault_seeds": found.struck_seeds,
+            "events_told": found.told, "unreached": unreached,
+            "failures": failures,
         });
         println!("{report}");
         return;

@@ -7,7 +7,8 @@
 //!      Host: a running runtime              block_on, runtime, addr
 //!        |
 //!   timers  tasks  udp  tcp  names          the contract of `chinwag::runtime`, case by case
-//!   membership  calls  clients  streams  room  services  leaving  life   the same stories of nodes, on that runtime
+//!   membership  calls  clients  streams    the same stories of nodes, on that runtime
+//!   room  services  leaving  life
 //! ```
 //!
 //! The author of a runtime writes this, and nothing else:

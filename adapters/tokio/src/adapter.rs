@@ -52,8 +52,8 @@ impl Ambient for Tokio {
     }
 }
 
-/// Fails unless the runtime has both of the drivers that a node needs. tokio has no way to ask: what
-/// needs one that is not there panics. So the panic is taken here, once, before the node has begun.
+/// Fails unless the runtime has both of the drivers that a node needs. tokio has no way to ask:
+/// what needs one that is not there panics. So the panic is taken here, once, before the node has begun.
 fn require_drivers(handle: &Handle) -> io::Result<()> {
     let missing = |driver: &str| {
         let advice = "build it with `enable_all`";

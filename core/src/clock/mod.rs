@@ -20,7 +20,8 @@
 //!
 //! let (ada, bob) = (SharedHlc::new(DRIFT_MAX_DEFAULT), SharedHlc::new(DRIFT_MAX_DEFAULT));
 //! let sent = ada.tick(WallTime::from_nanos(5_000_000));
-//! // Bob's wall clock is 3 ms behind Ada's; what he does after hearing her is stamped later all the same.
+//! // Bob's wall clock is 3 ms behind Ada's; what he does after hearing her is stamped later all
+//! // the same.
 //! let wall = WallTime::from_nanos(2_000_000);
 //! bob.observe(wall, sent)?;
 //! assert!(bob.tick(wall) > sent);

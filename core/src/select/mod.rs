@@ -4,11 +4,13 @@
 //! use chinwag_core::id::NodeId;
 //! use chinwag_core::select::{Consistency, NodeSelector, Picks, Spread, Topology};
 //!
-//! let members = [(2, "ams"), (3, "ams"), (4, "fra"), (5, "lon")].map(|(id, dc)| (NodeId::new(id), dc));
+//! let members = [(2, "ams"), (3, "ams"), (4, "fra"), (5, "lon")];
+//! let members = members.map(|(id, dc)| (NodeId::new(id), dc));
 //! let topology = Topology::new(1, NodeId::new(1), "ams", members);
 //! let mut picks = Picks::new();
 //! Spread.select(&topology, Consistency::Two, &mut picks)?;
-//! assert_eq!(picks[..], [NodeId::new(4), NodeId::new(5)]); // other data centres first, one of each
+//! // Other data centres come first, one of each.
+//! assert_eq!(picks[..], [NodeId::new(4), NodeId::new(5)]);
 //! # Ok::<(), chinwag_core::select::SelectError>(())
 //! ```
 //!

@@ -49,8 +49,8 @@ pub struct Quality {
     /// No stream crosses; datagrams do. What is under way on one waits.
     #[serde(skip_serializing_if = "text::is_default")]
     pub no_streams: bool,
-    /// Attempts to open a connection vanish; connections that are open go on. At the protocol level,
-    /// which has no connections, as `no_streams`.
+    /// Attempts to open a connection vanish; connections that are open go on. At the protocol
+    /// level, which has no connections, as `no_streams`.
     #[serde(skip_serializing_if = "text::is_default")]
     pub opens_lost: bool,
     /// Attempts to open a connection are refused at once, as by a firewall's `REJECT`. At the

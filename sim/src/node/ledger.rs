@@ -56,8 +56,10 @@ impl Calls {
             streams,
         } = *self;
         json!({
-            "begun": begun, "answered": answered, "never_ran": never_ran, "may_have_run": may_have_run,
-            "had_run": had_run, "abandoned": abandoned, "peer_gone": peer_gone, "unknown_service": unknown,
+            "begun": begun, "answered": answered, "never_ran": never_ran,
+            "may_have_run": may_have_run,
+            "had_run": had_run, "abandoned": abandoned, "peer_gone": peer_gone,
+            "unknown_service": unknown,
             "chunks": chunks, "streams": streams,
         })
     }

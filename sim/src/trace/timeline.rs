@@ -69,7 +69,8 @@ fn data(heading: &Heading, records: &[Record]) -> Value {
     json!({
         "title": heading.title, "nodes": heading.nodes, "replay": heading.replay,
         "end": records.last().map_or(json!(0), at),
-        "sends": sends, "views": views, "lives": lives, "clocks": clocks, "faults": faults, "notes": notes, "fail": fail,
+        "sends": sends, "views": views, "lives": lives, "clocks": clocks, "faults": faults,
+        "notes": notes, "fail": fail,
     })
 }
 
