@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chinwag_core::rng::mix;
 
-use crate::fault::watched_by;
-use crate::run::{Outcome, Scenario, run};
+use crate::fault::{FAMILIES, watched_by};
+use crate::run::{Faults, Outcome, Scenario, run};
+use crate::swarm::odd_families;
 use crate::trace::digest;
 use crate::world::TOLD;
 
@@ -17,6 +18,15 @@ use crate::world::TOLD;
 const REACHES_ALL_FROM: u64 = 200;
 /// Events that a search need not reach: one needs a rival or a forgery, the other a small cluster.
 const RARE: [&str; 2] = ["conflict", "isolated"];
+
+/// The families that a swarm draws, all of them; none if it is not a whole swarm.
+pub fn families(of: &Faults) -> Vec<&'static str> {
+    match of {
+        Faults::Swarm(None) => FAMILIES.to_vec(),
+        Faults::Odd(None) => odd_families(),
+        _ => Vec::new(),
+    }
+}
 
 /// What a search over seeds came to.
 #[derive(Clone, Debug, Default)]

@@ -12,12 +12,11 @@ use std::time::Duration;
 
 use chinwag_sim::args;
 use chinwag_sim::case::{self, Case};
-use chinwag_sim::explore::{Search, search};
-use chinwag_sim::fault::{FAMILIES, Fault, Plan, Quality, Timed};
+use chinwag_sim::explore::{Search, families, search};
+use chinwag_sim::fault::{Fault, Plan, Quality, Timed};
 use chinwag_sim::lifeguard::{self, Grid, Slowness};
 use chinwag_sim::progress::Progress;
 use chinwag_sim::run::{Faults, Level, Outcome, Scenario, run};
-use chinwag_sim::swarm::odd_families;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
@@ -175,6 +174,9 @@ struct ExploreArgs {
     /// Where a failing seed leaves its tape, trace and timeline, each in a folder of its own
     #[arg(long, value_name = "FOLDER", default_value = "target/sim")]
     out: PathBuf,
+    /// Prints rows of a table: each family, in how many seeds it struck, and who watches
+    #[arg(long)]
+    table: bool,
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
@@ -336,11 +338,7 @@ fn explore_command(args: &ExploreArgs) -> Result<bool, String> {
     let (found, wall_s) =
         timed(|| search(&scenario, args.seeds.clone(), args.jobs, args.failures, &told));
     progress.end();
-    let families = match scenario.faults {
-        Faults::Swarm(None) => FAMILIES.to_vec(),
-        Faults::Odd(None) => odd_families(),
-        _ => Vec::new(),
-    };
+    let families = families(&scenario.faults);
     let unreached = found.unreached(&families);
     if args.table {
         print!("{}", found.table(&families));

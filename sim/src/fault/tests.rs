@@ -105,3 +105,36 @@ fn every_odd_fault_has_an_example_in_the_document_that_is_read() {
     }
     assert_eq!(named, ODD_FAMILIES);
 }
+
+/// Every family has an oracle that watches it, and the tables of what struck have a row for each
+/// odd family, with those oracles; the figures are of the commands above the tables.
+#[test]
+fn every_family_is_watched_and_the_document_says_by_whom() {
+    let doc = include_str!("../../docs/simulation.md");
+    let section = doc.split("#### What struck").nth(1).expect("the section");
+    let mut known = 0;
+    for family in FAMILIES.into_iter().chain(ODD_FAMILIES) {
+        let oracles = watched_by(family);
+        assert!(!oracles.is_empty(), "{family}");
+        for oracle in oracles {
+            assert!(doc.contains(&format!("`{oracle}`")), "{family}: no oracle {oracle}");
+        }
+        known += 1;
+    }
+    assert_eq!(known, 42);
+    for family in ODD_FAMILIES {
+        let start = format!("| `{family}` | ");
+        let rows: Vec<&str> = section.lines().filter(|line| line.starts_with(&start)).collect();
+        let [row] = rows[..] else { panic!("one row for {family}: {rows:?}") };
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let &[_, _, protocol, node, watch, _] = &cells[..] else { panic!("five cells: {row}") };
+        for seeds in [protocol, node] {
+            let struck: u64 = seeds.parse().unwrap_or_else(|_| panic!("no count: {row}"));
+            let is_drawn = !crate::swarm::NOT_DRAWN.contains(&family);
+            assert_eq!(struck > 0, is_drawn, "{row}");
+        }
+        let expected: Vec<String> =
+            watched_by(family).iter().map(|oracle| format!("`{oracle}`")).collect();
+        assert_eq!(watch, expected.join(", "), "{row}");
+    }
+}
