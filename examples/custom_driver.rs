@@ -152,10 +152,15 @@ impl Driver {
 
     /// On the stream there is, or on a new one.
     fn gossip(&mut self, now: Now, to: Destination, payload: &[u8]) {
-        if !self.streams.iter().any(|stream| stream.leads_to(to))
-            && let Ok(tcp) = TcpStream::connect_timeout(&to.addr, DIAL_TIMEOUT)
-        {
-            self.open(now, tcp, Some(to));
+        if !self.streams.iter().any(|stream| stream.leads_to(to)) {
+            match TcpStream::connect_timeout(&to.addr, DIAL_TIMEOUT) {
+                Ok(tcp) => self.open(now, tcp, Some(to)),
+                // Evidence that no node runs there, and no other error is.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    self.membership.handle_refused(now, to.addr);
+                }
+                Err(_) => {}
+            }
         }
         let stream = self.streams.iter_mut().find(|stream| stream.leads_to(to));
         if stream.is_none_or(|stream| stream.machine.gossip(now, payload).is_err()) {

@@ -292,7 +292,11 @@ impl Story {
                 ),
                 5 => (
                     home(head.sender.id),
-                    Message::Conflict { rival: Run { id: 1, ..run }, addr: home(run.id) },
+                    Message::Conflict {
+                        rival: Run { id: 1, ..run },
+                        addr: home(run.id),
+                        is_awaited: false,
+                    },
                 ),
                 6 => (
                     home(head.sender.id),

@@ -154,7 +154,10 @@ pub fn message(input: &mut Input<'_>) -> Message {
         }
         8 => Message::SyncBusy { exchange: number(input) },
         9 => Message::Leave { seq: input.u32() },
-        10 => Message::Conflict { rival: run(input), addr: addr(input) },
+        10 => {
+            let (rival, addr) = (run(input), addr(input));
+            Message::Conflict { rival, addr, is_awaited: input.bit() }
+        }
         _ => Message::Update(claim(input)),
     }
 }

@@ -22,10 +22,10 @@ use chinwag_core::time::{Instant, Now, WallTime};
 use crate::coverage::Reached;
 use crate::forge::{self, CLUSTER, WALL_START, home};
 use crate::input::Input;
-use crate::model::{self, Model, Origin, Outcome, Own};
+use crate::model::{self, Model, Origin, Outcome, Own, Verdict};
 use crate::packet::{self, Claim, Head, Message, Run};
 use crate::tell;
-use checks::{Checks, Question};
+use checks::{Check, Checks, Places, Side};
 use mutated::Heard;
 
 /// Steps of one input at most.
@@ -170,11 +170,7 @@ impl Story {
         }
         beliefs::agree(&self.machine, &self.model);
         let open = self.machine.sizes().checks;
-        assert_eq!(
-            open,
-            self.checks.len(),
-            "§4.9: as many wait for a sign of life as the text says"
-        );
+        assert_eq!(open, self.checks.len(), "§4.9: as many are kept aside as the text says");
     }
 
     /// A payload of one claim, in whatever it comes.
@@ -183,9 +179,11 @@ impl Story {
         let (dress, exchange) = (input.u8() % 8, u32::from(input.u8() % 4));
         let chunk =
             |is_reply| Message::SyncChunk { exchange, is_reply, is_last: true, mask: u64::MAX };
+        let is_stream = input.bit();
+        let told = self.transfer_of(head.sender, is_stream);
         let (first, origin) = match dress {
-            0 => (Some(chunk(false)), Origin::Transfer),
-            1 => (Some(chunk(true)), Origin::Transfer),
+            0 => (Some(chunk(false)), told),
+            1 => (Some(chunk(true)), told),
             2 => (Some(Message::SyncBusy { exchange }), Origin::Transfer),
             3 => (Some(Message::Ping { seq: exchange, target: self.own_run() }), Origin::Gossip),
             4 => (Some(Message::Leave { seq: exchange }), Origin::Gossip),
@@ -194,7 +192,7 @@ impl Story {
         let messages: Vec<Message> =
             first.into_iter().chain([Message::Update(claim.clone())]).collect();
         let from = if input.u8() % 8 == 1 { forge::addr(input) } else { home(head.sender.id) };
-        if !self.receive(&head, from, input.bit(), &messages) {
+        if !self.receive(&head, from, is_stream, &messages) {
             return;
         }
         let outcome = self.model.hear(self.nanos(), &beliefs::claim(&claim), origin);
@@ -202,7 +200,15 @@ impl Story {
         tell(|| {
             format!("{} {origin:?} {claim:?}\n  {outcome:?} {:?}", self.mono.as_nanos(), known())
         });
-        self.settle(&claim, outcome, Question::Claimant);
+        self.settle(&claim, outcome);
+    }
+
+    /// How a claim in a table exchange comes: a live member's own connection is told apart (§4.9).
+    fn transfer_of(&self, sender: Run, is_stream: bool) -> Origin {
+        let record = self.model.records().get(&sender.id);
+        let is_member =
+            record.is_some_and(|record| record.state.is_live() && record.epoch == sender.epoch);
+        if is_stream && is_member { Origin::MemberTransfer } else { Origin::Transfer }
     }
 
     /// A payload goes in; whether it is heard.
@@ -264,10 +270,17 @@ impl Story {
         }
         let said = beliefs::claim(&claim);
         let is_heard = claim.about.id != OWN && !said.malformed() && !self.machine.has_left();
-        let outcome =
-            if is_heard { self.model.asks(self.nanos(), &said) } else { Outcome::Nothing };
+        let outcome = if is_heard {
+            let outcome = self.model.hear(self.nanos(), &said, Origin::FirstHand);
+            if outcome == Outcome::Waits {
+                self.model.asks((said.id, said.epoch));
+            }
+            outcome
+        } else {
+            Outcome::Nothing
+        };
         tell(|| format!("{} asks {claim:?}\n  {outcome:?}", self.mono.as_nanos()));
-        self.settle(&claim, outcome, Question::Incumbent);
+        self.settle(&claim, outcome);
     }
 
     /// One of the pings that were sent is answered.
@@ -279,47 +292,107 @@ impl Story {
         if !self.receive(&head, ping.to, ping.plane == Plane::Stream, &[ack]) {
             return;
         }
-        if let Some((run, question)) = self.checks.answered(ping.seq, ping.target) {
-            let outcome = match question {
-                Question::Claimant => self.model.vouch(self.nanos(), run, true),
-                Question::Incumbent => self.model.admit(self.nanos(), run, false),
-            };
-            tell(|| {
-                format!("{} {question:?} {run:?} answers\n  {outcome:?}", self.mono.as_nanos())
-            });
+        let sent = self.drain();
+        if let Some(at) = self.checks.answered(ping.seq, ping.target) {
+            self.decide(at, &sent);
         }
-        self.drain();
         self.look_up();
     }
 
-    /// What an input did to the model and to the machine: what was sent, who waits, what the text
-    /// leaves open.
-    fn settle(&mut self, claim: &Claim, outcome: Outcome, question: Question) {
-        let sent = self.drain();
-        if outcome == Outcome::Waits {
-            let run = (claim.about.id, claim.about.epoch);
-            if let Some(known) = self.checks.question_about(run) {
-                // One question at a time about a run: the machine has kept the first.
-                if known != question {
-                    match question {
-                        Question::Claimant => self.model.vouch(self.nanos(), run, false),
-                        Question::Incumbent => self.model.admit(self.nanos(), run, false),
-                    };
+    /// The machine has looked at a claim that is kept aside: what the text says of it.
+    fn decide(&mut self, at: usize, sent: &[Ping]) {
+        let check = &self.checks.0[at];
+        let (run, (claimed, held)) = (check.run, check.answers(self.mono));
+        // §4.9.2: a run that has refuted its suspicion has answered.
+        let record = self.model.records().get(&run.0).cloned();
+        let has_refuted = check.waits_on.is_some()
+            && record.as_ref().is_some_and(|record| record.state == model::State::Alive);
+        let held = if has_refuted { Some(true) } else { held };
+        let verdict = self.model.verdict(run, claimed, held);
+        tell(|| format!("{} {run:?} {claimed:?} {held:?}: {verdict:?}", self.mono.as_nanos()));
+        match verdict {
+            Verdict::Open => {}
+            Verdict::Waits => {
+                let is_new = self.checks.0[at].waits_on.is_none();
+                if let Some(record) = record.filter(|_| is_new) {
+                    let (epoch, incarnation) = (record.epoch, record.incarnation);
+                    self.model.accuse(self.nanos(), run.0, epoch, incarnation);
                 }
-            } else {
-                let asked = match question {
-                    Question::Claimant => claim.about,
-                    Question::Incumbent => beliefs::run_of(&self.machine, claim.about.id),
-                };
-                let ping = sent.iter().find(|ping| ping.target == asked);
-                let ping =
-                    ping.unwrap_or_else(|| panic!("§4.9: {asked:?} is asked for a sign of life"));
-                let wait = self.machine.config().probe_timeout_max
-                    * (u32::from(self.machine.awareness()) + 1);
-                self.checks.begin(ping.seq, asked, run, question, self.mono + wait);
+                self.checks.0[at].ends = self.mono + self.machine.config().probe_interval;
+                self.checks.0[at].waits_on = self.model.records().get(&run.0).cloned();
+            }
+            verdict => {
+                self.checks.0.swap_remove(at);
+                let kept = self.model.kept().find(|&(known, _)| known == run);
+                let address = kept.and_then(|(_, kept)| kept.claim.details.as_ref());
+                let address = address.map(|details| details.address);
+                let outcome = self.model.decide(self.nanos(), run, verdict);
+                if let (Outcome::Waits, Some(address)) = (outcome, address) {
+                    self.begin(run, address, sent);
+                }
             }
         }
         self.look_up();
+    }
+
+    /// What an input did to the model and to the machine: what was sent, what is kept aside, what
+    /// the text leaves open.
+    fn settle(&mut self, claim: &Claim, outcome: Outcome) {
+        let sent = self.drain();
+        let run = (claim.about.id, claim.about.epoch);
+        let address = claim.details.as_ref().map(|details| details.addr);
+        // Of a run the first claim is kept.
+        if let (Outcome::Waits, None, Some(address)) = (outcome, self.checks.about(run), address) {
+            self.begin(run, address, &sent);
+        }
+        self.look_up();
+    }
+
+    /// A claim is kept aside: finds the pings by which its addresses are asked.
+    fn begin(&mut self, run: model::Run, address: SocketAddr, sent: &[Ping]) {
+        let kept = self.model.kept().find(|&(known, _)| known == run);
+        let is_live = kept.is_some_and(|(_, kept)| kept.claim.state.is_live());
+        let claimed = Run { id: run.0, epoch: run.1 };
+        let record = self.model.records().get(&run.0);
+        let held =
+            record.map(|record| (Run { id: run.0, epoch: record.epoch }, record.details.address));
+        let places = Places {
+            claimed: is_live.then_some((claimed, address)),
+            held: held.filter(|&(_, at)| at != address),
+        };
+        let side = |place: Option<(Run, SocketAddr)>| {
+            place.map(|(run, at)| {
+                let is_it = |ping: &&Ping| ping.target == run && ping.to == at;
+                let ping = sent.iter().rfind(is_it);
+                let ping = ping.unwrap_or_else(|| panic!("§4.9.1: {run:?} is asked at {at}"));
+                Side { seq: ping.seq, run, has_answered: false }
+            })
+        };
+        let (claimed, held) = (side(places.claimed), side(places.held));
+        let wait =
+            self.machine.config().probe_timeout_max * (u32::from(self.machine.awareness()) + 1);
+        let ends = self.mono + wait;
+        self.checks.0.push(Check { run, claimed, held, ends, waits_on: None });
+    }
+
+    /// Looks at the claims whose time is over, and at those that wait for a run of which other
+    /// things are known now.
+    fn decide_due(&mut self, sent: &[Ping]) {
+        for _ in 0..TURNS_MAX {
+            let is_due = |check: &Check| {
+                let record = self.model.records().get(&check.run.0);
+                // A change that is an event: not a new accuser of the same suspicion.
+                let life = |record: &model::Record| {
+                    let details = record.details.incarnation;
+                    (record.epoch, record.incarnation, record.state, details)
+                };
+                let has_changed =
+                    check.waits_on.as_ref().is_some_and(|was| Some(life(was)) != record.map(life));
+                check.ends <= self.mono || has_changed
+            };
+            let Some(at) = self.checks.0.iter().position(is_due) else { return };
+            self.decide(at, sent);
+        }
     }
 
     /// Decides what the text leaves open as the machine has.
@@ -397,15 +470,13 @@ impl Story {
         }
         self.model.pass(self.nanos(), i128::try_from(overdue.as_nanos()).unwrap_or(i128::MAX));
         self.look_up();
-        for (run, question) in self.checks.expired(self.mono) {
-            match question {
-                Question::Claimant => self.model.vouch(self.nanos(), run, false),
-                Question::Incumbent => self.model.admit(self.nanos(), run, true),
-            };
-            self.look_up();
-        }
+        let mut others = self.checks.numbers();
+        self.decide_due(&sent);
+        others.extend(self.checks.numbers());
         if after.probes > before.probes {
             // The next round begins before the failure of the last one is felt.
+            let sent: Vec<Ping> =
+                sent.into_iter().filter(|ping| !others.contains(&ping.seq)).collect();
             self.probed = self.probe_among(&sent, score);
         }
     }

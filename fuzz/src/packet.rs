@@ -52,7 +52,7 @@ pub enum Message {
     SyncChunk { exchange: u32, is_reply: bool, is_last: bool, mask: u64 },
     SyncBusy { exchange: u32 },
     Leave { seq: u32 },
-    Conflict { rival: Run, addr: SocketAddr },
+    Conflict { rival: Run, addr: SocketAddr, is_awaited: bool },
 }
 
 /// A claim about one member (§2.5).
@@ -153,7 +153,10 @@ fn message(kind: u8, body: &mut Bytes<'_>) -> Option<Message> {
         }
         10 => Message::SyncBusy { exchange: body.u32()? },
         11 => Message::Leave { seq: body.u32()? },
-        12 => Message::Conflict { rival: body.run()?, addr: body.addr()? },
+        12 => {
+            let (rival, addr, flags) = (body.run()?, body.addr()?, body.int(1)?);
+            Message::Conflict { rival, addr, is_awaited: flags & 1 == 1 }
+        }
         _ => return None,
     })
 }
@@ -317,9 +320,10 @@ fn put_message(out: &mut Vec<u8>, message: &Message, tail: &[u8]) {
             body.extend_from_slice(&seq.to_le_bytes());
             11
         }
-        Message::Conflict { rival, addr } => {
+        Message::Conflict { rival, addr, is_awaited } => {
             put_run(&mut body, *rival);
             put_addr(&mut body, *addr);
+            body.push(u8::from(*is_awaited));
             12
         }
     };

@@ -98,6 +98,8 @@ struct StreamFailed {
     node: u32,
     generation: u32,
     to: Destination,
+    /// Whether the host refused: it is there, and nothing listens.
+    is_refused: bool,
 }
 
 /// What a run has come to so far.
@@ -306,7 +308,7 @@ impl World {
             What::ProxyGivesUp(payload) => self.fail_stream(&payload),
             What::Seeds(node, generation) => self.seeds_come(node, generation),
             What::StreamFailed(failed) => {
-                let StreamFailed { node, generation, to } = *failed;
+                let StreamFailed { node, generation, to, is_refused } = *failed;
                 let is_same_run = self.hosts[node as usize].generation == generation;
                 if !is_same_run || self.hosts[node as usize].pauses > 0 {
                     return Ok(());
@@ -316,6 +318,9 @@ impl World {
                 let Some(machine) = &mut self.hosts[node as usize].machine else { return Ok(()) };
                 self.tally.events += 1;
                 machine.handle_stream_failed(now, to);
+                if is_refused {
+                    machine.handle_refused(now, to.addr);
+                }
                 self.settle(node).map(|_| ())
             }
         }
@@ -357,7 +362,9 @@ impl World {
                     self.queue.push(self.now + PROXY_RESETS_AFTER, What::ProxyGivesUp(payload));
                     Ok(())
                 }
-                _ => self.fail_stream(&payload),
+                // The host is there, and nothing listens.
+                Some(_) => self.fail_stream_as(&payload, true),
+                None => self.fail_stream(&payload),
             },
             None => {
                 self.tell_drop(&payload, "nobody");
@@ -374,12 +381,17 @@ impl World {
 
     /// The sender of a stream payload learns, in a moment, that it went nowhere.
     fn fail_stream(&mut self, payload: &Payload) -> Check {
+        self.fail_stream_as(payload, false)
+    }
+
+    /// As [`fail_stream`](Self::fail_stream), and whether the connection was refused.
+    fn fail_stream_as(&mut self, payload: &Payload, is_refused: bool) -> Check {
         self.tell_drop(payload, "stream failed");
         let Payload { from, generation, transmit, .. } = *payload;
         if let Some(node) = self.network.addresses.host_at(self.now, transmit.to.addr) {
             self.network.reset_stream(from, node);
         }
-        let failed = StreamFailed { node: from, generation, to: transmit.to };
+        let failed = StreamFailed { node: from, generation, to: transmit.to, is_refused };
         self.queue.push(self.now + 500_000, What::StreamFailed(Box::new(failed)));
         Ok(())
     }

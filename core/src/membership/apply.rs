@@ -24,12 +24,12 @@ impl Membership {
     /// Does what a claim asks for. What it changed is emptied for the next one.
     fn carry_out_claim(&mut self, now: Now, update: &Update<'_>) {
         if let Some(event) = self.changed.event.take() {
-            self.tell(event);
+            self.tell_change(now, event);
         }
         // By index: to carry one out borrows the whole machine.
         for at in 0..self.changed.effects.len() {
             match self.changed.effects[at] {
-                Effect::Verify => self.verify(now, update),
+                Effect::Ask(via) => self.ask(now, update, via),
                 effect => self.carry_out_one(now, effect),
             }
         }
@@ -62,11 +62,22 @@ impl Membership {
     pub(super) fn carry_out(&mut self, now: Now, changed: Changed) {
         self.count(changed.outcome);
         if let Some(event) = changed.event {
-            self.tell(event);
+            self.tell_change(now, event);
         }
         for effect in changed.effects {
             self.carry_out_one(now, effect);
         }
+    }
+
+    /// Emits a change of the view. A claim that waits for it is looked at again (§4.9.2).
+    #[inline]
+    fn tell_change(&mut self, now: Now, event: Event) {
+        if self.checks.len() > 0
+            && let Some(member) = event.member()
+        {
+            self.checks.hasten(now.mono, member.id);
+        }
+        self.tell(event);
     }
 
     #[inline]
@@ -91,10 +102,8 @@ impl Membership {
             Effect::Gossip => self.arm_gossip(now),
             Effect::Reconnect => self.arm_reconnect(now),
             Effect::Warn(slot) => _ = self.warn(slot),
-            Effect::Conflict(rival, addr) => self.report_conflict(rival, addr),
-            Effect::WarnRival(epoch, addr) => self.warn_rival(epoch, addr),
             // `carry_out_claim` has the claim, and asks.
-            Effect::Verify => debug_assert!(false, "only a claim asks for its subject"),
+            Effect::Ask(_) => debug_assert!(false, "only a claim asks for its subject"),
             Effect::Refuted => {
                 self.stats.refutations += 1;
                 self.awareness.worse();

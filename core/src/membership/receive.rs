@@ -142,7 +142,9 @@ impl Membership {
                 self.on_sync_request(now, speaker, exchange, is_joining, digest, own);
             }
             Message::Leave { seq } => self.on_leave(speaker, seq),
-            Message::Conflict { rival, addr } => self.on_conflict(rival, addr),
+            Message::Conflict { rival, addr, is_awaited } => {
+                self.on_conflict(now, rival, addr, is_awaited);
+            }
             Message::Update(_) | Message::SyncChunk { .. } | Message::SyncBusy { .. } => {
                 unreachable!("read_messages takes these itself, and updates before them")
             }

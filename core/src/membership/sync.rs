@@ -16,7 +16,8 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use crate::id::NodeId;
-use crate::membership::state::checks::Claim;
+use crate::membership::claims::holder::{Answers, Decision, decide};
+use crate::membership::state::checks::Asker;
 use crate::membership::state::config::STREAM_LEN_MAX;
 use crate::membership::state::exchanges::{Exchange, Transfer};
 use crate::membership::state::outbox::{Body, Destination, Plane, Transmit};
@@ -27,7 +28,7 @@ use crate::membership::state::table::{LOCAL, bucket_of};
 use crate::membership::{EXCHANGES_MAX, Membership, State, TRANSFERS_MAX};
 use crate::time::Now;
 use crate::wire::datagram::{Digest, encode};
-use crate::wire::update::Update;
+use crate::wire::update::{Accusers, Update};
 
 /// Members named to an asker that is sent on.
 const ALTERNATIVES: usize = 8;
@@ -120,11 +121,16 @@ impl Membership {
         if own.id == self.local_id() {
             return self.meet_rival(now, speaker, own, details.addr);
         }
-        let claim = Claim::of(own, details);
-        if self.challenge(now, claim, speaker.reply, exchange, is_joining) {
+        let case = self.claims.case(own, Via::FirstHand);
+        let is_disputed =
+            !case.is_same_address && decide(case, Answers::default()) == Decision::Ask;
+        self.apply(now, own, Via::FirstHand);
+        if is_disputed {
+            // §4.9.1: it gets the table once its claim is decided, if there is room to decide it.
+            let asker = Asker { to: speaker.reply, exchange, is_joining };
+            self.await_decision(speaker.run, asker);
             return;
         }
-        self.apply(now, own, Via::FirstHand);
         let mask = digest.differing(self.claims.table().digest());
         self.transfer(now, speaker.reply, exchange, mask, is_joining);
     }
@@ -137,9 +143,10 @@ impl Membership {
             // The node's own past: it dialled itself, or a packet was late.
             return self.stats.misdirected += 1;
         }
-        self.report_conflict(speaker.run, addr);
+        self.report_conflict(now, speaker.run, local_addr, addr);
         let rival = crate::wire::datagram::Run { id: own.id, epoch };
-        self.answer(speaker.reply, Plane::Stream, Body::Conflict { rival, addr: local_addr });
+        let body = Body::Conflict { rival, addr: local_addr, is_awaited: false };
+        self.answer(speaker.reply, Plane::Stream, body);
         self.arm_gossip(now);
     }
 
@@ -150,29 +157,28 @@ impl Membership {
             self.stats.syncs_busy += 1;
             return self.answer(to, Plane::Stream, Body::SyncBusy { exchange });
         }
-        let (is_reply, version_max) = (true, u64::MAX);
-        self.queue_transfer(to, exchange, mask, is_reply, version_max, !is_joining);
+        self.queue_transfer(Transfer::reply(to, exchange, mask, is_joining));
     }
 
-    /// Sends everything to a claimant that has been admitted after a check.
-    pub(super) fn transfer_all(&mut self, to: Destination, exchange: u32, is_joining: bool) {
-        if self.sync.transfers.len() < TRANSFERS_MAX {
-            self.queue_transfer(to, exchange, u64::MAX, true, u64::MAX, !is_joining);
-        }
-    }
-
-    fn queue_transfer(
+    /// Sends everything to a claimant whose claim is decided. If `is_passed`, the run of its id
+    /// that is held here is over, and it learns which epoch it has to pass (§4.9.2).
+    pub(super) fn transfer_all(
         &mut self,
         to: Destination,
         exchange: u32,
-        mask: u64,
-        is_reply: bool,
-        version_max: u64,
-        has_tombstones: bool,
+        is_joining: bool,
+        is_passed: bool,
     ) {
-        let cursor = if mask == 0 { self.claims.table().slots_end() } else { LOCAL };
-        let transfer =
-            Transfer { to, exchange, mask, cursor, is_reply, version_max, has_tombstones };
+        if self.sync.transfers.len() < TRANSFERS_MAX {
+            let transfer = Transfer::reply(to, exchange, u64::MAX, is_joining);
+            self.queue_transfer(Transfer { is_passed, ..transfer });
+        }
+    }
+
+    fn queue_transfer(&mut self, mut transfer: Transfer) {
+        if transfer.mask == 0 {
+            transfer.cursor = self.claims.table().slots_end();
+        }
         self.sync.transfers.push_back(transfer);
     }
 
@@ -186,10 +192,17 @@ impl Membership {
         is_last: bool,
         mask: u64,
     ) -> Via {
+        // §4.9: what a live member says over its own connection.
+        let is_member = speaker.plane == Plane::Stream
+            && speaker.slot.is_some_and(|slot| {
+                let is_live = self.claims.table().get(slot).state.is_live();
+                is_live && self.run_of(slot) == speaker.run
+            });
+        let via = if is_member { Via::MemberTransfer } else { Via::Transfer };
         if !is_reply {
-            return Via::Transfer;
+            return via;
         }
-        let Some(ours) = self.sync.take(exchange, speaker.run.id) else { return Via::Transfer };
+        let Some(ours) = self.sync.take(exchange, speaker.run.id) else { return via };
         self.seed_answered(now, ours.to.addr, speaker.run.id);
         if is_last || mask == 0 {
             self.stats.syncs_equal += u64::from(mask == 0);
@@ -202,9 +215,14 @@ impl Membership {
         }
         // The asker's side goes out once, when the answer is whole.
         if is_last && mask != 0 && !ours.is_joining {
-            self.queue_transfer(speaker.reply, exchange, mask, false, ours.version, true);
+            let transfer = Transfer::reply(speaker.reply, exchange, mask, false);
+            self.queue_transfer(Transfer {
+                is_reply: false,
+                version_max: ours.version,
+                ..transfer
+            });
         }
-        if ours.is_joining { Via::FirstTransfer } else { Via::Transfer }
+        if ours.is_joining { Via::FirstTransfer } else { via }
     }
 
     /// The payload has been read, and with it the end of an exchange, if it held one. What it
@@ -275,8 +293,7 @@ impl Membership {
         while transfer.cursor < end {
             let len = buf.len();
             if self.belongs(&transfer) {
-                let age_at = now.mono;
-                self.claims.write_record(transfer.cursor, age_at, true, buf);
+                self.write_transferred(now, &transfer, buf);
             }
             if buf.len() > STREAM_LEN_MAX {
                 buf.truncate(len);
@@ -296,6 +313,24 @@ impl Membership {
         self.sync.allowance =
             self.sync.allowance.saturating_sub(i64::try_from(buf.len()).unwrap_or(i64::MAX));
         Some(Transmit { to: transfer.to, plane: Plane::Stream })
+    }
+
+    /// Writes the record under the cursor. Of the receiver's own id it says that the held run is
+    /// dead, if that is over and the receiver has to pass it (§4.9.2).
+    fn write_transferred(&self, now: Now, transfer: &Transfer, buf: &mut Vec<u8>) {
+        let record = self.claims.table().try_get(transfer.cursor);
+        if let Some(record) = record
+            && transfer.is_passed
+            && transfer.to.id == Some(record.id)
+        {
+            let (id, epoch, incarnation) = (record.id, record.epoch, record.incarnation);
+            let (state, accusers) = (State::Dead, Accusers::new());
+            let update =
+                Update { id, epoch, incarnation, state, accusers, age: None, details: None };
+            encode::update(buf, &update);
+            return;
+        }
+        self.claims.write_record(transfer.cursor, now.mono, true, buf);
     }
 
     /// Whether the record under the cursor is part of the transfer. A claim about the receiver

@@ -151,7 +151,9 @@ impl Membership {
                 self.write_alternatives(now, intent.to.id, buf);
             }
             Body::Leave { seq } => encode::leave(buf, *seq),
-            Body::Conflict { rival, addr } => encode::conflict(buf, *rival, *addr),
+            Body::Conflict { rival, addr, is_awaited } => {
+                encode::conflict(buf, *rival, *addr, *is_awaited);
+            }
         }
     }
 }

@@ -92,7 +92,7 @@ pub(crate) enum Message<'a> {
     SyncChunk { exchange: u32, is_reply: bool, is_last: bool, mask: u64 },
     SyncBusy { exchange: u32 },
     Leave { seq: u32 },
-    Conflict { rival: Run, addr: SocketAddr },
+    Conflict { rival: Run, addr: SocketAddr, is_awaited: bool },
 }
 
 /// A table digest as it stands in a message: [`BUCKETS`] integers.
@@ -140,6 +140,8 @@ mod kind {
 
 const IS_REPLY: u8 = 1;
 const IS_LAST: u8 = 2;
+/// Of a Conflict: the rival is silent, and its end is waited for.
+const IS_AWAITED: u8 = 1;
 const IS_JOINING: u8 = 1;
 
 /// What the next message of a payload is.
@@ -215,7 +217,10 @@ fn decode<'a>(kind: u8, body: &mut Reader<'a>) -> Option<Message<'a>> {
         }
         kind::SYNC_BUSY => Message::SyncBusy { exchange: body.u32()? },
         kind::LEAVE => Message::Leave { seq: body.u32()? },
-        kind::CONFLICT => Message::Conflict { rival: run(body)?, addr: body.addr()? },
+        kind::CONFLICT => {
+            let (rival, addr, flags) = (run(body)?, body.addr()?, body.u8()?);
+            Message::Conflict { rival, addr, is_awaited: flags & IS_AWAITED != 0 }
+        }
         _ => return None,
     })
 }
@@ -242,7 +247,8 @@ fn put_message(out: &mut Vec<u8>, kind: u8, fill: impl FnOnce(&mut Vec<u8>)) {
 /// Encoders, one a message kind.
 pub(crate) mod encode {
     use super::{
-        BUCKETS, IS_JOINING, IS_LAST, IS_REPLY, Run, Update, kind, put, put_message, put_run,
+        BUCKETS, IS_AWAITED, IS_JOINING, IS_LAST, IS_REPLY, Run, Update, kind, put, put_message,
+        put_run,
     };
     use alloc::vec::Vec;
     use core::net::SocketAddr;
@@ -332,10 +338,11 @@ pub(crate) mod encode {
         put_message(out, kind::LEAVE, |out| put::u32(out, seq));
     }
 
-    pub(crate) fn conflict(out: &mut Vec<u8>, rival: Run, addr: SocketAddr) {
+    pub(crate) fn conflict(out: &mut Vec<u8>, rival: Run, addr: SocketAddr, is_awaited: bool) {
         put_message(out, kind::CONFLICT, |out| {
             put_run(out, rival);
             put::addr(out, addr);
+            out.push(if is_awaited { IS_AWAITED } else { 0 });
         });
     }
 }

@@ -59,6 +59,8 @@ fn write(out: &mut Vec<u8>, message: &Message<'_>) {
         }
         Message::SyncBusy { exchange } => encode::sync_busy(out, exchange),
         Message::Leave { seq } => encode::leave(out, seq),
-        Message::Conflict { rival, addr } => encode::conflict(out, rival, addr),
+        Message::Conflict { rival, addr, is_awaited } => {
+            encode::conflict(out, rival, addr, is_awaited);
+        }
     }
 }

@@ -69,7 +69,10 @@ pub(super) async fn report(mut watch: Watch, output: Arc<Output>) {
     while let Some(event) = watch.next().await {
         let name = event.name();
         let fields = match event {
-            Event::Conflict { id, addr } => json!({ "id": id.get(), "addr": addr.to_string() }),
+            Event::Conflict { id, known, other } => {
+                json!({ "id": id.get(), "known": known.to_string(), "other": other.to_string() })
+            }
+            Event::Waiting { addr } => json!({ "addr": addr.to_string() }),
             Event::Isolated => json!({}),
             Event::ForeignCluster { from, cluster } => {
                 json!({ "addr": from.to_string(), "cluster": cluster.as_deref() })

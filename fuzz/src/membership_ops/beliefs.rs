@@ -8,7 +8,7 @@ use chinwag_core::membership::{Config, Member, Membership, State};
 
 use crate::coverage::Doubt;
 use crate::model::{self, Choice, Model, Nanos};
-use crate::packet::{self, Run};
+use crate::packet;
 
 /// Ids that are looked at beside those that the model knows: the cast, and a few who are nobody.
 const IDS: u64 = 20;
@@ -88,12 +88,6 @@ pub(crate) fn claim(claim: &packet::Claim) -> model::Claim {
     }
 }
 
-/// The run of `id` that the machine knows.
-pub(crate) fn run_of(machine: &Membership, id: u64) -> Run {
-    let epoch = machine.get(NodeId::new(id)).map_or(0, |member| member.epoch.get());
-    Run { id, epoch }
-}
-
 /// What the machine believes of one member.
 pub(crate) fn doubt(machine: &Membership, id: u64) -> Doubt {
     match machine.get(NodeId::new(id)).map(|member| member.state) {
@@ -124,7 +118,11 @@ pub(crate) fn settle(machine: &impl Believes, model: &mut Model, now: Nanos) {
         let member = machine.member(id);
         let has_happened = match choice {
             Choice::Forgotten => member.is_none(),
-            Choice::Dies => member.is_none_or(|member| member.state == State::Dead),
+            // Another run may have taken its place since.
+            Choice::Dies => member.is_none_or(|member| {
+                let known = model.records().get(&id).map(|record| record.epoch);
+                member.state == State::Dead || Some(member.epoch.get()) != known
+            }),
         };
         model.settle(now, id, has_happened);
     }

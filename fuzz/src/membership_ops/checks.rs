@@ -1,72 +1,91 @@
-//! [`Checks`]: which questions about a sign of life the machine has open
-//! (`docs/protocol.md` §4.9.1, §4.9.4).
+//! [`Checks`]: which addresses the machine asks about which claim, and what they have answered
+//! (`docs/protocol.md` §4.9.1).
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use chinwag_core::time::Instant;
 
+use crate::model::{self, Record};
 use crate::packet::Run;
 
-/// What is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Question {
-    /// Is the claimant there? (§4.9.4)
-    Claimant,
-    /// Is whoever holds the claimant's id? (§4.9.1)
-    Incumbent,
+/// One run that is asked at one address.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Side {
+    pub(super) seq: u32,
+    pub(super) run: Run,
+    pub(super) has_answered: bool,
 }
 
-struct Check {
-    seq: u32,
-    asked: Run,
-    /// About which claim: its id and epoch.
-    run: (u64, u64),
-    question: Question,
-    ends: Instant,
+impl Side {
+    fn answer(side: Option<Self>, is_over: bool) -> Option<bool> {
+        match side {
+            Some(side) if side.has_answered => Some(true),
+            _ => is_over.then_some(false),
+        }
+    }
+}
+
+/// What is asked about one claim.
+#[derive(Clone, Debug)]
+pub(super) struct Check {
+    /// The claim: its id and epoch.
+    pub(super) run: model::Run,
+    pub(super) claimed: Option<Side>,
+    pub(super) held: Option<Side>,
+    pub(super) ends: Instant,
+    /// The held run is silent: what was known of it when it was last looked at.
+    pub(super) waits_on: Option<Record>,
+}
+
+impl Check {
+    /// What both addresses have answered by `now`.
+    pub(super) fn answers(&self, now: Instant) -> (Option<bool>, Option<bool>) {
+        let is_over = self.ends <= now || self.waits_on.is_some();
+        (Side::answer(self.claimed, is_over), Side::answer(self.held, is_over))
+    }
 }
 
 /// The open ones.
 #[derive(Default)]
-pub(super) struct Checks(Vec<Check>);
+pub(super) struct Checks(pub(super) Vec<Check>);
 
 impl Checks {
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    pub(super) fn question_about(&self, run: (u64, u64)) -> Option<Question> {
-        self.0.iter().find(|check| check.run == run).map(|check| check.question)
+    pub(super) fn about(&self, run: model::Run) -> Option<usize> {
+        self.0.iter().position(|check| check.run == run)
     }
 
-    pub(super) fn begin(
-        &mut self,
-        seq: u32,
-        asked: Run,
-        run: (u64, u64),
-        question: Question,
-        ends: Instant,
-    ) {
-        self.0.push(Check { seq, asked, run, question, ends });
+    /// The numbers of the pings that ask.
+    pub(super) fn numbers(&self) -> Vec<u32> {
+        let sides = self.0.iter().flat_map(|check| [check.claimed, check.held]);
+        sides.flatten().map(|side| side.seq).collect()
     }
 
-    /// The ping with this number is answered: which claim waited for that.
-    pub(super) fn answered(&mut self, seq: u32, subject: Run) -> Option<((u64, u64), Question)> {
-        let at = self.0.iter().position(|check| check.seq == seq && check.asked == subject)?;
-        let check = self.0.remove(at);
-        Some((check.run, check.question))
+    /// The ping with this number is answered: which claim is decided over that.
+    pub(super) fn answered(&mut self, seq: u32, subject: Run) -> Option<usize> {
+        for (at, check) in self.0.iter_mut().enumerate() {
+            let sides = check.claimed.iter_mut().chain(&mut check.held);
+            for side in sides.filter(|side| side.seq == seq && side.run == subject) {
+                side.has_answered = true;
+                return Some(at);
+            }
+        }
+        None
     }
 
     /// The node was asleep for so long (§4.4.1).
     pub(super) fn sleep(&mut self, by: Duration) {
         self.0.iter_mut().for_each(|check| check.ends = check.ends + by);
     }
+}
 
-    /// Those that nobody has answered in time.
-    pub(super) fn expired(&mut self, now: Instant) -> Vec<((u64, u64), Question)> {
-        let (over, open) =
-            std::mem::take(&mut self.0).into_iter().partition(|check| check.ends <= now);
-        self.0 = open;
-        let over: Vec<Check> = over;
-        over.into_iter().map(|check| (check.run, check.question)).collect()
-    }
+/// Who is asked where: the claimed run at the claimed address, and the run that is held elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Places {
+    pub(super) claimed: Option<(Run, SocketAddr)>,
+    pub(super) held: Option<(Run, SocketAddr)>,
 }

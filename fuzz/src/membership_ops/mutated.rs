@@ -9,7 +9,6 @@ use std::net::SocketAddr;
 use chinwag_core::id::{Epoch, Fence, NodeId};
 use chinwag_core::membership::StreamPeer;
 
-use super::checks::Question;
 use super::{Story, beliefs, kind_of};
 use crate::forge::CLUSTER;
 use crate::input::Input;
@@ -86,7 +85,7 @@ impl Story {
         };
         let outcome = self.model.hear(self.nanos(), &beliefs::claim(&claim), origin);
         tell(|| format!("{} again, {origin:?} {claim:?}\n  {outcome:?}", self.mono.as_nanos()));
-        self.settle(&claim, outcome, Question::Claimant);
+        self.settle(&claim, outcome);
     }
 
     fn said(&self, heard: &Heard, packet: &Packet) -> Said {
@@ -106,7 +105,8 @@ impl Story {
             [Message::Update(claim)] => Said::Claim(claim.clone(), Origin::Gossip),
             [first, rest @ ..] => {
                 let origin = match first {
-                    Message::SyncChunk { .. } | Message::SyncBusy { .. } => Origin::Transfer,
+                    Message::SyncChunk { .. } => self.transfer_of(head.sender, heard.is_stream),
+                    Message::SyncBusy { .. } => Origin::Transfer,
                     Message::Ping { .. } | Message::Leave { .. } => Origin::Gossip,
                     _ => return Said::More,
                 };

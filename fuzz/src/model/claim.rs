@@ -92,14 +92,17 @@ pub enum Origin {
     Gossip,
     /// After a `SyncChunk` or a `SyncBusy`: a death in it is always doubted (§4.5.1).
     Transfer,
-    /// The member's own word on a stream of its own, asking for the table, or what it has answered
-    /// a ping about (§4.9).
+    /// The same, over the connection of a live member at its run (§4.9).
+    MemberTransfer,
+    /// The member's own word on a stream of its own, asking for the table (§4.9).
     FirstHand,
+    /// It was kept aside, and is taken (§4.9.2).
+    Decided,
 }
 
 impl Origin {
     /// §4.9.4.
     pub(super) fn is_second_hand(self) -> bool {
-        self != Origin::FirstHand
+        !matches!(self, Origin::FirstHand | Origin::Decided)
     }
 }

@@ -23,6 +23,7 @@
 
 mod claim;
 mod config;
+mod holder;
 pub mod metadata;
 mod others;
 mod own;
@@ -36,6 +37,7 @@ use std::collections::BTreeMap;
 
 pub use claim::{Claim, Details, EPOCH_MAX, Origin, State};
 pub use config::Config;
+pub use holder::{Kept, Verdict};
 pub use own::Own;
 pub use record::{Record, Window};
 pub use suspicion::Suspicion;
@@ -70,9 +72,7 @@ pub enum Outcome {
     MovedOn,
     /// §4.2 (D7): an accusation of an earlier life of this node, answered with its present record.
     Answered,
-    /// §4.9.2, §4.9.3: reported as a conflict; nothing changed.
-    Conflict,
-    /// §4.9.1, §4.9.4: not taken before somebody has answered a ping, or has not.
+    /// §4.9.1, §4.9.3, §4.9.4: kept aside until addresses have answered, or have not.
     Waits,
 }
 
@@ -91,6 +91,8 @@ pub enum Why {
     Forgotten,
     /// §4.9: a claim at the end of all epochs cannot be refuted.
     EndOfEpochs,
+    /// §4.9: the held run, elsewhere, without its later word.
+    Elsewhere,
 }
 
 impl Outcome {
@@ -101,11 +103,9 @@ impl Outcome {
         match self {
             Outcome::Changed | Outcome::Refuted | Outcome::MovedOn => Some(true),
             Outcome::Shortened | Outcome::Answered => None,
-            Outcome::Malformed
-            | Outcome::Refused(_)
-            | Outcome::Nothing
-            | Outcome::Conflict
-            | Outcome::Waits => Some(false),
+            Outcome::Malformed | Outcome::Refused(_) | Outcome::Nothing | Outcome::Waits => {
+                Some(false)
+            }
         }
     }
 }
@@ -128,10 +128,8 @@ pub struct Model {
     records: BTreeMap<u64, Record>,
     /// §4.9.4: the latest epoch of all tombstones forgotten so far.
     watermark: Option<u64>,
-    /// §4.9.4: claims that wait for a sign of life of their subject.
-    unvouched: BTreeMap<Run, Claim>,
-    /// §4.9.1: what a claimant said, while the incumbent is asked.
-    claimants: BTreeMap<Run, Claim>,
+    /// §4.9.1: claims that are kept aside.
+    kept: BTreeMap<Run, Kept>,
     open: BTreeMap<u64, Choice>,
 }
 
@@ -143,8 +141,7 @@ impl Model {
             own,
             records: BTreeMap::new(),
             watermark: None,
-            unvouched: BTreeMap::new(),
-            claimants: BTreeMap::new(),
+            kept: BTreeMap::new(),
             open: BTreeMap::new(),
         }
     }
@@ -156,47 +153,16 @@ impl Model {
             return Outcome::Malformed;
         }
         let outcome = if claim.id == self.own.id {
-            self.own.hear(claim)
+            let outcome = self.own.hear(claim);
+            if outcome == Outcome::Waits {
+                self.keep(claim, origin);
+            }
+            outcome
         } else {
             self.hear_of_other(now, claim, origin)
         };
         self.keep_tombstones_max();
         outcome
-    }
-
-    /// The claim about itself of a node that asks for the table (§4.9.1).
-    pub fn asks(&mut self, now: Nanos, claim: &Claim) -> Outcome {
-        self.open.clear();
-        let is_held_elsewhere = self.records.get(&claim.id).is_some_and(|record| {
-            let is_elsewhere = |said: &Details| said.address != record.details.address;
-            record.state.is_live() && claim.details.as_ref().is_some_and(is_elsewhere)
-        });
-        if !claim.malformed() && is_held_elsewhere {
-            self.claimants.entry((claim.id, claim.epoch)).or_insert_with(|| claim.clone());
-            return Outcome::Waits;
-        }
-        self.hear(now, claim, Origin::FirstHand)
-    }
-
-    /// The incumbent of the id of this run has answered its ping (not `is_admitted`) or has been
-    /// silent (§4.9.1).
-    pub fn admit(&mut self, now: Nanos, run: Run, is_admitted: bool) -> Outcome {
-        self.open.clear();
-        match self.claimants.remove(&run) {
-            None => Outcome::Nothing,
-            Some(_) if !is_admitted => Outcome::Conflict,
-            Some(claim) => self.hear(now, &claim, Origin::FirstHand),
-        }
-    }
-
-    /// A run whose tombstone may have been forgotten has answered a ping, or the check has ended
-    /// without (§4.9.4).
-    pub fn vouch(&mut self, now: Nanos, run: Run, has_answered: bool) -> Outcome {
-        self.open.clear();
-        match self.unvouched.remove(&run) {
-            Some(claim) if has_answered => self.hear(now, &claim, Origin::FirstHand),
-            _ => Outcome::Nothing,
-        }
     }
 
     /// §4.11. The node's record becomes left.
@@ -230,12 +196,6 @@ impl Model {
     /// §4.9.4: claims of life up to this epoch about members unknown here have to be vouched for.
     pub fn watermark(&self) -> Option<u64> {
         self.watermark
-    }
-
-    /// Runs that wait for a sign of life (§4.9.4), and claimants who wait for the incumbent's
-    /// (§4.9.1).
-    pub fn waiting(&self) -> (Vec<Run>, Vec<Run>) {
-        (self.unvouched.keys().copied().collect(), self.claimants.keys().copied().collect())
     }
 
     /// What the text leaves open after the last input. Whoever compares looks at the implementation

@@ -25,6 +25,24 @@ impl Model {
     pub(super) fn hear_of_other(&mut self, now: Nanos, claim: &Claim, origin: Origin) -> Outcome {
         match self.records.get(&claim.id) {
             None => self.hear_of_stranger(now, claim, origin),
+            // §4.9: another run is a question of who lives.
+            Some(record)
+                if origin != Origin::Decided && !Self::is_ordered(claim, origin, record) =>
+            {
+                if !has_sound_metadata(claim) {
+                    return Outcome::Refused(Why::Metadata);
+                }
+                if claim.epoch == record.epoch && !claim.state.is_live() {
+                    return Outcome::Refused(Why::Elsewhere);
+                }
+                self.keep(claim, origin);
+                Outcome::Waits
+            }
+            // §4.9.2: decided for, an earlier run replaces a later one.
+            Some(record) if claim.epoch < record.epoch && origin == Origin::Decided => {
+                let record = record.clone();
+                self.hear_of_later_run(now, claim, origin, &record)
+            }
             // §4.2: not greater, and details and accusers of an earlier run are no news.
             Some(record) if claim.epoch < record.epoch => Outcome::Nothing,
             Some(record) if claim.epoch > record.epoch => {
@@ -58,7 +76,7 @@ impl Model {
             if claim.state == State::Suspect {
                 return Outcome::Refused(Why::Forgotten);
             }
-            self.unvouched.entry((claim.id, claim.epoch)).or_insert_with(|| claim.clone());
+            self.keep(claim, origin);
             return Outcome::Waits;
         }
         if !has_sound_metadata(claim) {
@@ -68,8 +86,7 @@ impl Model {
         Outcome::Changed
     }
 
-    /// §4.2: a later epoch is taken only with details. §4.9: at once, whoever tells of it, wherever
-    /// it is.
+    /// §4.2: another epoch is taken only with details.
     fn hear_of_later_run(
         &mut self,
         now: Nanos,
@@ -99,13 +116,10 @@ impl Model {
         // §4.2: only a claim that is greater or brings later details is looked at that closely;
         // refused, it is refused whole.
         if is_greater || later.is_some() {
-            // §4.9.2: a run keeps its address.
-            if claim
-                .details
-                .as_ref()
-                .is_some_and(|details| details.address != record.details.address)
-            {
-                return Outcome::Conflict;
+            // §4.9: a run moves by its own later word alone.
+            let is_elsewhere = |details: &super::Details| details.address != record.details.address;
+            if later.is_none() && claim.details.as_ref().is_some_and(is_elsewhere) {
+                return Outcome::Refused(Why::Elsewhere);
             }
             if !has_sound_metadata(claim) {
                 return Outcome::Refused(Why::Metadata);
@@ -137,7 +151,8 @@ impl Model {
         let is_told_death = claim.state == State::Dead && record.state.is_live();
         // §4.5.1: "with `told_deaths_doubted` off, a gossiped death counts at once; one in a table
         // transfer is doubted still".
-        let is_doubted = self.config.told_deaths_doubted || origin == Origin::Transfer;
+        let is_doubted = self.config.told_deaths_doubted
+            || matches!(origin, Origin::Transfer | Origin::MemberTransfer);
         if is_told_death && is_doubted {
             return self.hear_of_death(now, claim, record);
         }

@@ -45,12 +45,12 @@ impl Own {
         if self.state == State::Left {
             return Outcome::Nothing;
         }
-        // §4.9.3: its own id lives at another address. It does not refute; an earlier run there is
-        // its own past.
+        // §4.9.3: its own id lives at another address, which is asked; an earlier run there is its
+        // own past.
         let is_elsewhere =
             claim.details.as_ref().is_some_and(|details| details.address != self.address);
         if is_elsewhere && claim.state.is_live() {
-            return if claim.epoch >= self.epoch { Outcome::Conflict } else { Outcome::Nothing };
+            return if claim.epoch >= self.epoch { Outcome::Waits } else { Outcome::Nothing };
         }
         match claim.epoch.cmp(&self.epoch) {
             // §4.2: a later epoch of itself, at its own address or without one. Its clock ran back.
@@ -72,6 +72,14 @@ impl Own {
             Ordering::Equal | Ordering::Less if claim.state != State::Alive => Outcome::Answered,
             Ordering::Equal | Ordering::Less => Outcome::Nothing,
         }
+    }
+
+    /// §4.9.3: the later run elsewhere is silent. It was this node's own, and is passed.
+    pub(super) fn pass(&mut self, epoch: u64) -> Outcome {
+        if self.state == State::Left || epoch < self.epoch {
+            return Outcome::Nothing;
+        }
+        self.move_past(epoch)
     }
 
     /// §1.3: every change of metadata raises the incarnation. `false` if it is not metadata, or the

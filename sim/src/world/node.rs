@@ -240,7 +240,7 @@ impl World {
         }
         let Some(to) = self.network.addresses.host_at(self.now, transmit.to.addr) else {
             if is_stream {
-                let failed = StreamFailed { node, generation, to: transmit.to };
+                let failed = StreamFailed { node, generation, to: transmit.to, is_refused: false };
                 self.queue.push(self.now + 1_000_000, What::StreamFailed(Box::new(failed)));
             }
             return self.spares.give(payload);
@@ -254,8 +254,8 @@ impl World {
             match self.network.stream(&mut *self.choices, self.now, (node, to), len) {
                 StreamFate::Arrives(at) => self.queue.push(at, What::Arrive(payload)),
                 StreamFate::Vanishes(until) => {
-                    let failed =
-                        StreamFailed { node, generation: payload.generation, to: transmit.to };
+                    let (generation, to) = (payload.generation, transmit.to);
+                    let failed = StreamFailed { node, generation, to, is_refused: false };
                     self.queue.push(until, What::StreamFailed(Box::new(failed)));
                     self.tell_drop(&payload, "half_open");
                     self.spares.give(payload);

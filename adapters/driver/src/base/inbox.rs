@@ -17,6 +17,15 @@ pub(crate) struct Inbox {
     arrivals: Mutex<Arrivals>,
 }
 
+/// A dial that came to nothing.
+pub(crate) struct DialFailure {
+    pub(crate) addr: SocketAddr,
+    /// In the system's words.
+    pub(crate) why: String,
+    /// Whether the host refused the connection, which is evidence that nothing listens there.
+    pub(crate) is_refused: bool,
+}
+
 /// The contents of an [`Inbox`].
 #[derive(Default)]
 pub(crate) struct Arrivals {
@@ -26,8 +35,8 @@ pub(crate) struct Arrivals {
     pub(crate) failures: Vec<Destination>,
     /// Peers whose hello named another cluster, and that cluster's name.
     pub(crate) foreigners: Vec<(SocketAddr, String)>,
-    /// Addresses that were dialled and not connected, and why.
-    pub(crate) dial_failures: Vec<(SocketAddr, String)>,
+    /// Addresses that were dialled and not connected.
+    pub(crate) dial_failures: Vec<DialFailure>,
 }
 
 impl Arrivals {
@@ -58,8 +67,8 @@ impl Inbox {
 
     /// Adds an address, perhaps a seed's, that was dialled and not connected. Shed when the node
     /// task is behind.
-    pub(crate) fn post_dial_failure(&self, addr: SocketAddr, why: String) {
-        self.post(|arrivals| push(&mut arrivals.dial_failures, (addr, why), INBOX_FAILURES_MAX));
+    pub(crate) fn post_dial_failure(&self, failure: DialFailure) {
+        self.post(|arrivals| push(&mut arrivals.dial_failures, failure, INBOX_FAILURES_MAX));
     }
 
     /// Takes everything that has arrived.
@@ -101,7 +110,8 @@ mod tests {
         for _ in 0..=INBOX_FAILURES_MAX {
             inbox.post_failure(Destination { addr, id: None });
             inbox.post_foreigner(addr, "other".into());
-            inbox.post_dial_failure(addr, "refused".into());
+            let why = String::from("refused");
+            inbox.post_dial_failure(DialFailure { addr, why, is_refused: true });
         }
         let taken = inbox.take();
         assert_eq!(taken.frames.len(), INBOX_FRAMES_MAX);

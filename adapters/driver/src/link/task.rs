@@ -20,6 +20,7 @@ use chinwag_core::time::{Instant, Now};
 
 use super::handle::{Link, State};
 use super::writing::write;
+use crate::base::inbox::DialFailure;
 use crate::base::life::Alive;
 use crate::base::limits::{TURNS_MAX, WAKE_GROUP_MIN, WAKE_GROUPS};
 use crate::base::runtime::{Alarm, BoxFuture, Stream};
@@ -61,6 +62,7 @@ pub(crate) struct LinkTask {
     ended: Option<CloseReason>,
     /// Why the dial came to nothing, in the system's words.
     dial_error: Option<String>,
+    is_refused: bool,
     /// How long the last bytes of a drained connection may take.
     linger_until: Option<Instant>,
     has_finished: bool,
@@ -120,6 +122,7 @@ impl LinkTask {
             wakers: Vec::new(),
             ended: None,
             dial_error: None,
+            is_refused: false,
             linger_until: None,
             has_finished: false,
             _alive: Alive::new(&node.life),
@@ -145,6 +148,7 @@ impl LinkTask {
                 }
                 Poll::Ready(Err(error)) => {
                     self.dial_error = Some(error.to_string());
+                    self.is_refused = error.kind() == std::io::ErrorKind::ConnectionRefused;
                     self.fail(now, &error);
                     true
                 }
@@ -386,7 +390,8 @@ impl LinkTask {
         if let Some(target) = self.link.target.filter(|_| self.link.peer().is_none()) {
             let reason = self.ended.as_ref().map(ToString::to_string).unwrap_or_default();
             let why = self.dial_error.take().unwrap_or(reason);
-            self.node.inbox.post_dial_failure(target.addr, why);
+            let (addr, is_refused) = (target.addr, self.is_refused);
+            self.node.inbox.post_dial_failure(DialFailure { addr, why, is_refused });
         }
         self.wakers.drain(..).for_each(Waker::wake);
         self.inbound.finish();

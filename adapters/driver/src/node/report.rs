@@ -28,11 +28,17 @@ pub(super) fn report(local: NodeId, cluster: &str, event: &Event) {
         Event::Updated(member) => {
             tracing::debug!(target: "chinwag::node", %local, id = %member.id, "updated");
         }
-        Event::Conflict { id, addr } => tracing::error!(
+        Event::Conflict { id, known, other } => tracing::error!(
             target: "chinwag::node",
             %local,
-            "two live nodes have the id {id}, and the other one is at {addr}: stop one of them, or \
-             give it an id of its own"
+            "two live nodes have the id {id}, one at {known} and one at {other}: stop one of them, \
+             or give it an id of its own"
+        ),
+        Event::Waiting { addr } => tracing::warn!(
+            target: "chinwag::node",
+            %local,
+            "an earlier run of this node at {addr} is known to the cluster and does not answer: \
+             this node is let in once that run is declared dead"
         ),
         Event::Isolated => tracing::warn!(
             target: "chinwag::node",

@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use chinwag_core::membership::{Destination, Event, Member, Plane};
 use chinwag_core::time::{Instant, Now};
 
+use crate::base::inbox::DialFailure;
 use crate::base::life::{Alive, LeaveReport};
 use crate::base::limits::{
     ACCEPT_PAUSE, ACCEPTS_PER_TURN_MAX, DATAGRAM_LEN_MAX, DATAGRAMS_PER_TURN_MAX, TURNS_MAX,
@@ -122,7 +123,10 @@ impl NodeTask {
     fn take_inbox(&mut self, now: Now) -> bool {
         let inbox = self.shared.node.inbox.take();
         let has_any = !inbox.is_empty();
-        for (addr, why) in inbox.dial_failures {
+        for DialFailure { addr, why, is_refused } in inbox.dial_failures {
+            if is_refused {
+                lock(&self.shared.machine).handle_refused(now, addr);
+            }
             self.seeds.dial_failed(addr, why);
         }
         for (peer, frame) in inbox.frames {

@@ -22,8 +22,12 @@ pub enum Origin {
     Gossip,
     /// In a table transfer.
     Transfer,
-    /// From its subject, or after the subject has answered for itself.
+    /// In a table transfer, over the connection of a live member at its run.
+    MemberTransfer,
+    /// From its subject, which asks for the table.
     FirstHand,
+    /// After the addresses that were asked have answered.
+    Decided,
 }
 
 /// What a claim did.
@@ -31,10 +35,8 @@ pub enum Origin {
 pub struct Heard {
     /// Whether it changed a record of another member, or brought an accuser.
     pub is_applied: bool,
-    /// Whether the subject has to answer first.
+    /// Whether it is kept aside until addresses have answered.
     pub waits: bool,
-    /// Whether it is reported as a conflict.
-    pub is_conflict: bool,
     /// Whether the node has raised its own life over it.
     pub is_refuted: bool,
     /// The change of the view.
@@ -70,7 +72,9 @@ impl Machine {
         let via = match origin {
             Origin::Gossip => Via::Gossip,
             Origin::Transfer => Via::Transfer,
+            Origin::MemberTransfer => Via::MemberTransfer,
             Origin::FirstHand => Via::FirstHand,
+            Origin::Decided => Via::Decided,
         };
         let mut changed = Changed::default();
         let mut given = Given { now, config: &self.config, rng: &mut self.rng };
@@ -78,8 +82,7 @@ impl Machine {
         let has = |wanted: fn(&Effect) -> bool| changed.effects.iter().any(wanted);
         Some(Heard {
             is_applied: changed.outcome == Outcome::Applied,
-            waits: has(|effect| matches!(effect, Effect::Verify)),
-            is_conflict: has(|effect| matches!(effect, Effect::Conflict(..))),
+            waits: has(|effect| matches!(effect, Effect::Ask(_))),
             is_refuted: changed.outcome != Outcome::Refused
                 && has(|effect| matches!(effect, Effect::Refuted)),
             event: changed.event,

@@ -2,7 +2,6 @@
 
 use core::time::Duration;
 
-use crate::id::Epoch;
 use crate::membership::claims::{Changed, Claims, Effect, Given, Outcome};
 use crate::membership::state::member::Rank;
 use crate::membership::state::ring::Slot;
@@ -10,7 +9,6 @@ use crate::membership::state::since::Since;
 use crate::membership::state::speaker::{Via, rank};
 use crate::membership::state::suspicion::Suspicion;
 use crate::membership::{Event, Metadata, State};
-use crate::wire::datagram::Run;
 use crate::wire::update::{Details, Update};
 
 impl Claims {
@@ -26,15 +24,23 @@ impl Claims {
     ) {
         let (claim, known) = (rank(update), self.table.get(slot).rank());
         changed.outcome = Outcome::Stale;
-        if claim <= known {
+        if via != Via::Decided
+            && self.is_disputed(slot, update)
+            && self.dispute(slot, update, via, changed)
+        {
+            return;
+        }
+        // A run that has been decided for replaces any other (§4.9.2).
+        let is_decided = via == Via::Decided && claim.epoch != known.epoch;
+        if claim <= known && !is_decided {
             self.merge_lesser(given, slot, update, via, changed);
             return;
         }
-        if claim.epoch > known.epoch && update.details.is_none() {
+        if claim.epoch != known.epoch && update.details.is_none() {
             return;
         }
         let metadata = match &update.details {
-            Some(details) => match self.sound_details(slot, update.epoch, details, changed) {
+            Some(details) => match self.sound_metadata(details, changed) {
                 Some(metadata) => Some(metadata),
                 None => return,
             },
@@ -42,8 +48,7 @@ impl Claims {
         };
         let details = update.details.as_ref().zip(metadata);
         let is_told_death = claim.state == State::Dead && known.state.is_live();
-        let is_doubted =
-            given.config.told_deaths_doubted || matches!(via, Via::Transfer | Via::FirstTransfer);
+        let is_doubted = given.config.told_deaths_doubted || via.is_transfer();
         if is_told_death
             && is_doubted
             && !self.suspicions.has_heard_out(slot, claim.life(), given.now)
@@ -84,7 +89,7 @@ impl Claims {
         let later =
             update.details.as_ref().filter(|said| is_of_run && said.incarnation > record.details);
         let later = match later {
-            Some(said) => match self.sound_details(slot, update.epoch, said, changed) {
+            Some(said) => match self.sound_metadata(said, changed) {
                 Some(metadata) => Some((said, metadata)),
                 // Refused, and whole: what is wrong with the details is wrong with the accusers
                 // beside them.
@@ -125,23 +130,13 @@ impl Claims {
         true
     }
 
-    /// The metadata of `details`, unless they are broken or put a known run at another address: a
-    /// run keeps its address, so that is somebody else under the same id (§4.9.2).
+    /// The metadata of `details`, unless they are broken.
     #[inline]
-    fn sound_details(
+    pub(super) fn sound_metadata(
         &mut self,
-        slot: Slot,
-        epoch: Epoch,
         details: &Details<'_>,
         changed: &mut Changed,
     ) -> Option<Metadata> {
-        let record = self.table.get(slot);
-        if epoch == record.epoch && details.addr != self.table.addr(slot) {
-            changed.outcome = Outcome::Refused;
-            let run = Run { id: record.id, epoch };
-            changed.effects.push(Effect::Conflict(run, details.addr));
-            return None;
-        }
         let metadata = self.metadata_read.decode(details.metadata);
         if metadata.is_none() {
             changed.outcome = Outcome::Refused;
@@ -245,7 +240,7 @@ impl Claims {
     ) {
         let (epoch, said) = (self.table.get(slot).epoch, self.table.get(slot).details);
         let newer =
-            details.filter(|(details, _)| claim.epoch > epoch || details.incarnation > said);
+            details.filter(|(details, _)| claim.epoch != epoch || details.incarnation > said);
         if let Some((details, _)) = &newer {
             self.table.set_addr(slot, details.addr);
         }
@@ -266,7 +261,7 @@ impl Claims {
     #[inline]
     fn transition(&self, known: Rank, slot: Slot) -> Option<Event> {
         let record = self.table.get(slot);
-        let is_new = !known.state.is_live() || record.epoch > known.epoch;
+        let is_new = !known.state.is_live() || record.epoch != known.epoch;
         if !known.state.is_live() && !record.state.is_live() {
             return None;
         }

@@ -13,8 +13,10 @@
 //! happen outside them ([`Changed`]). So its rules are tested by tables, and `fuzz/` holds this
 //! type itself to a second implementation of the text.
 
+mod dispute;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+pub(crate) mod holder;
 mod merge;
 mod own;
 mod told;
@@ -22,12 +24,11 @@ mod told;
 #[cfg(test)]
 mod tests;
 
-use core::net::SocketAddr;
 use core::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::id::{Epoch, NodeId};
+use crate::id::NodeId;
 use crate::membership::state::metadata::Recent;
 use crate::membership::state::ring::Slot;
 use crate::membership::state::rumors::Rumors;
@@ -38,7 +39,6 @@ use crate::membership::state::table::{Entry, Table};
 use crate::membership::{Config, Event, State};
 use crate::rng::Rng;
 use crate::time::Instant;
-use crate::wire::datagram::Run;
 use crate::wire::update::Update;
 
 /// What [`Claims`] is given with each input: it has no clock, configuration or chance of its own.
@@ -97,12 +97,9 @@ pub(crate) enum Effect {
     Reconnect,
     /// This member is pinged at once with what is thought of it, so that it can refute.
     Warn(Slot),
-    /// Another node claims the id of this run from this address (§4.9).
-    Conflict(Run, SocketAddr),
-    /// A node under the local node's own id is told that it is a rival.
-    WarnRival(Epoch, SocketAddr),
-    /// The subject is asked whether it lives before the claim is taken (§4.9.4).
-    Verify,
+    /// The claim is kept aside, and the addresses that it is about are asked (§4.9.1, §4.9.3,
+    /// §4.9.4). How it came.
+    Ask(Via),
     /// The node has refuted a claim about itself (§4.4).
     Refuted,
     /// The tombstone of this member is forgotten.
@@ -173,7 +170,7 @@ impl Claims {
     ) {
         debug_assert!(changed.is_empty(), "what the last claim asked for has been carried out");
         if update.id == self.table.local().id {
-            self.hear_of_self(given, update, changed);
+            self.hear_of_self(given, update, via, changed);
         } else if let Some(slot) = self.table.find(update.id) {
             self.merge(given, slot, update, via, changed);
         } else {
@@ -203,10 +200,10 @@ impl Claims {
         // §4.9.4: D8 of other implementations, which take any stale claim for news once the
         // tombstone is gone.
         let is_doubtful = self.table.forgotten().is_some_and(|forgotten| update.epoch <= forgotten);
-        if is_live && is_doubtful && via != Via::FirstHand {
+        if is_live && is_doubtful && !matches!(via, Via::FirstHand | Via::Decided) {
             if update.state == State::Alive {
                 changed.outcome = Outcome::Other;
-                changed.effects.push(Effect::Verify);
+                changed.effects.push(Effect::Ask(via));
             }
             return;
         }

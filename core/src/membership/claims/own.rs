@@ -1,12 +1,11 @@
 //! What the node says of itself, and what others say of it (`docs/protocol.md` §4.2, §4.9.3).
 
-use crate::id::Incarnation;
+use crate::id::{Epoch, Incarnation};
 use crate::membership::claims::{Changed, Claims, Effect, Given, Outcome};
 use crate::membership::state::member::Rank;
-use crate::membership::state::speaker::rank;
+use crate::membership::state::speaker::{Via, rank};
 use crate::membership::state::table::{LOCAL, NOWHERE};
 use crate::membership::{Metadata, State};
-use crate::wire::datagram::Run;
 use crate::wire::update::Update;
 
 impl Claims {
@@ -15,6 +14,7 @@ impl Claims {
         &mut self,
         given: &mut Given<'_>,
         update: &Update<'_>,
+        via: Via,
         changed: &mut Changed,
     ) {
         let (claim, own) = (rank(update), self.table.local().rank());
@@ -25,12 +25,10 @@ impl Claims {
         if let (true, Some(details)) = (claim.state.is_live(), &update.details)
             && details.addr != self.table.addr(LOCAL)
         {
-            // Another run of this id elsewhere. A later one is a rival; an earlier one is this
-            // node's own past.
+            // §4.9.3: another run of this id elsewhere. A later one is asked whether it lives; an
+            // earlier one is this node's own past.
             if claim.epoch >= own.epoch {
-                let run = Run { id: update.id, epoch: claim.epoch };
-                changed.effects.push(Effect::Conflict(run, details.addr));
-                changed.effects.push(Effect::WarnRival(claim.epoch, details.addr));
+                changed.effects.push(Effect::Ask(via));
             }
             return;
         }
@@ -71,6 +69,23 @@ impl Claims {
             record.details = incarnation;
         });
         true
+    }
+
+    /// Moves the local node past an earlier run of its own that its clock is behind of (§4.9.3).
+    pub(crate) fn pass(&mut self, given: &mut Given<'_>, epoch: Epoch) -> Changed {
+        let mut changed = Changed::default();
+        let own = self.table.local().rank();
+        if own.state != State::Left && epoch >= own.epoch {
+            changed.effects.push(Effect::Refuted);
+            // The end of this run's incarnations, so that the next epoch begins also if the two are
+            // the same.
+            let incarnation = Incarnation::new(u32::MAX);
+            if !self.raise(given, Rank { epoch, incarnation, state: State::Dead }) {
+                changed.outcome = Outcome::Refused;
+            }
+            self.spread(LOCAL, &mut changed);
+        }
+        changed
     }
 
     /// Says other metadata of the local node, under the next incarnation.

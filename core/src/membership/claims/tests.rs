@@ -81,7 +81,7 @@ impl Bench {
 
 #[test]
 fn the_greater_claim_holds_and_every_change_says_what_it_asks_for() {
-    use Outcome::{Applied, Stale};
+    use Outcome::{Applied, Other, Stale};
     use State::{Alive, Dead, Left, Suspect};
     // Held, claimed, outcome, event, and what is held afterwards.
     type Row = (Option<Said>, Said, Outcome, Option<&'static str>, Option<(u64, u32, State)>);
@@ -89,7 +89,7 @@ fn the_greater_claim_holds_and_every_change_says_what_it_asks_for() {
     let suspect = Some((3, 1, Suspect, true));
     let dead = Some((3, 1, Dead, true));
     let left = Some((3, 1, Left, true));
-    let rows: [Row; 19] = [
+    let rows: [Row; 20] = [
         (None, (3, 1, Alive, true), Applied, Some("joined"), Some((3, 1, Alive))),
         (None, (3, 1, Suspect, true), Applied, Some("joined"), Some((3, 1, Suspect))),
         (None, (3, 1, Suspect, false), Stale, None, None),
@@ -103,7 +103,9 @@ fn the_greater_claim_holds_and_every_change_says_what_it_asks_for() {
         (alive, (3, 1, Dead, false), Applied, Some("suspected"), Some((3, 1, Suspect))),
         (alive, (3, 1, Left, false), Applied, Some("left"), Some((3, 1, Left))),
         (alive, (2, 9, Left, true), Stale, None, Some((3, 1, Alive))),
-        (alive, (4, 0, Alive, true), Applied, Some("joined"), Some((4, 0, Alive))),
+        // §4.9: another run than a live one is asked for first.
+        (alive, (4, 0, Alive, true), Other, None, Some((3, 1, Alive))),
+        (dead, (4, 0, Alive, true), Applied, Some("joined"), Some((4, 0, Alive))),
         (alive, (4, 0, Suspect, false), Stale, None, Some((3, 1, Alive))),
         (suspect, (3, 1, Alive, true), Stale, None, Some((3, 1, Suspect))),
         (suspect, (3, 2, Alive, true), Applied, Some("recovered"), Some((3, 2, Alive))),
@@ -130,7 +132,7 @@ fn the_greater_claim_holds_and_every_change_says_what_it_asks_for() {
 }
 
 #[test]
-fn a_claim_about_the_node_itself_is_refuted_answered_or_reported() {
+fn a_claim_about_the_node_itself_is_refuted_answered_or_asked_about() {
     use State::{Alive, Dead, Suspect};
     let elsewhere = |said: Said| {
         let mut update = claim(OWN, said);
@@ -139,8 +141,8 @@ fn a_claim_about_the_node_itself_is_refuted_answered_or_reported() {
         }
         update
     };
-    let rival = crate::wire::datagram::Run { id: NodeId::new(OWN), epoch: Epoch::new(6) };
-    let reported = [Effect::Conflict(rival, home(77)), Effect::WarnRival(Epoch::new(6), home(77))];
+    // §4.9.3: a rival is asked whether it lives.
+    let asked = [Effect::Ask(Via::Gossip)];
     let refuted = [Effect::Refuted, Effect::Gossip];
     let rows: [(Update<'_>, &[Effect], (u64, u32)); 7] = [
         (claim(OWN, (5, 0, Suspect, false)), &refuted, (5, 1)),
@@ -149,7 +151,7 @@ fn a_claim_about_the_node_itself_is_refuted_answered_or_reported() {
         // D7: answered with the present record.
         (claim(OWN, (4, 7, Dead, false)), &[Effect::Gossip], (5, 0)),
         (claim(OWN, (5, 0, Alive, true)), &[], (5, 0)),
-        (elsewhere((6, 0, Alive, true)), &reported, (5, 0)),
+        (elsewhere((6, 0, Alive, true)), &asked, (5, 0)),
         (elsewhere((4, 0, Alive, true)), &[], (5, 0)),
     ];
     for (at, (update, effects, (epoch, incarnation))) in rows.into_iter().enumerate() {
@@ -183,6 +185,35 @@ fn a_change_says_that_the_last_member_is_gone_and_that_one_is_back() {
     ];
     assert_eq!(changed.effects.as_slice(), back);
     assert_eq!(bench.claims.table().local().id, bench.claims.table().get(LOCAL).id);
+}
+
+/// §4.9.2: what is decided is taken, also an earlier run; and an address of the held run moves.
+#[test]
+fn what_is_decided_replaces_the_record() {
+    let later = |at: u8, said: Said| {
+        let mut update = claim(SUBJECT, said);
+        if let Some(details) = &mut update.details {
+            details.addr = home(u64::from(at));
+        }
+        update
+    };
+    let rows: [(Update<'_>, (u64, u32, State), u64); 3] = [
+        (later(50, (4, 0, State::Alive, true)), (4, 0, State::Alive), 50),
+        (later(50, (2, 0, State::Alive, true)), (2, 0, State::Alive), 50),
+        (later(50, (3, 7, State::Alive, true)), (3, 7, State::Alive), 50),
+    ];
+    for (at, (update, after, home_after)) in rows.into_iter().enumerate() {
+        let mut bench = Bench::new();
+        bench.hear(&claim(SUBJECT, (3, 1, State::Alive, true)), Via::Gossip);
+        let is_new_run = update.epoch != Epoch::new(3);
+        let changed = bench.hear(&update, Via::Decided);
+        assert_eq!(changed.outcome, Outcome::Applied, "row {at}");
+        let name = changed.event.as_ref().map(crate::membership::Event::name);
+        assert_eq!(name, Some(if is_new_run { "joined" } else { "updated" }), "row {at}");
+        assert_eq!(bench.rank(SUBJECT), Some(after), "row {at}");
+        let slot = bench.claims.table().find(NodeId::new(SUBJECT)).unwrap();
+        assert_eq!(bench.claims.table().addr(slot), home(home_after), "row {at}");
+    }
 }
 
 #[test]

@@ -21,8 +21,8 @@ const MISFITS_MAX: usize = 4;
 impl Claims {
     pub(super) fn spread_via(&mut self, slot: Slot, via: Via, changed: &mut Changed) {
         let is_worth_it = match via {
-            Via::Gossip | Via::FirstHand => true,
-            Via::Transfer => self.rumors.len() < RELAYED_RUMORS_MAX,
+            Via::Gossip | Via::FirstHand | Via::Decided => true,
+            Via::Transfer | Via::MemberTransfer => self.rumors.len() < RELAYED_RUMORS_MAX,
             Via::FirstTransfer => false,
         };
         if is_worth_it {

@@ -56,6 +56,11 @@ impl RoundTrip {
         self.smoothed = self.smoothed - self.smoothed / 8 + sample / 8;
     }
 
+    /// The smoothed round trip; zero until there is a sample.
+    pub(crate) const fn smoothed(&self) -> Duration {
+        Duration::from_nanos(self.smoothed)
+    }
+
     /// How long to wait for an answer, between `min` and `max`; `max` until there is a sample.
     pub(crate) fn timeout(&self, min: Duration, max: Duration) -> Duration {
         if !self.is_known {

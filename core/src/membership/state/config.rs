@@ -22,8 +22,16 @@ pub const OUTBOX_MAX: usize = 4_096;
 /// Probes relayed for others at one time: k per member of a large cluster that all lose one link at
 /// once is rare, and a relay that refuses only costs a nack.
 pub const RELAYS_MAX: usize = 256;
-/// Liveness checks of claimants at one time (§4.9).
+/// Claims that are kept aside at one time, until addresses have answered (§4.9.1).
 pub const CHECKS_MAX: usize = 128;
+/// Datagrams that ask one address before it is silent (§4.9.1): at a loss of 30 %, one silence in
+/// 123 is of a node that answers, and the connection asks it, too.
+pub const CHECK_TRIES: u32 = 4;
+/// The shortest wait for an answer of an address that refuses connections (§4.9.1): an ack that was
+/// under way when the refusal came is in by then.
+pub const REFUSAL_WAIT_MIN: Duration = Duration::from_millis(20);
+/// How long a conflict that was reported is not reported again (§4.9.2).
+pub const CONFLICT_QUIET: Duration = Duration::from_secs(600);
 /// User broadcasts in the queue at one time, own and relayed: 256 KiB at the longest payload.
 pub const BROADCASTS_MAX: usize = 256;
 /// Numbers of one origin that a receiver tells apart: four times what an origin may have on the way

@@ -18,8 +18,7 @@ use crate::membership::Member;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A member is new, is back from the dead, or has begun a new run (its epoch is higher than
-    /// before).
+    /// A member is new, is back from the dead, or is another run than before (its epoch differs).
     Joined(Member),
     /// A probe of the member failed somewhere.
     Suspected(Member),
@@ -31,11 +30,21 @@ pub enum Event {
     Left(Member),
     /// The member's incarnation or metadata changed.
     Updated(Member),
-    /// Two live nodes claim one id. Reported at both, and at the member that noticed.
+    /// Two live nodes claim one id. Reported at both, and at the members that noticed; the same
+    /// pair at most once in [`CONFLICT_QUIET`](crate::membership::CONFLICT_QUIET). The node that
+    /// was there stays.
     Conflict {
         /// The id.
         id: NodeId,
+        /// Where this node knows the id: its own address, if the id is its own.
+        known: SocketAddr,
         /// Where the other claimant is.
+        other: SocketAddr,
+    },
+    /// An earlier run of this node's id is known to the cluster and does not answer. This node is
+    /// let in when that run has been silent for as long as the cluster forgives.
+    Waiting {
+        /// Where the earlier run was.
         addr: SocketAddr,
     },
     /// The last other live member is gone.
@@ -85,6 +94,7 @@ impl Event {
             Self::Left(_) => "left",
             Self::Updated(_) => "updated",
             Self::Conflict { .. } => "conflict",
+            Self::Waiting { .. } => "waiting",
             Self::Isolated => "isolated",
             Self::ForeignCluster { .. } => "foreign",
             Self::Lost(_) => "lost",

@@ -10,6 +10,7 @@ use crate::membership::EXCHANGES_MAX;
 use crate::membership::state::config::Config;
 use crate::membership::state::outbox::Destination;
 use crate::membership::state::ring::Slot;
+use crate::membership::state::table::LOCAL;
 use crate::time::{Instant, nanos};
 
 /// An exchange this node began.
@@ -37,6 +38,24 @@ pub(crate) struct Transfer {
     pub(crate) version_max: u64,
     /// Whether the dead and the left go along.
     pub(crate) has_tombstones: bool,
+    /// Whether the receiver has to pass the run of its id that is held here (§4.9.2).
+    pub(crate) is_passed: bool,
+}
+
+impl Transfer {
+    /// All that is in `mask`, for an asker.
+    pub(crate) const fn reply(to: Destination, exchange: u32, mask: u64, is_joining: bool) -> Self {
+        Self {
+            to,
+            exchange,
+            mask,
+            cursor: LOCAL,
+            is_reply: true,
+            version_max: u64::MAX,
+            has_tombstones: !is_joining,
+            is_passed: false,
+        }
+    }
 }
 
 /// Exchanges, transfers, and when the next exchange begins.

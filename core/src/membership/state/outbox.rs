@@ -96,6 +96,8 @@ pub(crate) enum Body {
     Conflict {
         rival: Run,
         addr: SocketAddr,
+        /// The rival is silent, and its end is waited for.
+        is_awaited: bool,
     },
 }
 

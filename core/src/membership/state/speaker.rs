@@ -27,10 +27,21 @@ pub(crate) enum Via {
     Gossip,
     /// In a table transfer: told on only while few rumours wait (§4.7).
     Transfer,
+    /// In a table transfer, over the connection of a live member at its run (§4.9).
+    MemberTransfer,
     /// In the first table that a joiner gets: everybody else knows it already.
     FirstTransfer,
-    /// From the member itself, or after it has answered for itself (§4.9).
+    /// From the member itself, which asks for the table (§4.8).
     FirstHand,
+    /// After the addresses that were asked have answered: it is taken (§4.9).
+    Decided,
+}
+
+impl Via {
+    /// Whether it came in a table transfer, of whatever kind.
+    pub(crate) const fn is_transfer(self) -> bool {
+        matches!(self, Self::Transfer | Self::MemberTransfer | Self::FirstTransfer)
+    }
 }
 
 /// The place of a claim in the order of claims (§4.2).

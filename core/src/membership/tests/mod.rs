@@ -6,6 +6,7 @@ mod cluster;
 mod defects;
 mod forge;
 mod found;
+mod identity;
 mod net;
 mod review;
 mod rules;

@@ -58,6 +58,8 @@ pub(crate) struct Net {
     /// Pairs (from, to) that no datagram and no stream crosses.
     pub(crate) cut: BTreeSet<(usize, usize)>,
     pub(crate) no_datagrams: bool,
+    /// Addresses of hosts that are gone as a whole: nobody refuses there.
+    pub(crate) silent: BTreeSet<SocketAddr>,
     pub(crate) config: Config,
     /// Whether every event is checked against the snapshot: on but in the largest runs.
     pub(crate) checks_folds: bool,
@@ -95,6 +97,7 @@ impl Net {
             loss_percent: 0,
             cut: BTreeSet::new(),
             no_datagrams: false,
+            silent: BTreeSet::new(),
             config,
             checks_folds: true,
             tap: None,
@@ -255,7 +258,15 @@ impl Net {
         let Some(&host) = self.by_addr.get(&payload.to).filter(|_| !self.is_cut(&payload)) else {
             if payload.plane == Plane::Stream && self.hosts[payload.from].is_up {
                 let to = Destination { addr: payload.to, id: payload.to_id };
-                self.with(payload.from, |machine, now| machine.handle_stream_failed(now, to));
+                // A host whose process has ended refuses; behind a cut nobody says anything.
+                let is_refused =
+                    !self.by_addr.contains_key(&payload.to) && !self.silent.contains(&payload.to);
+                self.with(payload.from, |machine, now| {
+                    machine.handle_stream_failed(now, to);
+                    if is_refused {
+                        machine.handle_refused(now, to.addr);
+                    }
+                });
             }
             return;
         };

@@ -289,67 +289,6 @@ fn exchanges_move_only_what_differs() {
     }));
 }
 
-/// §4.9.1: the incumbent of an id stays, and both hear of the conflict; once it is gone the
-/// claimant is admitted.
-#[test]
-fn a_live_incumbent_keeps_its_id() {
-    let mut net = Net::converged(13, Config::lan(), 4);
-    let incumbent = net.hosts[2].machine.local();
-    net.run_for(millis(50));
-    let epoch = Epoch::at(net.clock().wall);
-    net.start_as(4, id(2), addr(44), epoch, &[0]);
-    net.run_for(secs(5));
-    assert_eq!(net.hosts[0].machine.get(id(2)).unwrap().addr, incumbent.addr);
-    assert!(net.told(4, 2).contains(&"conflict"), "the claimant is told");
-    assert!(net.told(2, 2).contains(&"conflict"), "the incumbent is told");
-    assert!(!net.hosts[4].machine.is_joined());
-    net.crash(2);
-    assert!(
-        net.run_until(secs(40), |net| net.hosts[0].machine.get(id(2)).unwrap().addr == addr(44))
-    );
-}
-
-/// §4.9: a restart at a new address is admitted as soon as the old one does not answer.
-#[test]
-fn a_restart_at_a_new_address_takes_over() {
-    let mut net = Net::converged(14, Config::lan(), 4);
-    net.crash(2);
-    net.run_for(millis(50));
-    let epoch = Epoch::at(net.clock().wall);
-    net.start_as(4, id(2), addr(44), epoch, &[0]);
-    let took_over = |net: &Net| {
-        (0..4).all(|host| host == 2 || net.hosts[host].machine.get(id(2)).unwrap().addr == addr(44))
-    };
-    assert!(net.run_until(secs(3), took_over));
-    assert_eq!(net.count_told("died"), 0);
-}
-
-/// §4.9.2: a run keeps its address.
-#[test]
-fn a_claim_that_moves_a_run_is_refused() {
-    let mut net = Net::converged(15, Config::lan(), 3);
-    let subject = net.hosts[2].machine.local();
-    let bytes = Forge::of(&net, 1).alive(subject.id, subject.epoch, Incarnation::new(5), addr(66));
-    net.inject(0, addr(1), &bytes);
-    let known = net.hosts[0].machine.get(subject.id).unwrap();
-    assert_eq!((known.addr, known.incarnation), (subject.addr, subject.incarnation));
-    assert!(net.told(0, 2).contains(&"conflict"));
-}
-
-/// §4.9.3: a node that hears of its id elsewhere says so, and does not fight.
-#[test]
-fn a_rival_is_reported_and_told() {
-    let mut net = Net::converged(16, Config::lan(), 3);
-    let own = net.hosts[0].machine.local();
-    let later = own.epoch.next().unwrap();
-    net.tap = Some(Vec::new());
-    let bytes = Forge::of(&net, 1).alive(own.id, later, Incarnation::ZERO, addr(66));
-    net.inject(0, addr(1), &bytes);
-    assert!(net.told(0, 0).contains(&"conflict"));
-    assert_eq!(net.hosts[0].machine.local(), own);
-    assert_eq!(net.tap.take().unwrap().len(), 1, "the rival is told");
-}
-
 /// §4.10: on a network without loss, every burst that the origin's queue accepts reaches everybody.
 #[test]
 fn a_burst_as_long_as_the_queue_reaches_everybody() {

@@ -61,7 +61,9 @@ fn put(out: &mut Vec<u8>, message: &Message<'_>) {
         }
         Message::SyncBusy { exchange } => encode::sync_busy(out, *exchange),
         Message::Leave { seq } => encode::leave(out, *seq),
-        Message::Conflict { rival, addr } => encode::conflict(out, *rival, *addr),
+        Message::Conflict { rival, addr, is_awaited } => {
+            encode::conflict(out, *rival, *addr, *is_awaited);
+        }
     }
 }
 
@@ -99,7 +101,7 @@ fn random_message<'a>(rng: &mut Rng, store: &'a [u8]) -> Message<'a> {
         10 => Message::Leave { seq },
         _ => {
             let addr = SocketAddr::from((rng.below(u32::MAX).to_le_bytes(), 9));
-            Message::Conflict { rival: random_run(rng), addr }
+            Message::Conflict { rival: random_run(rng), addr, is_awaited: rng.below(2) == 0 }
         }
     }
 }
@@ -181,7 +183,7 @@ fn messages_have_these_bytes() {
         own: death.clone(),
     };
     let chunk = |is_reply, is_last| Message::SyncChunk { exchange: SEQ, is_reply, is_last, mask };
-    let table: [(Message<'_>, Vec<u8>); 16] = [
+    let table: [(Message<'_>, Vec<u8>); 17] = [
         (Message::Ping { seq: SEQ, target: RUN }, concat(&[&[1, 18, 0], seq, &RUN_BYTES])),
         (
             Message::PingReq { seq: SEQ, target: RUN, budget_ms: 300 },
@@ -207,8 +209,12 @@ fn messages_have_these_bytes() {
         (Message::SyncBusy { exchange: SEQ }, concat(&[&[10, 4, 0], seq])),
         (Message::Leave { seq: SEQ }, concat(&[&[11, 4, 0], seq])),
         (
-            Message::Conflict { rival: RUN, addr },
-            concat(&[&[12, 21, 0], &RUN_BYTES, &[4, 10, 1, 2, 3, 0x90, 0x1f]]),
+            Message::Conflict { rival: RUN, addr, is_awaited: false },
+            concat(&[&[12, 22, 0], &RUN_BYTES, &[4, 10, 1, 2, 3, 0x90, 0x1f, 0]]),
+        ),
+        (
+            Message::Conflict { rival: RUN, addr, is_awaited: true },
+            concat(&[&[12, 22, 0], &RUN_BYTES, &[4, 10, 1, 2, 3, 0x90, 0x1f, 1]]),
         ),
     ];
     for (message, wanted) in table {

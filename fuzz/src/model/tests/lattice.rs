@@ -30,6 +30,16 @@ fn permutations(claims: &[Claim]) -> Vec<Vec<Claim>> {
     all
 }
 
+/// Hears one claim. Whoever is asked about it at the claimed address answers (§4.9).
+fn hear(model: &mut Model, claim: &Claim) {
+    model.hear(0, claim, Origin::Gossip);
+    let kept: Vec<(u64, u64)> = model.kept().map(|(run, _)| run).collect();
+    for run in kept {
+        let verdict = model.verdict(run, Some(true), Some(false));
+        model.decide(0, run, verdict);
+    }
+}
+
 /// Hears `claims` in every order, each order twice over, and returns the different beliefs that
 /// come of it.
 fn beliefs(from: &Model, claims: &[Claim]) -> Vec<Belief> {
@@ -37,7 +47,7 @@ fn beliefs(from: &Model, claims: &[Claim]) -> Vec<Belief> {
     for order in permutations(claims) {
         let mut model = from.clone();
         for claim in order.iter().chain(&order) {
-            model.hear(0, claim, Origin::Gossip);
+            hear(&mut model, claim);
         }
         let believed = belief(&model);
         if !beliefs.contains(&believed) {
@@ -98,7 +108,7 @@ fn where_the_order_matters() {
         let mut model = believing();
         introduce(&mut model, 0);
         for claim in claims {
-            model.hear(0, claim, Origin::Gossip);
+            hear(&mut model, claim);
         }
         her(&model)
     };

@@ -79,11 +79,11 @@ fn a_later_epoch_of_oneself_is_moved_past() {
 }
 
 #[test]
-fn a_rival_elsewhere_is_a_conflict_and_not_refuted() {
+fn a_rival_elsewhere_is_asked_about_and_not_refuted() {
     for (epoch, alive, dead) in [
         (MY_EPOCH - 1, Outcome::Nothing, Outcome::Answered),
-        (MY_EPOCH, Outcome::Conflict, Outcome::Refuted),
-        (MY_EPOCH + 1, Outcome::Conflict, Outcome::MovedOn),
+        (MY_EPOCH, Outcome::Waits, Outcome::Refuted),
+        (MY_EPOCH + 1, Outcome::Waits, Outcome::MovedOn),
     ] {
         let mut model = me(MY_EPOCH, INCARNATION);
         let before = model.own().clone();

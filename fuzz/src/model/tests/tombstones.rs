@@ -184,9 +184,10 @@ fn after_a_forgotten_tombstone_strangers_need_a_sign_of_life() {
         for incarnation in [1, 2, 0] {
             model.hear(0, &full(HER_EPOCH, incarnation, State::Alive), Origin::Gossip);
         }
-        assert_eq!(model.waiting().0, [(HER, HER_EPOCH)]);
-        model.vouch(0, (HER, HER_EPOCH), answered);
+        assert_eq!(model.kept().map(|(run, _)| run).collect::<Vec<_>>(), [(HER, HER_EPOCH)]);
+        let verdict = model.verdict((HER, HER_EPOCH), Some(answered), None);
+        model.decide(0, (HER, HER_EPOCH), verdict);
         assert_eq!(her(&model), expected);
-        assert!(model.waiting().0.is_empty());
+        assert_eq!(model.kept().count(), 0);
     }
 }
