@@ -488,14 +488,4 @@ impl State {
         self.udp.retain(|port, _| port.0 != host);
         self.close_streams_of(host, is_told);
     }
-
-    /// Takes out everything that holds a waker, to be dropped under no lock.
-    pub(super) fn forget(&mut self) -> impl Sized + use<> {
-        let sockets = (
-            std::mem::take(&mut self.udp),
-            std::mem::take(&mut self.listeners),
-            std::mem::take(&mut self.conns),
-        );
-        (sockets, std::mem::take(&mut self.timers), std::mem::take(&mut self.wakers))
-    }
 }
