@@ -1,6 +1,7 @@
 //! chinwag turns Rust programs into a cluster. This crate is what its adapters to smol and
-//! async-std share: time, sockets and names on async-io; everything of a [`Runtime`](chinwag::Runtime) but
-//! the tasks. A program adds `chinwag-smol` or `chinwag-async-std` instead.
+//! async-std share: time, sockets and names on async-io; everything of a
+//! [`Runtime`](chinwag::Runtime) but the tasks. A program adds `chinwag-smol` or
+//! `chinwag-async-std` instead.
 //!
 //! async-io has one reactor for a process, with a thread of its own, so [`AsyncIo`] works under any
 //! executor whose tasks may be woken from any thread. An adapter to such an executor keeps an

@@ -1,7 +1,7 @@
 //! chinwag turns Rust programs into a cluster. It runs on every async runtime for which somebody
-//! has implemented its trait [`Runtime`], and this crate is the test suite for such an implementation.
-//! The suite checks what a runtime must do for chinwag (timers, tasks, datagrams, streams, names),
-//! and what a node must do on it (membership, calls, streams, services, leaving).
+//! has implemented its trait [`Runtime`], and this crate is the test suite for such an
+//! implementation. The suite checks what a runtime must do for chinwag (timers, tasks, datagrams,
+//! streams, names), and what a node must do on it (membership, calls, streams, services, leaving).
 //!
 //! The author of a runtime adds this crate as a dev-dependency, implements [`Host`], and gets one
 //! `#[test]` for each case. Here the runtime is chinwag's own for smol:
@@ -33,7 +33,9 @@
 //! |---|---|
 //! | what a runtime has to do, method by method | [`chinwag::runtime`] |
 //! | the cases of that contract | [`timers`], [`tasks`], [`udp`], [`tcp`], [`names`] |
-//! | the cases of nodes | [`membership`], [`calls`], [`clients`], [`streams`], [`room`], [`services`], [`leaving`], [`life`], [`corners`] |
+//! | how nodes start, meet and end | [`membership`], [`leaving`], [`life`] |
+//! | what nodes do for each other | [`calls`], [`clients`], [`streams`], [`room`], [`services`] |
+//! | where features meet | [`corners`] |
 //! | one case alone | [`run`] |
 //!
 //! A case waits for a condition, never for time to pass, except where a timer is what is tested. A
