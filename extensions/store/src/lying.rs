@@ -339,11 +339,11 @@ type Acknowledged = BTreeMap<u64, (Version, Option<Bytes>)>;
 async fn users_write(world: &World, stores: &[Store]) -> Acknowledged {
     let mut acknowledged = Acknowledged::new();
     for number in 0..60_u64 {
-        let store = &stores[world.choose(HONEST as u32) as usize];
+        let store = &stores[world.choose(u32::try_from(HONEST).expect("few")) as usize];
         let keyspace = store.keyspace("k").expect("a name");
         let level =
             [Consistency::None, Consistency::One, Consistency::Quorum][world.choose(3) as usize];
-        let put = u64::from(world.choose(KEYS as u32));
+        let put = u64::from(world.choose(u32::try_from(KEYS).expect("few")));
         let deleted = DELETED_KEYS + u64::from(world.choose(3));
         let value = Bytes::from(format!("{number}"));
         let again = if number % 3 == 0 { Some(value.clone()) } else { None };
