@@ -437,7 +437,7 @@ fn honest_replicas_outlive_a_liar() {
 /// The table of docs/store.md §6.2 has every field that is sent, and names tests that there are.
 #[test]
 fn every_field_is_in_the_table() {
-    let documented = include_str!("../../../docs/store.md");
+    let documented = include_str!("../docs/store.md");
     let sources = concat!(
         include_str!("lying.rs"),
         include_str!("service/tests.rs"),
