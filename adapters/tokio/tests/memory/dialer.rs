@@ -73,6 +73,8 @@ impl Dialer {
             body: (&b"x"[..]).into(),
             attachments: &[],
             shape,
+            chunk_len_max: 0,
+            depth: 0,
         };
         self.machine.request(dialing.runtime.now(), request).expect("room");
     }
