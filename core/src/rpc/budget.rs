@@ -12,6 +12,11 @@ use bytes::Bytes;
 /// Quarters of a budget that may be used: all of it.
 pub(super) const ALL_OF_IT: usize = 4;
 
+/// So many quarters of a number of bytes.
+pub(super) fn share(max: usize, quarters: usize) -> usize {
+    max / 4 * quarters + max % 4 * quarters / 4
+}
+
 /// A number of bytes that is drawn on by many: by all connections of a node, or by the messages of
 /// one connection. `Relaxed` is enough: nothing but the number itself is read because of it.
 #[derive(Debug)]
@@ -50,7 +55,7 @@ impl Budget {
     }
 
     fn add(&self, amount: usize, quarters: usize) -> bool {
-        let limit = self.max / 4 * quarters + self.max % 4 * quarters / 4;
+        let limit = share(self.max, quarters);
         let more = |held: usize| held.checked_add(amount).filter(|&sum| sum <= limit);
         if self.held.fetch_update(Relaxed, Relaxed, more).is_err() {
             return false;

@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use super::charges::share_of_budget;
 use super::config::SLOTS_MAX;
 use super::event::CallId;
 use super::room::WaitingCall;
@@ -35,12 +36,22 @@ pub(super) enum Progress {
     Begun { number: u32, position: Option<u64> },
 }
 
-/// What a call may have of the slots (§5.12.2).
+/// What decides which slots, and how much of the request budget, a call may have (§5.12.2,
+/// §5.12.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Class {
     pub(super) is_streaming: bool,
-    /// No handler makes it.
-    pub(super) is_shallow: bool,
+    /// Calls around it.
+    pub(super) depth: u8,
+    /// What its request is charged at the peer; 0 for one of at most 8 KiB.
+    pub(super) charge: u32,
+}
+
+/// What both ends accept of the calls made here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CallLimits {
+    pub(super) in_flight_max: u32,
+    pub(super) request_budget: u32,
 }
 
 #[derive(Debug)]
@@ -67,6 +78,8 @@ pub(super) struct Calls {
     begun: u32,
     begun_streaming: u32,
     begun_shallow: u32,
+    /// What the requests of the calls that have begun are charged.
+    charged: u64,
 }
 
 impl Calls {
@@ -87,13 +100,24 @@ impl Calls {
         CallId { slot: self.entries.insert(Entry { serial, open }), serial }
     }
 
-    /// Whether a call of this class may begin, `limit` calls being accepted by both ends (§5.12.2).
-    pub(super) fn has_room(&self, limit: u32, class: Class) -> bool {
+    /// Whether a call of this class may begin (§5.12.2, §5.12.3).
+    pub(super) fn has_room(&self, limits: CallLimits, class: Class) -> bool {
+        let limit = limits.in_flight_max;
         // Three quarters, rounded up.
         let most = limit - limit / 4;
         self.begun < limit
             && (!class.is_streaming || self.begun_streaming < most)
-            && (!class.is_shallow || self.begun_shallow < most)
+            && (!class.is_shallow() || self.begun_shallow < most)
+            && self.fits_budget(limits.request_budget, class)
+    }
+
+    /// Whether the peer can be expected to have room for the request (§5.12.3).
+    fn fits_budget(&self, budget: u32, class: Class) -> bool {
+        if class.charge == 0 || self.charged == 0 {
+            return true;
+        }
+        let share = share_of_budget(budget as usize, class.depth) as u64;
+        self.charged + u64::from(class.charge) <= share / 4 * 3
     }
 
     /// Opens a call that begins at once, for which [`Calls::has_room`] was asked: its id, and its
@@ -102,9 +126,9 @@ impl Calls {
         &mut self,
         has_deadline: bool,
         class: Class,
-        limit: u32,
+        limits: CallLimits,
     ) -> Option<(CallId, u32)> {
-        let number = self.take_slot(limit, class)?;
+        let number = self.take_slot(limits, class)?;
         let progress = Progress::Begun { number, position: None };
         let call = self.open(Open { has_deadline, class, progress });
         self.wire[slot_of(number)].call = Some(call.slot);
@@ -113,9 +137,13 @@ impl Calls {
 
     /// Gives an open call that waits a slot, for which [`Calls::has_room`] was asked: its number on
     /// the wire, and what waited.
-    pub(super) fn begin(&mut self, call: CallId, limit: u32) -> Option<(u32, Box<WaitingCall>)> {
+    pub(super) fn begin(
+        &mut self,
+        call: CallId,
+        limits: CallLimits,
+    ) -> Option<(u32, Box<WaitingCall>)> {
         let class = self.get(call)?.class;
-        let number = self.take_slot(limit, class)?;
+        let number = self.take_slot(limits, class)?;
         self.wire[slot_of(number)].call = Some(call.slot);
         let open = self.get_mut(call)?;
         match core::mem::replace(&mut open.progress, Progress::Begun { number, position: None }) {
@@ -124,13 +152,14 @@ impl Calls {
         }
     }
 
-    fn take_slot(&mut self, limit: u32, class: Class) -> Option<u32> {
-        let slot = self.free_slot(limit.min(SLOTS_MAX))?;
+    fn take_slot(&mut self, limits: CallLimits, class: Class) -> Option<u32> {
+        let slot = self.free_slot(limits.in_flight_max.min(SLOTS_MAX))?;
         let entry = &mut self.wire[slot as usize];
         entry.generation = (entry.generation + 1) % GENERATIONS;
         self.begun += 1;
         self.begun_streaming += u32::from(class.is_streaming);
-        self.begun_shallow += u32::from(class.is_shallow);
+        self.begun_shallow += u32::from(class.is_shallow());
+        self.charged += u64::from(class.charge);
         Some(entry.generation << SLOT_BITS | slot)
     }
 
@@ -177,7 +206,8 @@ impl Calls {
             let class = entry.open.class;
             self.begun -= 1;
             self.begun_streaming -= u32::from(class.is_streaming);
-            self.begun_shallow -= u32::from(class.is_shallow);
+            self.begun_shallow -= u32::from(class.is_shallow());
+            self.charged -= u64::from(class.charge);
         }
         Some(entry.open)
     }
@@ -209,9 +239,19 @@ impl Open {
 }
 
 impl Class {
-    /// The number of its queue, of four: what handlers call goes first.
+    /// Queues of calls that wait, one a class.
+    pub(super) const QUEUES: usize = 12;
+
+    /// The number of its queue: what handlers call goes first. Calls of one queue need the same of
+    /// the peer, so that none waits behind one that needs more.
     pub(super) fn index(self) -> usize {
-        usize::from(self.is_shallow) << 1 | usize::from(self.is_streaming)
+        let level = 2 - usize::from(self.depth.min(2));
+        level << 2 | usize::from(self.charge > 0) << 1 | usize::from(self.is_streaming)
+    }
+
+    /// Whether no handler makes it.
+    fn is_shallow(self) -> bool {
+        self.depth == 0
     }
 }
 

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::budget::{ALL_OF_IT, Charge, charged};
+use super::budget::{ALL_OF_IT, Charge, charged, share};
 use super::close::Answer;
 use super::config::COPY_LEN_MAX;
 use super::connection::Connection;
@@ -54,13 +54,23 @@ pub(super) fn depth_of(header: FrameHeader) -> u8 {
     u8::try_from(header.code).unwrap_or(u8::MAX)
 }
 
-/// How many quarters of the request budget a request of this depth may use (§5.12.3).
-fn quarters_of(header: FrameHeader) -> usize {
-    match depth_of(header) {
+/// How many quarters of the request budget requests of this depth may use (§5.12.3).
+fn quarters_of(depth: u8) -> usize {
+    match depth {
         0 => 2,
         1 => 3,
         _ => ALL_OF_IT,
     }
+}
+
+/// Bytes of a request budget that requests of this depth may use (§5.12.3).
+pub(super) fn share_of_budget(budget: usize, depth: u8) -> usize {
+    share(budget, quarters_of(depth))
+}
+
+/// What a request with a body of this length is charged: nothing if it is small.
+pub(super) fn charge_of_request(body_len: usize) -> u32 {
+    if body_len > COPY_LEN_MAX { charge_of(body_len) } else { 0 }
 }
 
 /// The body proper and the attachments of a request or a one-way message, which hold what it is
@@ -103,7 +113,7 @@ impl Connection {
         header: FrameHeader,
     ) -> Result<Verdict, CloseReason> {
         let charge = charge_of_message(header) as usize;
-        if let Some(charge) = self.flow.requests.draw(charge, quarters_of(header)) {
+        if let Some(charge) = self.flow.requests.draw(charge, quarters_of(depth_of(header))) {
             *self.charges.of(header) = Some(charge);
             return Ok(Verdict::Take);
         }

@@ -75,6 +75,8 @@ pub struct PeerHello {
     pub methods_max: u16,
     /// Bytes of large responses it takes before any are taken from it (`docs/protocol.md` §5.12.7).
     pub response_window: u32,
+    /// Bytes of large requests that it holds (`docs/protocol.md` §5.12.3).
+    pub request_budget: u32,
 }
 
 /// Bytes of the prefix: magic, payload length, zeros.
@@ -111,7 +113,8 @@ impl Hello {
         out.extend_from_slice(&self.epoch.get().to_le_bytes());
         out.extend_from_slice(&ip.octets());
         let limits = [config.in_flight_max, config.message_len_max, config.headers_len_max];
-        for limit in limits.into_iter().chain([config.response_window, 0, 0, 0, 0]) {
+        let windows = [config.response_window, config.request_budget, 0, 0, 0];
+        for limit in limits.into_iter().chain(windows) {
             out.extend_from_slice(&limit.to_le_bytes());
         }
         debug_assert_eq!(out.len(), PREFIX_LEN + FIXED_LEN, "the fixed part is as specified");
@@ -185,6 +188,7 @@ impl Hello {
             headers_len_max: theirs.headers_len_max,
             methods_max: theirs.methods_max,
             response_window: theirs.response_window,
+            request_budget: theirs.request_budget,
         })
     }
 }
@@ -203,6 +207,7 @@ struct Payload {
     message_len_max: u32,
     headers_len_max: u32,
     response_window: u32,
+    request_budget: u32,
     cluster: String,
 }
 
@@ -220,7 +225,8 @@ impl Payload {
         let message_len_max = r.u32()?;
         let headers_len_max = r.u32()?;
         let response_window = r.u32()?;
-        r.take(16)?;
+        let request_budget = r.u32()?;
+        r.take(12)?;
         let cluster = String::from_utf8_lossy(r.take(usize::from(name_len))?).into_owned();
         let addr = SocketAddr::new(ip, port);
         Some(Self {
@@ -236,6 +242,7 @@ impl Payload {
             message_len_max,
             headers_len_max,
             response_window,
+            request_budget,
             cluster,
         })
     }

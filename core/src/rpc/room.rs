@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::body::Body;
-use super::calls::{Class, Open, Progress};
+use super::calls::{CallLimits, Class, Open, Progress};
 use super::config::GOSSIP_OUT_LEN_MAX;
 use super::connection::Connection;
 use super::content::content_len;
@@ -46,7 +46,7 @@ pub(super) struct WaitingCall {
 pub(super) struct Room {
     /// Calls by class, each in the order in which they were made, and since when they wait. Some
     /// may be over.
-    calls: [VecDeque<(CallId, Instant)>; 4],
+    calls: [VecDeque<(CallId, Instant)>; Class::QUEUES],
     /// Calls that wait, and their bytes.
     count: usize,
     len: usize,
@@ -137,15 +137,21 @@ impl WaitingCall {
 type Unsent = (Code, &'static str);
 
 impl Connection {
-    /// Calls that both sides accept at once.
-    pub(super) fn in_flight_max(&self) -> Option<u32> {
-        self.peer().map(|peer| self.config.in_flight_max.min(peer.in_flight_max))
+    /// What both sides accept of the calls made here; `None` before the peer's hello.
+    pub(super) fn call_limits(&self) -> Option<CallLimits> {
+        let own = self.config.in_flight_max;
+        self.peer().map(|peer| CallLimits {
+            in_flight_max: own.min(peer.in_flight_max),
+            request_budget: peer.request_budget,
+        })
     }
 
     /// Whether a call of this class may begin now. Those of its class that wait go first.
     pub(super) fn has_room(&self, class: Class) -> bool {
-        let has_slot = self.in_flight_max().is_some_and(|max| self.calls.has_room(max, class));
-        has_slot && !self.room.has_calls_of(class) && !self.is_socket_behind()
+        let limits = self.call_limits();
+        limits.is_some_and(|limits| self.calls.has_room(limits, class))
+            && !self.room.has_calls_of(class)
+            && !self.is_socket_behind()
     }
 
     /// Keeps a request until there is room for it.
@@ -225,7 +231,7 @@ impl Connection {
 
     /// Begins the calls that wait and have room now, those that handlers make first.
     pub(super) fn begin_waiting(&mut self, now: Now) {
-        let Some(limit) = self.in_flight_max().filter(|_| self.room.has_calls()) else { return };
+        let Some(limits) = self.call_limits().filter(|_| self.room.has_calls()) else { return };
         for at in 0..self.room.calls.len() {
             while !self.is_socket_behind()
                 && let Some(&(call, _)) = self.room.calls[at].front()
@@ -234,18 +240,18 @@ impl Connection {
                     self.room.calls[at].pop_front();
                     continue;
                 };
-                if !self.calls.has_room(limit, open.class) || !self.reserve_stream(call) {
+                if !self.calls.has_room(limits, open.class) || !self.reserve_stream(call) {
                     break;
                 }
                 self.room.calls[at].pop_front();
-                self.begin_call(now, call, limit);
+                self.begin_call(now, call, limits);
             }
         }
     }
 
     /// A call that waited has room.
-    fn begin_call(&mut self, now: Now, call: CallId, limit: u32) {
-        let Some((_, waiting)) = self.calls.begin(call, limit) else { return };
+    fn begin_call(&mut self, now: Now, call: CallId, limits: CallLimits) {
+        let Some((_, waiting)) = self.calls.begin(call, limits) else { return };
         self.room.leave(&waiting);
         let is_streaming = waiting.shape.is_streaming();
         match self.send_waiting(now, Some(call), *waiting) {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::body::Body;
 use super::calls::Class;
+use super::charges::charge_of_request;
 use super::config::{ATTACHMENTS_MAX, COPY_LEN_MAX, GOSSIP_LEN_MAX, GOSSIP_OUT_LEN_MAX};
 use super::connection::{Connection, Phase};
 use super::content::content_len;
@@ -40,13 +41,17 @@ impl Connection {
                 return Err(error);
             }
         };
-        let class =
-            Class { is_streaming: request.shape.is_streaming(), is_shallow: request.depth == 0 };
+        let len = content_len(request.body.len(), request.attachments);
+        let class = Class {
+            is_streaming: request.shape.is_streaming(),
+            depth: request.depth,
+            charge: charge_of_request(len),
+        };
         let (deadline, shape, declared) = (request.deadline, request.shape, request.chunk_len_max);
         let method = method.filter(|_| !class.is_streaming && self.has_room(class));
         let begun = method.and_then(|method| {
-            let limit = self.in_flight_max()?;
-            let (call, _) = self.calls.open_begun(deadline.is_some(), class, limit)?;
+            let limits = self.call_limits()?;
+            let (call, _) = self.calls.open_begun(deadline.is_some(), class, limits)?;
             Some((call, method))
         });
         let call = match begun {

@@ -2,6 +2,7 @@
 
 use super::halves::{Half, WINDOW, data, first, fragment, grant};
 use super::*;
+use crate::rpc::connection::Phase;
 use crate::rpc::credit::charge_of;
 use crate::rpc::frame::{FLAG_ABORT, NO_TIMEOUT};
 
@@ -107,10 +108,56 @@ fn s5_12_5_a_chunk_is_no_longer_than_its_call_declares() {
     assert_eq!(parse(&drain(&mut end, start()))[0].0.code, Code::TooLarge.get());
 }
 
+/// This end no longer knows what the other holds.
+fn send_whatever_the_budget(end: &mut Connection) {
+    let Phase::Open(peer) = &mut end.phase else { panic!("connected") };
+    peer.request_budget = u32::MAX;
+}
+
+#[test]
+fn s5_12_3_a_burst_of_large_requests_waits_at_the_caller_and_small_ones_pass_it() {
+    // Three quarters of half of 2 MiB hold six of these.
+    let mut pair = Pair::connected_with(tight(), Config { request_budget: 2 << 20, ..tight() });
+    let body = vec![1; 120_000];
+    for _ in 0..20 {
+        pair.a.request(pair.now, request(&body)).expect("taken");
+    }
+    assert_eq!((pair.a.calls_open(), pair.a.calls.begun_count()), (20, 6));
+    let deeper = pair.a.request(pair.now, deep(1, &body)).expect("taken");
+    assert!(pair.a.number_of(deeper).is_some(), "it may use more");
+    let small = pair.a.request(pair.now, request(b"small")).expect("taken");
+    assert!(pair.a.number_of(small).is_some(), "it waits behind no large one");
+    let mut answered = 0;
+    while pair.a.calls_open() > 0 {
+        pair.pump();
+        for id in inbound_ids(&events(&mut pair.b)) {
+            pair.b.respond(pair.now, id, Ok(Body::EMPTY)).expect("open");
+        }
+        pair.pump();
+        for (_, result) in responses(events(&mut pair.a)) {
+            result.expect("none is refused");
+            answered += 1;
+        }
+    }
+    assert_eq!(answered, 22);
+
+    // One that is larger than the share goes alone.
+    let mut pair = Pair::connected_with(tight(), tight());
+    let Phase::Open(peer) = &mut pair.a.phase else { panic!("connected") };
+    peer.request_budget = 0;
+    for expected in [true, false] {
+        let call = pair.a.request(pair.now, request(&body)).expect("taken");
+        assert_eq!(pair.a.number_of(call).is_some(), expected);
+    }
+    pair.pass(Config::default().room_wait_max);
+    assert_eq!(status(&mut pair.a).code, Code::Overloaded, "and the other waits no longer");
+}
+
 /// What handlers keep is not waited for: what does not fit is refused, and nothing else is touched.
 #[test]
 fn s5_12_3_a_request_beyond_the_budget_is_refused_and_deeper_ones_may_use_more() {
     let mut pair = Pair::connected_with(tight(), tight());
+    send_whatever_the_budget(&mut pair.a);
     let body = vec![1; 120_000];
     let mut kept = Vec::new();
     // Half of 512 KiB holds two, three quarters three, all of it four.
@@ -173,6 +220,7 @@ fn s5_12_4_a_request_is_charged_until_the_last_view_is_dropped_also_after_the_co
 fn s5_12_3_a_refusal_aborts_the_fragments_that_are_left() {
     let slow = Config { transmit_len_max: 20_000, ..Config::default() };
     let mut pair = Pair::connected_with(slow, Config { request_budget: 2 << 20, ..tight() });
+    send_whatever_the_budget(&mut pair.a);
     let kept = {
         let mut kept = Vec::new();
         for _ in 0..5 {
