@@ -345,6 +345,7 @@ fn settled(pair: &Pair, key: u64, epoch: u64, is_dialed: bool) -> Arc<Link> {
         headers_len_max: 1,
         methods_max: 1,
         response_window: 1,
+        request_budget: 1 << 20,
     };
     link.peer.set(hello).expect("it has none");
     link
