@@ -54,6 +54,13 @@ pub(super) struct CallLimits {
     pub(super) request_budget: u32,
 }
 
+impl CallLimits {
+    /// The same for a request that has waited until only the peer can say whether it fits.
+    pub(super) fn whatever_is_held(self) -> Self {
+        Self { request_budget: u32::MAX, ..self }
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     serial: u32,
@@ -188,6 +195,15 @@ impl Calls {
         let wire = self.wire.get(slot_of(number))?;
         let slot = wire.call.filter(|_| wire.generation == number >> SLOT_BITS)?;
         Some(CallId { slot, serial: self.entries.get(slot as usize)?.serial })
+    }
+
+    /// The handler of this call has sent something: its request counts no longer (§5.12.3).
+    /// Returns whether it did until now.
+    pub(super) fn uncharge(&mut self, call: CallId) -> bool {
+        let begun = self.get_mut(call).filter(|open| open.number().is_some());
+        let charge = begun.map_or(0, |open| core::mem::take(&mut open.class.charge));
+        self.charged -= u64::from(charge);
+        charge > 0
     }
 
     /// The request of this open call begins at `position`.

@@ -230,7 +230,7 @@ impl Connection {
             Kind::Request => self.on_request(now, frame),
             Kind::OneWay => self.on_one_way(now, frame),
             Kind::Response => self.on_answer(now, frame),
-            Kind::Data => self.on_data(frame),
+            Kind::Data => self.on_data(now, frame),
             Kind::Credit => self.on_credit(*header, body),
             Kind::Intern => self.on_intern(header.method, body),
             Kind::Gossip => {

@@ -126,7 +126,7 @@ impl Connection {
     }
 
     /// A `Data` is whole.
-    pub(super) fn on_data(&mut self, frame: Frame) -> Result<(), CloseReason> {
+    pub(super) fn on_data(&mut self, now: Now, frame: Frame) -> Result<(), CloseReason> {
         let Frame { header, extension, body, .. } = frame;
         let has_begun = header.is_fragmented() || header.body_len as usize > COPY_LEN_MAX;
         let of = if has_begun {
@@ -140,6 +140,11 @@ impl Connection {
                 let Some(reader) = self.streams.reader(stream) else { return Ok(()) };
                 let (charge, window) = (charge_of_message(header), reader.window.clone());
                 let held = Held(What::Chunk { stream, charge, _window: window });
+                if let StreamRef::Call(call) = stream
+                    && self.calls.uncharge(call)
+                {
+                    self.begin_waiting(now);
+                }
                 self.stats.chunks_in += 1;
                 self.events.push_back(Event::Chunk { stream, body, attachments, held });
             }

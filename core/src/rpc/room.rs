@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -41,12 +42,21 @@ pub(super) struct WaitingCall {
     deadline: Option<Instant>,
 }
 
+/// A call in its queue.
+#[derive(Clone, Copy, Debug)]
+struct Waiter {
+    call: CallId,
+    since: Instant,
+    /// When it is looked at because of what its request is charged; `None` once it was, or if it is
+    /// charged nothing.
+    asks_at: Option<Instant>,
+}
+
 /// What waits.
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    /// Calls by class, each in the order in which they were made, and since when they wait. Some
-    /// may be over.
-    calls: [VecDeque<(CallId, Instant)>; Class::QUEUES],
+    /// Calls by class, each in the order in which they were made. Some may be over.
+    calls: [VecDeque<Waiter>; Class::QUEUES],
     /// Calls that wait, and their bytes.
     count: usize,
     len: usize,
@@ -87,10 +97,12 @@ impl Room {
         self.calls.iter().map(VecDeque::len).sum()
     }
 
-    /// Since when the call waits that has waited for longest. Some that are over may stand before
-    /// it: then this is too early, and nothing happens at that time.
-    fn oldest(&self) -> Option<Instant> {
-        self.calls.iter().filter_map(|queue| queue.front()).map(|&(_, since)| since).min()
+    /// When the next call has waited for long enough, those with room being given up after
+    /// `wait_max`. Some that are over may stand before it: then this is too early, and nothing
+    /// happens at that time.
+    fn next_at(&self, wait_max: Duration) -> Option<Instant> {
+        let fronts = self.calls.iter().filter_map(VecDeque::front);
+        fronts.map(|waiter| waiter.asks_at.unwrap_or(waiter.since + wait_max)).min()
     }
 
     /// Nothing waits any more. What its users gave goes to `trash`; calls have been ended.
@@ -162,7 +174,7 @@ impl Connection {
         request: Request<'_>,
     ) -> Result<CallId, RequestError> {
         let waiting = WaitingCall::new(now, request);
-        let len = waiting.len();
+        let (len, budget_wait_max) = (waiting.len(), self.budget_wait_max());
         let room = &mut self.room;
         if room.count >= self.config.waiting_calls_max
             || room.len() + len > self.config.waiting_len_max
@@ -175,10 +187,11 @@ impl Connection {
         let call = self.calls.open(Open { has_deadline, class, progress });
         (room.count, room.len) = (room.count + 1, room.len + len);
         let queue = &mut room.calls[class.index()];
-        queue.push_back((call, now.mono));
+        let asks_at = (class.charge > 0).then(|| now.mono + budget_wait_max);
+        queue.push_back(Waiter { call, since: now.mono, asks_at });
         if queue.len() > 2 * room.count + 64 {
             // An application that calls and gives up, over and over, must not fill memory.
-            queue.retain(|&(call, _)| self.calls.get(call).is_some());
+            queue.retain(|waiter| self.calls.get(waiter.call).is_some());
         }
         Ok(call)
     }
@@ -223,8 +236,10 @@ impl Connection {
                 self.stats.one_way_dropped += 1;
             }
         }
-        for queue in &mut self.room.calls {
-            queue.iter_mut().for_each(|(_, since)| *since = now.mono);
+        let asks_at = now.mono + self.budget_wait_max();
+        for waiter in self.room.calls.iter_mut().flatten() {
+            waiter.since = now.mono;
+            waiter.asks_at = waiter.asks_at.map(|_| asks_at);
         }
         self.begin_waiting(now);
     }
@@ -233,9 +248,13 @@ impl Connection {
     pub(super) fn begin_waiting(&mut self, now: Now) {
         let Some(limits) = self.call_limits().filter(|_| self.room.has_calls()) else { return };
         for at in 0..self.room.calls.len() {
-            while !self.is_socket_behind()
-                && let Some(&(call, _)) = self.room.calls[at].front()
-            {
+            while let Some(waiter) = self.room.calls[at].front_mut() {
+                waiter.asks_at.take_if(|at| *at <= now.mono);
+                let (call, is_overdue) = (waiter.call, waiter.asks_at.is_none());
+                if self.is_socket_behind() {
+                    break;
+                }
+                let limits = if is_overdue { limits.whatever_is_held() } else { limits };
                 let Some(open) = self.calls.get(call) else {
                     self.room.calls[at].pop_front();
                     continue;
@@ -312,10 +331,16 @@ impl Connection {
         Ok(())
     }
 
-    /// When a call has waited for room for as long as it may (§5.12.2).
+    /// How long a large request waits because of what the caller's own calls are charged (§5.12.3).
+    fn budget_wait_max(&self) -> Duration {
+        self.config.room_wait_max / 4
+    }
+
+    /// When a call has waited for room for as long as it may, or only the peer can say whether it
+    /// has room (§5.12.2, §5.12.3).
     pub(super) fn room_wait_at(&self) -> Option<Instant> {
         self.peer()?;
-        Some(self.room.oldest()? + self.config.room_wait_max)
+        self.room.next_at(self.config.room_wait_max)
     }
 
     /// Ends the calls that have waited for as long as they may.
@@ -326,7 +351,7 @@ impl Connection {
             return;
         }
         for at in 0..self.room.calls.len() {
-            while let Some(&(call, since)) = self.room.calls[at].front()
+            while let Some(&Waiter { call, since, .. }) = self.room.calls[at].front()
                 && now >= since + self.config.room_wait_max
             {
                 self.room.calls[at].pop_front();
@@ -338,7 +363,7 @@ impl Connection {
     /// Ends all that waits, each call with its event.
     pub(super) fn end_waiting(&mut self, code: Code, message: &str) {
         for queue in core::mem::take(&mut self.room.calls) {
-            queue.into_iter().for_each(|(call, _)| self.end_call(call, code, message));
+            queue.into_iter().for_each(|waiter| self.end_call(waiter.call, code, message));
         }
         self.stats.one_way_dropped += self.room.one_ways.len() as u64;
         self.stats.gossip_dropped += self.room.gossip.len() as u64;

@@ -149,8 +149,36 @@ fn s5_12_3_a_burst_of_large_requests_waits_at_the_caller_and_small_ones_pass_it(
         let call = pair.a.request(pair.now, request(&body)).expect("taken");
         assert_eq!(pair.a.number_of(call).is_some(), expected);
     }
-    pair.pass(Config::default().room_wait_max);
-    assert_eq!(status(&mut pair.a).code, Code::Overloaded, "and the other waits no longer");
+    // The other is sent in the end: only the peer knows what it holds.
+    let wait = Config::default().room_wait_max / 4;
+    assert_eq!(pair.a.poll_timeout(), Some(pair.now.mono + wait));
+    pair.pass(wait);
+    assert_eq!(pair.a.calls.begun_count(), 2);
+    // Also if it cannot begin when it may: no timer stands still.
+    let narrow = Config { in_flight_max: 1, request_budget: 2 << 20, ..tight() };
+    let mut pair = Pair::connected_with(tight(), narrow);
+    for _ in 0..2 {
+        pair.a.request(pair.now, request(&body)).expect("taken");
+    }
+    pair.pass(wait);
+    assert_eq!(pair.a.poll_timeout(), Some(pair.now.mono + 3 * wait));
+}
+
+/// A handler that streams has had its request, and others need not wait for what that held.
+#[test]
+fn s5_12_3_a_call_counts_no_longer_once_its_handler_has_sent_a_chunk() {
+    let mut pair = Pair::connected_with(tight(), tight());
+    let body = vec![1; 120_000];
+    let shape = Shape::SERVER_STREAMING;
+    let stream = Request { shape, chunk_len_max: 0, ..request(&body) };
+    pair.a.request(pair.now, stream).expect("taken");
+    pair.pump();
+    let id = inbound_ids(&events(&mut pair.b))[0];
+    let other = pair.a.request(pair.now, request(&body)).expect("taken");
+    assert!(pair.a.number_of(other).is_none(), "three quarters of half of it hold one");
+    pair.b.send(pair.now, StreamRef::Inbound(id), (&[1; 10]).into(), &[]).expect("room");
+    pair.pump();
+    assert!(pair.a.number_of(other).is_some());
 }
 
 /// What handlers keep is not waited for: what does not fit is refused, and nothing else is touched.
