@@ -1,4 +1,13 @@
-#![doc = include_str!("../docs/store.md")]
+#![doc = include_str!("../README.md")]
+//!
+//! # Where to look
+//!
+//! [`StoreExtension`] is added to a node and has the settings. It gives a [`Store`], whose
+//! [`Keyspace`]s are read and written at a [`Consistency`]. [`rules`] says what is promised.
+
+/// What the store promises, rule by rule.
+#[doc = include_str!("../docs/store.md")]
+pub mod rules {}
 
 mod any_storage;
 mod config;
