@@ -1,6 +1,7 @@
 //! Three processes become a cluster, lose one to `kill -9`, take it back, and see one leave:
 //! `cargo run --release --example quickstart`, and with `-- --runtime smol` or `-- --runtime
-//! async-std` the same on those.
+//! async-std` the same on those. With `-- --stay`, what is left of the cluster stays until ctrl-C,
+//! for other programs to join.
 //!
 //! The agents are this very program, started again as `quickstart agent ..`: nothing else need be
 //! built.

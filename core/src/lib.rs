@@ -1,5 +1,6 @@
-//! The protocol of chinwag, a cluster layer that Rust programs embed, as pure state machines: bytes
-//! and time in, bytes and events out.
+//! chinwag turns Rust programs into a cluster: the nodes in them find each other, know who is
+//! alive, share one causal clock, and call each other's services. This crate is its protocol as
+//! pure state machines: bytes and time go in, bytes and events come out.
 //!
 //! A program that wants a cluster adds `chinwag-tokio`, `chinwag-smol` or `chinwag-async-std`,
 //! which drive this crate on sockets. Add this crate itself to write a driver of your own.
@@ -61,6 +62,15 @@
 //!
 //! What it is not: it does not encrypt yet, it keeps nothing on disk, and it decides nothing by
 //! majority.
+//!
+//! Guides: [the protocol][protocol], rule by rule, which code and tests cite; [how it is
+//! built][architecture]; `custom_driver`, [a driver on std's sockets][driver]. Features: `std`, on
+//! by default, passes `std` on to the crate `bytes`; `fuzzing` is for chinwag's own fuzz targets.
+//! Status: before 0.1, so the API and the wire format still change.
+//!
+//! [protocol]: https://github.com/chinwag-rs/chinwag/blob/main/docs/protocol.md
+//! [architecture]: https://github.com/chinwag-rs/chinwag/blob/main/docs/architecture.md
+//! [driver]: https://github.com/chinwag-rs/chinwag/blob/main/examples/custom_driver.rs
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -18,6 +18,11 @@ use crate::process::{Agent, Program};
 use crate::runtime::Kind;
 use crate::story::{self, Shortfall, line};
 
+/// The name of the agents' cluster, and of the one in the README's program.
+const CLUSTER: &str = "demo";
+/// Where agent 1 listens if it is to stay. The README's program names it as its seed.
+const STAY_LISTEN: &str = "127.0.0.1:7001";
+
 const START_MAX: Duration = Duration::from_secs(5);
 const CONVERGE_MAX: Duration = Duration::from_secs(8);
 const CALLS_MAX: Duration = Duration::from_secs(5);
@@ -51,13 +56,22 @@ struct Args {
     /// What the agents run on
     #[arg(long, value_enum, default_value = "tokio")]
     runtime: Kind,
+    /// Keep agents 1 and 3 running after the story, until ctrl-C, with agent 1 on 127.0.0.1:7001
+    #[arg(long)]
+    stay: bool,
 }
 
 /// Tells the story on stdout. `program` is what the agents run; `args` are the command line, the
 /// program's own name first.
 pub fn main(program: io::Result<Program>, args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args = Args::parse_from(args);
-    story::main("quickstart", program, async |program: &Program| tell(program, args.runtime).await)
+    story::main("quickstart", program, async |program: &Program| {
+        if args.stay {
+            run(program, args.runtime, STAY_LISTEN).await?.stay().await
+        } else {
+            tell(program, args.runtime).await
+        }
+    })
 }
 
 /// Tells the story, all but its last line.
@@ -65,12 +79,21 @@ pub fn main(program: io::Result<Program>, args: impl IntoIterator<Item = OsStrin
 /// # Errors
 /// The first step that fell short.
 pub async fn tell(program: &Program, runtime: Kind) -> Result<(), Shortfall> {
+    run(program, runtime, "127.0.0.1:0").await.map(drop)
+}
+
+/// Tells the story with agent 1 at `listen`. Returns it with the agents that run at its end.
+async fn run<'a>(
+    program: &'a Program,
+    runtime: Kind,
+    listen: &'a str,
+) -> Result<Story<'a>, Shortfall> {
     line(format_args!(
         "chinwag: three processes on {} become a cluster, lose one, take it back, and see one \
             leave.\n",
         runtime.name()
     ));
-    let mut story = Story { began: Instant::now(), program, runtime, agents: Vec::new() };
+    let mut story = Story { began: Instant::now(), program, runtime, listen, agents: Vec::new() };
     story.step("start three agents", START_MAX, Story::start).await?;
     story.step("see every agent report the other two", CONVERGE_MAX, Story::converge).await?;
     story.step("hear every answer", CALLS_MAX, Story::call).await?;
@@ -78,13 +101,16 @@ pub async fn tell(program: &Program, runtime: Kind) -> Result<(), Shortfall> {
     story.step("see both others report agent 3 as died", DEATH_MAX, Story::kill).await?;
     story.step("see agent 3 join again, in a later epoch", RETURN_MAX, Story::restart).await?;
     story.step("see both others report agent 2 as left", LEAVE_MAX, Story::leave).await?;
-    story.look_back().await
+    story.look_back().await?;
+    Ok(story)
 }
 
 struct Story<'a> {
     began: Instant,
     program: &'a Program,
     runtime: Kind,
+    /// The address that agent 1 listens on.
+    listen: &'a str,
     /// Agents 1, 2 and 3.
     agents: Vec<Agent>,
 }
@@ -120,8 +146,9 @@ impl Story<'_> {
     async fn start_agent(&self, id: u64) -> Result<Agent, Shortfall> {
         // Agent 1 is the first one there; the others join through it.
         let seeds: Vec<_> = self.agents.first().map(Agent::addr).into_iter().collect();
-        let more = ["--cluster", "quickstart", "--runtime", self.runtime.name()];
-        Ok(Agent::start(self.program, id, "127.0.0.1:0", &seeds, &more).await?)
+        let more = ["--cluster", CLUSTER, "--runtime", self.runtime.name()];
+        let listen = if id == 1 { self.listen } else { "127.0.0.1:0" };
+        Ok(Agent::start(self.program, id, listen, &seeds, &more).await?)
     }
 
     async fn start(&mut self) -> Result<(), Shortfall> {
@@ -264,6 +291,28 @@ impl Story<'_> {
             format_args!("nobody was reported as died but the one that was killed\n"),
         );
         Ok(())
+    }
+
+    /// Keeps agents 1 and 3 running, and reports whom agent 1 sees join, leave and die. Returns
+    /// only when agent 1 has ended.
+    async fn stay(mut self) -> Result<(), Shortfall> {
+        let agent = &mut self.agents[0];
+        line(format_args!(
+            "quickstart: ok; agents 1 and 3 stay in the cluster \"{CLUSTER}\", agent 1 on {}; \
+                press ctrl-C to end them",
+            agent.addr()
+        ));
+        let mut reported = agent.events().len();
+        loop {
+            agent.until(|events| events.len() > reported).await?;
+            for event in &agent.events()[reported..] {
+                if let Some(what @ ("joined" | "left" | "died")) = event["event"].as_str() {
+                    let text = format_args!("agent 1 has reported node {}", event["id"]);
+                    story::say(self.began, what, text);
+                }
+            }
+            reported = agent.events().len();
+        }
     }
 
     async fn ask(&mut self, id: u64, command: &str) -> Result<Value, Shortfall> {

@@ -15,6 +15,7 @@ pub use odd::{Addresses, Answers, ODD_FAMILIES};
 pub use quality::{HALF_OPEN_FOR, QUEUE_MAX, Quality};
 
 /// The longest pause of one process that every preset forgives, whatever mild faults are beside it.
+#[doc(hidden)]
 pub const MILD_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Nodes by their index, rising.
@@ -224,6 +225,7 @@ impl Fault {
     /// Whether two live members may come to think ill of each other because of it: what excuses a
     /// death of the living. Up to a twentieth of loss, jitter, duplicates and clocks that step
     /// excuse none (C8 of the invariants).
+    #[doc(hidden)]
     pub fn excuses_deaths(&self) -> bool {
         match self {
             Self::Link { quality, .. } => {
@@ -259,11 +261,13 @@ impl Fault {
     }
 
     /// Whether it is a fault of the network between nodes, and not of one host.
+    #[doc(hidden)]
     pub const fn is_between_nodes(&self) -> bool {
         matches!(self, Self::Link { .. } | Self::Cut { .. } | Self::Flap { .. })
     }
 
     /// The one node that it is about, if it is about one.
+    #[doc(hidden)]
     pub fn node(&self) -> Option<u32> {
         match self {
             &Self::FullPause(node)
@@ -287,12 +291,14 @@ impl Fault {
     }
 
     /// What users do, as against what befalls them.
+    #[doc(hidden)]
     pub const fn is_operation(&self) -> bool {
         matches!(self, Self::Leave(_) | Self::Metadata(_) | Self::Broadcast(_))
     }
 
     /// Whom it is about, as two sides: senders and receivers, the halves of a cut, or the one node.
     /// Empty means all, or nobody.
+    #[doc(hidden)]
     pub fn sides(&self) -> (Nodes, Nodes) {
         match self {
             Self::Link { from, to, .. }
@@ -305,6 +311,7 @@ impl Fault {
 
     /// The same fault as far as it is about nodes for which `stays`; none if nothing is left of it.
     #[must_use]
+    #[doc(hidden)]
     pub fn among(&self, stays: impl Fn(u32) -> bool) -> Option<Self> {
         if self.node().is_some_and(|node| !stays(node)) {
             return None;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chinwag_sim::clock::nanos;
 use chinwag_sim::explore::{Search, search};
-use chinwag_sim::fault::{Fault, Plan, Quality, Timed};
+use chinwag_sim::fault::{Addresses, Answers, Fault, ODD_FAMILIES, Plan, Quality, Timed};
 use chinwag_sim::repeat::Twice;
 use chinwag_sim::run::{Faults, Level, Scenario};
 
@@ -55,10 +55,40 @@ fn every_fault() -> Vec<Fault> {
     ]
 }
 
+/// One of every odd kind.
+fn every_odd_fault() -> Vec<Fault> {
+    let everywhere = |quality| Fault::Link { from: vec![], to: vec![], quality };
+    let (second, none) = (Duration::from_secs(1), Quality::default());
+    let names = |answers| Fault::Names { node: 2, answers };
+    let addresses = |odd| Fault::Addresses { node: 2, odd };
+    let faults = vec![
+        everywhere(Quality { no_streams: true, ..none }),
+        everywhere(Quality { opens_lost: true, ..none }),
+        everywhere(Quality { opens_refused: true, ..none }),
+        everywhere(Quality { proxy: true, ..none }),
+        names(Answers::Partial),
+        names(Answers::Changing),
+        names(Answers::Foreign),
+        names(Answers::Slow(5 * second)),
+        names(Answers::Never),
+        addresses(Addresses::Nat(3 * second)),
+        addresses(Addresses::Other),
+        addresses(Addresses::Mapped),
+        addresses(Addresses::Moves),
+        Fault::TakeOver { node: 2, by: 3 },
+        Fault::Ipv6(2),
+        Fault::Suspend { node: 2, wall_stops: false },
+        Fault::Suspend { node: 2, wall_stops: true },
+    ];
+    let families: Vec<&str> = faults.iter().map(Fault::family).collect();
+    assert_eq!(families, ODD_FAMILIES);
+    faults
+}
+
 /// A fault that never ends goes on in the calm, in which nobody may be suspected without a cause.
 #[test]
 fn no_oracle_fails_for_a_fault_with_an_end_or_without() {
-    for fault in every_fault() {
+    for fault in every_fault().into_iter().chain(every_odd_fault()) {
         for until in [nanos(Duration::from_secs(30)), u64::MAX] {
             let timed = Timed { at: nanos(Duration::from_secs(5)), until, fault: fault.clone() };
             let pause = Timed {
@@ -75,7 +105,7 @@ fn no_oracle_fails_for_a_fault_with_an_end_or_without() {
 
 #[test]
 fn no_oracle_of_the_node_level_fails_for_a_fault_with_an_end_or_without() {
-    for fault in every_fault() {
+    for fault in every_fault().into_iter().chain(every_odd_fault()) {
         for until in [nanos(Duration::from_secs(30)), u64::MAX] {
             let timed = Timed { at: nanos(Duration::from_secs(5)), until, fault: fault.clone() };
             let plan = Plan { faults: vec![timed] };
@@ -109,7 +139,7 @@ fn loss_that_never_ends_and_a_pause_excuse_nothing_and_fail_nothing() {
 
 #[test]
 fn the_mild_swarm_holds_and_excuses_nothing() {
-    for (level, seeds) in [(Level::Protocol, 0..200), (Level::Node, 0..6)] {
+    for (level, seeds) in [(Level::Protocol, 0..200), (Level::Node, 0..8)] {
         let found = explore(Faults::Mild, level, 7, seeds);
         assert_holds(&found, &level);
         assert_eq!(found.false_deaths, 0, "{level:?}");

@@ -195,6 +195,59 @@ fn a_task_that_another_thread_wakes_fails_the_run() {
     assert_says(&text, &["a task of node 0", &format!("mistakes.rs:{line}:")]);
 }
 
+/// A thread may be slower than the whole run: then it wakes nobody, and the run would pass.
+#[test]
+fn a_task_that_waits_for_something_outside_fails_the_run() {
+    let (end, is_over) = std::sync::mpsc::channel::<()>();
+    let is_over = Arc::new(std::sync::Mutex::new(is_over));
+    let line = line!() + 6;
+    let text = report(0..1, |world| {
+        let is_over = is_over.clone();
+        async move {
+            let nodes = world.cluster(2, nothing).await;
+            world.run_for(secs(1)).await;
+            nodes[1].spawn(poll_fn(move |cx| {
+                let (waker, is_over) = (cx.waker().clone(), is_over.clone());
+                #[expect(clippy::disallowed_methods, reason = "the mistake of this test")]
+                std::thread::spawn(move || {
+                    let _ = is_over.lock().expect("no thread panics").recv();
+                    waker.wake();
+                });
+                Poll::Pending
+            }));
+            world.run_for(secs(1)).await;
+        }
+    });
+    drop(end);
+    let says = "still waits for something outside of the world";
+    assert_says(&text, &["seed 0 fails: outside: a task of node 1", says]);
+    assert_says(&text, &[&format!("mistakes.rs:{line}:")]);
+}
+
+/// A task may wait for what the world could bring, or for nothing.
+#[test]
+fn a_task_that_waits_for_something_in_the_world_fails_nothing() {
+    check(0..2, |world| async move {
+        let nodes = world.cluster(3, nothing).await;
+        let slot = Arc::new(std::sync::Mutex::new(None));
+        let kept = slot.clone();
+        nodes[0].spawn(poll_fn(move |cx| {
+            *kept.lock().expect("no thread panics") = Some(cx.waker().clone());
+            Poll::Pending
+        }));
+        nodes[0].spawn(pending());
+        nodes[1].spawn(nodes[1].sleep(secs(3_600)));
+        let own = nodes[2].clone();
+        nodes[2].spawn(async move {
+            own.sleep(secs(3_600)).await;
+            drop(slot);
+        });
+        let mut watch = nodes[1].watch();
+        nodes[1].spawn(async move { while watch.next().await.is_some() {} });
+        world.run_for(secs(5)).await;
+    });
+}
+
 #[test]
 fn a_story_that_another_thread_wakes_fails_the_run() {
     let text = report(0..1, |world| async move {

@@ -1,10 +1,23 @@
-//! What chinwag's adapters to smol and async-std share: time, sockets and names on async-io. All
-//! but the tasks.
+//! chinwag turns Rust programs into a cluster. This crate is what its adapters to smol and
+//! async-std share: time, sockets and names on async-io; everything of a
+//! [`Runtime`](chinwag::Runtime) but the tasks. A program adds `chinwag-smol` or
+//! `chinwag-async-std` instead.
 //!
-//! async-io has one reactor a process, with a thread of its own, so this runs under any executor.
-//! An adapter keeps an [`AsyncIo`], hands it everything but
-//! [`Runtime::spawn`](chinwag::Runtime::spawn), and is done; a runtime of your own whose tasks may
-//! be woken from any thread can be built on it the same way.
+//! async-io has one reactor for a process, with a thread of its own, so [`AsyncIo`] works under any
+//! executor whose tasks may be woken from any thread. An adapter to such an executor keeps an
+//! [`AsyncIo`], passes every method but [`Runtime::spawn`](chinwag::Runtime::spawn) on to it, and
+//! runs the suite of `chinwag-conformance`:
+//!
+//! ```
+//! let io = chinwag_async_io::AsyncIo::new();
+//! let earlier = io.now();
+//! assert!(io.now().mono >= earlier.mono);
+//! ```
+//!
+//! Guides: [runtimes][guide], [running nodes][operations]. Status: before 0.1.
+//!
+//! [guide]: https://github.com/chinwag-rs/chinwag/blob/main/docs/runtimes.md
+//! [operations]: https://github.com/chinwag-rs/chinwag/blob/main/docs/operations.md
 
 mod gate;
 

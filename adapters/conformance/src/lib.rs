@@ -1,43 +1,57 @@
-//! One suite for every runtime: what a [`Runtime`] must do for chinwag, and what a node must do on
-//! it.
+//! chinwag turns Rust programs into a cluster. It runs on every async runtime for which somebody
+//! has implemented its trait [`Runtime`], and this crate is the test suite for such an
+//! implementation. The suite checks what a runtime must do for chinwag (timers, tasks, datagrams,
+//! streams, names), and what a node must do on it (membership, calls, streams, services, leaving).
 //!
-//! ```text
-//!   your tests: suite!(MyHost::new())       one #[test] for each case
-//!        |
-//!      Host: a running runtime              block_on, runtime, addr
-//!        |
-//!   timers  tasks  udp  tcp  names          the contract of `chinwag::runtime`, case by case
-//!   membership  calls  clients  streams    the same stories of nodes, on that runtime
-//!   room  services  leaving  life
-//! ```
-//!
-//! The author of a runtime writes this, and nothing else:
+//! The author of a runtime adds this crate as a dev-dependency, implements [`Host`], and gets one
+//! `#[test]` for each case. Here the runtime is chinwag's own for smol:
 //!
 //! ```
-//! use std::{future::Future, pin::Pin, sync::Arc};
+//! use std::sync::Arc;
+//!
 //! use chinwag::Runtime;
 //! use chinwag_conformance::{Host, Story};
-//! # fn my_runtime() -> Arc<dyn Runtime> { unimplemented_in_this_example() }
-//! # fn my_block_on<F: Future>(_: F) -> F::Output { unimplemented_in_this_example() }
-//! # fn unimplemented_in_this_example() -> ! { panic!("an example") }
 //!
-//! struct Mine;
-//! impl Host for Mine {
-//!     fn runtime(&self) -> Arc<dyn Runtime> { my_runtime() }
-//!     fn block_on(&self, story: Story<'_>) { my_block_on(story) }
+//! struct OnSmol;
+//!
+//! impl Host for OnSmol {
+//!     fn runtime(&self) -> Arc<dyn Runtime> {
+//!         Arc::new(chinwag_smol::Smol::new())
+//!     }
+//!
+//!     fn block_on(&self, story: Story<'_>) {
+//!         smol::block_on(story);
+//!     }
 //! }
 //!
-//! chinwag_conformance::suite!(Mine);
+//! chinwag_conformance::suite!(OnSmol);
 //! ```
 //!
-//! Cases wait for conditions, never for time to pass, except where a timer is what is tested. A
-//! case that hangs fails by name after [`CASE_MAX`].
+//! # Where to look
 //!
-//! That the cases can fail is tested too: `tests/broken` breaks a runtime in one way after the
-//! other, and names the case that notices.
+//! | for | see |
+//! |---|---|
+//! | what a runtime has to do, method by method | [`chinwag::runtime`] |
+//! | the cases of that contract | [`timers`], [`tasks`], [`udp`], [`tcp`], [`names`] |
+//! | how nodes start, meet and end | [`membership`], [`leaving`], [`life`] |
+//! | what nodes do for each other | [`calls`], [`clients`], [`streams`], [`room`], [`services`] |
+//! | where features meet | [`corners`] |
+//! | one case alone | [`run`] |
 //!
-//! What it is not: a measure of speed, and no test of what the protocol does under faults, which is
-//! the simulator's.
+//! A case waits for a condition, never for time to pass, except where a timer is what is tested. A
+//! case that hangs fails by name after [`CASE_MAX`]. The cases themselves are tested: this crate's
+//! own `tests/broken` breaks a runtime in one way after the other, and names the case that fails.
+//!
+//! The suite does not measure speed, and it does not test the protocol under faults: the simulator
+//! does that.
+//!
+//! Guides: [runtimes][guide], [running nodes][operations], [testing under faults][simulation].
+//!
+//! Status: before 0.1. Cases are still added; a runtime that passes today may fail a later version.
+//!
+//! [guide]: https://github.com/chinwag-rs/chinwag/blob/main/docs/runtimes.md
+//! [operations]: https://github.com/chinwag-rs/chinwag/blob/main/docs/operations.md
+//! [simulation]: https://github.com/chinwag-rs/chinwag/blob/main/docs/simulation.md
 
 pub mod calls;
 pub mod clients;

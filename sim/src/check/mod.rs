@@ -28,5 +28,4 @@ mod world;
 
 pub use handles::Handles;
 pub use seeds::{check, check_bytes};
-pub use story::{Failed, Told};
 pub use world::{At, Calm, ClockChange, World, millis, secs, step, step_back};

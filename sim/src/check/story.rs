@@ -14,7 +14,7 @@ use crate::checker::{Check, Violation};
 use crate::choices::{Choices, Seeded};
 use crate::clock::nanos;
 use crate::fault::{Plan, Timed};
-use crate::node::{Cluster, Setup, message};
+use crate::node::{Cluster, Setup, Unended, message};
 use crate::swarm;
 use crate::trace::TraceHash;
 use crate::trace::record::{Record, What};
@@ -35,13 +35,13 @@ pub(super) struct Ask {
 
 /// How a run of a story failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failed {
+pub(super) struct Failed {
     /// The oracle that bit, or the test itself.
-    pub violation: Violation,
+    pub(super) violation: Violation,
     /// Where the story panicked, if it did: file, line and column.
-    pub place: Option<String>,
+    pub(super) place: Option<String>,
     /// At which true nanosecond.
-    pub at: u64,
+    pub(super) at: u64,
 }
 
 impl Failed {
@@ -72,23 +72,21 @@ impl fmt::Display for Failed {
 
 /// What a run of a story came to.
 #[derive(Clone, Debug, Default)]
-pub struct Told {
+pub(super) struct Told {
     /// The failure, if there was one.
-    pub failed: Option<Failed>,
+    pub(super) failed: Option<Failed>,
     /// The hash of everything that happened.
-    pub hash: TraceHash,
+    pub(super) hash: TraceHash,
     /// The faults that the story asked for, by number; those that were left out are not in it.
-    pub faults: BTreeMap<usize, Timed>,
-    /// How often each family of faults has struck.
-    pub struck: BTreeMap<&'static str, u64>,
+    pub(super) faults: BTreeMap<usize, Timed>,
     /// What happened, if a trace was asked for.
-    pub trace: Vec<Record>,
+    pub(super) trace: Vec<Record>,
     /// The last lines of what happened.
-    pub lines: Vec<String>,
+    pub(super) lines: Vec<String>,
     /// How many nodes there were.
-    pub nodes: usize,
+    pub(super) nodes: usize,
     /// The true nanosecond at which the run ended.
-    pub ended_at: u64,
+    pub(super) ended_at: u64,
 }
 
 /// Tells `story` once, under its seed.
@@ -126,7 +124,17 @@ pub(super) fn tell_with<F: Future<Output = ()>>(
     let failed = ended.err().map(|violation| Failed { violation, place, at });
     // Its handles of nodes go before the nodes do.
     drop(caught(|| drop(story)));
-    telling.told(failed, nodes)
+    let tasks = telling.cluster.engine.tasks_of_users();
+    let mut told = telling.told(failed, nodes);
+    drop(world.orders(std::mem::take));
+    // Everything of the world is gone. Who still holds a waker of a task is not of the world.
+    if told.failed.is_none()
+        && let Some(detail) = tasks.iter().find_map(Unended::waits_outside)
+    {
+        let violation = Violation { oracle: "outside", detail };
+        told.failed = Some(Failed { violation, place: None, at: told.ended_at });
+    }
+    told
 }
 
 fn failed_before(violation: Violation, place: Option<String>) -> Told {
@@ -273,7 +281,6 @@ impl<'a> Telling<'a> {
             failed,
             hash: self.cluster.engine.hash(),
             faults: self.faults,
-            struck: self.cluster.struck(),
             trace: self
                 .cluster
                 .engine

@@ -91,6 +91,21 @@ impl Addresses {
 }
 
 impl Fault {
+    /// Whether what is sent to the advertised address of a node reaches nobody, or another node.
+    pub(super) const fn strays(&self) -> bool {
+        matches!(self, Self::TakeOver { .. } | Self::Addresses { odd: Addresses::Moves, .. })
+    }
+
+    /// Whether nothing is sent on streams because of it, or no connection is opened.
+    pub(super) const fn stops_streams(&self) -> bool {
+        match self {
+            Self::Link { quality, .. } => {
+                quality.no_streams || quality.opens_lost || quality.opens_refused
+            }
+            _ => false,
+        }
+    }
+
     /// What is wrong with its numbers, if something is.
     pub(super) fn wrong(&self) -> Option<&'static str> {
         match self {

@@ -26,6 +26,7 @@ impl Plan {
 
     /// Whether forged bytes may reach a machine that has no key: what identity then means is
     /// undefined (§4.9).
+    #[doc(hidden)]
     pub fn forges(&self) -> bool {
         self.faults.iter().any(|timed| timed.fault.family() == "corrupt")
     }
@@ -33,6 +34,7 @@ impl Plan {
     /// Whether nothing in it excuses a death of the living: loss of up to a twentieth, short
     /// delays, duplicates, reordering, clocks that step, and at most one pause of up to
     /// [`MILD_PAUSE_MAX`].
+    #[doc(hidden)]
     pub fn is_mild(&self) -> bool {
         let mut pauses = 0;
         self.faults.iter().all(|timed| match &timed.fault {
@@ -45,24 +47,30 @@ impl Plan {
     }
 
     /// Whether a fault never ends for which nodes that are well may suspect each other at any time.
+    #[doc(hidden)]
     pub fn disturbs_for_ever(&self) -> bool {
         self.parts_for_ever() || self.faults.iter().any(|timed| timed.is_endless_between_nodes())
     }
 
     /// Whether a fault never ends that may keep nodes apart which are well: no view need ever
     /// become the truth, and no call need ever end by itself.
+    #[doc(hidden)]
     pub fn parts_for_ever(&self) -> bool {
         self.faults.iter().any(|timed| {
+            let is_between = timed.fault.is_between_nodes() || timed.fault.strays();
             let slows = matches!(timed.fault, Fault::SlowReader { .. } | Fault::Clock { .. });
-            let is_endless = timed.is_endless_between_nodes() || (slows && timed.is_endless());
-            is_endless && timed.fault.excuses_deaths()
+            let parts = timed.fault.excuses_deaths() || timed.fault.stops_streams();
+            timed.is_endless() && (is_between || slows) && parts
         })
     }
 
     /// Whether a fault never ends that may keep calls from ending, or connections from being made.
+    #[doc(hidden)]
     pub fn breaks_calls_for_ever(&self) -> bool {
         let breaks_streams = |fault: &Fault| match fault {
-            Fault::Link { quality, .. } => quality.half_open > 0 || quality.reset > 0,
+            Fault::Link { quality, .. } => {
+                quality.half_open > 0 || quality.reset > 0 || quality.proxy
+            }
             _ => false,
         };
         let mut faults = self.faults.iter();
@@ -84,6 +92,7 @@ impl Plan {
     ///
     /// # Errors
     /// A node that is not there, a cut without sides, a period of nothing.
+    #[doc(hidden)]
     pub fn settle(&mut self, nodes: usize) -> Result<(), String> {
         for (number, timed) in self.faults.iter_mut().enumerate() {
             let family = timed.fault.family();

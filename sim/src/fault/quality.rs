@@ -77,13 +77,16 @@ pub struct Quality {
 
 /// The longest wait before a link of limited bandwidth: a home router's buffer, much of which is
 /// too much.
+#[doc(hidden)]
 pub const QUEUE_MAX: Duration = Duration::from_millis(500);
 /// A half-open stream is noticed after this time, as by keepalives or an unanswered retransmission.
+#[doc(hidden)]
 pub const HALF_OPEN_FOR: Duration = Duration::from_secs(8);
 
 impl Quality {
     /// Both at once: the worse of each.
     #[must_use]
+    #[doc(hidden)]
     pub fn worse(self, other: &Self) -> Self {
         Self {
             loss: self.loss.max(other.loss),

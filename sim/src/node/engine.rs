@@ -12,7 +12,7 @@ use chinwag::runtime::BoxFuture;
 
 use super::runtime::Virtual;
 use super::state::State;
-use super::tasks::{Bells, Running, lock};
+use super::tasks::{Bells, Running, Unended, lock};
 use crate::checker::{Check, Violation};
 use crate::choices::Choices;
 
@@ -102,6 +102,11 @@ impl Engine {
             None => Ok(()),
             Some(detail) => Err(Violation { oracle: "outside", detail: detail.into() }),
         }
+    }
+
+    /// Tasks that users of nodes have spawned and that have not ended.
+    pub(crate) fn tasks_of_users(&self) -> Vec<Unended> {
+        self.inner.state().tasks.of_users()
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {
@@ -215,6 +220,9 @@ impl Drop for Engine {
             self.inner.state().kill(host, false);
             self.tidy();
         }
+        // Handles of nodes may outlive the world. They hold no waker of it.
+        let rest = self.inner.state().forget();
+        drop(rest);
     }
 }
 

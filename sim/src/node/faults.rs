@@ -175,4 +175,14 @@ impl State {
                 .push(self.now + EARLY_EVERY + u64::from(after) * 1_000_000, What::Spurious(host));
         }
     }
+
+    /// Takes out everything that holds a waker, to be dropped under no lock.
+    pub(super) fn forget(&mut self) -> impl Sized + use<> {
+        let sockets = (
+            std::mem::take(&mut self.udp),
+            std::mem::take(&mut self.listeners),
+            std::mem::take(&mut self.conns),
+        );
+        (sockets, std::mem::take(&mut self.timers), std::mem::take(&mut self.wakers))
+    }
 }

@@ -38,7 +38,7 @@ pub(crate) use engine::{Inner, message};
 pub use ledger::Calls;
 pub use run::{run, run_with};
 pub(crate) use runtime::VirtualTimer;
-pub(crate) use tasks::lock;
+pub(crate) use tasks::{Unended, lock};
 
 #[cfg(test)]
 mod tests;

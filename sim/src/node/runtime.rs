@@ -34,6 +34,18 @@ impl Virtual {
         Arc::new(Self { world, host, process })
     }
 
+    fn begin(&self, task: BoxFuture<()>, place: &'static Location<'static>, is_users: bool) {
+        let mut state = self.world.state();
+        if is_there(&state, self.host, self.process) {
+            state.tasks.spawn(self.host, task, place, is_users);
+            drop(state);
+            self.world.ring();
+        } else {
+            // Dropped later: what it owns may lock what the caller has locked.
+            state.trash.push(task);
+        }
+    }
+
     /// Does something on behalf of the process, if it is still there.
     fn in_process<T: Send + 'static>(
         &self,
@@ -66,19 +78,12 @@ impl Runtime for Virtual {
 
     #[track_caller]
     fn spawn(&self, task: BoxFuture<()>) {
-        self.spawn_from(task, Location::caller());
+        self.begin(task, Location::caller(), false);
     }
 
+    // The driver comes this way with what users hand it (`Node::spawn`).
     fn spawn_from(&self, task: BoxFuture<()>, place: &'static Location<'static>) {
-        let mut state = self.world.state();
-        if is_there(&state, self.host, self.process) {
-            state.tasks.spawn(self.host, task, place);
-            drop(state);
-            self.world.ring();
-        } else {
-            // Dropped later: what it owns may lock what the caller has locked.
-            state.trash.push(task);
-        }
+        self.begin(task, place, true);
     }
 
     fn timer(&self) -> Box<dyn Timer> {

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Wake, Waker};
 use std::thread::{self, ThreadId};
 
@@ -108,8 +108,17 @@ struct TaskBell {
     task: TaskId,
     host: u32,
     place: &'static Location<'static>,
+    /// A user of the node has spawned it, and not the driver.
+    is_users: bool,
     is_rung: AtomicBool,
     bells: Arc<Bells>,
+}
+
+impl TaskBell {
+    /// The task in words.
+    fn name(&self) -> String {
+        format!("a task of node {}, started at {},", self.host, self.place)
+    }
 }
 
 impl Wake for TaskBell {
@@ -118,12 +127,23 @@ impl Wake for TaskBell {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.bells
-            .check_thread(|| format!("a task of node {}, started at {},", self.host, self.place));
+        self.bells.check_thread(|| self.name());
         if !self.is_rung.swap(true, Ordering::SeqCst) {
             lock(&self.bells.woken).tasks.push(self.task);
             self.bells.rings.notify_one();
         }
+    }
+}
+
+/// A task of the users of a node that has not ended. It is looked at once everything of its world
+/// has been dropped.
+pub(crate) struct Unended(Weak<TaskBell>, String);
+
+impl Unended {
+    /// What the task waits for, if that is outside of the world: somebody there holds its waker.
+    pub(crate) fn waits_outside(&self) -> Option<String> {
+        let is_held = self.0.strong_count() > 0;
+        is_held.then(|| format!("{} still waits for something outside of the world", self.1))
     }
 }
 
@@ -186,6 +206,7 @@ impl Tasks {
         host: u32,
         future: BoxFuture<()>,
         place: &'static Location<'static>,
+        is_users: bool,
     ) {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
@@ -196,6 +217,7 @@ impl Tasks {
             task: id,
             host,
             place,
+            is_users,
             is_rung: AtomicBool::new(true),
             bells: self.bells.clone(),
         });
@@ -278,6 +300,13 @@ impl Tasks {
         self.queues[host as usize].clear();
         self.turns.retain(|&other| other != host);
         killed
+    }
+
+    /// Tasks that users of nodes have spawned and that have not ended.
+    pub(crate) fn of_users(&self) -> Vec<Unended> {
+        let bells = self.slots.iter().filter_map(|slot| slot.task.as_ref()).map(|task| &task.bell);
+        let of_users = bells.filter(|bell| bell.is_users);
+        of_users.map(|bell| Unended(Arc::downgrade(bell), bell.name())).collect()
     }
 
     /// Tasks of a machine that have not ended.
