@@ -399,6 +399,23 @@ impl World {
             self.timers.set(node, at, order);
         }
     }
+
+    /// The sender of a stream payload learns, in a moment, that it went nowhere.
+    pub(super) fn fail_stream(&mut self, payload: &Payload) -> Check {
+        self.fail_stream_as(payload, false)
+    }
+
+    /// As [`fail_stream`](Self::fail_stream), and whether the connection was refused.
+    pub(super) fn fail_stream_as(&mut self, payload: &Payload, is_refused: bool) -> Check {
+        self.tell_drop(payload, "stream failed");
+        let Payload { from, generation, transmit, .. } = *payload;
+        if let Some(node) = self.network.addresses.host_at(self.now, transmit.to.addr) {
+            self.network.reset_stream(from, node);
+        }
+        let failed = StreamFailed { node: from, generation, to: transmit.to, is_refused };
+        self.queue.push(self.now + 500_000, What::StreamFailed(Box::new(failed)));
+        Ok(())
+    }
 }
 
 fn stamp_of(bytes: &[u8]) -> Option<Timestamp> {

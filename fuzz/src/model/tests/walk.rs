@@ -52,7 +52,10 @@ fn step(seed: &mut Seed, model: &mut Model, now: &mut Nanos) {
         }
         11..=13 => {
             let run = model.kept().next().map(|(run, _)| run).unwrap_or_default();
-            let said = |seed: &mut Seed| [None, Some(true), Some(false)][seed.below(3) as usize];
+            let said = |seed: &mut Seed| match seed.below(3) {
+                0 => None,
+                answer => Some(answer == 1),
+            };
             let (claimed, held) = (said(seed), said(seed));
             let verdict = model.verdict(run, claimed, held);
             model.decide(*now, run, verdict);

@@ -62,8 +62,10 @@ fn an_id_without_a_live_run_is_free() {
     let another =
         |case: Case, said| case.held == Held::Gone && case.order != Equal && is_there(case, said);
     row("dead or left", another, Decision::Merge);
-    let clone =
-        |case: Case, _| case.held == Held::Gone && case.order == Equal && !case.is_later_word;
+    let clone = |case: Case, said| {
+        let is_clone = case.held == Held::Gone && case.order == Equal && !case.is_later_word;
+        is_clone && is_there(case, said)
+    };
     row("nothing new of a dead run", clone, Decision::Merge);
 }
 
