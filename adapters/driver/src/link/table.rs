@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use chinwag_core::id::{Epoch, NodeId};
+use chinwag_core::id::NodeId;
 use chinwag_core::membership::{Destination, Member};
 use chinwag_core::rng::Rng;
 use chinwag_core::rpc::Receiver;
@@ -54,8 +54,6 @@ struct Table {
     of_peer: BTreeMap<(NodeId, u64), Arc<Link>>,
     backoffs: BTreeMap<SocketAddr, Backoff>,
     rng: Rng,
-    /// The last run of another node with this node's id that has said hello.
-    namesake: Option<Epoch>,
     is_closed: bool,
 }
 
@@ -80,8 +78,6 @@ pub(crate) enum NoLink {
 pub(crate) enum Verdict {
     Keep,
     Close,
-    /// Keep it, and say that another live node has this node's id: once for each of its runs.
-    Namesake,
 }
 
 /// What membership said about a peer.
@@ -111,7 +107,6 @@ impl Links {
             of_peer: BTreeMap::new(),
             backoffs: BTreeMap::new(),
             rng: Rng::new(seed),
-            namesake: None,
             is_closed: false,
         };
         Self {
@@ -214,8 +209,7 @@ impl Links {
             // Somebody else claims this node's id. Gossip may pass, so that both hear of it; calls
             // do not go there.
             link.retire();
-            let is_known = table.namesake.replace(peer.epoch) == Some(peer.epoch);
-            return if is_known { Verdict::Keep } else { Verdict::Namesake };
+            return Verdict::Keep;
         }
         let rival = table.by_peer.get(&peer.id).filter(|rival| rival.key != link.key).cloned();
         let Some(rival) = rival.filter(|rival| rival.is_usable()) else {

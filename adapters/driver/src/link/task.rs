@@ -247,19 +247,12 @@ impl LinkTask {
 
     fn connected(&mut self, now: Now, hello: PeerHello) {
         tracing::debug!(target: "chinwag::link", link = self.link.key, peer = %hello.id, epoch = %hello.epoch, addr = %hello.addr, "connected");
-        let (id, addr) = (hello.id, hello.addr);
         if self.link.peer.set(hello).is_err() {
             return;
         }
         match self.links.connected(&self.link, now) {
             Verdict::Keep => {}
             Verdict::Close => self.lose(now),
-            Verdict::Namesake => tracing::error!(
-                target: "chinwag::node",
-                local = %id,
-                "two live nodes have the id {id}, and the other one is at {addr}: stop one of \
-                 them, or give it an id of its own"
-            ),
         }
     }
 
