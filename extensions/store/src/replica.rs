@@ -33,11 +33,11 @@ pub(crate) struct Replica {
     shelves: Mutex<BTreeMap<String, Shelf>>,
     /// Held for reading while documents are taken in, and for writing while some are forgotten:
     /// what is being taken in is in the storage before a purge, or meets its turns.
-    gate: async_lock::RwLock<Turns>,
+    gate: tokio::sync::RwLock<Turns>,
     /// What is stored of it, or will be before anybody relies on more.
     roster: Mutex<Arc<Roster>>,
     /// Held while the roster is changed and saved.
-    saving: async_lock::Mutex<()>,
+    saving: tokio::sync::Mutex<()>,
     turns: AtomicU64,
 }
 
@@ -85,9 +85,9 @@ impl Replica {
             clock: node.clock(),
             storage,
             shelves: Mutex::default(),
-            gate: async_lock::RwLock::new(Turns::new()),
+            gate: tokio::sync::RwLock::new(Turns::new()),
             roster: Mutex::new(Arc::new(roster)),
-            saving: async_lock::Mutex::new(()),
+            saving: tokio::sync::Mutex::new(()),
             turns: AtomicU64::new(0),
         };
         for keyspace in replica.storage.keyspaces().await.map_err(OpenError::Storage)? {

@@ -232,7 +232,7 @@ impl Replica {
     async fn enter(
         &self,
         keyspace: &str,
-    ) -> Result<async_lock::RwLockReadGuard<'_, Turns>, StorageError> {
+    ) -> Result<tokio::sync::RwLockReadGuard<'_, Turns>, StorageError> {
         loop {
             self.make_sure(keyspace).await?;
             let gate = self.gate.read().await;
