@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use chinwag_core::rpc::config::OWED_LEN_MAX;
 use chinwag_core::rpc::{
     CallId, Code, Config, Event, Fingerprint, Headers, Held, InboundId, Request, Shape, Status,
     StreamRef,
@@ -58,14 +57,16 @@ fn config() -> Config {
         in_flight_max: 4,
         message_len_max: 40_000,
         headers_len_max: 256,
+        request_budget: 100_000,
+        stream_reserve_max: 200_000,
+        stream_pool_max: 128 << 10,
         stream_window: 16 << 10,
         stream_window_max: 32 << 10,
-        data_window: 64 << 10,
-        data_window_max: 128 << 10,
-        request_window: 16 << 10,
-        request_window_max: 32 << 10,
         response_window: 16 << 10,
         response_window_max: 32 << 10,
+        waiting_calls_max: 8,
+        waiting_len_max: 64 << 10,
+        answers_out_max: 64 << 10,
         methods_max: 4,
         outbound_len_max: 64 << 10,
         events_max: 16,
@@ -78,15 +79,7 @@ fn config() -> Config {
 
 /// §5.7.7.
 fn holds_max(config: &Config) -> usize {
-    let windows = [config.data_window_max, config.request_window_max, config.response_window_max];
-    let windows: usize = windows.iter().map(|&window| window as usize).sum();
-    let small = (16 << 10) + config.headers_len_max as usize + (1 << 10);
-    4 * (windows + 3 * (config.message_len_max as usize + 144))
-        + (2 * config.in_flight_max as usize + config.events_max) * small
-        + usize::from(config.methods_max) * 600
-        + OWED_LEN_MAX
-        + config.recv_len
-        + small
+    config.held_max()
 }
 
 struct Story {
@@ -245,6 +238,8 @@ impl Story {
             body: (&body[..]).into(),
             attachments: &[],
             shape,
+            chunk_len_max: 0,
+            depth: 0,
         };
         match (what, stream) {
             (0 | 1, _) => {
@@ -283,10 +278,11 @@ impl Story {
                     self.ended += 1;
                     self.hold(held, result.unwrap_or_default(), attachments);
                 }
-                Event::OneWay { body, attachments, held, .. }
-                | Event::Chunk { body, attachments, held, .. } => {
-                    self.hold(held, body, attachments);
+                // What is charged to the request budget, whoever holds it.
+                Event::OneWay { body, attachments, .. } if is_charged(&body, &attachments) => {
+                    self.held.push((Held::NOTHING, body, attachments));
                 }
+                Event::Chunk { body, attachments, held, .. } => self.hold(held, body, attachments),
                 Event::Closed(_) => {
                     self.is_closed = true;
                     self.inbound.clear();
@@ -310,7 +306,8 @@ impl Story {
             self.end.machine.inbound_open() <= config.in_flight_max,
             "§5.4.5: calls of the peer"
         );
-        assert!(self.end.machine.calls_open() <= config.in_flight_max, "§5.4.1: own calls");
+        let calls_max = config.in_flight_max as usize + config.waiting_calls_max;
+        assert!(self.end.machine.calls_open() as usize <= calls_max, "§5.12.2: own calls");
         let holds = (self.allocated)().saturating_sub(self.before);
         // The last bytes of the stream are the peer's, and only kept here to be said again.
         let max = holds_max(&config) + self.asked + self.last.capacity();
@@ -386,4 +383,8 @@ fn fragmented(input: &mut Input<'_>) -> Vec<u8> {
         left = left.saturating_sub(piece);
     }
     bytes
+}
+
+fn is_charged(body: &Bytes, attachments: &[Bytes]) -> bool {
+    body.len() + attachments.iter().map(Bytes::len).sum::<usize>() > 8 << 10
 }

@@ -17,7 +17,7 @@ use chinwag_core::rpc::{Code, Config, Fingerprint, Headers, Request, Shape, Stat
 use chinwag_core::time::Now;
 
 use crate::input::Input;
-use crate::stream::{End, later, start};
+use crate::stream::{End, later, owned, start};
 use ledger::Ledger;
 
 /// Steps of one input at most.
@@ -120,6 +120,7 @@ impl Story {
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
+        let now = self.now;
         let byte = input.u8();
         let at = usize::from(byte >> 7);
         match byte & 31 {
@@ -127,14 +128,14 @@ impl Story {
             4 => self.one_way(at, input),
             5 => {
                 let body = self.body(input, 0);
-                let result = self.sides[at].end.machine.gossip(self.now, &body);
+                let result = self.sides[at].end.act(|machine| machine.gossip(now, &body));
                 self.sides[at].ledger.note(format!("gossip {result:?}"));
             }
             6..=8 => self.send(at, input),
             9 => {
                 let side = &mut self.sides[at];
                 if let Some(stream) = side.ledger.pick_stream(input.u8()) {
-                    let result = side.end.machine.finish(self.now, stream);
+                    let result = side.end.act(|machine| machine.finish(now, stream));
                     side.ledger.finished(stream, result.is_ok());
                     side.ledger.note(format!("finish {stream:?} {result:?}"));
                 }
@@ -143,7 +144,7 @@ impl Story {
             13 => {
                 let side = &mut self.sides[at];
                 if let Some(call) = side.ledger.pick_call(input.u8()) {
-                    let was_open = side.end.machine.cancel(self.now, call);
+                    let was_open = side.end.act(|machine| machine.cancel(now, call));
                     side.ledger.cancelled(call, was_open);
                 }
             }
@@ -165,7 +166,7 @@ impl Story {
             26 => self.pass(Duration::from_millis(u64::from(input.u8()))),
             27 => self.pass(Duration::from_millis(u64::from(input.u16()))),
             28 | 29 => self.hear(at),
-            30 if input.u8() > 200 => self.sides[at].end.machine.go_away(self.now),
+            30 if input.u8() > 200 => self.sides[at].end.act(|machine| machine.go_away(now)),
             _ => {
                 self.carry(at, usize::MAX);
                 self.hear(1 - at);
@@ -183,7 +184,7 @@ impl Story {
         };
         let len = if self.bodies > BODIES_LEN_MAX { 0 } else { len };
         self.bodies += len;
-        ledger::pattern(number, len).into()
+        owned(ledger::pattern(number, len))
     }
 
     fn number(&mut self) -> u32 {
@@ -192,6 +193,7 @@ impl Story {
     }
 
     fn request(&mut self, at: usize, input: &mut Input<'_>) {
+        let now = self.now;
         let number = self.number();
         let (shape, body, attachments) =
             (input.one_of(&SHAPES), self.body(input, number), attachments(input));
@@ -199,30 +201,33 @@ impl Story {
         let deadline = (input.u8() % 4 == 1).then(|| Duration::from_millis(u64::from(input.u8())));
         let side = &mut self.sides[at];
         let request = request(method, &body, &attachments, shape, deadline, input.u8());
-        let result = side.end.machine.request(self.now, request);
+        let result = side.end.act(|machine| machine.request(now, request));
         side.ledger.requested(number, shape, result);
     }
 
     fn one_way(&mut self, at: usize, input: &mut Input<'_>) {
+        let now = self.now;
         let number = self.number();
         let (body, attachments) = (self.body(input, number), attachments(input));
         let side = &mut self.sides[at];
         let request = request("tell", &body, &attachments, Shape::UNARY, None, input.u8());
-        let result = side.end.machine.one_way(self.now, request);
+        let result = side.end.act(|machine| machine.one_way(now, request));
         side.ledger.note(format!("one-way {number} {result:?}"));
     }
 
     fn send(&mut self, at: usize, input: &mut Input<'_>) {
+        let now = self.now;
         let picked = input.u8();
         let Some(stream) = self.sides[at].ledger.pick_stream(picked) else { return };
         let number = self.sides[at].ledger.next_chunk(stream);
         let (body, attachments) = (self.body(input, number), attachments(input));
         let side = &mut self.sides[at];
-        let result = side.end.machine.send(self.now, stream, body.into(), &attachments);
+        let result = side.end.act(|machine| machine.send(now, stream, body.into(), &attachments));
         side.ledger.sent(stream, result);
     }
 
     fn respond(&mut self, at: usize, input: &mut Input<'_>) {
+        let now = self.now;
         let picked = input.u8();
         let Some((id, number)) = self.sides[at].ledger.pick_inbound(picked) else { return };
         let (body, attachments) = (self.body(input, number), attachments(input));
@@ -233,15 +238,17 @@ impl Story {
         };
         let is_ok = result.is_ok();
         let side = &mut self.sides[at];
-        let responded =
-            side.end.machine.respond_with(self.now, id, &Headers::new(), &attachments, result);
+        let responded = side
+            .end
+            .act(|machine| machine.respond_with(now, id, &Headers::new(), &attachments, result));
         side.ledger.responded(id, is_ok, responded);
     }
 
     fn release(&mut self, at: usize, count: usize) {
+        let now = self.now;
         let side = &mut self.sides[at];
         for held in side.ledger.take_held(count) {
-            side.end.machine.release(self.now, held);
+            side.end.act(|machine| machine.release(now, held));
         }
     }
 
@@ -279,8 +286,9 @@ impl Story {
     /// Both sides say all they have to say, and take and release all they hear; then the stream
     /// ends, or one side goes away first.
     fn finish(&mut self, how: u8) {
+        let now = self.now;
         if how % 4 == 1 {
-            self.sides[0].end.machine.go_away(self.now);
+            self.sides[0].end.act(|machine| machine.go_away(now));
         }
         for round in 0.. {
             assert!(round < ROUNDS_MAX, "two connections that release everything come to rest");
@@ -298,7 +306,7 @@ impl Story {
             }
         }
         for at in [0, 1] {
-            self.sides[at].end.machine.handle_closed(self.now);
+            self.sides[at].end.act(|machine| machine.handle_closed(now));
             self.hear(at);
             self.sides[at].ledger.end();
         }
@@ -323,9 +331,11 @@ fn request<'a>(
     attachments: &'a [Bytes],
     shape: Shape,
     deadline: Option<Duration>,
-    headers: u8,
+    said: u8,
 ) -> Request<'a> {
-    let headers = match headers {
+    // The depth of the call, and its largest chunk: the usual one, little, or more than fits.
+    let (depth, chunk_len_max) = (said % 4, [0, 20_000, 300_000][usize::from(said / 4 % 3)]);
+    let headers = match said {
         byte @ ..16 => Headers::new().with("key", &[byte; 20]).expect("short"),
         byte @ ..18 => Headers::new().with("key", &vec![byte; 600]).expect("short"),
         _ => Headers::new(),
@@ -339,12 +349,14 @@ fn request<'a>(
         body: body.clone().into(),
         attachments,
         shape,
+        chunk_len_max,
+        depth,
     }
 }
 
 fn attachments(input: &mut Input<'_>) -> Vec<Bytes> {
     let count = if input.u8() % 8 == 1 { input.below(4) } else { 0 };
-    (0..count).map(|_| Bytes::from(vec![8; usize::from(input.u8())])).collect()
+    (0..count).map(|_| owned(vec![8; usize::from(input.u8())])).collect()
 }
 
 fn config(input: &mut Input<'_>) -> Config {
@@ -355,12 +367,11 @@ fn config(input: &mut Input<'_>) -> Config {
         in_flight_max: of(0, 2, 100),
         message_len_max: of(1, 20_000, 1 << 20),
         headers_len_max: of(2, 256, 8_192),
+        stream_reserve_max: of(3, 128 << 10, 64 << 20),
+        stream_pool_max: of(3, 0, 4 << 20),
         stream_window: of(3, 16 << 10, 64 << 10),
         stream_window_max: of(3, 16 << 10, 1 << 20),
-        data_window: of(3, 64 << 10, 256 << 10),
-        data_window_max: of(3, 64 << 10, 4 << 20),
-        request_window: of(4, 16 << 10, 1 << 20),
-        request_window_max: of(4, 16 << 10, 4 << 20),
+        request_budget: of(4, 64 << 10, 4 << 20),
         response_window: of(4, 16 << 10, 1 << 20),
         response_window_max: of(4, 16 << 10, 4 << 20),
         methods_max: if small >> 5 & 1 == 1 { 2 } else { 100 },
@@ -368,6 +379,11 @@ fn config(input: &mut Input<'_>) -> Config {
         transmit_len_max: of(7, 4 << 10, 256 << 10) as usize,
         fragment_len: of(7, 16 << 10, 64 << 10) as usize,
         outbound_len_max: of(6, 64 << 10, 8 << 20) as usize,
+        answers_out_max: of(6, 64 << 10, 8 << 20) as usize,
+        waiting_calls_max: of(0, 3, 100) as usize,
+        waiting_len_max: of(6, 64 << 10, 8 << 20) as usize,
+        room_wait_max: Duration::from_millis(200),
+        answer_wait_max: Duration::from_millis(300),
         drain_timeout: Duration::from_millis(500),
         ..Config::default()
     }

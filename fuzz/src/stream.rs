@@ -1,8 +1,10 @@
 //! One end of a byte stream, and frames written by hand after `docs/protocol.md` §5.1 to §5.3.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use chinwag_core::clock::SharedHlc;
 use chinwag_core::id::{Epoch, Fence, NodeId};
 use chinwag_core::rpc::{
@@ -19,11 +21,37 @@ pub const NO_TIMEOUT: u64 = u64::MAX;
 /// A message comes in fragments (§5.2.4).
 pub const FLAG_MORE: u8 = 0x10;
 
+thread_local! {
+    /// A machine is at work.
+    static IS_IN_MACHINE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Bytes of a user whose owner must not be dropped inside of a machine: where it is locked, that
+/// is.
+pub fn owned(bytes: Vec<u8>) -> Bytes {
+    struct Owner(Vec<u8>);
+
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    impl Drop for Owner {
+        fn drop(&mut self) {
+            assert!(!IS_IN_MACHINE.get(), "a machine drops nothing of a user's");
+        }
+    }
+
+    Bytes::from_owner(Owner(bytes))
+}
+
 /// A machine, and the half of it that reads the stream.
 pub struct End {
     /// The machine.
     pub machine: Connection,
-    receiver: Receiver,
+    /// `None` while the machine reads from it.
+    receiver: Option<Receiver>,
     was_open: bool,
 }
 
@@ -39,18 +67,29 @@ impl End {
             addr: home(id),
         };
         let (machine, receiver) = Connection::new(side, Arc::new(config), hello, clock, start());
-        Self { machine, receiver, was_open: false }
+        Self { machine, receiver: Some(receiver), was_open: false }
+    }
+
+    /// Has the machine do something. It drops nothing that [`owned`] made: that is done after it.
+    pub fn act<T>(&mut self, act: impl FnOnce(&mut Connection) -> T) -> T {
+        IS_IN_MACHINE.set(true);
+        let result = act(&mut self.machine);
+        IS_IN_MACHINE.set(false);
+        drop(self.machine.take_trash());
+        result
     }
 
     /// Bytes of the stream come, `chunk` at a time at most.
     pub fn receive(&mut self, now: Now, mut bytes: &[u8], chunk: usize) {
         while !bytes.is_empty() {
-            let buffer = self.receiver.buffer();
+            let buffer = self.receiver.as_mut().expect("it is put back").buffer();
             let len = buffer.len().min(bytes.len()).min(chunk.max(1));
             assert!(len > 0, "a receive buffer is never empty");
             buffer[..len].copy_from_slice(&bytes[..len]);
             bytes = &bytes[len..];
-            self.machine.handle_received(now, &mut self.receiver, len);
+            let mut receiver = std::mem::take(&mut self.receiver).expect("it is put back");
+            self.act(|machine| machine.handle_received(now, &mut receiver, len));
+            self.receiver = Some(receiver);
             self.was_open |= self.machine.peer().is_some();
         }
     }
@@ -58,7 +97,7 @@ impl End {
     /// What one write takes, put after `out`; how many bytes that is.
     pub fn transmit(&mut self, now: Now, out: &mut Vec<u8>) -> usize {
         let (mut transmit, was_closed) = (Transmit::new(), self.machine.is_closed());
-        let added = self.machine.poll_transmit(now, &mut transmit);
+        let added = self.act(|machine| machine.poll_transmit(now, &mut transmit));
         assert!(
             added == 0 || !was_closed || !self.was_open,
             "§5: closed, it says nothing: that would stand behind half a frame"
@@ -102,7 +141,7 @@ impl End {
 
     /// Time is told; a timer that fires moves on.
     pub fn tell_time(&mut self, now: Now) {
-        self.machine.handle_timeout(now);
+        self.act(|machine| machine.handle_timeout(now));
         let due = self.machine.poll_timeout();
         assert!(
             due.is_none_or(|due| due > now.mono),

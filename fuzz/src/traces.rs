@@ -141,6 +141,8 @@ pub fn connection() -> [Vec<u8>; 2] {
                 body: (&body[..]).into(),
                 attachments: &[vec![4; 40].into()],
                 shape,
+                chunk_len_max: 0,
+                depth: 0,
             };
             let end = &mut ends[at % 2].machine;
             let call = end.request(start(), request.clone()).expect("few calls");
@@ -187,7 +189,7 @@ fn answer(machine: &mut rpc::Connection, event: Event) {
             }
             machine.respond(start(), id, Ok((&body[..]).into())).expect("it is open");
         }
-        Event::OneWay { held, .. } | Event::Chunk { held, .. } | Event::Response { held, .. } => {
+        Event::Chunk { held, .. } | Event::Response { held, .. } => {
             machine.release(start(), held);
         }
         _ => {}

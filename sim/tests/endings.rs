@@ -139,7 +139,7 @@ fn loss_that_never_ends_and_a_pause_excuse_nothing_and_fail_nothing() {
 
 #[test]
 fn the_mild_swarm_holds_and_excuses_nothing() {
-    for (level, seeds) in [(Level::Protocol, 0..200), (Level::Node, 0..6)] {
+    for (level, seeds) in [(Level::Protocol, 0..200), (Level::Node, 0..8)] {
         let found = explore(Faults::Mild, level, 7, seeds);
         assert_holds(&found, &level);
         assert_eq!(found.false_deaths, 0, "{level:?}");

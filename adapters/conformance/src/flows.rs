@@ -70,6 +70,7 @@ impl Message for Repeat {
 impl Streaming for Repeat {
     type In = Raw;
     type Out = Raw;
+    const CHUNK_LEN_MAX: u32 = 1 << 20;
 }
 
 /// Takes chunks only when it is let: one for each count of the gate.

@@ -79,6 +79,8 @@ impl Peer {
             body: Body::Borrowed(&[7; 100]),
             attachments: &[],
             shape: Shape::UNARY,
+            chunk_len_max: 0,
+            depth: 0,
         };
         self.machine.request(now(), request).expect("taken");
         self.run(|event| matches!(event, Event::Response { .. }));

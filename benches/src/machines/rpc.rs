@@ -31,6 +31,8 @@ pub fn request(body: &Bytes) -> Request<'_> {
         body: body.clone().into(),
         attachments: &[],
         shape: Shape::UNARY,
+        chunk_len_max: 0,
+        depth: 0,
     }
 }
 

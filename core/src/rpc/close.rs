@@ -6,16 +6,16 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::calls::Open;
+use super::calls::{Open, Progress};
+use super::charges::Charges;
 use super::connection::{Connection, Phase};
 use super::deadlines::Due;
 use super::event::{CallId, CloseReason, Event, InboundId};
-use super::flows::{Dropped, Owner};
+use super::flows::Owner;
 use super::frame::{FrameHeader, Kind};
 use super::headers::Headers;
-use super::outbound::Waiting;
 use super::status::{Code, Status};
-use super::stream::{Held, StreamRef, Window};
+use super::stream::{Held, StreamRef};
 use crate::time::{Instant, Now};
 
 /// A response as it came.
@@ -41,14 +41,14 @@ impl Answer {
 
 impl Connection {
     /// Ends an open call with what its one event says. The call has been taken out of the table.
-    pub(super) fn complete(&mut self, call: CallId, open: Open, answer: Answer) {
+    pub(super) fn complete(&mut self, call: CallId, open: &Open, answer: Answer) {
         if open.has_deadline {
             self.forget_deadline();
         }
-        if open.is_streaming {
+        if open.class.is_streaming {
             self.streams.end(StreamRef::Call(call));
         }
-        self.drop_queued(Owner::Call(call.0));
+        self.drop_queued(Owner::Call(call));
         self.stats.calls_out_ended += 1;
         let Answer { headers, result, attachments, held } = answer;
         self.events.push_back(Event::Response { call, headers, result, attachments, held });
@@ -56,7 +56,7 @@ impl Connection {
 
     /// Takes a call of the peer out of the table, with what ends with it. Returns whether it was
     /// open.
-    pub(super) fn close_inbound(&mut self, now: Now, id: InboundId) -> bool {
+    pub(super) fn close_inbound(&mut self, id: InboundId) -> bool {
         let Some(ends) = self.inbound.end(id) else {
             return false;
         };
@@ -66,23 +66,20 @@ impl Connection {
         if ends.is_streaming {
             self.streams.end(StreamRef::Inbound(id));
         }
-        if ends.held > 0 {
-            self.release(now, Held { window: Window::Requests, stream: None, cost: ends.held });
-        }
         true
     }
 
-    /// What waits of a call that is over is dropped, and gives back what it had reserved.
-    pub(super) fn drop_queued(&mut self, owner: Owner) -> Dropped {
-        let dropped = self.flows.drop_call(owner);
-        self.outflows.data.unreserve(dropped.reserved);
+    /// What waits of a call that is over is dropped. Returns whether its request had not wholly
+    /// left.
+    pub(super) fn drop_queued(&mut self, owner: Owner) -> bool {
+        let has_request = self.flows.drop_call(owner, &mut self.outbox.trash);
         if self.owes_go_away {
             self.say_go_away();
         }
         // Nothing may be left to be written, so the next write is too late to tell those who waited
         // for this room.
         self.unblock();
-        dropped
+        has_request
     }
 
     /// Ends an open call from this side, with an event; the peer is told if it may know of the call
@@ -94,8 +91,8 @@ impl Connection {
         // On a connection that goes on, what is queued of a request still leaves: with a cancel
         // after it if that is all of it, and the peer may begin the one before it reads the
         // other; else with an abort.
-        let status = match open.position {
-            Some(_) if self.flows.has_request(Owner::Call(call.0)) => {
+        let status = match open.position() {
+            Some(_) if self.flows.has_request(Owner::Call(call)) => {
                 Status::never_ran(code, message)
             }
             Some(_) => Status::new(code, message),
@@ -109,13 +106,13 @@ impl Connection {
     fn status_of_ended(
         &self,
         call: CallId,
-        open: Open,
+        open: &Open,
         code: Code,
         message: impl Into<String>,
     ) -> Status {
         if !self.has_left(open) {
             Status::unsent(code, message)
-        } else if self.flows.has_request(Owner::Call(call.0)) {
+        } else if self.flows.has_request(Owner::Call(call)) {
             Status::never_ran(code, message)
         } else {
             Status::new(code, message)
@@ -123,8 +120,8 @@ impl Connection {
     }
 
     /// Whether the first byte of a call's request was given out (§5.5.3).
-    fn has_left(&self, open: Open) -> bool {
-        open.position.is_some_and(|position| self.outbox.has_left(position))
+    fn has_left(&self, open: &Open) -> bool {
+        open.position().is_some_and(|position| self.outbox.has_left(position))
     }
 
     /// What remains of a call that ended before its response: its deadline, and its request, here
@@ -134,18 +131,21 @@ impl Connection {
         if open.has_deadline {
             self.forget_deadline();
         }
-        if open.is_streaming {
+        if open.class.is_streaming {
             self.streams.end(StreamRef::Call(call));
         }
-        let dropped = self.drop_queued(Owner::Call(call.0));
-        if dropped.has_request {
+        let has_request = self.drop_queued(Owner::Call(call));
+        match open.progress {
             // The peer has not got all of it: there is nothing to cancel.
-        } else if open.position.is_some() {
-            self.outbox.plain(FrameHeader::new(Kind::Cancel, call.0), &[]);
-        } else if let Some(at) = self.waiting.iter().position(|waiting| waiting.is_of(call))
-            && let Some(Waiting::Message { message, .. }) = self.waiting.remove(at)
-        {
-            self.waiting_len -= message.len();
+            _ if has_request => {}
+            Progress::Begun { number, position: Some(_) } => {
+                self.outbox.plain(FrameHeader::new(Kind::Cancel, number), &[]);
+            }
+            Progress::Begun { .. } => {}
+            Progress::Waiting(waiting) => {
+                self.room.leave(&waiting);
+                waiting.discard(&mut self.outbox.trash);
+            }
         }
     }
 
@@ -171,7 +171,7 @@ impl Connection {
     }
 
     fn expire_inbound(&mut self, now: Now, id: InboundId) {
-        if self.close_inbound(now, id) {
+        if self.close_inbound(id) {
             self.drop_queued(Owner::Inbound(id.call));
             self.events.push_back(Event::Cancelled(id));
             let status =
@@ -241,18 +241,6 @@ impl Connection {
         }
     }
 
-    /// Ends what waits for the peer's hello, each call with its event.
-    pub(super) fn end_waiting(&mut self, code: Code, message: &str) {
-        self.waiting_len = 0;
-        for waiting in core::mem::take(&mut self.waiting) {
-            match waiting {
-                Waiting::Message { call: Some(call), .. } => self.end_call(call, code, message),
-                Waiting::Message { call: None, .. } => self.stats.one_way_dropped += 1,
-                Waiting::Gossip(_) => self.stats.gossip_dropped += 1,
-            }
-        }
-    }
-
     /// The end: every call has its event, in slot order, then `Closed` (§5.9.4). Later ends change
     /// nothing.
     pub(super) fn close(&mut self, reason: CloseReason) {
@@ -262,16 +250,20 @@ impl Connection {
         let mut slot = 0;
         while let Some((call, open)) = self.calls.end_any(slot) {
             slot = call.slot() + 1;
-            let status = self.last_status(&reason, call, open);
+            let status = self.last_status(&reason, call, &open);
             self.stats.calls_out_ended += 1;
+            if let Progress::Waiting(waiting) = open.progress {
+                waiting.discard(&mut self.outbox.trash);
+            }
             self.events.push_back(Event::failed(call, status));
         }
-        self.waiting.clear();
-        self.waiting_len = 0;
+        self.room.clear(&mut self.outbox.trash);
         self.deadlines.clear();
         self.inbound.clear();
         self.streams.clear();
-        self.flows.clear();
+        self.flows.clear(&mut self.outbox.trash);
+        self.flow.clear();
+        self.charges = Charges::default();
         if matches!(self.phase, Phase::Open(_)) {
             self.outbox.clear();
         }
@@ -280,7 +272,7 @@ impl Connection {
     }
 
     /// How an open call ends with the connection (§5.5.4).
-    fn last_status(&self, reason: &CloseReason, call: CallId, open: Open) -> Status {
+    fn last_status(&self, reason: &CloseReason, call: CallId, open: &Open) -> Status {
         let has_left = self.has_left(open);
         let code = match reason {
             CloseReason::PeerGone => Code::PeerGone,

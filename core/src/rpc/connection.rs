@@ -6,18 +6,20 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::calls::Calls;
+use super::charges::Charges;
 use super::config::Config;
+use super::credit::Outflow;
 use super::deadlines::Deadlines;
-use super::event::{CloseReason, Event, Flush};
-use super::flows::{Flows, Outflows};
+use super::event::{CallId, CloseReason, Event, Flush};
+use super::flows::Flows;
 use super::hello::{Hello, PeerHello};
 use super::inbound::Inbound;
 use super::methods::{Method, MethodName, Named};
-use super::outbound::Waiting;
 use super::outbox::Outbox;
 use super::receive::Receiver;
+use super::room::Room;
 use super::stats::Stats;
-use super::stream::{Inflows, Streams};
+use super::stream::{FlowControl, Streams};
 use super::transmit::Transmit;
 use crate::clock::SharedHlc;
 use crate::time::{Instant, Now};
@@ -64,12 +66,13 @@ pub struct Connection {
     /// What must not hold up what is in the outbox.
     pub(super) flows: Flows,
     pub(super) streams: Streams,
-    pub(super) outflows: Outflows,
-    pub(super) inflows: Inflows,
+    /// What the peer takes of large answers.
+    pub(super) answers_out: Outflow,
+    pub(super) flow: FlowControl,
+    pub(super) charges: Charges,
     pub(super) events: VecDeque<Event>,
-    /// What was asked for before the peer's hello came (§5.1.1).
-    pub(super) waiting: VecDeque<Waiting>,
-    pub(super) waiting_len: usize,
+    /// What waits for room, or for the peer's hello (§5.1.1, §5.12.2).
+    pub(super) room: Room,
     pub(super) calls: Calls,
     pub(super) inbound: Inbound,
     pub(super) deadlines: Deadlines,
@@ -89,6 +92,8 @@ pub struct Connection {
     /// The last frame was a keepalive, and no call was open.
     pub(super) is_resting: bool,
     pub(super) stats: Stats,
+    #[cfg(feature = "mutants")]
+    pub(super) defect: Option<super::mutant::Defect>,
 }
 
 /// Where the connection is (§5, the table).
@@ -114,7 +119,7 @@ impl Connection {
         outbox.raw(&hello.encode(&config));
         let receiver = Receiver::new(&config);
         let flows = Flows::new(config.fragment_len, config.interleaved_max);
-        let inflows = Inflows::new(&config, now.mono);
+        let flow = FlowControl::new(&config, None, now.mono);
         let connection = Self {
             side,
             inbound: Inbound::new(config.in_flight_max),
@@ -125,11 +130,11 @@ impl Connection {
             outbox,
             flows,
             streams: Streams::default(),
-            outflows: Outflows::default(),
-            inflows,
+            answers_out: Outflow::default(),
+            flow,
+            charges: Charges::default(),
             events: VecDeque::new(),
-            waiting: VecDeque::new(),
-            waiting_len: 0,
+            room: Room::default(),
             calls: Calls::default(),
             deadlines: Deadlines::default(),
             named: Named::default(),
@@ -143,6 +148,8 @@ impl Connection {
             owes_go_away: false,
             is_resting: false,
             stats: Stats::default(),
+            #[cfg(feature = "mutants")]
+            defect: None,
         };
         (connection, receiver)
     }
@@ -187,6 +194,9 @@ impl Connection {
     /// Time passed. Early calls are no-ops.
     pub fn handle_timeout(&mut self, now: Now) {
         self.expire_calls(now);
+        self.begin_waiting(now);
+        self.expire_waiting(now.mono);
+        self.drop_untaken(now.mono);
         self.expire_timers(now.mono);
         self.close_if_drained();
     }
@@ -208,7 +218,8 @@ impl Connection {
             self.compose(now);
         }
         let moved = self.outbox.transmit(out, self.config.transmit_len_max);
-        if self.streams.has_blocked() {
+        if moved > 0 {
+            self.begin_waiting(now);
             self.unblock();
         }
         self.close_if_drained();
@@ -242,12 +253,13 @@ impl Connection {
         };
         let drain = self.drain_at().unwrap_or(Instant::FAR_FUTURE);
         let calls = self.deadlines.next().unwrap_or(Instant::FAR_FUTURE);
-        Some(own.min(drain).min(calls))
+        let others = [self.room_wait_at(), self.flow.drop_answer_at(&self.config)];
+        others.into_iter().flatten().chain([own, drain, calls]).min()
     }
 
     /// When what is queued should be written.
     pub fn flush(&self) -> Flush {
-        let open = self.calls.open_count() + self.inbound.open_count();
+        let open = self.calls.begun_count() + self.inbound.open_count();
         let (ready, len) = (self.flows.ready_count(), self.outbox.len());
         if self.is_grant_due() {
             Flush::Now
@@ -290,9 +302,20 @@ impl Connection {
         Some(MethodName { service, method, fingerprint: *fingerprint })
     }
 
-    /// Calls made here that are open.
+    /// Calls made here that are open, those that wait for room too.
     pub fn calls_open(&self) -> u32 {
         self.calls.open_count()
+    }
+
+    /// The number of an open call on the wire, once it has begun.
+    pub fn number_of(&self, call: CallId) -> Option<u32> {
+        self.calls.get(call)?.number()
+    }
+
+    /// Bytes of requests and one-way messages of the peer that are held, whoever holds them
+    /// (`docs/protocol.md` §5.12.3).
+    pub fn requests_held(&self) -> usize {
+        self.flow.requests.held()
     }
 
     /// Calls of the peer that wait for an answer.
@@ -302,7 +325,7 @@ impl Connection {
 
     /// Bytes that wait to be written.
     pub fn queued_len(&self) -> usize {
-        self.outbox.len() + self.flows.len() + self.waiting_len
+        self.outbox.len() + self.flows.len() + self.room.len()
     }
 
     /// Whether either side is going away, so that new calls belong elsewhere.

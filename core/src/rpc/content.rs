@@ -7,6 +7,7 @@ use super::body::Body;
 use super::config::{ATTACHMENTS_MAX, COPY_LEN_MAX};
 use super::frame::padded;
 use super::transmit::Transmit;
+use super::trash::Trash;
 
 /// Bytes of an encoded table of attachments at most: count, and a length for the body and each of
 /// them.
@@ -26,10 +27,18 @@ pub(super) fn content_len(body_len: usize, attachments: &[Bytes]) -> usize {
 }
 
 impl Content {
-    pub(super) fn new(body: Body<'_>, attachments: &[Bytes]) -> Self {
+    /// The parts as they will be taken. An empty one has nothing to be taken, so that its owner
+    /// would be dropped here in the end: it goes to `trash` at once.
+    pub(super) fn new(body: Body<'_>, attachments: &[Bytes], trash: &mut Trash) -> Self {
         let mut parts = SmallVec::with_capacity(1 + attachments.len());
-        parts.push(body.into_bytes());
-        parts.extend(attachments.iter().cloned());
+        if body.is_empty() {
+            trash.put_body(body);
+            parts.push(Bytes::new());
+        } else {
+            parts.push(body.into_bytes());
+        }
+        let kept = |part: &Bytes| if part.is_empty() { Bytes::new() } else { part.clone() };
+        parts.extend(attachments.iter().map(kept));
         Self { parts, at: 0 }
     }
 
@@ -56,8 +65,9 @@ impl Content {
         &table[..1 + 4 * self.parts.len()]
     }
 
-    /// Moves the next `len` bytes, a multiple of 16 of the padded whole, to the end of `out`.
-    pub(super) fn take(&mut self, len: usize, out: &mut Transmit) {
+    /// Moves the next `len` bytes, a multiple of 16 of the padded whole, to the end of `out`. What
+    /// is copied on the way goes to `trash`.
+    pub(super) fn take(&mut self, len: usize, out: &mut Transmit, trash: &mut Trash) {
         debug_assert!(len.is_multiple_of(16), "pieces keep the alignment");
         let mut left = len;
         while left > 0
@@ -68,6 +78,7 @@ impl Content {
             left -= piece.len() + padding;
             if piece.len() <= COPY_LEN_MAX {
                 out.encode(&[&piece]);
+                trash.put(piece);
             } else {
                 out.splice(piece);
                 out.zeros(padding);
@@ -77,5 +88,10 @@ impl Content {
             }
         }
         debug_assert_eq!(left, 0, "no more is taken than there is");
+    }
+
+    /// What is left of it is not sent.
+    pub(super) fn discard(self, trash: &mut Trash) {
+        trash.extend(self.parts);
     }
 }

@@ -1,21 +1,21 @@
 //! [`Inflow`] and [`Outflow`]: one window as its receiver and as its sender keep it (`docs/protocol.md` §5.12).
 //!
-//! Both count bytes since the connection, or the stream, began. A sender may begin a message while
-//! what it has sent is below what was granted, so a message larger than the window goes too, alone.
-//! The receiver grants what was released plus the window.
+//! Both count bytes since the connection, or the stream, began. The receiver grants what was
+//! released plus the window. A chunk begins when its whole charge fits; an answer while anything is
+//! left, so that one that is larger than the window goes too, alone.
 
 use core::time::Duration;
 
 use super::frame::padded;
 use crate::time::Instant;
 
-/// What a message costs beside its padded body: about what its event takes in memory, so that a
-/// flood of empty chunks is bounded.
-pub(super) const MESSAGE_COST: usize = 128;
+/// What a message is charged beside its padded body: about what its event takes in memory, so that
+/// a flood of empty chunks is bounded.
+pub(super) const MESSAGE_CHARGE: usize = 128;
 
-/// What a message with a body of this length costs (§5.12.1).
-pub(super) fn cost(body_len: usize) -> u32 {
-    u32::try_from(padded(body_len) + MESSAGE_COST)
+/// What a message with a body of this length is charged (§5.12.1).
+pub(super) fn charge_of(body_len: usize) -> u32 {
+    u32::try_from(padded(body_len) + MESSAGE_CHARGE)
         .expect("bodies are checked against limits below 4 GiB")
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Inflow {
     weighed: u64,
 }
 
-/// The peer began a message without credit (§5.12.5).
+/// The peer began a message without credit (§5.12.6, §5.12.7).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Overdrawn;
 
@@ -41,24 +41,33 @@ impl Inflow {
         Self { window, received: 0, released: 0, granted: window, weighed_at: now, weighed: 0 }
     }
 
-    /// A message that costs this much begins.
-    pub(super) fn begin(&mut self, cost: u32) -> Result<(), Overdrawn> {
-        if self.received >= self.granted {
+    /// A message begins, all of whose charge must fit.
+    pub(super) fn begin_within(&mut self, charge: u32) -> Result<(), Overdrawn> {
+        if self.received + u64::from(charge) > self.granted {
             return Err(Overdrawn);
         }
-        self.received += u64::from(cost);
+        self.received += u64::from(charge);
         Ok(())
     }
 
-    /// What a message cost is free again. Returns whether the window would be twice as large if it
-    /// may be: a whole window was released within two round trips (§5.12.8).
+    /// A message begins, of whatever size, if anything is left.
+    pub(super) fn begin(&mut self, charge: u32) -> Result<(), Overdrawn> {
+        if self.received >= self.granted {
+            return Err(Overdrawn);
+        }
+        self.received += u64::from(charge);
+        Ok(())
+    }
+
+    /// What a message was charged is free again. Returns whether the window would be twice as large
+    /// if it may be: a whole window was released within two round trips (§5.12.6).
     pub(super) fn release(
         &mut self,
         now: Instant,
-        cost: u32,
+        charge: u32,
         round_trip: Option<Duration>,
     ) -> bool {
-        self.released += u64::from(cost);
+        self.released += u64::from(charge);
         debug_assert!(self.released <= self.received, "nothing is released twice");
         if self.released - self.weighed < self.window {
             return false;
@@ -79,22 +88,26 @@ impl Inflow {
     }
 
     /// Bytes of messages that have begun and are not released.
-    #[cfg(test)]
     pub(super) fn held(&self) -> u64 {
         self.received - self.released
     }
 
-    /// Whether a grant of a window that one consumer empties is worth a frame (§5.12.7).
+    /// Whether nothing is left of the window: others may wait for what is held.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.held() >= self.window
+    }
+
+    /// Whether a grant of a window that one consumer empties is worth a frame (§5.12.8).
     pub(super) fn is_grant_due(&self) -> bool {
         self.released + self.window >= self.granted + (self.window / 2).max(1)
     }
 
     /// The same of a window that many empty, of whom some may be slow: half of what those leave
-    /// (§5.12.7). Half of the whole would stop the others as soon as the slow ones hold half of
+    /// (§5.12.8). Half of the whole would stop the others as soon as the slow ones hold half of
     /// it.
     pub(super) fn is_shared_grant_due(&self) -> bool {
-        let (allowed, held) = (self.released + self.window, self.received - self.released);
-        let usable = self.window.saturating_sub(held);
+        let allowed = self.released + self.window;
+        let usable = self.window.saturating_sub(self.held());
         allowed > self.granted && usable > 0 && 2 * (allowed - self.granted) >= usable
     }
 
@@ -110,11 +123,9 @@ impl Inflow {
 pub(super) struct Outflow {
     sent: u64,
     granted: u64,
-    /// Costs of messages that have been taken and wait to begin.
-    reserved: u64,
 }
 
-/// The peer took back what it had granted (§5.12.4).
+/// The peer took back what it had granted (§5.12.8).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TakenBack;
 
@@ -128,32 +139,15 @@ impl Outflow {
         self.sent < self.granted
     }
 
-    /// Whether a message may be taken that begins later.
-    pub(super) fn has_room(&self) -> bool {
-        self.sent.saturating_add(self.reserved) < self.granted
-    }
-
-    /// Whether nothing that was taken waits to begin.
-    #[cfg(test)]
-    pub(super) fn is_idle(&self) -> bool {
-        self.reserved == 0
+    /// Whether all of a message's charge fits.
+    pub(super) fn has_room(&self, charge: u32) -> bool {
+        self.sent + u64::from(charge) <= self.granted
     }
 
     /// A message begins.
-    pub(super) fn begin(&mut self, cost: u32) {
+    pub(super) fn begin(&mut self, charge: u32) {
         debug_assert!(self.is_open(), "asked before");
-        self.sent += u64::from(cost);
-    }
-
-    /// A message is taken that begins later: others may begin before it, so it must ask again then.
-    pub(super) fn reserve(&mut self, cost: u32) {
-        self.reserved += u64::from(cost);
-    }
-
-    /// A message that was taken begins now, or never.
-    pub(super) fn unreserve(&mut self, cost: u64) {
-        debug_assert!(self.reserved >= cost, "nothing else was taken");
-        self.reserved -= cost;
+        self.sent += u64::from(charge);
     }
 
     /// The peer grants this total.

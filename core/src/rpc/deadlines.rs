@@ -106,7 +106,10 @@ mod tests {
             for number in 0..300 {
                 now += rng.below_u64(5);
                 let after = if rng.below(4) == 0 { rng.below_u64(200) } else { 100 };
-                let entry = (Instant::from_nanos(now + after), Due::Call(CallId(number)));
+                let entry = (
+                    Instant::from_nanos(now + after),
+                    Due::Call(CallId { slot: number, serial: number }),
+                );
                 deadlines.insert(entry.0, entry.1);
                 model.insert(entry);
                 if rng.below(3) > 0 {

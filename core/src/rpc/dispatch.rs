@@ -2,11 +2,12 @@
 
 use core::time::Duration;
 
+use super::charges::{charge_of_message, depth_of, is_large, split_charged};
 use super::close::Answer;
 use super::config::{ANSWERS_FACTOR, COPY_LEN_MAX, GOSSIP_LEN_MAX, OWED_LEN_MAX, SKIP_LEN_MAX};
 use super::connection::{Connection, Phase};
-use super::credit::{Overdrawn, cost};
-use super::event::{CallId, CloseReason, Event};
+use super::credit::Overdrawn;
+use super::event::{CloseReason, Event};
 use super::flows::Owner;
 use super::frame::{
     Extension, FLAG_ABORT, FLAG_ESSENTIAL, FLAG_NEVER_RAN, FrameHeader, Kind, headers_len, split,
@@ -17,7 +18,7 @@ use super::methods::Method;
 use super::outbound::exceeds;
 use super::receive::{BadExtension, Frame, Receiver};
 use super::status::{Code, Status};
-use super::stream::{Held, Shape, Window};
+use super::stream::{Held, Shape};
 use crate::clock::Timestamp;
 use crate::time::Now;
 
@@ -120,21 +121,21 @@ impl Connection {
                 self.stats.unknown_frames += 1;
                 return Ok(Verdict::Skip);
             }
-            Kind::Data => return Ok(self.judge_data(now, receiver, header)),
+            Kind::Data => return Ok(self.judge_data(receiver, header)),
             Kind::Fragment if header.flags & FLAG_ABORT != 0 => return Ok(Verdict::Abort),
             Kind::Fragment => return Ok(Verdict::Piece),
             Kind::Credit if body_len != 8 || !receiver.is_extension_fitting(header) => {
                 return Ok(Verdict::End("a grant is a number of 8 bytes"));
             }
             Kind::Credit => return Ok(Verdict::Take),
-            Kind::Cancel => self.on_cancel(now, header.call),
+            Kind::Cancel => self.on_cancel(header.call),
             Kind::Ping => {
                 self.rest();
                 self.on_ping(header.call)?;
             }
             Kind::Pong => {
                 self.rest();
-                self.inflows.measured(now.mono, header.call);
+                self.flow.measured(now.mono, header.call);
             }
             Kind::GoAway => self.on_go_away(now),
         }
@@ -164,19 +165,19 @@ impl Connection {
             };
             is_too_large = exceeds(headers_len(extension), self.config.headers_len_max);
         }
-        let is_large = header.body_len as usize > COPY_LEN_MAX;
-        if is_large && let Err(Overdrawn) = self.inflows.begin(window_of(header), cost_of(header)) {
-            return Ok(Verdict::End("a message begins with credit"));
+        let is_large = is_large(header);
+        let is_large_answer = is_large && header.kind == Kind::Response;
+        if is_large_answer && let Err(Overdrawn) = self.begin_answer(header) {
+            return Ok(Verdict::End("an answer begins with credit"));
         }
-        let verdict =
-            self.judge_size(now, header, is_too_large, is_large || header.is_fragmented())?;
-        if is_large && matches!(verdict, Verdict::Skip) {
-            self.release(
-                now,
-                Held { window: window_of(header), stream: None, cost: cost_of(header) },
-            );
+        match self.judge_size(now, header, is_too_large, is_large || header.is_fragmented())? {
+            Verdict::Skip => {
+                self.release_large_answer(now, header);
+                Ok(Verdict::Skip)
+            }
+            Verdict::Take if is_large && !is_large_answer => self.charge_request(now, header),
+            verdict => Ok(verdict),
         }
-        Ok(verdict)
     }
 
     /// Decides on a message, of which is known whether it is too large, and whether its body comes
@@ -208,10 +209,10 @@ impl Connection {
             Kind::Response if is_too_large => {
                 let status =
                     Status::new(Code::TooLarge, "the response is larger than this node accepts");
-                self.on_response(now, CallId(header.call), Answer::failed(status));
+                self.on_response(now, header.call, 0, Answer::failed(status));
                 Ok(Verdict::Skip)
             }
-            Kind::Response if is_large && self.calls.get(CallId(header.call)).is_none() => {
+            Kind::Response if is_large && self.calls.find(header.call).is_none() => {
                 self.stats.late_replies += 1;
                 Ok(Verdict::Skip)
             }
@@ -250,7 +251,8 @@ impl Connection {
             Some((Code::Unavailable, "this node is going away"))
         } else if !self.inbound.has_room(call) {
             Some((Code::Overloaded, "more calls than this node accepts at once"))
-        } else if self.answers_len() >= self.config.outbound_len_max.saturating_mul(ANSWERS_FACTOR)
+        } else if self.inbound_out_len()
+            >= self.config.outbound_len_max.saturating_mul(ANSWERS_FACTOR)
         {
             Some((Code::Overloaded, "answers wait to be read"))
         } else if self.has_events_full() {
@@ -265,17 +267,15 @@ impl Connection {
     }
 
     fn on_request(&mut self, now: Now, frame: Frame) -> Result<(), CloseReason> {
-        let held = held_by(frame.header);
+        let charge = self.charges.take(frame.header);
         let Frame { header, extension, body, since } = frame;
-        let Extension { stamp, timeout, headers, parts } = extension;
+        let Extension { stamp, timeout, headers, parts, chunk_len_max } = extension;
         self.observe(now, stamp);
         if let Some((code, why)) = self.refusal(header.call) {
-            self.release(now, held);
             return self.refuse(now, header.call, code, why);
         }
         let is_late = |micros| since + Duration::from_micros(micros) <= now.mono;
         if timeout.is_some_and(is_late) {
-            self.release(now, held);
             return self.refuse(
                 now,
                 header.call,
@@ -283,23 +283,29 @@ impl Connection {
                 "the deadline passed on the way",
             );
         }
-        let (body, attachments) = split(body, &parts).ok_or(BAD_PARTS)?;
-        let request =
-            InboundRequest { stamp, timeout, since, held, shape: Shape::of(header.flags) };
-        self.open_request(now, header, request, headers, body, attachments);
+        let shape = Shape::of(header.flags);
+        let (body, attachments) = split_charged(body, &parts, charge)?;
+        let request = InboundRequest { stamp, timeout, since, shape, chunk_len_max };
+        if chunk_len_max > self.config.message_len_max {
+            let why = "the call's chunks are larger than this node accepts";
+            return self.refuse(now, header.call, Code::TooLarge, why);
+        }
+        if !self.open_request(now, header, request, headers, body, attachments) {
+            let why = "streams are promised as much as this node keeps for one peer";
+            return self.refuse(now, header.call, Code::Overloaded, why);
+        }
         Ok(())
     }
 
     fn on_one_way(&mut self, now: Now, frame: Frame) -> Result<(), CloseReason> {
-        let held = held_by(frame.header);
+        let charge = self.charges.take(frame.header);
         let Frame { header, extension, body, since } = frame;
         self.observe(now, extension.stamp);
         let deadline = extension.timeout.map(|micros| since + Duration::from_micros(micros));
         let is_late = deadline.is_some_and(|at| at <= now.mono);
-        let (body, attachments) = split(body, &extension.parts).ok_or(BAD_PARTS)?;
+        let (body, attachments) = split_charged(body, &extension.parts, charge)?;
         if is_late || self.went_away.is_some() || self.has_events_full() {
             self.stats.one_way_dropped += 1;
-            self.release(now, held);
             return Ok(());
         }
         let (method_id, Extension { stamp, headers, .. }) = (header.method, extension);
@@ -310,46 +316,38 @@ impl Connection {
             stamp,
             body,
             attachments,
-            held,
+            depth: depth_of(header),
         });
         Ok(())
     }
 
     fn on_answer(&mut self, now: Now, frame: Frame) -> Result<(), CloseReason> {
         self.observe(now, frame.extension.stamp);
-        let mut held = held_by(frame.header);
         let Frame { header, extension, body, .. } = frame;
         let (body, attachments) = split(body, &extension.parts).ok_or(BAD_PARTS)?;
+        let mut charge = if is_large(header) { charge_of_message(header) } else { 0 };
         let result = match header.code {
             0 => Ok(body),
             code => {
-                self.release(now, core::mem::replace(&mut held, Held::NOTHING));
+                self.release_large_answer(now, header);
+                charge = 0;
                 Err(Status::decode(code, header.flags & FLAG_NEVER_RAN != 0, &body))
             }
         };
-        let answer = Answer { headers: extension.headers, result, attachments, held };
-        self.on_response(now, CallId(header.call), answer);
+        let (headers, held) = (extension.headers, Held::NOTHING);
+        let answer = Answer { headers, result, attachments, held };
+        self.on_response(now, header.call, charge, answer);
         Ok(())
     }
 
-    pub(super) fn on_response(&mut self, now: Now, call: CallId, answer: Answer) {
-        match self.calls.end(call) {
-            Some(open) => self.complete(call, open, answer),
-            None => {
-                self.stats.late_replies += 1;
-                self.release(now, answer.held);
-            }
-        }
-    }
-
-    fn on_cancel(&mut self, now: Now, call: u32) {
+    fn on_cancel(&mut self, call: u32) {
         // Also of a call that was answered: the answer may wait, and nobody waits for it.
         self.drop_queued(Owner::Inbound(call));
         let Some(id) = self.inbound.find(call) else {
             self.stats.late_cancels += 1;
             return;
         };
-        self.close_inbound(now, id);
+        self.close_inbound(id);
         self.events.push_back(Event::Cancelled(id));
     }
 
@@ -391,7 +389,13 @@ impl Connection {
     }
 
     /// Answers a request that no handler will see.
-    fn refuse(&mut self, now: Now, call: u32, code: Code, why: &str) -> Result<(), CloseReason> {
+    pub(super) fn refuse(
+        &mut self,
+        now: Now,
+        call: u32,
+        code: Code,
+        why: &str,
+    ) -> Result<(), CloseReason> {
         self.stats.refused += 1;
         let at = self.outbox.position();
         self.send_refusal(now, call, &Status::never_ran(code, why));
@@ -436,23 +440,6 @@ pub(super) fn broken_rule(receiver: &Receiver, header: FrameHeader) -> Option<&'
     } else {
         None
     }
-}
-
-/// The window that a large request, one-way message or response counts in (§5.12.2).
-fn window_of(header: FrameHeader) -> Window {
-    if header.kind == Kind::Response { Window::Responses } else { Window::Requests }
-}
-
-pub(super) fn cost_of(header: FrameHeader) -> u32 {
-    cost(header.body_len as usize)
-}
-
-/// What a request, one-way message or response that has come holds.
-fn held_by(header: FrameHeader) -> Held {
-    if header.body_len as usize <= COPY_LEN_MAX {
-        return Held::NOTHING;
-    }
-    Held { window: window_of(header), stream: None, cost: cost_of(header) }
 }
 
 fn pass_over(receiver: &mut Receiver, header: FrameHeader) {

@@ -39,26 +39,25 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// A call made over this connection: 14 bits of slot, 18 of generation (`docs/protocol.md` §5.4).
+/// A call made over this connection, from when it was made, also while it waits for room. Never
+/// given out twice by a connection, up to 2^32 calls.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CallId(pub(super) u32);
+pub struct CallId {
+    pub(super) slot: u32,
+    pub(super) serial: u32,
+}
 
 impl CallId {
-    /// The number on the wire.
-    pub const fn get(self) -> u32 {
-        self.0
-    }
-
-    /// The slot: a small dense index, below `in_flight_max`, of at most one open call at a time. A
-    /// driver can keep its wakers in a plain table by it.
+    /// The slot: a small dense index of at most one open call at a time, of those that wait for
+    /// room too. A driver can keep its wakers in a plain table by it.
     pub const fn slot(self) -> usize {
-        (self.0 & (super::config::SLOTS_MAX - 1)) as usize
+        self.slot as usize
     }
 }
 
 impl fmt::Debug for CallId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "call{}.{}", self.slot(), self.0 >> 14)
+        write!(f, "call{}.{}", self.slot, self.serial)
     }
 }
 
@@ -103,6 +102,12 @@ pub struct Request<'a> {
     pub attachments: &'a [Bytes],
     /// Who sends chunks. Of a one-way message, nobody, whatever this says.
     pub shape: Shape,
+    /// Bytes of the largest chunk of either direction, if the call streams; 0 is
+    /// [`CHUNK_LEN_DEFAULT`](super::config::CHUNK_LEN_DEFAULT).
+    pub chunk_len_max: u32,
+    /// Calls around this one: 0 if no handler makes it, else one more than that of the handler's
+    /// own call (`docs/protocol.md` §5.12.3).
+    pub depth: u8,
 }
 
 /// What happened. Bodies and attachments begin at 16-byte aligned addresses.
@@ -130,6 +135,8 @@ pub enum Event {
         attachments: Vec<Bytes>,
         /// Who sends chunks.
         shape: Shape,
+        /// Calls around it.
+        depth: u8,
     },
     /// The peer says something that wants no answer.
     OneWay {
@@ -145,8 +152,8 @@ pub enum Event {
         body: Bytes,
         /// Bytes beside it.
         attachments: Vec<Bytes>,
-        /// To be released when it has been handled.
-        held: Held,
+        /// Calls around it.
+        depth: u8,
     },
     /// A call of the peer needs no answer any more: it was cancelled or its deadline passed.
     /// Answering is an error that changes nothing.
@@ -166,6 +173,11 @@ pub enum Event {
         /// To be released when the caller has taken the answer.
         held: Held,
     },
+    /// Nobody has taken the answer of this call for long, and others need its room: what is kept of
+    /// it is to be dropped, and the call ended as
+    /// [`Status::untaken`] says
+    /// (`docs/protocol.md` §5.12.7).
+    AnswerDropped(CallId),
     /// A chunk of a stream. They come in order, each once, after the `Request` and before the
     /// `Response` or `Cancelled` of their call.
     Chunk {
@@ -275,14 +287,30 @@ impl fmt::Display for CloseReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// Too many bytes wait to be sent.
+    /// Too many calls wait for room, or too many bytes wait to be sent.
     Full,
-    /// Too many calls are open, by this side's limit or the peer's.
-    Overloaded,
-    /// The body is larger than the peer accepts (or, before its hello, than this side would).
-    TooLarge,
+    /// The message is larger than the peer accepts (or, before its hello, than this side would), or
+    /// has more than 16 attachments.
+    TooLarge {
+        /// Bytes of the message with its attachments.
+        len: usize,
+        /// Bytes that are accepted.
+        len_max: usize,
+    },
     /// The headers are larger than the peer accepts (or, before its hello, than this side would).
-    HeadersTooLarge,
+    HeadersTooLarge {
+        /// Bytes of the headers.
+        len: usize,
+        /// Bytes that are accepted.
+        len_max: usize,
+    },
+    /// The largest chunk that the call declares is larger than a message may be.
+    ChunkTooLarge {
+        /// Bytes of the chunk.
+        len: usize,
+        /// Bytes that are accepted.
+        len_max: usize,
+    },
     /// A name is empty or longer than 255 bytes.
     Name,
     /// The peer's table of method names is full.
@@ -296,10 +324,16 @@ pub enum RequestError {
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Full => "too many bytes wait to be sent",
-            Self::Overloaded => "too many calls are open",
-            Self::TooLarge => "the message is larger than the peer accepts",
-            Self::HeadersTooLarge => "the headers are larger than the peer accepts",
+            Self::Full => "too many calls wait for room, or too many bytes wait to be sent",
+            Self::TooLarge { len, len_max } => {
+                return write!(f, "the message has {len} bytes, and the peer accepts {len_max}");
+            }
+            Self::HeadersTooLarge { len, len_max } => {
+                return write!(f, "the headers have {len} bytes, and the peer accepts {len_max}");
+            }
+            Self::ChunkTooLarge { len, len_max } => {
+                return write!(f, "chunks may have {len} bytes, and the peer accepts {len_max}");
+            }
             Self::Name => "a service or method name has 1 to 255 bytes",
             Self::TooManyMethods => "the peer's table of method names is full",
             Self::GoingAway => "the connection is going away",
@@ -320,6 +354,9 @@ pub enum RespondError {
     /// The answer or its headers are larger than the peer accepts. The call was answered with
     /// `TooLarge` instead.
     TooLarge,
+    /// So much of other answers waits that this one was not kept. The call was answered with
+    /// `Overloaded` instead (`docs/protocol.md` §5.7.4).
+    Full,
 }
 
 impl fmt::Display for RespondError {
@@ -327,6 +364,7 @@ impl fmt::Display for RespondError {
         f.write_str(match self {
             Self::Ended => "the call is over",
             Self::TooLarge => "the answer is larger than the peer accepts",
+            Self::Full => "too many answers wait to be sent",
         })
     }
 }

@@ -7,7 +7,6 @@
 use super::close::Answer;
 use super::config::COPY_LEN_MAX;
 use super::connection::Connection;
-use super::event::CallId;
 use super::frame::{EXTENSION_FIXED_LEN, FrameHeader, Kind, NO_TIMEOUT};
 use super::headers::Headers;
 use super::inbound::InboundRequest;
@@ -34,7 +33,8 @@ impl Plain {
         let (header, extension) = head.split_first_chunk()?;
         let header = FrameHeader::decode(header);
         let is_plain = header.flags == 0
-            && header.code == 0
+            // Of an answer, success; of a request, its depth.
+            && (header.code == 0 || header.kind == Kind::Request)
             && usize::from(header.extension_len) == EXTENSION_FIXED_LEN
             && header.body_len as usize <= COPY_LEN_MAX
             && matches!(header.kind, Kind::Request | Kind::Response);
@@ -77,10 +77,11 @@ impl Connection {
                     stamp,
                     timeout,
                     since: now.mono,
-                    held: Held::NOTHING,
                     shape: Shape::UNARY,
+                    chunk_len_max: 0,
                 };
-                self.open_request(now, header, request, Headers::new(), body, Default::default());
+                let (headers, attachments) = (Headers::new(), Default::default());
+                self.open_request(now, header, request, headers, body, attachments);
             }
             _ => {
                 let body = receiver.take_plain(plain);
@@ -91,7 +92,7 @@ impl Connection {
                     attachments: Default::default(),
                     held: Held::NOTHING,
                 };
-                self.on_response(now, CallId(header.call), answer);
+                self.on_response(now, header.call, 0, answer);
             }
         }
         self.stats.frames_in += 1;

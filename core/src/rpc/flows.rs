@@ -10,44 +10,25 @@
 //! one. What is under way in fragments is limited: many large messages at once would all be half
 //! done, and in memory, at once.
 
+mod message;
+
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 
 use hashbrown::HashTable;
 
-use super::content::Content;
-use super::credit::{Outflow, cost};
+use super::credit::{Outflow, charge_of};
+use super::event::CallId;
 use super::frame::{FLAG_ABORT, FLAG_MORE, FrameHeader, Kind, LANES, lane_flags, padded};
-use super::headers::Headers;
-use super::hello::PeerHello;
 use super::outbox::Outbox;
-use super::stream::Window;
-use crate::clock::Timestamp;
+use super::slots::Slots;
+use super::trash::Trash;
 use crate::time::Instant;
+use message::{Lens, hash};
+pub(super) use message::{Message, Owner};
 
-/// Whose messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Owner {
-    /// A call made here.
-    Call(u32),
-    /// A call of the peer.
-    Inbound(u32),
-    /// A one-way message has no call.
-    Nobody,
-}
-
-/// A message that waits.
-#[derive(Debug)]
-pub(super) struct Message {
-    pub(super) header: FrameHeader,
-    pub(super) stamp: Timestamp,
-    pub(super) deadline: Option<Instant>,
-    pub(super) headers: Headers,
-    pub(super) content: Content,
-    /// Whose credit it takes when it begins. A chunk has taken its stream's before, and a place in
-    /// the connection's.
-    pub(super) window: Option<Window>,
-}
+/// Bytes of a message up to which it may have the last lane: longer ones leave it to those that are
+/// soon through (§5.10.5).
+const LAST_LANE_LEN_MAX: usize = 256 * 1024;
 
 /// Messages of one call, in order.
 #[derive(Debug)]
@@ -58,6 +39,8 @@ struct Flow {
     queue: VecDeque<Message>,
     /// The first message is under way: its lane, and how much of it is left.
     under_way: Option<(u8, usize)>,
+    /// The first message is an answer that waits for credit.
+    is_parked: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,77 +49,30 @@ struct Key {
     serial: u32,
 }
 
-/// The connection's windows, as their sender keeps them.
-#[derive(Debug, Default)]
-pub(super) struct Outflows {
-    pub(super) data: Outflow,
-    pub(super) requests: Outflow,
-    pub(super) responses: Outflow,
-}
-
-impl Outflows {
-    /// What the peer grants at first.
-    pub(super) fn new(peer: &PeerHello) -> Self {
-        Self {
-            data: Outflow::new(peer.data_window),
-            requests: Outflow::new(peer.request_window),
-            responses: Outflow::new(peer.response_window),
-        }
-    }
-
-    /// A chunk goes at once. An end of a stream costs nothing.
-    pub(super) fn begin_chunk(&mut self, cost: u32) {
-        if cost > 0 {
-            self.data.begin(cost);
-        }
-    }
-
-    pub(super) fn of(&mut self, window: Window) -> &mut Outflow {
-        match window {
-            Window::Data => &mut self.data,
-            Window::Requests => &mut self.requests,
-            Window::Responses => &mut self.responses,
-        }
-    }
-}
-
 /// What one turn did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Turn {
     /// The call whose request began, and where in the stream.
-    pub(super) began: Option<(u32, u64)>,
-}
-
-/// What was dropped with a flow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Dropped {
-    /// The request itself had not wholly left.
-    pub(super) has_request: bool,
-    /// Cost of the chunks that had not begun.
-    pub(super) reserved: u64,
+    pub(super) began: Option<(CallId, u64)>,
 }
 
 #[derive(Debug)]
 pub(super) struct Flows {
-    flows: Vec<Flow>,
-    free: Vec<u32>,
+    flows: Slots<Flow>,
     /// Where the flow of each call is.
     index: HashTable<u32>,
     /// Flows that may take a turn. Keys of flows that are gone are passed over.
     ring: VecDeque<Key>,
     /// Flows whose first message waits for a lane.
     laneless: VecDeque<Key>,
-    /// Flows whose first message waits for credit, by window.
-    parked: [VecDeque<Key>; 3],
+    /// Flows whose first message is an answer that waits for credit.
+    parked: VecDeque<Key>,
     /// Lanes in use, and those whose message is to be aborted, as bits.
     lanes: u8,
     aborts: u8,
     lanes_max: u8,
     turn_len: usize,
-    /// Bytes of bodies and headers that wait, and those of answers and chunks to the peer's calls
-    /// among them.
-    len: usize,
-    answers_len: usize,
+    lens: Lens,
     serial: u32,
     /// Where in the stream the last turn ended, or flows began to wait.
     turned_at: u64,
@@ -145,18 +81,16 @@ pub(super) struct Flows {
 impl Flows {
     pub(super) fn new(fragment_len: usize, interleaved_max: u8) -> Self {
         Self {
-            flows: Vec::new(),
-            free: Vec::new(),
+            flows: Slots::default(),
             index: HashTable::new(),
             ring: VecDeque::new(),
             laneless: VecDeque::new(),
-            parked: Default::default(),
+            parked: VecDeque::new(),
             lanes: 0,
             aborts: 0,
             lanes_max: interleaved_max,
             turn_len: fragment_len,
-            len: 0,
-            answers_len: 0,
+            lens: Lens::default(),
             serial: 0,
             turned_at: 0,
         }
@@ -164,12 +98,22 @@ impl Flows {
 
     /// Bytes of bodies and headers that wait.
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.lens.all
+    }
+
+    /// Those that wait for the socket alone.
+    pub(super) fn socket_len(&self) -> usize {
+        self.lens.all - self.lens.parked
     }
 
     /// Those of answers and chunks to the peer's calls.
+    pub(super) fn inbound_len(&self) -> usize {
+        self.lens.inbound
+    }
+
+    /// Those of answers.
     pub(super) fn answers_len(&self) -> usize {
-        self.answers_len
+        self.lens.answers
     }
 
     /// Messages that may take a turn.
@@ -179,7 +123,7 @@ impl Flows {
 
     /// Whether a turn may have something to send.
     pub(super) fn is_ready(&self) -> bool {
-        !self.ring.is_empty() || self.aborts != 0 || !self.laneless.is_empty() && self.has_lane()
+        !self.ring.is_empty() || self.aborts != 0 || self.has_lane_for_waiting()
     }
 
     /// Whether messages of this call wait.
@@ -189,7 +133,7 @@ impl Flows {
 
     /// Whether this call's request waits, or is not wholly sent.
     pub(super) fn has_request(&self, owner: Owner) -> bool {
-        self.find(owner).is_some_and(|at| self.flows[at as usize].has_request())
+        self.find(owner).is_some_and(|at| self.flow(at).has_request())
     }
 
     /// Whether a request or a one-way message of any call waits, or is not wholly sent.
@@ -207,33 +151,41 @@ impl Flows {
         if !self.is_ready() {
             self.turned_at = position;
         }
-        let len = message.content.len() + FrameHeader::LEN;
-        self.len += len;
-        self.answers_len += if matches!(owner, Owner::Inbound(_)) { len } else { 0 };
+        let len = message.len();
+        self.lens.add(&message, owner, len);
         if let Some(at) = self.find(owner) {
-            self.flows[at as usize].queue.push_back(message);
+            self.flow_mut(at).queue.push_back(message);
             return;
         }
-        let at = self.free.pop().unwrap_or_else(|| {
-            let queue = VecDeque::new();
-            self.flows.push(Flow { owner: Owner::Nobody, serial: 0, queue, under_way: None });
-            u32::try_from(self.flows.len() - 1).expect("far fewer flows than 2^32 fit in memory")
-        });
         self.serial = self.serial.wrapping_add(1);
-        let flow = &mut self.flows[at as usize];
-        (flow.owner, flow.serial) = (owner, self.serial);
-        flow.queue.push_back(message);
-        self.ring.push_back(Key { at, serial: self.serial });
+        let (serial, queue) = (self.serial, VecDeque::from([message]));
+        let at =
+            self.flows.insert(Flow { owner, serial, queue, under_way: None, is_parked: false });
+        self.ring.push_back(Key { at, serial });
         if owner != Owner::Nobody {
             let flows = &self.flows;
-            self.index.insert_unique(hash(owner), at, |&at| hash(flows[at as usize].owner));
+            let hash_of = |&at: &u32| flows.get(at as usize).map_or(0, |flow| hash(flow.owner));
+            self.index.insert_unique(hash(owner), at, hash_of);
         }
     }
 
-    /// Credit came for this window: those who wait for it may try.
-    pub(super) fn unpark(&mut self, window: Window) {
-        let mut parked = core::mem::take(self.parked(window));
-        self.ring.append(&mut parked);
+    /// Credit came for answers: those that wait for it may try.
+    pub(super) fn unpark(&mut self) {
+        for key in core::mem::take(&mut self.parked) {
+            if self.is_live(key) {
+                self.flow_mut(key.at).is_parked = false;
+                self.ring.push_back(key);
+            }
+        }
+        self.lens.parked = 0;
+    }
+
+    fn flow(&self, at: u32) -> &Flow {
+        self.flows.get(at as usize).expect("a flow that was found")
+    }
+
+    fn flow_mut(&mut self, at: u32) -> &mut Flow {
+        self.flows.get_mut(at as usize).expect("a flow that was found")
     }
 
     /// Lets the next flow have its turn: at most `len_max` bytes of bodies, beside the messages'
@@ -241,7 +193,7 @@ impl Flows {
     pub(super) fn turn(
         &mut self,
         now: Instant,
-        outflows: &mut Outflows,
+        answers: &mut Outflow,
         outbox: &mut Outbox,
         len_max: usize,
     ) -> Option<Turn> {
@@ -252,7 +204,7 @@ impl Flows {
             }
             let is_alone = self.ring.is_empty();
             let len_max = if is_alone { len_max.max(16) } else { len_max.clamp(16, self.turn_len) };
-            let Some(turn) = self.turn_of(key, now, outflows, outbox, len_max) else {
+            let Some(turn) = self.turn_of(key, now, answers, outbox, len_max) else {
                 continue;
             };
             self.turned_at = outbox.position();
@@ -266,24 +218,23 @@ impl Flows {
         &mut self,
         key: Key,
         now: Instant,
-        outflows: &mut Outflows,
+        answers: &mut Outflow,
         outbox: &mut Outbox,
         len_max: usize,
     ) -> Option<Turn> {
         let whole_len_max = self.whole_len_max();
         let (mut left, mut turn, mut has_sent) = (len_max, Turn { began: None }, false);
         loop {
-            let has_lane = self.has_lane();
-            if self.flows[key.at as usize].under_way.is_some() {
+            if self.flow(key.at).under_way.is_some() {
                 let piece = self.continue_first(key.at, outbox, left);
                 (left, has_sent) = (left - piece.min(left), has_sent || piece > 0);
-                if self.flows[key.at as usize].under_way.is_some() {
+                if self.flow(key.at).under_way.is_some() {
                     self.ring.push_back(key);
                     break;
                 }
             }
-            let Some(message) = self.flows[key.at as usize].queue.front_mut() else {
-                self.remove(key.at);
+            let Some(message) = self.flow_mut(key.at).queue.front_mut() else {
+                self.remove(key.at, &mut outbox.trash);
                 break;
             };
             let len = message.content.len();
@@ -292,27 +243,34 @@ impl Flows {
                 self.ring.push_back(key);
                 break;
             }
-            if is_long && !has_lane {
+            let (kind, is_answer) = (message.header.kind, message.takes_credit());
+            if is_long && !self.has_lane(len) {
                 self.laneless.push_back(key);
                 break;
             }
-            if let Some(window) = message.window {
-                if !outflows.of(window).is_open() {
-                    self.parked(window).push_back(key);
-                    break;
-                }
-                outflows.of(window).begin(cost(len));
-                if window == Window::Data {
-                    outflows.data.unreserve(u64::from(cost(len)));
-                }
+            if is_answer && !answers.is_open() {
+                self.park(key);
+                break;
             }
-            if message.header.kind == Kind::Request {
-                turn.began = Some((message.header.call, outbox.position()));
+            if is_answer {
+                answers.begin(charge_of(len));
+            }
+            if let (Kind::Request, Owner::Call(call)) = (kind, self.flow(key.at).owner) {
+                turn.began = Some((call, outbox.position()));
             }
             self.begin_first(key.at, now, outbox, is_long);
             (left, has_sent) = (left.saturating_sub(if is_long { 0 } else { need }), true);
         }
         has_sent.then_some(turn)
+    }
+
+    /// The first message of this flow is an answer without credit.
+    fn park(&mut self, key: Key) {
+        let flow = self.flow_mut(key.at);
+        flow.is_parked = true;
+        let len = flow.queue.front().map_or(0, Message::len);
+        self.lens.parked += len;
+        self.parked.push_back(key);
     }
 
     /// What travels in one frame: also what would leave less than a quarter of a fragment for the
@@ -323,10 +281,9 @@ impl Flows {
 
     /// Begins the first message of a flow: all of it, unless it is long.
     fn begin_first(&mut self, at: u32, now: Instant, outbox: &mut Outbox, is_long: bool) {
-        let flow = &mut self.flows[at as usize];
+        let flow = self.flows.get_mut(at as usize).expect("a flow that was found");
         let Some(message) = flow.queue.front_mut() else { return };
         let len = message.content.len();
-        let is_answer = matches!(flow.owner, Owner::Inbound(_));
         if is_long {
             let lane = (0..LANES)
                 .find(|lane| self.lanes & 1 << lane == 0)
@@ -335,18 +292,18 @@ impl Flows {
             message.header.flags |= FLAG_MORE | lane_flags(lane);
             outbox.head(now, message);
             flow.under_way = Some((lane, len));
-            self.count_off(FrameHeader::LEN, is_answer);
+            self.lens.sub(message, flow.owner, FrameHeader::LEN);
         } else {
+            self.lens.sub(message, flow.owner, message.len());
             outbox.whole(now, message);
             flow.queue.pop_front();
-            self.count_off(len + FrameHeader::LEN, is_answer);
         }
     }
 
     /// Sends the next piece, of at most `len_max` bytes, of the message that a flow has under way,
     /// and says how long it is.
     fn continue_first(&mut self, at: u32, outbox: &mut Outbox, len_max: usize) -> usize {
-        let flow = &mut self.flows[at as usize];
+        let flow = self.flows.get_mut(at as usize).expect("a flow that was found");
         let (Some((lane, rest)), Some(message)) = (flow.under_way, flow.queue.front_mut()) else {
             return 0;
         };
@@ -355,55 +312,34 @@ impl Flows {
             return 0;
         }
         outbox.fragment(lane, piece, &mut message.content);
-        let is_answer = matches!(flow.owner, Owner::Inbound(_));
+        self.lens.sub(message, flow.owner, piece);
         flow.under_way = Some((lane, rest - piece));
         if piece == rest {
             flow.under_way = None;
             flow.queue.pop_front();
             self.lanes &= !(1 << lane);
         }
-        self.count_off(piece, is_answer);
         piece
     }
 
-    fn count_off(&mut self, len: usize, is_answer: bool) {
-        self.len -= len;
-        self.answers_len -= if is_answer { len } else { 0 };
-    }
-
-    fn parked(&mut self, window: Window) -> &mut VecDeque<Key> {
-        &mut self.parked[window as usize - 1]
-    }
-
-    /// The call is over: what waits of it is dropped, what is under way aborted (§5.10.8).
-    pub(super) fn drop_call(&mut self, owner: Owner) -> Dropped {
-        let Some(at) = self.find(owner) else {
-            return Dropped::default();
-        };
-        let flow = &self.flows[at as usize];
-        let reserved = flow
-            .queue
-            .iter()
-            .skip(usize::from(flow.under_way.is_some()))
-            .filter(|message| message.window == Some(Window::Data))
-            .map(|message| u64::from(cost(message.content.len())))
-            .sum();
-        let dropped = Dropped { has_request: flow.has_request(), reserved };
-        let all = |message: &Message| message.content.len() + FrameHeader::LEN;
-        let waiting = match flow.under_way {
-            Some((_, rest)) => rest + flow.queue.iter().skip(1).map(all).sum::<usize>(),
-            None => flow.queue.iter().map(all).sum(),
-        };
+    /// The call is over: what waits of it is dropped, what is under way aborted (§5.10.8). Returns
+    /// whether its request had not wholly left.
+    pub(super) fn drop_call(&mut self, owner: Owner, trash: &mut Trash) -> bool {
+        let Some(at) = self.find(owner) else { return false };
+        let flow = self.flow(at);
+        let has_request = flow.has_request();
         if let Some((lane, _)) = flow.under_way {
             self.aborts |= 1 << lane;
         }
-        self.count_off(waiting, matches!(owner, Owner::Inbound(_)));
-        self.remove(at);
-        dropped
+        self.remove(at, trash);
+        has_request
     }
 
     /// Nothing more is to leave.
-    pub(super) fn clear(&mut self) {
+    pub(super) fn clear(&mut self, trash: &mut Trash) {
+        for flow in self.flows.drain() {
+            flow.queue.into_iter().for_each(|message| message.content.discard(trash));
+        }
         *self = Self::new(self.turn_len, self.lanes_max);
     }
 
@@ -418,62 +354,82 @@ impl Flows {
         }
     }
 
-    fn has_lane(&self) -> bool {
-        self.lanes.count_ones() < u32::from(self.lanes_max)
+    /// Whether a message of this length may have a lane: the last one is for those that are soon
+    /// through (§5.10.5).
+    fn has_lane(&self, len: usize) -> bool {
+        let max = match self.lanes_max {
+            max @ 2.. if len > LAST_LANE_LEN_MAX => max - 1,
+            max => max,
+        };
+        self.lanes.count_ones() < u32::from(max)
+    }
+
+    /// Whether one of the flows that wait for a lane may have one now: the first that does.
+    fn has_lane_for_waiting(&self) -> bool {
+        self.laneless.iter().any(|&key| self.fits_lane(key))
+    }
+
+    fn fits_lane(&self, key: Key) -> bool {
+        let flow = self.flows.get(key.at as usize).filter(|flow| flow.serial == key.serial);
+        let first = flow.and_then(|flow| flow.queue.front());
+        first.is_none_or(|first| self.has_lane(first.content.len()))
     }
 
     /// Whose turn it is: those who waited for a lane go first.
     fn next(&mut self) -> Option<Key> {
-        if self.has_lane()
-            && let Some(key) = self.laneless.pop_front()
-        {
-            return Some(key);
+        if let Some(at) = self.laneless.iter().position(|&key| self.fits_lane(key)) {
+            return self.laneless.remove(at);
         }
         self.ring.pop_front()
     }
 
     fn is_live(&self, key: Key) -> bool {
-        let flow = &self.flows[key.at as usize];
-        flow.serial == key.serial && !flow.queue.is_empty()
+        let flow = self.flows.get(key.at as usize);
+        flow.is_some_and(|flow| flow.serial == key.serial && !flow.queue.is_empty())
     }
 
     fn find(&self, owner: Owner) -> Option<u32> {
         if self.index.is_empty() {
             return None;
         }
-        self.index.find(hash(owner), |&at| self.flows[at as usize].owner == owner).copied()
+        self.index.find(hash(owner), |&at| self.flow(at).owner == owner).copied()
     }
 
     /// The flow is over, and its place free.
-    fn remove(&mut self, at: u32) {
-        let owner = self.flows[at as usize].owner;
+    fn remove(&mut self, at: u32, trash: &mut Trash) {
+        let owner = self.flow(at).owner;
         if let Ok(entry) = self.index.find_entry(hash(owner), |&other| other == at) {
             entry.remove();
         }
-        let flow = &mut self.flows[at as usize];
-        flow.queue.clear();
-        (flow.owner, flow.under_way) = (Owner::Nobody, None);
-        self.free.push(at);
+        let Some(flow) = self.flows.remove_if(at, |_| true) else { return };
+        for (nth, message) in flow.queue.into_iter().enumerate() {
+            let left = match flow.under_way.filter(|_| nth == 0) {
+                Some((_, rest)) => rest,
+                None => message.len(),
+            };
+            self.lens.sub(&message, owner, left);
+            self.lens.parked -= if flow.is_parked && nth == 0 { left } else { 0 };
+            message.content.discard(trash);
+        }
         self.sweep();
     }
 
     /// Keys of flows that are gone go before they outnumber the others: an application that calls
     /// and cancels while nothing can be written must not fill memory with them.
     fn sweep(&mut self) {
-        let live = self.flows.len() - self.free.len();
-        let parked: usize = self.parked.iter().map(VecDeque::len).sum();
-        let keys = self.ring.len() + self.laneless.len() + parked;
+        let live = self.flows.count() as usize;
+        let keys = self.ring.len() + self.laneless.len() + self.parked.len();
         if keys <= 2 * live + 64 {
             return;
         }
         let flows = &self.flows;
         let is_live = |key: &Key| {
-            let flow = &flows[key.at as usize];
-            flow.serial == key.serial && !flow.queue.is_empty()
+            let flow = flows.get(key.at as usize);
+            flow.is_some_and(|flow| flow.serial == key.serial && !flow.queue.is_empty())
         };
         self.ring.retain(is_live);
         self.laneless.retain(is_live);
-        self.parked.iter_mut().for_each(|parked| parked.retain(is_live));
+        self.parked.retain(is_live);
     }
 }
 
@@ -486,12 +442,4 @@ impl Flow {
         let is_one = |kind| matches!(kind, Kind::Request | Kind::OneWay);
         self.queue.front().is_some_and(|message| is_one(message.header.kind))
     }
-}
-
-fn hash(owner: Owner) -> u64 {
-    crate::rng::mix(match owner {
-        Owner::Call(call) => u64::from(call),
-        Owner::Inbound(call) => u64::from(call) | 1 << 32,
-        Owner::Nobody => u64::MAX,
-    })
 }

@@ -193,6 +193,8 @@ pub(super) struct Extension {
     pub(super) headers: Headers,
     /// Lengths of the body proper and of each attachment; empty without attachments.
     pub(super) parts: Vec<u32>,
+    /// The largest chunk that a call declares; 0 if it says nothing.
+    pub(super) chunk_len_max: u32,
 }
 
 impl Extension {
@@ -206,13 +208,14 @@ impl Extension {
             Some(0) | None => Headers::new(),
             Some(len) => Headers::decode(rest.take(usize::from(len))?)?,
         };
-        let parts = if rest.is_empty() { Vec::new() } else { decode_parts(rest.rest())? };
-        Some(Self { stamp, timeout, headers, parts })
+        let parts = decode_parts(&mut rest)?;
+        let chunk_len_max = rest.u32().unwrap_or(0);
+        Some(Self { stamp, timeout, headers, parts, chunk_len_max })
     }
 
     /// The extension of a `Data` (§5.3.6).
     pub(super) fn decode_data(bytes: &[u8]) -> Option<Self> {
-        Some(Self { parts: decode_parts(bytes)?, ..Self::default() })
+        Some(Self { parts: decode_parts(&mut Reader::new(bytes))?, ..Self::default() })
     }
 
     /// Bytes of an extension with these headers.
@@ -226,8 +229,7 @@ impl Extension {
 }
 
 /// Lengths of the parts of a body, or `None` if they are more than there may be (§5.3.5).
-fn decode_parts(bytes: &[u8]) -> Option<Vec<u32>> {
-    let mut rest = Reader::new(bytes);
+fn decode_parts(rest: &mut Reader<'_>) -> Option<Vec<u32>> {
     let count = usize::from(rest.u8().unwrap_or(0));
     if count == 0 {
         return Some(Vec::new());

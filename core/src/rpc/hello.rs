@@ -7,13 +7,12 @@ use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::config::{ALIGN, Config, HELLO_LEN_MAX, MESSAGE_LEN_CEILING, NAME_LEN_MAX};
 use super::connection::{Connection, Phase};
-use super::event::{CallId, CloseReason, Event};
-use super::flows::Outflows;
-use super::frame::{FrameHeader, Kind, padded};
-use super::outbound::{Carried, Early, Waiting, are_fitting, exceeds, micros};
-use super::status::{Code, clip};
+use super::credit::Outflow;
+use super::event::{CloseReason, Event};
+use super::frame::padded;
+use super::status::clip;
 use crate::id::{Epoch, Fence, NodeId};
-use crate::time::{Instant, Now};
+use crate::time::Now;
 use crate::wire::Reader;
 
 /// The stream versions this build speaks, lowest and highest. Peers use the highest both speak
@@ -74,14 +73,10 @@ pub struct PeerHello {
     pub headers_len_max: u32,
     /// Methods it lets this side name.
     pub methods_max: u16,
-    /// Bytes of chunks it takes of each stream before any are released (`docs/protocol.md` §5.12).
-    pub stream_window: u32,
-    /// The same of all streams together.
-    pub data_window: u32,
-    /// The same of large requests.
-    pub request_window: u32,
-    /// The same of large responses.
+    /// Bytes of large responses it takes before any are taken from it (`docs/protocol.md` §5.12.7).
     pub response_window: u32,
+    /// Bytes of large requests that it holds (`docs/protocol.md` §5.12.3).
+    pub request_budget: u32,
 }
 
 /// Bytes of the prefix: magic, payload length, zeros.
@@ -118,13 +113,8 @@ impl Hello {
         out.extend_from_slice(&self.epoch.get().to_le_bytes());
         out.extend_from_slice(&ip.octets());
         let limits = [config.in_flight_max, config.message_len_max, config.headers_len_max];
-        let windows = [
-            config.stream_window,
-            config.data_window,
-            config.request_window,
-            config.response_window,
-        ];
-        for limit in limits.into_iter().chain(windows).chain([0]) {
+        let windows = [config.response_window, config.request_budget, 0, 0, 0];
+        for limit in limits.into_iter().chain(windows) {
             out.extend_from_slice(&limit.to_le_bytes());
         }
         debug_assert_eq!(out.len(), PREFIX_LEN + FIXED_LEN, "the fixed part is as specified");
@@ -197,10 +187,8 @@ impl Hello {
             message_len_max: theirs.message_len_max.min(MESSAGE_LEN_CEILING),
             headers_len_max: theirs.headers_len_max,
             methods_max: theirs.methods_max,
-            stream_window: theirs.windows[0],
-            data_window: theirs.windows[1],
-            request_window: theirs.windows[2],
-            response_window: theirs.windows[3],
+            response_window: theirs.response_window,
+            request_budget: theirs.request_budget,
         })
     }
 }
@@ -218,8 +206,8 @@ struct Payload {
     in_flight_max: u32,
     message_len_max: u32,
     headers_len_max: u32,
-    /// Of a stream, of all streams, of requests, of responses.
-    windows: [u32; 4],
+    response_window: u32,
+    request_budget: u32,
     cluster: String,
 }
 
@@ -236,8 +224,9 @@ impl Payload {
         let in_flight_max = r.u32()?;
         let message_len_max = r.u32()?;
         let headers_len_max = r.u32()?;
-        let windows = [r.u32()?, r.u32()?, r.u32()?, r.u32()?];
-        r.u32()?;
+        let response_window = r.u32()?;
+        let request_budget = r.u32()?;
+        r.take(12)?;
         let cluster = String::from_utf8_lossy(r.take(usize::from(name_len))?).into_owned();
         let addr = SocketAddr::new(ip, port);
         Some(Self {
@@ -252,7 +241,8 @@ impl Payload {
             in_flight_max,
             message_len_max,
             headers_len_max,
-            windows,
+            response_window,
+            request_budget,
             cluster,
         })
     }
@@ -263,67 +253,11 @@ impl Connection {
     pub(super) fn connected(&mut self, now: Now, peer: &PeerHello) {
         self.events.push_back(Event::Connected(peer.clone()));
         self.phase = Phase::Open(peer.clone());
-        self.outflows = Outflows::new(peer);
-        self.waiting_len = 0;
-        for waiting in core::mem::take(&mut self.waiting) {
-            match waiting {
-                Waiting::Gossip(payload) => {
-                    self.outbox.plain(FrameHeader::new(Kind::Gossip, 0), &payload);
-                }
-                Waiting::Message { call, message, deadline } => {
-                    let is_streaming = message.shape.is_streaming();
-                    if let Err((code, why)) = self.send_waiting(now, peer, call, message, deadline)
-                    {
-                        match call {
-                            Some(call) => self.end_call(call, code, why),
-                            None => self.stats.one_way_dropped += 1,
-                        }
-                    } else if is_streaming && let Some(call) = call {
-                        self.begin_stream(now, call);
-                    }
-                }
-            }
-        }
+        self.answers_out = Outflow::new(peer.response_window);
+        self.send_early(now);
         self.unblock();
         if self.went_away.is_some() {
             self.say_go_away();
-        }
-    }
-
-    /// Sends what was asked for before the peer's limits were known, or says why not.
-    fn send_waiting(
-        &mut self,
-        now: Now,
-        peer: &PeerHello,
-        call: Option<CallId>,
-        message: Early,
-        deadline: Option<Instant>,
-    ) -> Result<(), (Code, &'static str)> {
-        let timeout = deadline.map(|at| micros(at.since(now.mono)));
-        if timeout == Some(0) {
-            return Err((Code::DeadlineExceeded, "the deadline passed before the peer's hello"));
-        }
-        if call.is_some_and(|call| exceeds(call.slot() + 1, peer.in_flight_max)) {
-            return Err((Code::Overloaded, "the peer accepts fewer calls at once"));
-        }
-        if !are_fitting(message.body.len(), &message.attachments, peer.message_len_max)
-            || exceeds(message.headers.encoded_len(), peer.headers_len_max)
-        {
-            return Err((Code::TooLarge, "the message is larger than the peer accepts"));
-        }
-        let Early { service, method, fingerprint, headers, body, attachments, shape } = message;
-        match self.method_id(&service, &method, fingerprint) {
-            Ok(Some(method)) => {
-                let carried = Carried {
-                    headers: &headers,
-                    body: body.into(),
-                    attachments: &attachments,
-                    shape,
-                };
-                self.send_message(now, call, method, timeout, carried);
-                Ok(())
-            }
-            _ => Err((Code::Overloaded, "the peer's table of methods is full")),
         }
     }
 }

@@ -6,13 +6,15 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::charges::depth_of;
 use super::config::SLOTS_MAX;
 use super::connection::Connection;
 use super::deadlines::Due;
 use super::event::{Event, InboundId};
 use super::frame::FrameHeader;
 use super::headers::Headers;
-use super::stream::{Held, Shape, StreamRef};
+use super::slots::Slots;
+use super::stream::{Shape, StreamRef};
 use crate::clock::Timestamp;
 use crate::time::{Instant, Now};
 
@@ -27,34 +29,30 @@ struct Entry {
 pub(super) struct Ends {
     pub(super) has_deadline: bool,
     pub(super) is_streaming: bool,
-    /// What its request costs and is not released.
-    pub(super) held: u32,
 }
 
 /// Open calls by slot. The caller picks the slot, so finding a call is indexing, and the number of
 /// slots is the limit.
 #[derive(Debug)]
 pub(super) struct Inbound {
-    slots: Vec<Option<Entry>>,
+    slots: Slots<Entry>,
     slots_max: u32,
     serial: u32,
-    open: u32,
 }
 
 impl Inbound {
     pub(super) fn new(slots_max: u32) -> Self {
-        Self { slots: Vec::new(), slots_max, serial: 0, open: 0 }
+        Self { slots: Slots::default(), slots_max, serial: 0 }
     }
 
     /// Calls that wait for an answer.
     pub(super) fn open_count(&self) -> u32 {
-        self.open
+        self.slots.count()
     }
 
     /// Whether the peer may use the slot of this id now.
     pub(super) fn has_room(&self, call: u32) -> bool {
-        slot(call) < self.slots_max as usize
-            && self.slots.get(slot(call)).is_none_or(Option::is_none)
+        slot(call) < self.slots_max as usize && self.slots.get(slot(call)).is_none()
     }
 
     /// Opens a call; [`Inbound::has_room`] was asked.
@@ -62,49 +60,35 @@ impl Inbound {
         debug_assert!(self.has_room(call), "the slot is free");
         self.serial = self.serial.wrapping_add(1);
         let id = InboundId { call, serial: self.serial };
-        if self.slots.len() <= slot(call) {
-            self.slots.resize(slot(call) + 1, None);
-        }
-        self.slots[slot(call)] = Some(Entry { id, ends });
-        self.open += 1;
+        self.slots.put(slot(call), Entry { id, ends });
         id
     }
 
     /// Whether this call waits for an answer.
     pub(super) fn is_open(&self, id: InboundId) -> bool {
-        self.slots.get(id.slot()).copied().flatten().is_some_and(|entry| entry.id == id)
-    }
-
-    /// What the request of this call holds is released before the call ends: how much it was.
-    pub(super) fn release(&mut self, id: InboundId) -> u32 {
-        let entry =
-            self.slots.get_mut(id.slot()).and_then(Option::as_mut).filter(|entry| entry.id == id);
-        entry.map_or(0, |entry| core::mem::take(&mut entry.ends.held))
+        self.slots.get(id.slot()).is_some_and(|entry| entry.id == id)
     }
 
     /// Whether the call the peer means by `call` is open, and streams.
     pub(super) fn find_streaming(&self, call: u32) -> Option<(InboundId, bool)> {
-        let entry = self.slots.get(slot(call)).copied().flatten()?;
+        let entry = self.slots.get(slot(call))?;
         (entry.id.call == call).then_some((entry.id, entry.ends.is_streaming))
     }
 
     /// Ends this call; `None` if it is over.
     pub(super) fn end(&mut self, id: InboundId) -> Option<Ends> {
-        let entry = self.slots.get_mut(id.slot())?.take_if(|entry| entry.id == id)?;
-        self.open -= 1;
-        Some(entry.ends)
+        Some(self.slots.take_if(id.slot(), |entry| entry.id == id)?.ends)
     }
 
     /// The open call the peer means by `call`.
     pub(super) fn find(&self, call: u32) -> Option<InboundId> {
-        let entry = self.slots.get(slot(call)).copied().flatten()?;
+        let entry = self.slots.get(slot(call))?;
         (entry.id.call == call).then_some(entry.id)
     }
 
     /// Every call is over.
     pub(super) fn clear(&mut self) {
-        self.slots = Vec::new();
-        self.open = 0;
+        self.slots = Slots::default();
     }
 }
 
@@ -113,17 +97,20 @@ fn slot(call: u32) -> usize {
 }
 
 /// A request beside its contents.
+#[derive(Clone, Copy)]
 pub(super) struct InboundRequest {
     pub(super) stamp: Timestamp,
     /// Microseconds from `since`, when its header was read.
     pub(super) timeout: Option<u64>,
     pub(super) since: Instant,
-    pub(super) held: Held,
     pub(super) shape: Shape,
+    /// As it is declared: 0 if it is not.
+    pub(super) chunk_len_max: u32,
 }
 
 impl Connection {
-    /// A request that nothing is to be said against, in a method that has been defined.
+    /// A request that nothing is to be said against, in a method that has been defined. `false`:
+    /// its stream has no room.
     pub(super) fn open_request(
         &mut self,
         now: Now,
@@ -132,21 +119,20 @@ impl Connection {
         headers: Headers,
         body: Bytes,
         attachments: Vec<Bytes>,
-    ) {
-        let InboundRequest { stamp, timeout, since, held, shape } = request;
+    ) -> bool {
+        let InboundRequest { stamp, timeout, since, shape, chunk_len_max } = request;
         debug_assert!(
             usize::from(header.method) < self.methods.len(),
             "methods are looked for before a request is waited for"
         );
         let deadline = timeout.map(|micros| since + Duration::from_micros(micros));
-        let ends = Ends {
-            has_deadline: deadline.is_some(),
-            is_streaming: shape.is_streaming(),
-            held: held.cost,
-        };
+        let ends = Ends { has_deadline: deadline.is_some(), is_streaming: shape.is_streaming() };
         let id = self.inbound.open(header.call, ends);
-        if ends.is_streaming {
-            self.open_stream(now, StreamRef::Inbound(id), shape);
+        if ends.is_streaming
+            && !self.accept_stream(now, StreamRef::Inbound(id), shape, chunk_len_max)
+        {
+            self.inbound.end(id);
+            return false;
         }
         if let Some(at) = deadline {
             self.deadlines.insert(at, Due::Inbound(id));
@@ -161,6 +147,8 @@ impl Connection {
             body,
             attachments,
             shape,
+            depth: depth_of(header),
         });
+        true
     }
 }

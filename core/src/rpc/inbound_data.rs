@@ -1,15 +1,17 @@
 //! Streams on their way in: chunks, their ends and aborts, and the peer's grants
 //! (`docs/protocol.md` §5.11, §5.12).
 
+use super::charges::charge_of_message;
 use super::config::COPY_LEN_MAX;
 use super::connection::Connection;
 use super::credit::{Overdrawn, TakenBack};
-use super::dispatch::{BAD_PARTS, Verdict, broken_rule, cost_of};
-use super::event::{CallId, CloseReason, Event};
+use super::dispatch::{BAD_PARTS, Verdict, broken_rule};
+use super::event::{CloseReason, Event};
 use super::frame::{FLAG_END, FLAG_FROM_CALLEE, FrameHeader, Kind, split};
+use super::mutant::Defect;
 use super::outbound::exceeds;
 use super::receive::{Frame, Receiver};
-use super::stream::{Held, Reading, StreamRef, Window};
+use super::stream::{ANSWERS, Held, Reading, Sending, StreamRef, What};
 use crate::time::Now;
 
 /// Which stream a `Data` or `Credit` is about.
@@ -28,8 +30,9 @@ const ORDER: &str =
 impl Connection {
     fn target(&self, header: FrameHeader) -> Target {
         let found = if header.flags & FLAG_FROM_CALLEE != 0 {
-            let call = CallId(header.call);
-            self.calls.get(call).map(|open| (StreamRef::Call(call), open.is_streaming))
+            let call = self.calls.find(header.call);
+            let open = call.and_then(|call| Some((call, self.calls.get(call)?)));
+            open.map(|(call, open)| (StreamRef::Call(call), open.class.is_streaming))
         } else {
             let found = self.inbound.find_streaming(header.call);
             found.map(|(id, is_streaming)| (StreamRef::Inbound(id), is_streaming))
@@ -43,12 +46,7 @@ impl Connection {
 
     /// Decides on a `Data`. One whose body comes apart from its header begins here; others begin
     /// when they are whole.
-    pub(super) fn judge_data(
-        &mut self,
-        now: Now,
-        receiver: &Receiver,
-        header: FrameHeader,
-    ) -> Verdict {
+    pub(super) fn judge_data(&mut self, receiver: &Receiver, header: FrameHeader) -> Verdict {
         if header.flags & FLAG_END != 0 && header.is_fragmented() {
             return Verdict::End("the end of a stream is one frame");
         }
@@ -72,43 +70,59 @@ impl Connection {
         if receiver.extension(header).is_none() {
             return Verdict::Wait;
         }
-        match self.begin_chunk(now, header) {
+        match self.begin_chunk(header) {
             Ok(Some(_)) => Verdict::Take,
             Ok(None) => Verdict::Skip,
             Err(rule) => Verdict::End(rule),
         }
     }
 
-    /// A chunk begins (§5.12.3): whose it is, or `None` if its call is over.
-    fn begin_chunk(
-        &mut self,
-        now: Now,
-        header: FrameHeader,
-    ) -> Result<Option<StreamRef>, &'static str> {
-        let cost = cost_of(header);
-        let overdrawn = |_: Overdrawn| "a message begins with credit";
-        self.inflows.begin(Window::Data, cost).map_err(overdrawn)?;
+    /// A chunk begins (§5.12.6): whose it is, or `None` if its call is over.
+    fn begin_chunk(&mut self, header: FrameHeader) -> Result<Option<StreamRef>, &'static str> {
         if header.is_fragmented() {
-            self.inflows.arriving[header.lane()] = None;
+            self.flow.arriving[header.lane()] = None;
         }
         match self.target(header) {
             Target::Unary => Err(ORDER),
             Target::Late => {
                 self.stats.late_chunks += 1;
-                self.release(now, Held { window: Window::Data, stream: None, cost });
                 Ok(None)
             }
             Target::Stream(of) => {
-                let reader = self.streams.reader(of).filter(|reader| reader.state == Reading::Open);
-                let reader = reader.ok_or(ORDER)?;
-                reader.inflow.begin(cost).map_err(overdrawn)?;
+                self.begin_chunk_of(of, header)?;
                 if header.is_fragmented() {
-                    reader.state = Reading::Arriving;
-                    self.inflows.arriving[header.lane()] = Some(of);
+                    self.flow.arriving[header.lane()] = Some(of);
                 }
                 Ok(Some(of))
             }
         }
+    }
+
+    /// A chunk of an open stream begins: all of it fits into what its sender was granted. With the
+    /// first, the window grows into the pool (§5.12.6).
+    fn begin_chunk_of(&mut self, of: StreamRef, header: FrameHeader) -> Result<(), &'static str> {
+        let is_bounded = !self.has_defect(Defect::ChunkExceedsReserve);
+        let wanted = self.config.stream_window.min(self.config.stream_pool_max / 4);
+        let stream = self.streams.get(of).ok_or(ORDER)?;
+        let is_too_large = is_bounded && header.body_len > stream.chunk_len_max;
+        let reader = stream.reader.as_mut().filter(|reader| reader.state == Reading::Open);
+        let reader = reader.ok_or(ORDER)?;
+        if is_too_large {
+            return Err("a chunk is no longer than its call declares");
+        }
+        let overdrawn = |_: Overdrawn| "a chunk begins with credit";
+        reader.inflow.begin_within(charge_of_message(header)).map_err(overdrawn)?;
+        if header.is_fragmented() {
+            reader.state = Reading::Arriving;
+        }
+        if !core::mem::replace(&mut reader.has_begun, true) {
+            reader.widen_to(wanted);
+            if reader.inflow.is_grant_due() {
+                self.streams.owe_grant(of);
+                self.flow.is_due = true;
+            }
+        }
+        Ok(())
     }
 
     /// A `Data` is whole.
@@ -118,19 +132,23 @@ impl Connection {
         let of = if has_begun {
             self.end_arrival(header)
         } else {
-            self.begin_chunk(now, header).map_err(CloseReason::Protocol)?
+            self.begin_chunk(header).map_err(CloseReason::Protocol)?
         };
         let (body, attachments) = split(body, &extension.parts).ok_or(BAD_PARTS)?;
-        let held = Held { window: Window::Data, stream: of, cost: cost_of(header) };
         match of {
             Some(stream) => {
+                let Some(reader) = self.streams.reader(stream) else { return Ok(()) };
+                let (charge, window) = (charge_of_message(header), reader.window.clone());
+                let held = Held(What::Chunk { stream, charge, _window: window });
+                if let StreamRef::Call(call) = stream
+                    && self.calls.uncharge(call)
+                {
+                    self.begin_waiting(now);
+                }
                 self.stats.chunks_in += 1;
                 self.events.push_back(Event::Chunk { stream, body, attachments, held });
             }
-            None if has_begun => {
-                self.stats.late_chunks += 1;
-                self.release(now, held);
-            }
+            None if has_begun => self.stats.late_chunks += 1,
             None => {}
         }
         Ok(())
@@ -139,7 +157,7 @@ impl Connection {
     /// A long chunk is whole: whose it is, or `None` if its call is over by now.
     fn end_arrival(&mut self, header: FrameHeader) -> Option<StreamRef> {
         if header.is_fragmented() {
-            let of = self.inflows.arriving[header.lane()].take()?;
+            let of = self.flow.arriving[header.lane()].take()?;
             self.streams.reader(of)?.state = Reading::Open;
             return Some(of);
         }
@@ -179,20 +197,14 @@ impl Connection {
         let Some(header) = aborted else {
             return Ok(());
         };
-        let (window, is_counted) = match header.kind {
-            Kind::Data => (Window::Data, true),
-            Kind::Response => (Window::Responses, header.body_len as usize > COPY_LEN_MAX),
-            _ => (Window::Requests, header.body_len as usize > COPY_LEN_MAX),
-        };
-        if is_counted {
-            self.release(now, Held { window, stream: None, cost: cost_of(header) });
-        }
+        drop(self.charges.take(header));
+        self.release_large_answer(now, header);
         match header.kind {
-            Kind::Response if self.calls.get(CallId(header.call)).is_some() => {
+            Kind::Response if self.calls.find(header.call).is_some() => {
                 Err(CloseReason::Protocol("an answer that has begun is finished"))
             }
             Kind::Data => {
-                if let Some(of) = self.inflows.arriving[header.lane()].take()
+                if let Some(of) = self.flow.arriving[header.lane()].take()
                     && let Some(reader) = self.streams.reader(of)
                 {
                     reader.state = Reading::Aborted;
@@ -214,25 +226,27 @@ impl Connection {
             return Err(CloseReason::Protocol("a grant is a number of 8 bytes"));
         };
         let total = u64::from_le_bytes(total);
-        if let Some(window) = Window::ALL.into_iter().find(|&window| window as u16 == header.code) {
-            self.outflows.of(window).raise(total).map_err(taken_back)?;
-            self.flows.unpark(window);
-            if window == Window::Data {
-                self.unblock();
-            }
+        if header.code == ANSWERS {
+            self.answers_out.raise(total).map_err(taken_back)?;
+            self.flows.unpark();
             return Ok(());
         }
         if header.code != 0 {
-            return Err(CloseReason::Protocol("there are four windows"));
+            return Err(CloseReason::Protocol("a grant is of a stream, or of the answers"));
         }
         match self.target(header) {
             Target::Late => self.stats.late_chunks += 1,
             Target::Unary => return Err(CloseReason::Protocol(ORDER)),
             Target::Stream(of) => {
                 // Nobody grants for a call whose request has not begun.
-                let sender = self.streams.sender(of).filter(|sender| sender.is_open);
-                let sender = sender.ok_or(CloseReason::Protocol(ORDER))?;
-                sender.outflow.raise(total).map_err(taken_back)?;
+                let stream = self.streams.get(of).ok_or(CloseReason::Protocol(ORDER))?;
+                match &mut stream.sending {
+                    Sending::Open(outflow) => outflow.raise(total).map_err(taken_back)?,
+                    Sending::Finished => {}
+                    Sending::None | Sending::Held { .. } => {
+                        return Err(CloseReason::Protocol(ORDER));
+                    }
+                }
                 self.unblock_one(of);
             }
         }

@@ -24,7 +24,9 @@ pub mod config;
 
 mod arena;
 mod body;
+mod budget;
 mod calls;
+mod charges;
 mod close;
 mod connection;
 mod content;
@@ -41,17 +43,22 @@ mod inbound;
 mod inbound_data;
 mod lanes;
 mod methods;
+mod mutant;
 mod outbound;
 mod outbox;
 mod pool;
 mod receive;
+mod room;
+mod slots;
 mod stats;
 mod status;
 mod stream;
 mod transmit;
+mod trash;
 mod verbs;
 
 pub use body::Body;
+pub use budget::Budget;
 pub use config::{Config, ConfigError};
 pub use connection::{Connection, Side};
 pub use event::{
@@ -61,11 +68,14 @@ pub use event::{
 pub use headers::{Headers, HeadersError};
 pub use hello::{Hello, MAGIC, PeerHello, STREAM_VERSION_MAX, STREAM_VERSION_MIN, archive_format};
 pub use methods::MethodName;
+#[cfg(feature = "mutants")]
+pub use mutant::Defect;
 pub use receive::Receiver;
 pub use stats::Stats;
 pub use status::{Code, Status};
 pub use stream::{Held, Shape, StreamError, StreamRef};
 pub use transmit::{SLICES_MAX, Transmit};
+pub use trash::Trash;
 
 #[cfg(test)]
 mod tests;

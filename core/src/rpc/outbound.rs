@@ -1,13 +1,13 @@
 //! How calls, messages and answers are put into frames, and what waits until they may be
 //! (`docs/protocol.md` §5.1.1, §5.3, §5.7).
 
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
 
 use super::body::Body;
+use super::calls::Open;
 use super::config::{ATTACHMENTS_MAX, COPY_LEN_MAX};
 use super::connection::{Connection, Phase};
 use super::content::{Content, content_len};
@@ -16,13 +16,10 @@ use super::flows::{Message, Owner};
 use super::frame::{FLAG_NEVER_RAN, FrameHeader, Kind};
 use super::headers::Headers;
 use super::methods::{Method, are_names_valid};
+use super::mutant::Defect;
 use super::status::{Code, Status};
-use super::stream::{Shape, Window};
-use crate::time::{Instant, Now};
-
-/// What a request that waits for the peer's hello counts against `outbound_len_max` beside its
-/// parts.
-pub(super) const WAITING_OVERHEAD: usize = 128;
+use super::stream::{Shape, chunk_len_max};
+use crate::time::Now;
 
 /// Bytes of a write that are left for the headers of what is composed into it.
 const COMPOSE_RESERVE: usize = 1_024;
@@ -34,35 +31,23 @@ pub(super) struct Carried<'a> {
     pub(super) body: Body<'a>,
     pub(super) attachments: &'a [Bytes],
     pub(super) shape: Shape,
-}
-
-/// A verb that waits for the peer's hello.
-#[derive(Debug)]
-pub(super) enum Waiting {
-    Message { call: Option<CallId>, message: Early, deadline: Option<Instant> },
-    Gossip(Vec<u8>),
-}
-
-/// A request that owns its names.
-#[derive(Debug)]
-pub(super) struct Early {
-    pub(super) service: String,
-    pub(super) method: String,
-    pub(super) fingerprint: Fingerprint,
-    pub(super) headers: Headers,
-    pub(super) body: Bytes,
-    pub(super) attachments: Vec<Bytes>,
-    pub(super) shape: Shape,
+    pub(super) depth: u8,
+    pub(super) chunk_len_max: u32,
 }
 
 impl Connection {
-    pub(super) fn is_full(&self) -> bool {
-        self.queued_len() >= self.config.outbound_len_max
+    /// Whether so much waits for the socket that what can wait elsewhere does (§5.7.4).
+    pub(super) fn is_socket_behind(&self) -> bool {
+        let waiting = match self.has_defect(Defect::OneLimitForAll) {
+            true => self.flows.len() + self.room.len(),
+            false => self.flows.socket_len(),
+        };
+        self.outbox.len() + waiting >= self.config.outbound_len_max
     }
 
     /// Bytes of answers and chunks to the peer's calls that wait.
-    pub(super) fn answers_len(&self) -> usize {
-        self.outbox.len() + self.flows.answers_len()
+    pub(super) fn inbound_out_len(&self) -> usize {
+        self.outbox.len() + self.flows.inbound_len()
     }
 
     /// What a request must be to be taken (§5.7.1, §5.7.4).
@@ -72,16 +57,21 @@ impl Connection {
             Phase::Open(peer) => (peer.message_len_max, peer.headers_len_max),
             Phase::Greeting => (self.config.message_len_max, self.config.headers_len_max),
         };
+        let len = content_len(request.body.len(), request.attachments);
+        let headers_len = request.headers.encoded_len();
+        let chunk_len = chunk_len_max(request.chunk_len_max);
         if self.is_going_away() {
             Err(RequestError::GoingAway)
         } else if !are_names_valid(request.service, request.method) {
             Err(RequestError::Name)
         } else if !are_fitting(request.body.len(), request.attachments, message_len_max) {
-            Err(RequestError::TooLarge)
-        } else if exceeds(request.headers.encoded_len(), headers_len_max) {
-            Err(RequestError::HeadersTooLarge)
-        } else if self.is_full() {
-            Err(RequestError::Full)
+            Err(RequestError::TooLarge { len, len_max: message_len_max as usize })
+        } else if exceeds(headers_len, headers_len_max) {
+            let len_max = headers_len_max as usize;
+            Err(RequestError::HeadersTooLarge { len: headers_len, len_max })
+        } else if request.shape.is_streaming() && chunk_len > message_len_max {
+            let (len, len_max) = (chunk_len as usize, message_len_max as usize);
+            Err(RequestError::ChunkTooLarge { len, len_max })
         } else {
             Ok(())
         }
@@ -118,19 +108,20 @@ impl Connection {
         timeout: Option<u64>,
         request: Carried<'_>,
     ) {
-        let (header, owner) = match call {
-            Some(call) => {
-                let flags = request.shape.flags();
-                (
-                    FrameHeader { method, flags, ..FrameHeader::new(Kind::Request, call.0) },
-                    Owner::Call(call.0),
-                )
-            }
-            None => (FrameHeader { method, ..FrameHeader::new(Kind::OneWay, 0) }, Owner::Nobody),
+        let flags = request.shape.flags();
+        let number = call.and_then(|call| self.calls.get(call)).and_then(Open::number);
+        let (header, owner) = match (call, number) {
+            (Some(call), Some(number)) => (
+                FrameHeader { flags, ..FrameHeader::new(Kind::Request, number) },
+                Owner::Call(call),
+            ),
+            _ => (FrameHeader::new(Kind::OneWay, 0), Owner::Nobody),
         };
-        let Carried { headers, body, attachments, .. } = request;
+        let header = FrameHeader { method, code: request.depth.into(), ..header };
+        let Carried { headers, body, attachments, chunk_len_max, .. } = request;
         let stamp = self.clock.tick(now.wall);
-        if body.is_small() && attachments.is_empty() {
+        let chunk_len_max = if flags == 0 || call.is_none() { 0 } else { chunk_len_max };
+        if body.is_small() && attachments.is_empty() && chunk_len_max == 0 {
             if let Some(call) = call {
                 self.calls.set_position(call, self.outbox.position());
             }
@@ -138,9 +129,9 @@ impl Connection {
             return self.share(now);
         }
         let deadline = timeout.map(|micros| now.mono + Duration::from_micros(micros));
-        let content = Content::new(body, attachments);
+        let content = Content::new(body, attachments, &mut self.outbox.trash);
         let mut message =
-            Message { header, stamp, deadline, headers: headers.clone(), content, window: None };
+            Message { header, stamp, deadline, headers: headers.clone(), content, chunk_len_max };
         if message.content.len() <= COPY_LEN_MAX {
             if let Some(call) = call {
                 self.calls.set_position(call, self.outbox.position());
@@ -148,7 +139,6 @@ impl Connection {
             self.outbox.whole(now.mono, &mut message);
             return self.share(now);
         }
-        message.window = Some(Window::Requests);
         self.flows.push(owner, message, self.outbox.position());
     }
 
@@ -162,13 +152,14 @@ impl Connection {
 
     /// Lets the next flow have its turn. Returns whether any could.
     fn turn(&mut self, now: Now, len_max: usize) -> bool {
-        let Some(turn) = self.flows.turn(now.mono, &mut self.outflows, &mut self.outbox, len_max)
+        let Some(turn) =
+            self.flows.turn(now.mono, &mut self.answers_out, &mut self.outbox, len_max)
         else {
             return false;
         };
         if let Some((call, position)) = turn.began {
-            self.calls.set_position(CallId(call), position);
-            self.begin_stream(now, CallId(call));
+            self.calls.set_position(call, position);
+            self.open_sender(now, call);
         }
         if self.owes_go_away {
             self.say_go_away();
@@ -182,22 +173,6 @@ impl Connection {
         while let Some(left) = len_max.checked_sub(self.outbox.len() + COMPOSE_RESERVE)
             && self.turn(now, left)
         {}
-    }
-
-    /// Keeps a request until the peer's hello is in.
-    pub(super) fn wait(&mut self, now: Now, call: Option<CallId>, request: Request<'_>) {
-        let deadline = request.deadline.map(|timeout| now.mono + timeout);
-        let message = Early {
-            service: request.service.into(),
-            method: request.method.into(),
-            fingerprint: request.fingerprint,
-            headers: request.headers,
-            body: request.body.into_bytes(),
-            attachments: request.attachments.to_vec(),
-            shape: if call.is_some() { request.shape } else { Shape::UNARY },
-        };
-        self.waiting_len += message.len();
-        self.waiting.push_back(Waiting::Message { call, message, deadline });
     }
 
     /// Queues a `Response`.
@@ -233,11 +208,11 @@ impl Connection {
             self.outbox.message(header, stamp, None, headers, body);
             return self.share(now);
         }
-        let content = Content::new(body, attachments);
+        let content = Content::new(body, attachments, &mut self.outbox.trash);
         let is_small = content.len() <= COPY_LEN_MAX;
-        let window = (!is_small).then_some(Window::Responses);
+        let headers = headers.clone();
         let mut message =
-            Message { header, stamp, deadline: None, headers: headers.clone(), content, window };
+            Message { header, stamp, deadline: None, headers, content, chunk_len_max: 0 };
         if is_small && !has_earlier {
             self.outbox.whole(now.mono, &mut message);
             return self.share(now);
@@ -264,23 +239,6 @@ fn set_status(header: &mut FrameHeader, status: &Status) {
     // 0 is success and no code: one that claims it is kept a failure.
     header.code = if status.code.get() == 0 { Code::Internal.get() } else { status.code.get() };
     header.flags = if status.may_have_run() { 0 } else { FLAG_NEVER_RAN };
-}
-
-impl Waiting {
-    pub(super) fn is_of(&self, of: CallId) -> bool {
-        matches!(self, Self::Message { call: Some(call), .. } if *call == of)
-    }
-}
-
-impl Early {
-    /// What it counts against `outbound_len_max` while it waits.
-    pub(super) fn len(&self) -> usize {
-        let names = self.service.len() + self.method.len();
-        names
-            + self.headers.encoded_len()
-            + content_len(self.body.len(), &self.attachments)
-            + WAITING_OVERHEAD
-    }
 }
 
 /// Whether a body with its attachments is within a limit of the wire.

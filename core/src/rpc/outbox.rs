@@ -11,30 +11,55 @@ use super::frame::{Extension, FrameHeader, Kind, NO_TIMEOUT, lane_flags, padded}
 use super::headers::Headers;
 use super::outbound::micros;
 use super::transmit::Transmit;
+use super::trash::Trash;
 use crate::clock::Timestamp;
 use crate::time::Instant;
 
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     queue: Transmit,
+    /// What users gave and has been copied, or will not be sent.
+    pub(super) trash: Trash,
     /// Bytes ever queued and bytes that have left, as positions in the stream.
     queued: u64,
     left: u64,
     frames: u64,
     /// Frames queued since it was last empty.
     batch: u32,
-    owed: Owed,
+    owed: Unsent,
+    gossip: Unsent,
     /// Nothing but keepalives has passed for a while: large buffers are given back as they come.
     is_resting: bool,
 }
 
-/// Bytes of answers the machine owes that have not left, to within a factor of two and without a
-/// list of them: those queued before `mark` count until the stream has passed `mark`.
+/// Bytes of some class that have not left, to within a factor of two and without a list of them:
+/// those queued before `mark` count until the stream has passed `mark`.
 #[derive(Debug, Default)]
-struct Owed {
+struct Unsent {
     older: usize,
     newer: usize,
     mark: u64,
+    /// Where the last of them end.
+    end: u64,
+}
+
+impl Unsent {
+    /// `len` bytes were queued, the last of which is before `queued`.
+    fn add(&mut self, len: usize, queued: u64, left: u64) {
+        self.len(queued, left);
+        self.newer += len;
+        self.end = queued;
+    }
+
+    /// Bytes that have not left of a stream of which `left` of `queued` bytes have.
+    fn len(&mut self, queued: u64, left: u64) -> usize {
+        if left >= self.end {
+            (self.older, self.newer, self.mark) = (0, 0, queued);
+        } else if left >= self.mark {
+            (self.older, self.newer, self.mark) = (self.newer, 0, queued);
+        }
+        self.older + self.newer
+    }
 }
 
 impl Outbox {
@@ -73,7 +98,8 @@ impl Outbox {
             let [front, back] = header.words();
             self.queue.frame([front, back, stamp.get(), timeout], &body);
             self.is_resting = false;
-            return self.count(HEAD_LEN + padded(body.len()));
+            self.count(HEAD_LEN + padded(body.len()));
+            return self.trash.put_body(body);
         }
         let (header, stamp, timeout) =
             (header.encode(), stamp.get().to_le_bytes(), timeout.to_le_bytes());
@@ -87,6 +113,7 @@ impl Outbox {
         let body_padded = padded(body.len());
         if body.is_small() {
             self.queue.encode(&[&body]);
+            self.trash.put_body(body);
         } else {
             let padding = body_padded - body.len();
             self.queue.splice(body.into_bytes());
@@ -101,24 +128,29 @@ impl Outbox {
     pub(super) fn whole(&mut self, now: Instant, message: &mut Message) {
         let len = padded(message.content.len());
         self.head(now, message);
-        message.content.take(len, &mut self.queue);
+        message.content.take(len, &mut self.queue, &mut self.trash);
         self.queued += len as u64;
     }
 
     /// The first frame of a message that comes in fragments, or a frame whose body is yet to be
     /// added.
     pub(super) fn head(&mut self, now: Instant, message: &Message) {
-        let Message { header, stamp, deadline, headers, content, .. } = message;
+        let Message { header, stamp, deadline, headers, content, chunk_len_max } = message;
         let mut table = [0; TABLE_LEN_MAX];
         let table = content.encode_table(&mut table);
         let timeout = deadline.map_or(NO_TIMEOUT, |at| micros(at.since(now))).to_le_bytes();
         let (stamp, headers_len) = (stamp.get().to_le_bytes(), headers.encoded_len());
         let headers_len =
             u16::try_from(headers_len).expect("header blocks have at most 32 KiB").to_le_bytes();
-        let parts: [&[u8]; 5] = match header.kind {
-            Kind::Data => [table, &[], &[], &[], &[]],
-            _ if headers.is_empty() && table.is_empty() => [&stamp, &timeout, &[], &[], &[]],
-            _ => [&stamp, &timeout, &headers_len, headers.as_bytes(), table],
+        let chunk_len = chunk_len_max.to_le_bytes();
+        let parts: [&[u8]; 6] = match header.kind {
+            Kind::Data => [table, &[], &[], &[], &[], &[]],
+            _ if *chunk_len_max > 0 => {
+                let table = if table.is_empty() { &[0][..] } else { table };
+                [&stamp, &timeout, &headers_len, headers.as_bytes(), table, &chunk_len]
+            }
+            _ if headers.is_empty() && table.is_empty() => [&stamp, &timeout, &[], &[], &[], &[]],
+            _ => [&stamp, &timeout, &headers_len, headers.as_bytes(), table, &[]],
         };
         let extension_len = parts.iter().map(|part| part.len()).sum();
         let header = FrameHeader {
@@ -143,29 +175,29 @@ impl Outbox {
             ..FrameHeader::new(Kind::Fragment, 0)
         };
         self.queue.encode(&[&header.encode()]);
-        content.take(padded(len), &mut self.queue);
+        content.take(padded(len), &mut self.queue, &mut self.trash);
         self.count(FrameHeader::LEN + padded(len));
     }
 
     /// Counts the frame just queued, the last `len` bytes, among those the machine owes.
     pub(super) fn owe(&mut self, len: usize) {
-        self.settle();
-        self.owed.newer += len;
+        self.owed.add(len, self.queued, self.left);
     }
 
     /// Bytes owed that have not left.
     pub(super) fn owed(&mut self) -> usize {
-        self.settle();
-        self.owed.older + self.owed.newer
+        self.owed.len(self.queued, self.left)
     }
 
-    fn settle(&mut self) {
-        if self.left >= self.owed.mark {
-            self.owed = Owed { older: self.owed.newer, newer: 0, mark: self.queued };
-            if self.left == self.queued {
-                self.owed.older = 0;
-            }
-        }
+    /// Counts what was queued since `position` as gossip.
+    pub(super) fn count_gossip(&mut self, position: u64) {
+        let len = usize::try_from(self.queued - position).unwrap_or(usize::MAX);
+        self.gossip.add(len, self.queued, self.left);
+    }
+
+    /// Bytes of gossip that have not left.
+    pub(super) fn gossip_len(&mut self) -> usize {
+        self.gossip.len(self.queued, self.left)
     }
 
     /// Moves at most `len_max` bytes to the end of `out`, and says how many.
@@ -221,7 +253,10 @@ impl Outbox {
 
     /// Nothing more is to leave.
     pub(super) fn clear(&mut self) {
-        *self = Self { queued: self.left, left: self.left, frames: self.frames, ..Self::default() };
+        let mut trash = core::mem::take(&mut self.trash);
+        core::mem::take(&mut self.queue).discard(&mut trash);
+        let (left, frames) = (self.left, self.frames);
+        *self = Self { queued: left, left, frames, trash, ..Self::default() };
     }
 
     fn count(&mut self, len: usize) {

@@ -20,7 +20,7 @@ impl Pool {
     /// A buffer of at least `len` bytes, though not far more, that nobody reads any more.
     pub(super) fn take(&mut self, len: usize) -> Option<BytesMut> {
         let is_fitting =
-            |buffer: &Bytes| (len..=4 * len).contains(&buffer.len()) && buffer.is_unique();
+            |buffer: &Bytes| (len..=len + len / 3).contains(&buffer.len()) && buffer.is_unique();
         let at = self.buffers.iter().position(is_fitting)?;
         let buffer = self.buffers.remove(at)?;
         self.len -= buffer.len();

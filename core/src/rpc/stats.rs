@@ -30,6 +30,8 @@ pub struct Stats {
     pub chunks_out: u64,
     /// Chunks, ends and grants for calls that had ended, or never were.
     pub late_chunks: u64,
+    /// Answers that nobody took and that were dropped because others needed their room.
+    pub answers_dropped: u64,
     /// One-way messages dropped: expired, too large, or the event queue was full.
     pub one_way_dropped: u64,
     /// Gossip frames dropped: too large, or the event queue was full.

@@ -126,6 +126,12 @@ impl Status {
         Self::reaching(Reach::NeverSent, code, message.into())
     }
 
+    /// How a call ends whose answer was dropped because nobody took it (`docs/protocol.md`
+    /// §5.12.7).
+    pub fn untaken() -> Self {
+        Self::new(Code::Overloaded, "nobody took the answer, and others needed its room")
+    }
+
     const fn reaching(reach: Reach, code: Code, message: String) -> Self {
         Self { code, message, reach, headers: Headers::new() }
     }

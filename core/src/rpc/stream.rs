@@ -5,7 +5,7 @@ mod flow_control;
 mod table;
 mod types;
 
-pub(super) use flow_control::Inflows;
-pub(super) use table::{Reading, Streams};
-pub(super) use types::Window;
+pub(super) use flow_control::{ANSWERS, FlowControl};
+pub(super) use table::{Reading, Sending, Streams, chunk_len_max};
+pub(super) use types::What;
 pub use types::{Held, Shape, StreamError, StreamRef};

@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 
 use bytes::{Buf, Bytes};
 
+use super::trash::Trash;
+
 /// Slices given out at once. What one `writev` takes at most is 1,024 on common systems; gains end
 /// long before.
 pub const SLICES_MAX: usize = 64;
@@ -115,6 +117,11 @@ impl Transmit {
         if self.encoded.capacity() > KEPT_CAPACITY {
             self.encoded = Vec::new();
         }
+    }
+
+    /// What is left is not written.
+    pub(super) fn discard(self, trash: &mut Trash) {
+        trash.extend(self.splices.into_iter().map(|splice| splice.body));
     }
 
     /// Adds the parts of one frame, and zeros up to a multiple of 16 of their sum.

@@ -6,17 +6,19 @@ use alloc::format;
 use bytes::Bytes;
 
 use super::body::Body;
-use super::calls::Open;
-use super::config::GOSSIP_LEN_MAX;
+use super::calls::Class;
+use super::charges::charge_of_request;
+use super::config::{ATTACHMENTS_MAX, COPY_LEN_MAX, GOSSIP_LEN_MAX, GOSSIP_OUT_LEN_MAX};
 use super::connection::{Connection, Phase};
 use super::content::content_len;
 use super::deadlines::Due;
 use super::event::{CallId, GossipError, InboundId, Request, RequestError, RespondError};
-use super::frame::{FrameHeader, Kind};
 use super::headers::Headers;
-use super::outbound::{Carried, WAITING_OVERHEAD, Waiting, are_fitting, exceeds, micros};
+use super::mutant::Defect;
+use super::outbound::{Carried, exceeds, micros};
 use super::status::{Code, Status};
 use super::stream::{Shape, StreamRef};
+use super::trash::Trash;
 use crate::time::Now;
 
 impl Connection {
@@ -26,50 +28,61 @@ impl Connection {
     /// # Errors
     /// See [`RequestError`]; nothing changed.
     pub fn request(&mut self, now: Now, request: Request<'_>) -> Result<CallId, RequestError> {
-        self.check(&request)?;
-        let limit = match &self.phase {
-            Phase::Open(peer) => self.config.in_flight_max.min(peer.in_flight_max),
-            _ => self.config.in_flight_max,
+        let is_expired = is_expired(&request);
+        let method = match self.check(&request) {
+            Ok(()) if is_expired => Ok(None),
+            Ok(()) => self.method_id(request.service, request.method, request.fingerprint),
+            Err(error) => Err(error),
         };
-        if self.calls.open_count() >= limit {
-            return Err(RequestError::Overloaded);
-        }
-        let is_expired = request.deadline.is_some_and(|timeout| micros(timeout) == 0);
-        let method = match is_expired {
-            true => None,
-            false => self.method_id(request.service, request.method, request.fingerprint)?,
+        let method = match method {
+            Ok(method) => method,
+            Err(error) => {
+                self.outbox.trash.put_body(request.body);
+                return Err(error);
+            }
         };
-        let is_streaming = request.shape.is_streaming();
-        let open = Open { has_deadline: request.deadline.is_some(), is_streaming, position: None };
-        let call = self.calls.open(limit, open).ok_or(RequestError::Overloaded)?;
-        if is_streaming {
-            self.open_stream(now, StreamRef::Call(call), request.shape);
-        }
+        let len = content_len(request.body.len(), request.attachments);
+        let class = Class {
+            is_streaming: request.shape.is_streaming(),
+            depth: request.depth,
+            charge: charge_of_request(len),
+        };
+        let (deadline, shape, declared) = (request.deadline, request.shape, request.chunk_len_max);
+        let method = method.filter(|_| !class.is_streaming && self.has_room(class));
+        let begun = method.and_then(|method| {
+            let limits = self.call_limits()?;
+            let (call, _) = self.calls.open_begun(deadline.is_some(), class, limits)?;
+            Some((call, method))
+        });
+        let call = match begun {
+            Some((call, method)) => {
+                self.send_request(now, Some(call), method, request);
+                call
+            }
+            None => self.wait_for_room(now, class, request)?,
+        };
         self.stats.calls_out += 1;
-        if let Some(timeout) = request.deadline {
+        if class.is_streaming {
+            self.streams.make(StreamRef::Call(call), shape, declared);
+        }
+        if let Some(timeout) = deadline {
             self.deadlines.insert(now.mono + timeout, Due::Call(call));
         }
         if is_expired {
-            self.end_call(
-                call,
-                Code::DeadlineExceeded,
-                "the deadline had passed when the call was made",
-            );
-            return Ok(call);
-        }
-        match method {
-            Some(method) => {
-                let timeout = request.deadline.map(micros);
-                let Request { ref headers, body, attachments, shape, .. } = request;
-                let carried = Carried { headers, body, attachments, shape };
-                self.send_message(now, Some(call), method, timeout, carried);
-                if is_streaming {
-                    self.begin_stream(now, call);
-                }
-            }
-            None => self.wait(now, Some(call), request),
+            let why = "the deadline had passed when the call was made";
+            self.end_call(call, Code::DeadlineExceeded, why);
+        } else if begun.is_none() {
+            self.begin_waiting(now);
         }
         Ok(call)
+    }
+
+    /// Sends a request, or a one-way message, at once.
+    fn send_request(&mut self, now: Now, call: Option<CallId>, method: u16, request: Request<'_>) {
+        let timeout = request.deadline.map(micros);
+        let Request { ref headers, body, attachments, shape, depth, chunk_len_max, .. } = request;
+        let carried = Carried { headers, body, attachments, shape, depth, chunk_len_max };
+        self.send_message(now, call, method, timeout, carried);
     }
 
     /// Sends a message that wants no answer. Whether it arrives cannot be known.
@@ -78,21 +91,28 @@ impl Connection {
     /// See [`RequestError`]; nothing changed. A deadline that has passed is no error: the message
     /// is dropped and counted.
     pub fn one_way(&mut self, now: Now, request: Request<'_>) -> Result<(), RequestError> {
-        self.check(&request)?;
-        if request.deadline.is_some_and(|timeout| micros(timeout) == 0) {
-            self.stats.one_way_dropped += 1;
-            return Ok(());
-        }
-        match self.method_id(request.service, request.method, request.fingerprint)? {
-            Some(method) => {
-                let timeout = request.deadline.map(micros);
-                let Request { ref headers, body, attachments, .. } = request;
-                let carried = Carried { headers, body, attachments, shape: Shape::UNARY };
-                self.send_message(now, None, method, timeout, carried);
+        let request = Request { shape: Shape::UNARY, ..request };
+        let checked = match self.check(&request) {
+            Ok(()) if is_expired(&request) => {
+                self.stats.one_way_dropped += 1;
+                self.outbox.trash.put_body(request.body);
+                return Ok(());
             }
-            None => self.wait(now, None, request),
+            Ok(()) if self.is_socket_behind() => Err(RequestError::Full),
+            Ok(()) => self.method_id(request.service, request.method, request.fingerprint),
+            Err(error) => Err(error),
+        };
+        match checked {
+            Ok(Some(method)) => {
+                self.send_request(now, None, method, request);
+                Ok(())
+            }
+            Ok(None) => self.wait_for_hello(now, request),
+            Err(error) => {
+                self.outbox.trash.put_body(request.body);
+                Err(error)
+            }
         }
-        Ok(())
     }
 
     /// Answers a call of the peer.
@@ -121,43 +141,76 @@ impl Connection {
         attachments: &[Bytes],
         result: Result<Body<'_>, Status>,
     ) -> Result<(), RespondError> {
-        let Phase::Open(peer) = &self.phase else {
-            return Err(RespondError::Ended);
+        let discard = |this: &mut Self, result: Result<Body<'_>, Status>| {
+            if let Ok(body) = result {
+                this.outbox.trash.put_body(body);
+            }
         };
-        let (headers_len_max, message_len_max) = (peer.headers_len_max, peer.message_len_max);
-        if !self.close_inbound(now, id) {
+        if self.peer().is_none() || !self.close_inbound(id) {
+            discard(self, result);
             return Err(RespondError::Ended);
         }
-        let body_len = result.as_ref().map_or(0, |body| body.len());
-        let is_too_large = exceeds(headers.encoded_len(), headers_len_max)
-            || (result.is_ok() && !are_fitting(body_len, attachments, message_len_max));
-        if is_too_large {
-            let status = Status::new(
-                Code::TooLarge,
-                format!(
-                    "the reply has {} bytes and headers of {}, and the caller takes at most \
-                     {message_len_max} (`message_len_max`) and {headers_len_max} \
-                     (`headers_len_max`)",
-                    content_len(body_len, attachments),
-                    headers.encoded_len(),
-                ),
-            );
-            self.send_response(now, id.call, &Headers::new(), &[], Err(status));
-        } else {
-            self.send_response(now, id.call, headers, attachments, result);
+        let refusal = match &result {
+            _ if self.are_headers_too_large(headers) => Some(RespondError::TooLarge),
+            Ok(body) => self.answer_refusal(content_len(body.len(), attachments), attachments),
+            Err(_) => None,
+        };
+        let len = result.as_ref().map_or(0, |body| content_len(body.len(), attachments));
+        match refusal {
+            None => self.send_response(now, id.call, headers, attachments, result),
+            Some(refusal) => {
+                discard(self, result);
+                let status = self.refused_answer(refusal, len, headers).having_run();
+                self.send_response(now, id.call, &Headers::new(), &[], Err(status));
+            }
         }
         self.close_if_drained();
-        if is_too_large { Err(RespondError::TooLarge) } else { Ok(()) }
+        refusal.map_or(Ok(()), Err)
+    }
+
+    fn are_headers_too_large(&self, headers: &Headers) -> bool {
+        self.peer().is_some_and(|peer| exceeds(headers.encoded_len(), peer.headers_len_max))
+    }
+
+    /// What the caller is told instead of an answer of so many bytes.
+    fn refused_answer(&self, refusal: RespondError, len: usize, headers: &Headers) -> Status {
+        let (len_max, headers_len_max) =
+            self.peer().map_or((0, 0), |peer| (peer.message_len_max, peer.headers_len_max));
+        match refusal {
+            RespondError::Full => Status::new(Code::Overloaded, "too many answers wait to be sent"),
+            _ => Status::new(
+                Code::TooLarge,
+                format!(
+                    "the reply has {len} bytes and headers of {}, and the caller takes at most \
+                     {len_max} (`message_len_max`) and {headers_len_max} (`headers_len_max`)",
+                    headers.encoded_len(),
+                ),
+            ),
+        }
+    }
+
+    /// Why an answer of so many bytes is not sent (§5.7.1, §5.7.4).
+    fn answer_refusal(&self, len: usize, attachments: &[Bytes]) -> Option<RespondError> {
+        let len_max = self.peer().map_or(0, |peer| peer.message_len_max);
+        let is_large = len > COPY_LEN_MAX;
+        if attachments.len() > ATTACHMENTS_MAX || exceeds(len, len_max) {
+            Some(RespondError::TooLarge)
+        } else if is_large && self.flows.answers_len() + len > self.config.answers_out_max {
+            Some(RespondError::Full)
+        } else {
+            None
+        }
     }
 
     /// Gives a call up; its handler is told. No event follows but chunks that are in the queue.
     /// Returns whether the call was open: if not, its [`Response`](super::Event::Response) is in
     /// the queue or was given out.
-    pub fn cancel(&mut self, _now: Now, call: CallId) -> bool {
+    pub fn cancel(&mut self, now: Now, call: CallId) -> bool {
         let Some(open) = self.calls.end(call) else {
             return false;
         };
         self.forget_call(call, open);
+        self.begin_waiting(now);
         self.close_if_drained();
         true
     }
@@ -172,14 +225,18 @@ impl Connection {
         }
         match self.phase {
             Phase::Closed => return Err(GossipError::Closed),
-            _ if self.is_full() => return Err(GossipError::Full),
             Phase::Open(_) => {
-                self.outbox.plain(FrameHeader::new(Kind::Gossip, 0), payload);
+                let is_held_up = self.has_defect(Defect::OneLimitForAll) && self.is_socket_behind();
+                if is_held_up || self.outbox.gossip_len() + payload.len() > GOSSIP_OUT_LEN_MAX {
+                    return Err(GossipError::Full);
+                }
+                self.send_gossip(payload);
                 self.share(now);
             }
             Phase::Greeting => {
-                self.waiting_len += payload.len() + WAITING_OVERHEAD;
-                self.waiting.push_back(Waiting::Gossip(payload.to_vec()));
+                if !self.keep_gossip(payload) {
+                    return Err(GossipError::Full);
+                }
             }
         }
         Ok(())
@@ -192,10 +249,21 @@ impl Connection {
             return;
         }
         self.went_away = Some(now.mono);
+        // None may begin any more: they are safe to be made elsewhere.
+        self.end_waiting(Code::Unavailable, "the connection is going away");
         if matches!(self.phase, Phase::Open(_)) {
             self.say_go_away();
-        } else {
-            self.end_waiting(Code::Unavailable, "this node is going away");
         }
     }
+
+    /// Takes out what users gave and this machine has done with. It is to be dropped where no lock
+    /// is held: the drop of a user's bytes may do anything, call this connection too. The machine
+    /// drops none of them itself, but those that are still in it when it is dropped.
+    pub fn take_trash(&mut self) -> Trash {
+        core::mem::take(&mut self.outbox.trash)
+    }
+}
+
+fn is_expired(request: &Request<'_>) -> bool {
+    request.deadline.is_some_and(|timeout| micros(timeout) == 0)
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use chinwag_core::rpc::{
-    CallId, Event, Held, InboundId, RequestError, RespondError, Shape, StreamError, StreamRef,
+    CallId, Event, Held, InboundId, RequestError, RespondError, Shape, Status, StreamError,
+    StreamRef,
 };
 
 /// Bytes that say which message they are.
@@ -64,6 +65,10 @@ pub(super) struct Ledger {
     sent: BTreeMap<StreamRef, Half>,
     heard: BTreeMap<StreamRef, Half>,
     held: Vec<Held>,
+    /// Calls that ended with a large answer, until the connection may have dropped it.
+    untaken: BTreeSet<CallId>,
+    /// Bytes of requests and one-way messages that the application keeps (§5.12.4).
+    kept: Vec<(Bytes, Vec<Bytes>)>,
     is_closed: bool,
 }
 
@@ -156,7 +161,13 @@ impl Ledger {
     }
 
     pub(super) fn take_held(&mut self, count: usize) -> Vec<Held> {
+        self.kept.drain(..count.min(self.kept.len()));
         self.held.drain(..count.min(self.held.len())).collect()
+    }
+
+    /// Requests and one-way messages are kept like what is held, and dropped with it.
+    fn keep(&mut self, body: Bytes, attachments: Vec<Bytes>) {
+        self.kept.push((body, attachments));
     }
 
     fn hold(&mut self, held: Held) {
@@ -169,10 +180,18 @@ impl Ledger {
         assert!(!self.is_closed, "§5.9.4: Closed is the last event, not {event:?}");
         match event {
             Event::Request {
-                id, body, shape, method_id, headers, attachments, deadline, ..
+                id,
+                body,
+                shape,
+                method_id,
+                headers,
+                attachments,
+                deadline,
+                depth,
+                ..
             } => {
                 let number = number_of(&body);
-                let beside = (method_id, headers.encoded_len(), attachments.len(), deadline);
+                let beside = (method_id, headers.encoded_len(), attachments.len(), deadline, depth);
                 self.note(format!(
                     "heard request {number} {id:?} {} {shape:?} {beside:?}",
                     body.len()
@@ -185,11 +204,12 @@ impl Ledger {
                     self.inbound.insert(id, (number, shape)).is_none(),
                     "§5.4: an id is given out once"
                 );
+                self.keep(body, attachments);
             }
-            Event::OneWay { body, held, attachments, .. } => {
+            Event::OneWay { body, attachments, .. } => {
                 let (number, beside) = (number_of(&body), attachments.len());
                 self.note(format!("heard one-way {number} {} {beside}", body.len()));
-                self.hold(held);
+                self.keep(body, attachments);
             }
             Event::Cancelled(id) => {
                 self.note(format!("heard cancelled {id:?}"));
@@ -199,28 +219,12 @@ impl Ledger {
                 );
             }
             Event::Response { call, result, held, attachments, headers } => {
-                let beside = (headers.encoded_len(), attachments.len());
-                let heard = self.heard.get(&StreamRef::Call(call)).copied().unwrap_or_default();
-                let call =
-                    self.open.remove(&call).unwrap_or_else(|| panic!("§5.4.2: {call:?} ends once"));
-                let told = result
-                    .as_ref()
-                    .map(Bytes::len)
-                    .map_err(|status| (status.code, status.may_have_run()));
-                self.note(format!(
-                    "heard response {} {told:?} {beside:?} after {}",
-                    call.number, heard.chunks
-                ));
-                if let Ok(body) = &result {
-                    assert_eq!(
-                        number_of(body),
-                        call.number,
-                        "§5.4: an answer is to its own question"
-                    );
-                    self.complete.insert(call.number, heard.chunks);
-                }
-                let is_new = self.ended.insert(call.number, Some(result.is_ok())).is_none();
-                assert!(is_new, "§5.4.2: a call ends once");
+                self.hear_response(
+                    call,
+                    &result,
+                    (headers.encoded_len(), attachments.len()),
+                    &held,
+                );
                 self.hold(held);
             }
             Event::Chunk { stream, body, attachments, held } => {
@@ -243,9 +247,40 @@ impl Ledger {
                 self.inbound.clear();
                 assert!(self.open.is_empty(), "§5.9.4: every call ends with the connection");
             }
+            Event::AnswerDropped(call) => {
+                self.note(format!("heard answer dropped {call:?}"));
+                assert!(self.untaken.remove(&call), "§5.12.7: only what is not taken is dropped");
+            }
             Event::Sendable(stream) => self.note(format!("heard sendable {stream:?}")),
             Event::Connected(peer) => self.note(format!("heard hello {peer:?}")),
             Event::GoAway => self.note("heard go-away".into()),
+        }
+    }
+
+    fn hear_response(
+        &mut self,
+        call: CallId,
+        result: &Result<Bytes, Status>,
+        beside: (usize, usize),
+        held: &Held,
+    ) {
+        let heard = self.heard.get(&StreamRef::Call(call)).copied().unwrap_or_default();
+        let id = call;
+        let call = self.open.remove(&call).unwrap_or_else(|| panic!("§5.4.2: {call:?} ends once"));
+        let told =
+            result.as_ref().map(Bytes::len).map_err(|status| (status.code, status.may_have_run()));
+        self.note(format!(
+            "heard response {} {told:?} {beside:?} after {}",
+            call.number, heard.chunks
+        ));
+        if let Ok(body) = result {
+            assert_eq!(number_of(body), call.number, "§5.4: an answer is to its own question");
+            self.complete.insert(call.number, heard.chunks);
+        }
+        let is_new = self.ended.insert(call.number, Some(result.is_ok())).is_none();
+        assert!(is_new, "§5.4.2: a call ends once");
+        if !held.is_nothing() {
+            self.untaken.insert(id);
         }
     }
 

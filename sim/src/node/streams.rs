@@ -24,6 +24,8 @@ use crate::mutant::Defect;
 const CHUNKS_MAX: u32 = 40;
 /// The longest chunk is 2 to this power.
 const LEN_LOG_MAX: u32 = 17;
+/// Bytes of the longest chunk: its pad, and what its archive has beside it.
+const CHUNK_LEN_MAX: u32 = (1 << LEN_LOG_MAX) + 64;
 /// One that takes slowly waits so long before every fourth chunk.
 const SLOW: Duration = Duration::from_millis(20);
 
@@ -78,6 +80,7 @@ macro_rules! shapes {
         impl Streaming for $name {
             type In = $into;
             type Out = $out;
+            const CHUNK_LEN_MAX: u32 = CHUNK_LEN_MAX;
         }
         impl StreamHandler<$name> for Work {
             async fn handle(

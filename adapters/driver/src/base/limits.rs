@@ -33,9 +33,9 @@ pub const ONE_WAYS_MAX: usize = 1_024;
 /// so that cancelling all of them once is nobody's misfortune.
 pub const CANCELLED_MAX: usize = 1_024;
 
-/// Calls that wait for room on one connection; further ones are refused as overloaded. Each is a
-/// future of the program's own, of a kilobyte or more: a million of them is a mistake.
-pub const CALLS_WAITING_MAX: usize = 1 << 20;
+/// Bytes that all peers together can make a node hold by default: what sixteen of them may have
+/// each, and little beside what a host has that serves more.
+pub const HELD_MAX_DEFAULT: usize = 1 << 30;
 
 /// Addresses whose failures to connect are remembered. Forgetting one costs one early dial.
 pub const BACKOFFS_MAX: usize = 1_024;

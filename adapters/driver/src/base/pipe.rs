@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use chinwag_core::rpc::{Code, Held, Status};
+use chinwag_core::rpc::{Code, Held, Status, StreamError};
 
 use crate::base::sync::lock;
 
@@ -160,12 +160,10 @@ impl End {
     }
 }
 
-/// What a chunk meets that is larger than the peer accepts.
-pub(crate) fn too_large() -> Status {
-    Status::new(
-        Code::TooLarge,
-        "the chunk is larger than the peer accepts, or has too many attachments",
-    )
+/// What a chunk of `len` bytes meets that is larger than its call declares, or has too many
+/// attachments.
+pub(crate) fn too_large(len: usize, len_max: usize) -> Status {
+    Status::new(Code::TooLarge, StreamError::TooLarge { len, len_max }.to_string())
 }
 
 /// What a chunk meets that is sent to a call which has ended well.

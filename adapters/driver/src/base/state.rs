@@ -24,6 +24,8 @@ pub(crate) struct NodeState {
     pub(crate) bound: SocketAddr,
     pub(crate) cluster: String,
     pub(crate) rpc: Arc<rpc::Config>,
+    /// What all connections may hold together for their peers.
+    pub(crate) budget: Arc<rpc::Budget>,
     pub(crate) clock: Arc<SharedHlc>,
     /// Wall-clock nanoseconds at the node task's last turn.
     pub(crate) coarse_wall: AtomicU64,
@@ -41,11 +43,13 @@ pub(crate) struct NodeParts {
     pub(crate) cluster: String,
     pub(crate) rpc: Arc<rpc::Config>,
     pub(crate) clock: Arc<SharedHlc>,
+    /// Bytes that all connections may hold together.
+    pub(crate) held_max: usize,
 }
 
 impl NodeState {
     pub(crate) fn new(parts: NodeParts) -> Self {
-        let NodeParts { runtime, id, epoch, addr, bound, cluster, rpc, clock } = parts;
+        let NodeParts { runtime, id, epoch, addr, bound, cluster, rpc, clock, held_max } = parts;
         let coarse_wall = AtomicU64::new(runtime.now().wall.as_nanos());
         Self {
             runtime,
@@ -55,6 +59,7 @@ impl NodeState {
             bound,
             cluster,
             rpc,
+            budget: rpc::Budget::new(held_max),
             clock,
             coarse_wall,
             inbox: Inbox::default(),

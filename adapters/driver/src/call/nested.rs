@@ -35,6 +35,7 @@ impl Context {
         let mut target = Target::new(self.shared().clone(), peer);
         target.trace = self.trace();
         target.deadline = self.deadline();
+        target.depth = self.depth_within();
         target
     }
 }

@@ -35,18 +35,18 @@ impl Target {
         let peer = link.and_then(Link::peer);
         let own = &self.shared.node.rpc;
         let text = match error {
-            RequestError::TooLarge if request.attachments.len() > ATTACHMENTS_MAX => {
+            RequestError::TooLarge { .. } if request.attachments.len() > ATTACHMENTS_MAX => {
                 let len = request.attachments.len();
                 format!("the message has {len} attachments, and may have {ATTACHMENTS_MAX}")
             }
-            RequestError::TooLarge => format!(
+            RequestError::TooLarge { .. } => format!(
                 "the message has {} bytes, and node {} takes at most {}: send it as a stream, or \
                  raise `message_len_max` there",
                 request.len(),
                 self.peer,
                 peer.map_or(own.message_len_max, |peer| peer.message_len_max)
             ),
-            RequestError::HeadersTooLarge => format!(
+            RequestError::HeadersTooLarge { .. } => format!(
                 "the headers have {} bytes, and node {} takes at most {}: send less, or raise \
                  `headers_len_max` there",
                 request.headers.encoded_len(),
@@ -64,7 +64,11 @@ impl Target {
             exceeds(request.len(), peer.message_len_max)
                 || request.attachments.len() > ATTACHMENTS_MAX
         });
-        let error = if is_message { RequestError::TooLarge } else { RequestError::HeadersTooLarge };
+        let (len, len_max) = (request.len(), 0);
+        let error = match is_message {
+            true => RequestError::TooLarge { len, len_max },
+            false => RequestError::HeadersTooLarge { len, len_max },
+        };
         self.refused(Some(link), request, error)
     }
 
@@ -75,10 +79,14 @@ impl Target {
         if exceeds(request.len(), limits.message_len_max)
             || request.attachments.len() > ATTACHMENTS_MAX
         {
-            return Err(self.refused(None, request, RequestError::TooLarge));
+            let (len, len_max) = (request.len(), limits.message_len_max as usize);
+            return Err(self.refused(None, request, RequestError::TooLarge { len, len_max }));
         }
         if exceeds(request.headers.encoded_len(), limits.headers_len_max) {
-            return Err(self.refused(None, request, RequestError::HeadersTooLarge));
+            let len = request.headers.encoded_len();
+            let len_max = limits.headers_len_max as usize;
+            let error = RequestError::HeadersTooLarge { len, len_max };
+            return Err(self.refused(None, request, error));
         }
         Ok(())
     }
@@ -91,10 +99,10 @@ fn exceeds(len: usize, len_max: u32) -> bool {
 /// The code of a call that its connection did not take.
 const fn code_of(error: RequestError) -> Code {
     match error {
-        RequestError::Full | RequestError::Overloaded | RequestError::TooManyMethods => {
-            Code::Overloaded
-        }
-        RequestError::TooLarge | RequestError::HeadersTooLarge => Code::TooLarge,
+        RequestError::Full | RequestError::TooManyMethods => Code::Overloaded,
+        RequestError::TooLarge { .. }
+        | RequestError::HeadersTooLarge { .. }
+        | RequestError::ChunkTooLarge { .. } => Code::TooLarge,
         RequestError::Name => Code::UnknownMethod,
         RequestError::GoingAway | RequestError::Closed => Code::Unavailable,
         // A reason that this version of the driver does not know.

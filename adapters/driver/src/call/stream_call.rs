@@ -13,7 +13,7 @@ use chinwag_core::select::Outstanding;
 use chinwag_core::time::Instant;
 
 use crate::call::client::{Reply, receive};
-use crate::call::target::{OutboundRequest, Target};
+use crate::call::target::{OutboundRequest, Streams, Target};
 use crate::link::handle::Call;
 use crate::link::local::{LocalCall, LocalEnd};
 use crate::link::stream_halves::{Chunk, End, Incoming, Outgoing};
@@ -249,7 +249,9 @@ async fn open_remotely<M: Streaming>(
     let port = Arc::<Port>::default();
     let outstanding = target.shared.board.outstanding(target.peer);
     let now = target.shared.node.runtime.now();
-    let call = target.place(now, request, deadline, (M::SHAPE, Some(&port))).await?;
+    let chunk_len_max = M::CHUNK_LEN_MAX;
+    let streams = Streams { shape: M::SHAPE, chunk_len_max, port: Some(&port) };
+    let call = target.place(now, request, deadline, streams).await?;
     let end = RemoteEnd::of_call(&call, port);
     Ok((Callee::Remote(call), End::Remote(end), outstanding))
 }
@@ -260,7 +262,7 @@ fn open_locally<M: Streaming>(
     deadline: Option<Instant>,
 ) -> Result<Opened, Status> {
     let shared = &target.shared;
-    let call = LocalCall::new(&shared.node);
+    let call = LocalCall::new(&shared.node, M::CHUNK_LEN_MAX);
     let theirs = LocalEnd { call: call.clone(), is_caller: false };
     let now = shared.node.runtime.now();
     let (future, meter) = target.begin_locally(

@@ -41,6 +41,8 @@ pub(crate) struct Target {
     pub(crate) timeout: Option<Duration>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) headers: Headers,
+    /// Calls around these: 0 if no handler makes them.
+    pub(crate) depth: u8,
     /// The span whose children the calls are.
     pub(crate) trace: Option<TraceContext>,
     /// Of the service that is called; looked up once, by the first call.
@@ -56,6 +58,21 @@ pub(crate) struct OutboundRequest {
     pub(crate) headers: Headers,
     pub(crate) body: Bytes,
     pub(crate) attachments: Vec<Bytes>,
+}
+
+/// The streams that a call opens.
+#[derive(Clone, Copy)]
+pub(crate) struct Streams<'a> {
+    pub(crate) shape: Shape,
+    /// Bytes of its largest chunk.
+    pub(crate) chunk_len_max: u32,
+    /// Where what comes is waited for; `None` for a call without streams.
+    pub(crate) port: Option<&'a Arc<Port>>,
+}
+
+impl Streams<'_> {
+    /// Those of a unary call.
+    const NONE: Self = Self { shape: Shape::UNARY, chunk_len_max: 0, port: None };
 }
 
 impl OutboundRequest {
@@ -80,6 +97,7 @@ impl Target {
             timeout,
             deadline: None,
             headers: Headers::new(),
+            depth: 0,
             trace: None,
             meters: OnceLock::new(),
         }
@@ -204,7 +222,7 @@ impl Target {
         let _outstanding = self.shared.board.outstanding(self.peer);
         let mut turned_away = 0;
         loop {
-            let mut call = self.place(now, request, deadline, (Shape::UNARY, None)).await?;
+            let mut call = self.place(now, request, deadline, Streams::NONE).await?;
             let (at, response) = (&mut call).await;
             match &response.result {
                 // The peer turned it away because this connection is going away. It has certainly
@@ -217,10 +235,6 @@ impl Target {
                 {
                     turned_away += 1;
                 }
-                // More calls were made before the peer's hello than it accepts at once. How many
-                // those are is known now, so the next try waits for its turn: this is no failure
-                // to count.
-                Err(status) if status.code == Code::Overloaded && status.never_sent() => {}
                 // The call was made before the peer's hello, which says what it takes.
                 Err(status) if status.code == Code::TooLarge && status.never_sent() => {
                     return Ok((at, self.too_large(call.link(), request).into()));
@@ -231,48 +245,27 @@ impl Target {
         }
     }
 
-    /// Puts a call on a connection, once that has room for it.
+    /// Hands a call to a connection, which sends it when there is room for it.
     pub(crate) async fn place(
         &self,
         mut now: Now,
         request: &OutboundRequest,
         deadline: Option<Instant>,
-        (shape, port): (Shape, Option<&Arc<Port>>),
+        Streams { shape, chunk_len_max, port }: Streams<'_>,
     ) -> Result<Call, Status> {
         for _ in 0..CALL_ATTEMPTS_MAX {
             let link = self.link(now)?;
-            let mut permit = None;
-            loop {
-                let begun = poll_fn(|cx| {
-                    // Whoever opens a stream does not wait for its answer at once.
-                    let waker = port.is_none().then_some(cx.waker());
-                    let request = Request { shape, ..self.wire_request(now, request, deadline) };
-                    Poll::Ready(link.begin(now, request, permit.is_some(), port, waker))
-                });
-                match begun.await {
-                    // Dropping the permit has the next call see whether there is room for it too.
-                    Ok(begun) => return Ok(Call::new(link, begun)),
-                    Err(RequestError::Overloaded | RequestError::Full) => {
-                        let permit = match &mut permit {
-                            Some(permit) => permit,
-                            None => permit.insert(link.queue_up(deadline)?),
-                        };
-                        if !permit.arrives().await? {
-                            if port.is_some()
-                                && let Some(status) = link.unmade()
-                            {
-                                return Err(status);
-                            }
-                            break;
-                        }
-                    }
-                    Err(RequestError::GoingAway | RequestError::Closed) => {
-                        link.retire();
-                        break;
-                    }
-                    Err(error) => return Err(self.refused(Some(&link), request, error)),
-                }
-                now = self.shared.node.runtime.now();
+            let begun = poll_fn(|cx| {
+                // Whoever opens a stream does not wait for its answer at once.
+                let waker = port.is_none().then_some(cx.waker());
+                let request = self.wire_request(now, request, deadline);
+                let request = Request { shape, chunk_len_max, ..request };
+                Poll::Ready(link.begin(now, request, port, waker))
+            });
+            match begun.await {
+                Ok(begun) => return Ok(Call::new(link, begun)),
+                Err(RequestError::GoingAway | RequestError::Closed) => link.retire(),
+                Err(error) => return Err(self.refused(Some(&link), request, error)),
             }
             now = self.shared.node.runtime.now();
         }
@@ -298,6 +291,8 @@ impl Target {
             },
             attachments: &request.attachments,
             shape: Shape::UNARY,
+            chunk_len_max: 0,
+            depth: self.depth,
         }
     }
 
@@ -457,8 +452,16 @@ impl Target {
         let stamp = shared.node.clock.tick(now.wall);
         let headers = request.headers.clone();
         let attachments = request.attachments.clone();
-        let inbound =
-            InboundRequest { deadline, headers, attachments, stamp, is_one_way, trace: None };
+        let depth = self.depth;
+        let inbound = InboundRequest {
+            deadline,
+            headers,
+            attachments,
+            stamp,
+            is_one_way,
+            depth,
+            trace: None,
+        };
         Ok((begin::begin(shared, endpoint, caller, inbound, request.body.clone(), end), meter))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::mem::replace;
 use std::task::Waker;
 
-use chinwag_core::rpc::{CallId, Held};
+use chinwag_core::rpc::{CallId, Held, Status};
 
 use super::handle::Ended;
 
@@ -21,6 +21,8 @@ pub(super) struct Calls {
     /// Entries of calls whose end is in the machine's queue while another call has their slot.
     /// Those are few: each has an event.
     displaced: BTreeMap<CallId, u32>,
+    /// Entries of calls that have ended with a large answer which nobody has taken.
+    untaken: BTreeMap<CallId, u32>,
 }
 
 pub(super) enum Entry {
@@ -77,8 +79,11 @@ impl Calls {
             entry => entry,
         };
         match entry.and_then(|entry| self.entries.get_mut(entry as usize)) {
-            Some(entry) if entry.is_waiting_for(of) => {
-                match replace(entry, Entry::Ended(ended, held)) {
+            Some(waiting) if waiting.is_waiting_for(of) => {
+                if !held.is_nothing() {
+                    self.untaken.extend(entry.map(|entry| (of, entry)));
+                }
+                match replace(waiting, Entry::Ended(ended, held)) {
                     Entry::Waiting { waker, .. } => Ok(waker),
                     _ => Ok(None),
                 }
@@ -88,8 +93,21 @@ impl Calls {
         }
     }
 
+    /// The answer of this call is dropped, because nobody took it and others need its room.
+    pub(super) fn drop_answer(&mut self, of: CallId) {
+        if let Some(entry) = self.untaken.remove(&of)
+            && let Entry::Ended((_, answered), held) = &mut self.entries[entry as usize]
+        {
+            *answered = Status::untaken().into();
+            *held = Held::NOTHING;
+        }
+    }
+
     pub(super) fn release(&mut self, entry: u32) -> Entry {
         self.free.push(entry);
+        if !self.untaken.is_empty() {
+            self.untaken.retain(|_, untaken| *untaken != entry);
+        }
         replace(&mut self.entries[entry as usize], Entry::Free)
     }
 }

@@ -9,15 +9,16 @@ use std::future::Future;
 use std::mem::{replace, take};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::Destination;
+use chinwag_core::rpc::config::COPY_LEN_MAX;
 use chinwag_core::rpc::{
-    Body, CallId, CloseReason, Code, Connection, Event, GossipError, Held, InboundId, MethodName,
-    PeerHello, Receiver, Request, RequestError, Side, Status, StreamRef,
+    Body, CallId, Code, Connection, Event, GossipError, Held, InboundId, MethodName, PeerHello,
+    Receiver, Request, RequestError, Side, Status, StreamRef,
 };
 use chinwag_core::time::{Instant, Now};
 
@@ -25,11 +26,11 @@ use crate::base::limits::{IDLE_MAX, IDLE_RETIRED_MAX};
 use crate::base::pipe::Arrival;
 use crate::base::runtime::Runtime;
 use crate::base::state::NodeState;
-use crate::base::sync::{Bell, lock};
+use crate::base::sync::Bell;
 use crate::message::answer::Response;
 
 use super::calls::{Calls, Entry};
-use super::queue::WaitQueue;
+use super::state::Guarded;
 use super::streams::{Port, Ports};
 
 /// How a call ended, and when its connection heard of it.
@@ -46,11 +47,7 @@ pub(crate) struct Link {
     pub(super) peer: OnceLock<PeerHello>,
     /// Cleared once no new call may be put on it: replaced by another link, going away, or over.
     pub(super) is_usable: AtomicBool,
-    /// Membership declared the peer dead or restarted.
-    is_peer_gone: AtomicBool,
-    /// Streaming calls of the peer whose handlers have let go of the request.
-    pub(super) released: Mutex<Vec<InboundId>>,
-    pub(super) state: Mutex<State>,
+    pub(super) state: Guarded,
 }
 
 pub(super) struct State {
@@ -61,8 +58,6 @@ pub(super) struct State {
     pub(super) trouble: Option<String>,
     pub(super) calls: Calls,
     pub(super) ports: Ports,
-    /// Who waits for room.
-    pub(super) queue: WaitQueue,
     /// The last time a call or gossip went over it, either way.
     pub(super) used_at: Instant,
     /// The peer left before it has said hello: go away once what is queued has been written.
@@ -82,7 +77,6 @@ impl State {
         events: &mut VecDeque<Event>,
         wakers: &mut Vec<Waker>,
     ) {
-        let mut has_room = false;
         self.machine.take_events(events);
         let ending = match events.back() {
             Some(Event::Closed(reason)) => Some(reason.clone()),
@@ -91,7 +85,6 @@ impl State {
         for event in events {
             match event {
                 Event::Response { call, headers, result, attachments, held } => {
-                    has_room = true;
                     if let Err(status) = result {
                         self.explain(status, ending.as_ref());
                     }
@@ -115,11 +108,8 @@ impl State {
                         self.machine.release(now, held);
                     }
                 }
-                // How many calls the peer takes is known: streams waited for that.
-                Event::Connected(_) => {
-                    self.trouble = None;
-                    has_room = true;
-                }
+                Event::AnswerDropped(call) => self.calls.drop_answer(*call),
+                Event::Connected(_) => self.trouble = None,
                 Event::Finished(stream) => self.ports.finished(*stream, wakers),
                 Event::Sendable(stream) => self.ports.sendable(*stream, wakers),
                 Event::Request { id, shape, .. } if shape.is_streaming() => self.open_inbound(*id),
@@ -131,16 +121,19 @@ impl State {
                 _ => {}
             }
         }
-        if has_room {
-            wakers.extend(self.queue.wake_first());
-        }
     }
 
-    fn respond(&mut self, now: Now, id: InboundId, answered: Response, wakers: &mut Vec<Waker>) {
+    /// Answers a call of the peer. The answer stays with whoever gave it, and is dropped where
+    /// nothing is locked; a short one is copied anyway.
+    fn respond(&mut self, now: Now, id: InboundId, answered: &Response, wakers: &mut Vec<Waker>) {
         self.end_stream(now, StreamRef::Inbound(id), None, wakers);
         let Response { headers, attachments, result } = answered;
-        let result = result.map(Body::Owned);
-        if let Err(error) = self.machine.respond_with(now, id, &headers, &attachments, result) {
+        let result = match result {
+            Ok(body) if body.len() <= COPY_LEN_MAX => Ok(Body::Borrowed(body)),
+            Ok(body) => Ok(Body::Owned(body.clone())),
+            Err(status) => Err(status.clone()),
+        };
+        if let Err(error) = self.machine.respond_with(now, id, headers, attachments, result) {
             tracing::debug!(target: "chinwag::call", %error, "an answer was not sent");
         }
     }
@@ -155,15 +148,15 @@ impl Link {
         now: Now,
     ) -> (Arc<Self>, Receiver) {
         let side = if target.is_some() { Side::Dialer } else { Side::Acceptor };
-        let (machine, receiver) =
+        let (mut machine, receiver) =
             Connection::new(side, node.rpc.clone(), node.hello(), node.clock.clone(), now);
+        machine.draw_on(&node.budget);
         let state = State {
             machine,
             target,
             trouble: None,
             calls: Calls::default(),
             ports: Ports::default(),
-            queue: WaitQueue::default(),
             used_at: now.mono,
             has_peer_left: false,
             has_unwritten: false,
@@ -176,9 +169,7 @@ impl Link {
             runtime: node.runtime.clone(),
             peer: OnceLock::new(),
             is_usable: AtomicBool::new(true),
-            is_peer_gone: AtomicBool::new(false),
-            released: Mutex::default(),
-            state: Mutex::new(state),
+            state: Guarded::new(state),
         });
         (link, receiver)
     }
@@ -199,7 +190,7 @@ impl Link {
 
     /// Whether either side has said that it takes no more calls on it.
     pub(crate) fn is_leaving(&self) -> bool {
-        lock(&self.state).machine.is_going_away()
+        self.state.lock().machine.is_going_away()
     }
 
     /// No new calls from here. The dialler closes it once it is quiet.
@@ -208,8 +199,8 @@ impl Link {
         self.bell.ring();
     }
 
-    /// Begins a call; its future takes the outcome, and cancels when dropped. Those who wait for
-    /// room come first, unless this call has the first place.
+    /// Hands a call over to the connection, which sends it when there is room for it; its future
+    /// only takes the outcome, and cancels when dropped.
     ///
     /// `waker` is that of the task that is about to poll the future, if it does so before it does
     /// anything else.
@@ -217,21 +208,12 @@ impl Link {
         &self,
         now: Now,
         request: Request<'_>,
-        has_permit: bool,
         port: Option<&Arc<Port>>,
         waker: Option<&Waker>,
     ) -> Result<Begun, RequestError> {
         let has_waker = waker.is_some();
         let (id, entry) = {
-            let mut state = lock(&self.state);
-            if !has_permit && !state.queue.is_empty() {
-                return Err(RequestError::Overloaded);
-            }
-            // How many calls the peer takes at once is not known yet, and a stream that was too
-            // many cannot be begun again.
-            if port.is_some() && state.machine.peer().is_none() && !state.machine.is_closed() {
-                return Err(RequestError::Overloaded);
-            }
+            let mut state = self.state.lock();
             let call = state.machine.request(now, request)?;
             state.used_at = now.mono;
             if let Some(port) = port {
@@ -245,7 +227,7 @@ impl Link {
 
     pub(crate) fn one_way(&self, now: Now, request: Request<'_>) -> Result<(), RequestError> {
         {
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             state.machine.one_way(now, request)?;
             state.used_at = now.mono;
         }
@@ -255,7 +237,7 @@ impl Link {
 
     pub(crate) fn gossip(&self, now: Now, frame: &[u8]) -> Result<(), GossipError> {
         {
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             state.machine.gossip(now, frame)?;
             state.used_at = now.mono;
             state.is_gossip_unflushed = true;
@@ -266,8 +248,7 @@ impl Link {
 
     /// Membership declared the peer dead or restarted: pending calls end at once.
     pub(crate) fn peer_gone(&self, now: Now) {
-        self.is_peer_gone.store(true, Ordering::SeqCst);
-        lock(&self.state).machine.handle_peer_gone(now);
+        self.state.lock().machine.handle_peer_gone(now);
         self.retire();
     }
 
@@ -276,7 +257,7 @@ impl Link {
     /// the leave, say, goes first.
     pub(crate) fn peer_left(&self, now: Now) {
         {
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             // Before the peer's hello, going away would drop the gossip that waits for it.
             if state.machine.peer().is_some() {
                 state.machine.go_away(now);
@@ -292,7 +273,7 @@ impl Link {
     /// or gossip, and what comes is refused by the node.
     pub(crate) fn drain(&self, now: Now) {
         {
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             if state.machine.peer().is_none() {
                 return;
             }
@@ -303,7 +284,7 @@ impl Link {
 
     /// Whether a call is open either way, or something of one may not have been written.
     pub(crate) fn is_busy(&self) -> bool {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         let is_open = state.machine.peer().is_some();
         state.machine.calls_open() + state.machine.inbound_open() > 0
             || state.has_unwritten
@@ -311,26 +292,27 @@ impl Link {
     }
 
     /// Answers a call of the peer. The caller may be gone by now: that changes nothing.
+    #[expect(clippy::needless_pass_by_value, reason = "it is dropped here, under no lock")]
     pub(crate) fn respond(&self, now: Now, id: InboundId, answered: Response) {
         let mut wakers = Vec::new();
         {
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             state.used_at = now.mono;
-            state.respond(now, id, answered, &mut wakers);
+            state.respond(now, id, &answered, &mut wakers);
         }
         wakers.into_iter().for_each(Waker::wake);
         self.bell.ring();
     }
 
     /// Answers the calls of one batch, whose task writes next.
-    pub(crate) fn respond_all(
+    pub(crate) fn respond_all<'a>(
         &self,
         now: Now,
-        answers: impl Iterator<Item = (InboundId, Response)>,
+        answers: impl Iterator<Item = (InboundId, &'a Response)>,
     ) {
         let mut wakers = Vec::new();
         {
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             for (id, answered) in answers {
                 state.respond(now, id, answered, &mut wakers);
             }
@@ -344,41 +326,23 @@ impl Link {
         method_id: u16,
         look: impl FnOnce(Option<MethodName<'_>>) -> T,
     ) -> T {
-        look(lock(&self.state).machine.method(method_id))
-    }
-
-    /// Why a stream was not begun on it, if it has ended before the peer's hello.
-    pub(crate) fn unmade(&self) -> Option<Status> {
-        if self.peer().is_some() || !lock(&self.state).machine.is_closed() {
-            return None;
-        }
-        let is_gone = self.is_peer_gone.load(Ordering::SeqCst);
-        let code = if is_gone { Code::PeerGone } else { Code::ConnectionLost };
-        let why = lock(&self.state).end_text(&CloseReason::Lost);
-        Some(Status::unsent(code, why))
+        look(self.state.lock().machine.method(method_id))
     }
 
     /// What an earlier dial to the same address came to, for the calls that wait for the next one.
     pub(super) fn remember_trouble(&self, trouble: String) {
-        lock(&self.state).trouble = Some(trouble);
+        self.state.lock().trouble = Some(trouble);
     }
 
     /// Why the connection was not made, if it was not.
     pub(super) fn trouble(&self) -> Option<String> {
-        lock(&self.state).trouble.clone()
-    }
-
-    /// A handler has let go of the bytes of a streaming call's request. Locks no state: bytes may
-    /// be dropped where that is locked.
-    pub(crate) fn release_request(&self, id: InboundId) {
-        lock(&self.released).push(id);
-        self.bell.ring();
+        self.state.lock().trouble.clone()
     }
 
     /// Gives back what a message held.
     pub(crate) fn release(&self, held: Held) {
         if !held.is_nothing() {
-            lock(&self.state).machine.release(self.runtime.now(), held);
+            self.state.lock().machine.release(self.runtime.now(), held);
             self.bell.ring();
         }
     }
@@ -430,7 +394,7 @@ impl Future for Call {
             return Poll::Pending;
         }
         let this = &mut *self;
-        let mut state = lock(&this.link.state);
+        let mut state = this.link.state.lock();
         match state.calls.entry(entry) {
             Entry::Waiting { waker, .. } => {
                 match waker {
@@ -476,7 +440,7 @@ impl Drop for Call {
         let Some(entry) = self.entry.take() else { return };
         let mut wakers = Vec::new();
         {
-            let mut state = lock(&self.link.state);
+            let mut state = self.link.state.lock();
             let now = self.link.runtime.now();
             match state.calls.release(entry) {
                 Entry::Waiting { call, .. } => {
@@ -488,7 +452,6 @@ impl Drop for Call {
                 Entry::Ended(_, held) => state.machine.release(now, held),
                 Entry::Free => {}
             }
-            wakers.extend(state.queue.wake_first());
         }
         wakers.into_iter().for_each(Waker::wake);
         self.link.bell.ring();

@@ -24,6 +24,8 @@ pub(crate) struct LocalCall {
     node: Arc<NodeState>,
     to_callee: Pipe,
     to_caller: Pipe,
+    /// Bytes of the largest chunk.
+    chunk_len_max: usize,
     /// As much of one direction may wait to be taken.
     window: usize,
     bell: Bell,
@@ -38,12 +40,13 @@ struct Ending {
 }
 
 impl LocalCall {
-    pub(crate) fn new(node: &Arc<NodeState>) -> Arc<Self> {
+    pub(crate) fn new(node: &Arc<NodeState>, chunk_len_max: u32) -> Arc<Self> {
         let window = usize::try_from(node.rpc.stream_window).unwrap_or(usize::MAX);
         Arc::new(Self {
             node: node.clone(),
             to_callee: Pipe::default(),
             to_caller: Pipe::default(),
+            chunk_len_max: usize::try_from(chunk_len_max).unwrap_or(usize::MAX),
             window,
             bell: Bell::default(),
             ending: Mutex::default(),
@@ -178,9 +181,9 @@ impl LocalEnd {
     ) -> Poll<Result<(), Status>> {
         let arrival =
             Arrival { body: body.clone(), attachments: attachments.to_vec(), held: Held::NOTHING };
-        let len_max = usize::try_from(self.call.node.rpc.message_len_max).unwrap_or(usize::MAX);
+        let len_max = self.call.chunk_len_max;
         if arrival.len() > len_max || attachments.len() > ATTACHMENTS_MAX {
-            return Poll::Ready(Err(too_large()));
+            return Poll::Ready(Err(too_large(arrival.len(), len_max)));
         }
         let mut arrival = Some(arrival);
         self.outgoing().poll_push(cx, &mut arrival, self.call.window)

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use chinwag_core::rpc::config::COPY_LEN_MAX;
 use chinwag_core::rpc::{Body, Code, Held, InboundId, Status, StreamError, StreamRef};
 use chinwag_core::time::Now;
 
@@ -164,7 +165,7 @@ impl RemoteEnd {
     pub(crate) fn of_inbound(link: &Arc<Link>, id: InboundId) -> Option<Self> {
         let stream = StreamRef::Inbound(id);
         // Under the lock: a call that ends from here on leaves what it brought to this end.
-        let state = lock(&link.state);
+        let state = link.state.lock();
         state.ports.get(stream).map(|port| Self::new(link, stream, port.clone()))
     }
 
@@ -185,9 +186,9 @@ impl RemoteEnd {
         attachments: &[Bytes],
     ) -> Poll<Result<(), Status>> {
         let sent = {
-            let mut state = lock(&self.link.state);
+            let mut state = self.link.state.lock();
             let now = self.link.runtime.now();
-            let sent = state.machine.send(now, self.stream, Body::Owned(body.clone()), attachments);
+            let sent = state.machine.send(now, self.stream, sent_as(body), attachments);
             // The machine ends a call before it is asked how: that is told, and wakes, with the
             // call's event.
             let is_untold =
@@ -207,7 +208,7 @@ impl RemoteEnd {
                 self.link.bell.ring();
                 Ok(())
             }
-            Err(StreamError::TooLarge) => Err(too_large()),
+            Err(StreamError::TooLarge { len, len_max }) => Err(too_large(len, len_max)),
             Err(StreamError::Ended) => Err(lock(&self.port.failure).clone().unwrap_or_else(over)),
             // It was finished from here: blocked sends have returned above.
             Err(_) => Err(over()),
@@ -216,7 +217,7 @@ impl RemoteEnd {
 
     /// No further chunks go. Of a call that is over, this says nothing.
     pub(crate) fn finish(&self) {
-        let finished = lock(&self.link.state).machine.finish(self.link.runtime.now(), self.stream);
+        let finished = self.link.state.lock().machine.finish(self.link.runtime.now(), self.stream);
         if finished.is_ok() {
             self.link.bell.ring();
         }
@@ -231,7 +232,7 @@ impl RemoteEnd {
         let StreamRef::Call(call) = self.stream else { return };
         let mut wakers = Vec::new();
         {
-            let mut state = lock(&self.link.state);
+            let mut state = self.link.state.lock();
             let now = self.link.runtime.now();
             if state.machine.cancel(now, call) {
                 let status =
@@ -239,7 +240,6 @@ impl RemoteEnd {
                 state.end_stream(now, self.stream, Some(&status), &mut wakers);
                 let ended = (now.mono, Response::from(status));
                 wakers.extend(state.calls.end(call, ended, Held::NOTHING).ok().flatten());
-                wakers.extend(state.queue.wake_first());
             }
         }
         wakers.into_iter().for_each(Waker::wake);
@@ -274,5 +274,13 @@ impl State {
     /// What a call of the peer brought is to be had from now on.
     pub(super) fn open_inbound(&mut self, id: InboundId) {
         self.ports.open(StreamRef::Inbound(id), Arc::default());
+    }
+}
+
+/// A body as it is handed to the machine, which copies a short one anyway.
+fn sent_as(body: &Bytes) -> Body<'_> {
+    match body.len() {
+        0..=COPY_LEN_MAX => Body::Borrowed(body),
+        _ => Body::Owned(body.clone()),
     }
 }

@@ -24,7 +24,6 @@ use crate::base::life::Alive;
 use crate::base::limits::{TURNS_MAX, WAKE_GROUP_MIN, WAKE_GROUPS};
 use crate::base::runtime::{Alarm, BoxFuture, Stream};
 use crate::base::state::NodeState;
-use crate::base::sync::lock;
 use crate::link::serve::{Inbound, Serve};
 use crate::link::table::{Links, Verdict};
 
@@ -155,7 +154,7 @@ impl LinkTask {
     /// The stream is of no more use, because of `error`.
     pub(super) fn fail(&mut self, now: Now, error: &dyn Display) {
         {
-            let mut state = lock(&self.link.state);
+            let mut state = self.link.state.lock();
             let why = state.note_trouble(error);
             tracing::debug!(target: "chinwag::link", link = self.link.key, "{why}");
         }
@@ -165,7 +164,7 @@ impl LinkTask {
     fn lose(&mut self, now: Now) {
         self.is_due = true;
         self.io = Io::Waiting(Instant::FAR_FUTURE);
-        lock(&self.link.state).machine.handle_closed(now);
+        self.link.state.lock().machine.handle_closed(now);
     }
 
     /// How many bytes have come.
@@ -195,19 +194,13 @@ impl LinkTask {
             return false;
         }
         {
-            let mut state = lock(&self.link.state);
+            let mut state = self.link.state.lock();
             if received > 0 {
                 state.machine.handle_received(now, &mut self.receiver, received);
-            }
-            for id in lock(&self.link.released).drain(..) {
-                state.machine.release_request(now, id);
             }
             state.take_events(now, &mut self.events, &mut self.wakers);
             if !self.events.is_empty() || !self.wakers.is_empty() {
                 state.used_at = now.mono;
-            }
-            if !self.link.is_usable() {
-                state.queue.disperse(&mut self.wakers);
             }
         }
         let has_any = received > 0 || !self.events.is_empty() || !self.wakers.is_empty();
@@ -232,7 +225,8 @@ impl LinkTask {
             Event::Response { .. }
             | Event::Chunk { .. }
             | Event::Finished(_)
-            | Event::Sendable(_) => {}
+            | Event::Sendable(_)
+            | Event::AnswerDropped(_) => {}
             Event::Gossip(frame) => {
                 if let Some(peer) = self.link.peer() {
                     let peer = StreamPeer { id: peer.id, epoch: peer.epoch, addr: peer.addr };
@@ -297,16 +291,15 @@ impl LinkTask {
     /// One timer for the machine's deadlines, the wait before a dial, and idleness.
     fn tick(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
         let deadline = {
-            let state = lock(&self.link.state);
+            let state = self.link.state.lock();
             self.deadline(&state)
         };
         if self.alarm.poll_at(cx, now.mono, deadline).is_pending() {
             return false;
         }
         self.is_due = true;
-        let mut state = lock(&self.link.state);
+        let mut state = self.link.state.lock();
         state.machine.handle_timeout(now);
-        state.queue.expire(now.mono, &mut self.wakers);
         if self.link.idle_at(&state).is_some_and(|at| at <= now.mono) {
             tracing::debug!(target: "chinwag::link", link = self.link.key, "closing, because it is idle");
             self.link.retire();
@@ -321,17 +314,10 @@ impl LinkTask {
             Io::Waiting(until) => Some(*until),
             _ => None,
         };
-        let of_line = state.queue.next_deadline();
-        [
-            state.machine.poll_timeout(),
-            self.link.idle_at(state),
-            of_line,
-            dial_at,
-            self.linger_until,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        [state.machine.poll_timeout(), self.link.idle_at(state), dial_at, self.linger_until]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether the stream has yet to take the last answers of a connection that has drained: the
@@ -346,12 +332,12 @@ impl LinkTask {
     /// refusal when the peer does not fit.
     fn farewell(&mut self, cx: &mut Context<'_>, now: Now) {
         if self.ended.is_none() {
-            lock(&self.link.state).machine.go_away(now);
+            self.link.state.lock().machine.go_away(now);
         }
         let Io::Open(stream) = &mut self.io else { return };
         loop {
             if self.out.is_empty()
-                && lock(&self.link.state).machine.poll_transmit(now, &mut self.out) == 0
+                && self.link.state.lock().machine.poll_transmit(now, &mut self.out) == 0
             {
                 break;
             }
@@ -371,14 +357,13 @@ impl LinkTask {
         let now = self.node.runtime.now();
         self.link.is_usable.store(false, Ordering::SeqCst);
         let is_gossip_lost = {
-            let mut state = lock(&self.link.state);
+            let mut state = self.link.state.lock();
             state.machine.handle_closed(now);
             self.events.clear();
             state.take_events(now, &mut self.events, &mut self.wakers);
             if let Some(Event::Closed(reason)) = self.events.pop_back() {
                 self.ended = Some(reason);
             }
-            state.queue.disperse(&mut self.wakers);
             state.has_unwritten = false;
             state.is_gossip_unflushed
         };

@@ -2,9 +2,7 @@
 //! place of services.
 
 use std::collections::VecDeque;
-use std::pin::pin;
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -111,6 +109,7 @@ impl Pair {
                 cluster: "test".into(),
                 rpc: Arc::new(config),
                 clock: Arc::new(SharedHlc::new(Duration::from_millis(500))),
+                held_max: usize::MAX,
             };
             let answerer = Arc::<Answerer>::default();
             let serve: Arc<dyn Serve> = answerer.clone();
@@ -133,8 +132,7 @@ impl Pair {
     }
 
     fn begin(&self, link: &Arc<Link>, body: &'static [u8]) -> Result<Call, RequestError> {
-        let begun =
-            link.begin(self.runtime.now(), request(body, Shape::UNARY), false, None, None)?;
+        let begun = link.begin(self.runtime.now(), request(body, Shape::UNARY), None, None)?;
         Ok(Call::new(link.clone(), begun))
     }
 
@@ -168,6 +166,8 @@ fn request(body: &'static [u8], shape: Shape) -> Request<'static> {
         body: Body::Borrowed(body),
         attachments: &[],
         shape,
+        chunk_len_max: 0,
+        depth: 0,
     }
 }
 
@@ -213,7 +213,7 @@ fn both_directions_of_a_stream_carry_chunks_and_end() {
     let link = pair.connect();
     let port = Arc::<Port>::default();
     let shape = Shape { streams_in: true, streams_out: true };
-    let begun = link.begin(pair.runtime.now(), request(b"", shape), false, Some(&port), None);
+    let begun = link.begin(pair.runtime.now(), request(b"", shape), Some(&port), None);
     let call = Call::new(link.clone(), begun.expect("it has room"));
     let ours = RemoteEnd::of_call(&call, port);
     pair.runtime.run();
@@ -263,32 +263,70 @@ fn a_connection_that_is_lost_ends_what_is_open_on_both_sides() {
     assert!(!link.is_usable() && pair.sides[0].links.find(NodeId::new(2)).is_none());
 }
 
-/// A call that finds the connection full waits in its queue, and gets the room that another leaves.
+/// A call that finds the connection full waits in it, whether or not anybody polls it, and gets the
+/// room that another leaves (`docs/protocol.md` §5.12.2).
 #[test]
-fn a_call_waits_in_the_queue_until_another_has_ended() {
+fn a_call_waits_in_its_connection_until_another_has_ended() {
     let few = rpc::Config { in_flight_max: 1, ..rpc::Config::default() };
     let pair = Pair::new([rpc::Config::default(), few]);
     let link = pair.connect();
-    let first = pair.begin(&link, b"hold").expect("it has room");
-    assert!(matches!(pair.begin(&link, b"echo"), Err(RequestError::Overloaded)));
-    let mut permit = link.queue_up(None).expect("few wait");
-    let mut waiting =
-        Box::pin(async move { permit.arrives().await.map(|is_open| (permit, is_open)) });
-    // Whoever comes to an empty queue tries once more, and is told so.
-    let Poll::Ready(Ok((mut permit, true))) = pair.runtime.poll(waiting.as_mut()) else {
-        panic!("the first is let through")
-    };
-    {
-        let mut arrives = pin!(permit.arrives());
-        assert!(pair.runtime.poll(arrives.as_mut()).is_pending(), "there is no room");
-        drop(first);
-        pair.runtime.run();
-        assert_eq!(pair.runtime.poll(arrives.as_mut()), Poll::Ready(Ok(true)));
+    let first = pair.begin(&link, b"hold").expect("taken");
+    let [second, third] =
+        [b"echo 2", b"echo 3"].map(|body| pair.begin(&link, body).expect("taken"));
+    pair.runtime.run();
+    assert_eq!(pair.seen(), ["request hold"]);
+    drop(first);
+    pair.runtime.run();
+    assert_eq!(pair.seen(), ["cancelled", "request echo 2", "request echo 3"], "nobody has polled");
+    for (call, body) in [(third, &b"echo 3"[..]), (second, b"echo 2")] {
+        assert_eq!(pair.runtime.block_on(call).1.result, Ok(Bytes::from_static(body)));
     }
+}
+
+/// The owner of an answer's bytes calls the node where it is dropped: no lock is held there.
+#[test]
+fn what_users_gave_is_dropped_where_the_link_is_not_locked() {
+    struct Owner(Vec<u8>, Arc<Link>, Arc<std::sync::atomic::AtomicUsize>);
+
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    impl Drop for Owner {
+        fn drop(&mut self) {
+            // Locks the link: under its lock, this would wait for itself.
+            self.1.is_busy();
+            self.2.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+
+    let pair = Pair::default();
+    let link = pair.connect();
+    let dropped = Arc::<std::sync::atomic::AtomicUsize>::default();
+    let owned = |len: usize| Bytes::from_owner(Owner(vec![1; len], link.clone(), dropped.clone()));
     let now = pair.runtime.now();
-    let begun = link.begin(now, request(b"echo", Shape::UNARY), true, None, None);
-    let (_, response) = pair.runtime.block_on(Call::new(link.clone(), begun.expect("has room")));
-    assert_eq!(response.result, Ok(Bytes::from_static(b"echo")));
+    // One body is copied, one is written from where it lies, one waits and is given up; each has an
+    // attachment.
+    for (len, is_given_up) in [(10, false), (100_000, false), (100_000, true)] {
+        let attachments = [owned(20), owned(0)];
+        let body = Body::Owned(owned(len));
+        let request = Request { body, attachments: &attachments, ..request(b"", Shape::UNARY) };
+        let call = Call::new(link.clone(), link.begin(now, request, None, None).expect("taken"));
+        drop(attachments);
+        if is_given_up {
+            drop(call);
+        } else {
+            pair.runtime.run();
+            drop(call);
+        }
+    }
+    pair.runtime.run();
+    let refused =
+        Request { service: "", body: Body::Owned(owned(10)), ..request(b"", Shape::UNARY) };
+    assert!(link.begin(now, refused, None, None).is_err());
+    assert_eq!(dropped.load(std::sync::atomic::Ordering::SeqCst), 10);
 }
 
 /// A link with the number `key` to the run `epoch` of node 2, dialled by node 1 or by node 2.
@@ -306,10 +344,8 @@ fn settled(pair: &Pair, key: u64, epoch: u64, is_dialed: bool) -> Arc<Link> {
         message_len_max: 1,
         headers_len_max: 1,
         methods_max: 1,
-        stream_window: 1,
-        data_window: 1,
-        request_window: 1,
         response_window: 1,
+        request_budget: 1 << 20,
     };
     link.peer.set(hello).expect("it has none");
     link

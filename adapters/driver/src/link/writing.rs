@@ -1,14 +1,13 @@
 //! Writing, as a [`LinkTask`] does it: when it is time, and as much as the stream takes.
 
 use std::io::IoSlice;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use chinwag_core::rpc::{Flush, SLICES_MAX, Transmit};
 use chinwag_core::time::Now;
 
 use super::task::{FlushTurn, Io, LinkTask};
 use crate::base::runtime::Stream;
-use crate::base::sync::lock;
 
 /// What there is to write now.
 enum Fill {
@@ -55,8 +54,8 @@ impl LinkTask {
 
     /// Takes what the machine has to write, if it is time.
     fn fill(&mut self, cx: &Context<'_>, now: Now) -> Fill {
-        let next = {
-            let mut state = lock(&self.link.state);
+        {
+            let mut state = self.link.state.lock();
             if state.machine.has_events() {
                 return Fill::Left;
             }
@@ -87,9 +86,7 @@ impl LinkTask {
                 return Fill::Nothing;
             }
             state.has_unwritten = true;
-            state.queue.wake_first()
-        };
-        next.into_iter().for_each(Waker::wake);
+        }
         Fill::Some
     }
 

@@ -232,6 +232,11 @@ pub trait Streaming: Method {
     /// What the handler sends.
     type Out: Body;
 
+    /// Bytes of the largest chunk, encoded and with what is attached to it, that either end sends;
+    /// a larger one is `TooLarge`. Each node promises room for so much to each open direction of a
+    /// stream, and refuses streams when it has promised all it may (`docs/protocol.md` §5.12.5).
+    const CHUNK_LEN_MAX: u32 = chinwag_core::rpc::config::CHUNK_LEN_DEFAULT;
+
     /// The method's fingerprint with the layouts of both: what travels with the call.
     #[doc(hidden)]
     const STREAM_FINGERPRINT: Fingerprint = {

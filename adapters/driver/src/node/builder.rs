@@ -17,7 +17,9 @@ use chinwag_core::rng::mix;
 use chinwag_core::rpc;
 use chinwag_core::select::{NodeSelector, Spread};
 
-use crate::base::limits::{BIND_ATTEMPTS_MAX, CALL_TIMEOUT_DEFAULT, CONNECTIONS_MAX};
+use crate::base::limits::{
+    BIND_ATTEMPTS_MAX, CALL_TIMEOUT_DEFAULT, CONNECTIONS_MAX, HELD_MAX_DEFAULT,
+};
 use crate::base::runtime::{Ambient, Runtime};
 use crate::base::state::NodeParts;
 use crate::base::watch::Watch;
@@ -47,6 +49,7 @@ pub struct Builder<R = OnRuntime> {
     clock_floor: Timestamp,
     call_timeout: Duration,
     connections_max: usize,
+    held_max: usize,
     interceptors: Vec<(Role, Arc<dyn Interceptor>)>,
     runtime: PhantomData<fn() -> R>,
 }
@@ -72,6 +75,7 @@ impl<R> Builder<R> {
             clock_floor: Timestamp::default(),
             call_timeout: CALL_TIMEOUT_DEFAULT,
             connections_max: CONNECTIONS_MAX,
+            held_max: HELD_MAX_DEFAULT,
             interceptors: Vec::new(),
             runtime: PhantomData,
         }
@@ -123,6 +127,17 @@ impl<R> Builder<R> {
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// Bytes that all peers together can make this node hold in large requests, in what streams
+    /// are promised and get beyond that, and in grown windows of answers. What does not fit is
+    /// refused as [`Overloaded`](crate::Code::Overloaded). Default
+    /// [`HELD_MAX_DEFAULT`](crate::limits::HELD_MAX_DEFAULT). What a single peer may make it hold
+    /// is in [`Builder::rpc`].
+    #[must_use]
+    pub fn held_max(mut self, bytes: usize) -> Self {
+        self.held_max = bytes;
         self
     }
 
@@ -226,8 +241,9 @@ impl<R> Builder<R> {
         let is_exposed = !(addr.ip().is_loopback() && bound.ip().is_loopback());
         let epoch = machine.local().epoch;
         let (id, rpc) = (self.id, Arc::new(self.rpc));
+        let held_max = self.held_max;
         let shared = Shared::new(Parts {
-            node: NodeParts { runtime, id, epoch, addr, bound, cluster, rpc, clock },
+            node: NodeParts { runtime, id, epoch, addr, bound, cluster, rpc, clock, held_max },
             machine,
             selector: self.selector,
             // The links' jitter has a generator of its own.

@@ -51,6 +51,8 @@ pub(crate) struct InboundRequest {
     pub(crate) attachments: Vec<Bytes>,
     pub(crate) stamp: Timestamp,
     pub(crate) is_one_way: bool,
+    /// Calls around this one: those that its handler makes are one deeper.
+    pub(crate) depth: u8,
     /// The handler's span, or what the caller sent where there is none; `None` where nobody has
     /// looked. Boxed, because most calls have none and every context has room for it.
     pub(crate) trace: Option<Box<TraceContext>>,
@@ -125,6 +127,11 @@ impl Context {
     }
 
     /// What calls nested in this one begin from.
+    /// Calls around those that the handler makes.
+    pub(crate) fn depth_within(&self) -> u8 {
+        self.request.depth.saturating_add(1)
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }

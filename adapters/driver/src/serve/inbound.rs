@@ -11,10 +11,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use chinwag_core::rpc::{Code, Event, Held, InboundId, Shape, Status};
+use chinwag_core::rpc::{Code, Event, InboundId, Shape, Status};
 use chinwag_core::time::Now;
 
-use super::credit_guard::guard_credit;
 use super::tasks::{Begun, Dying, HandlerTask, Running};
 use crate::base::limits::ONE_WAYS_MAX;
 use crate::link::handle::Link;
@@ -103,6 +102,7 @@ impl InboundCalls {
                 body,
                 attachments,
                 shape,
+                depth,
             } => {
                 let request = InboundRequest {
                     deadline: *deadline,
@@ -110,21 +110,22 @@ impl InboundCalls {
                     attachments: take(attachments),
                     stamp: *stamp,
                     is_one_way: false,
+                    depth: *depth,
                     trace: None,
                 };
-                self.dispatch(now, Ok((*id, *shape)), *method_id, request, take(body));
+                self.dispatch(now, Some((*id, *shape)), *method_id, request, take(body));
             }
-            Event::OneWay { method_id, headers, deadline, stamp, body, attachments, held } => {
+            Event::OneWay { method_id, headers, deadline, stamp, body, attachments, depth } => {
                 let request = InboundRequest {
                     deadline: *deadline,
                     headers: take(headers),
                     attachments: take(attachments),
                     stamp: *stamp,
                     is_one_way: true,
+                    depth: *depth,
                     trace: None,
                 };
-                let held = std::mem::replace(held, Held::NOTHING);
-                self.dispatch(now, Err(held), *method_id, request, take(body));
+                self.dispatch(now, None, *method_id, request, take(body));
             }
             Event::Cancelled(id) => self.cancel(*id),
             _ => {}
@@ -156,32 +157,29 @@ impl InboundCalls {
                 meter.sent(response.len());
             }
         }
-        let replies = self.replies.drain(..);
-        self.link.respond_all(now, replies.map(|reply| (reply.id, reply.response)));
+        let replies = self.replies.iter();
+        self.link.respond_all(now, replies.map(|reply| (reply.id, &reply.response)));
+        self.replies.clear();
     }
 
     fn dispatch(
         &mut self,
         now: Now,
-        // A call, or what a one-way message holds.
-        id: Result<(InboundId, Shape), Held>,
+        // Of a call; a one-way message has none.
+        id: Option<(InboundId, Shape)>,
         method_id: u16,
-        mut request: InboundRequest,
-        mut body: Bytes,
+        request: InboundRequest,
+        body: Bytes,
     ) {
         let Some(peer) = self.link.peer() else { return };
         let caller = Caller { id: peer.id, epoch: peer.epoch, addr: peer.addr };
         self.calls_in += 1;
-        let (id, shape, held) = match id {
-            Ok((id, shape)) => (Some(id), shape, Held::NOTHING),
-            Err(held) => (None, Shape::UNARY, held),
-        };
+        let (id, shape) = id.map_or((None, Shape::UNARY), |(id, shape)| (Some(id), shape));
         if id.is_some() && self.dying.are_too_many() {
             let why = "too many cancelled handlers have not ended";
             return self.reply(id, None, Status::never_ran(Code::Overloaded, why).into());
         }
         if self.shared.node.life.is_leaving() {
-            self.link.release(held);
             return self.reply(
                 id,
                 None,
@@ -192,7 +190,6 @@ impl InboundCalls {
         let endpoint = match found.and_then(|endpoint| shaped(endpoint, shape)) {
             Ok(endpoint) => endpoint,
             Err(status) => {
-                self.link.release(held);
                 return self.reply(id, None, status.into());
             }
         };
@@ -204,9 +201,6 @@ impl InboundCalls {
             meter.one_way();
         }
         let end = id.filter(|_| shape.is_streaming());
-        if let Some(id) = end {
-            guard_credit(&self.link, id, &mut body, &mut request.attachments);
-        }
         let end = end.and_then(|id| RemoteEnd::of_inbound(&self.link, id)).map(End::Remote);
         let mut future = begin::begin(&self.shared, endpoint, caller, request, body, end);
         // A handler that waits is polled again as soon as it is a task, and registers that task's
@@ -214,12 +208,11 @@ impl InboundCalls {
         // would be for nothing.
         match Pin::new(&mut future).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(response) => {
-                self.link.release(held);
                 self.reply(id, Some(method_id), response);
             }
             Poll::Pending => {
                 let meter = self.known.shared_meter(method_id).expect("the method was found above");
-                self.keep_running(Begun { future, id, meter, at: now.mono, held });
+                self.keep_running(Begun { future, id, meter, at: now.mono });
             }
         }
     }
@@ -252,7 +245,6 @@ impl InboundCalls {
             if self.one_ways.len() < ONE_WAYS_MAX {
                 self.one_ways.push(HandlerTask::spawn(&self.shared, &self.link, begun));
             } else {
-                self.link.release(begun.held);
                 tracing::debug!(
                     target: "chinwag::call", link = self.link.key,
                     "a one-way message was dropped: too many are being handled"

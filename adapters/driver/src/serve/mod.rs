@@ -2,7 +2,6 @@
 
 pub(crate) mod begin;
 pub(crate) mod context;
-pub(crate) mod credit_guard;
 pub(crate) mod inbound;
 pub(crate) mod registry;
 pub(crate) mod service;

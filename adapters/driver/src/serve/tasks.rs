@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use chinwag_core::rpc::{Code, Held, InboundId};
+use chinwag_core::rpc::{Code, InboundId};
 use chinwag_core::time::Instant;
 
 use crate::base::life::Alive;
@@ -100,8 +100,6 @@ pub(super) struct Begun {
     pub(super) id: Option<InboundId>,
     pub(super) meter: Arc<Meter>,
     pub(super) at: Instant,
-    /// What a one-way message holds until it is handled.
-    pub(super) held: Held,
 }
 
 /// Runs a handler to its end, or until it is cancelled, and puts the result on the link.
@@ -165,7 +163,6 @@ impl Future for HandlerTask {
 /// Done, cancelled, or its runtime is gone.
 impl Drop for HandlerTask {
     fn drop(&mut self) {
-        self.link.release(std::mem::replace(&mut self.begun.held, Held::NOTHING));
         if !self.has_ended && self.begun.id.is_some() {
             let took = self.shared.node.runtime.now().mono.since(self.begun.at);
             self.begun.meter.end(Some(Code::Cancelled), took);

@@ -56,6 +56,7 @@ impl Message for Drain {
 impl Streaming for Drain {
     type In = Raw;
     type Out = Never;
+    const CHUNK_LEN_MAX: u32 = 256 << 10;
 }
 
 /// Sends chunks of 64 KiB for ever. Its request is raw, so that a peer written by hand can make it.

@@ -9,7 +9,7 @@ use chinwag_tokio::Runtime;
 use chinwag_tokio::protocol::clock::SharedHlc;
 use chinwag_tokio::protocol::id::{Epoch, NodeId};
 use chinwag_tokio::protocol::rpc::{
-    Config, Connection, Event, Fingerprint, Headers, Hello, Receiver, Request, Shape, Side,
+    CallId, Config, Connection, Event, Fingerprint, Headers, Hello, Receiver, Request, Shape, Side,
     Transmit,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -63,7 +63,7 @@ impl Dialer {
         method: &str,
         of: Fingerprint,
         shape: Shape,
-    ) {
+    ) -> CallId {
         let request = Request {
             service: "flow",
             method,
@@ -73,8 +73,22 @@ impl Dialer {
             body: (&b"x"[..]).into(),
             attachments: &[],
             shape,
+            chunk_len_max: 0,
+            depth: 0,
         };
-        self.machine.request(dialing.runtime.now(), request).expect("room");
+        self.machine.request(dialing.runtime.now(), request).expect("room")
+    }
+
+    /// Grants so much to the handler's half of a call, whatever the machine would
+    /// (docs/protocol.md §5.2.1, §5.12.8).
+    pub(crate) async fn grant(&mut self, call: CallId, total: u64) {
+        let number = self.machine.number_of(call).expect("it has begun");
+        let mut frame = vec![0; 32];
+        frame[..4].copy_from_slice(&8u32.to_le_bytes());
+        frame[4..8].copy_from_slice(&number.to_le_bytes());
+        frame[8] = 18;
+        frame[16..24].copy_from_slice(&total.to_le_bytes());
+        self.stream.write_all(&frame).await.expect("the node reads");
     }
 
     /// Writes what the machine has to say.

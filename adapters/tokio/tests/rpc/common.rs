@@ -92,6 +92,7 @@ impl Message for Relay {
 impl Streaming for Relay {
     type In = Raw;
     type Out = Raw;
+    const CHUNK_LEN_MAX: u32 = 1 << 20;
 }
 
 /// The service: its clones are one.

@@ -13,13 +13,17 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::common::{Blob, Never, Number, Work, on_threads, pair, start};
 
-/// Far more than a connection takes at once: they wait for their turns, and each gets its own
-/// answer.
+/// Far more than a connection takes at once: they wait, and each gets its own answer.
 #[test]
 fn a_hundred_thousand_calls_at_once_all_end_well() {
     const CALLS: u64 = 100_000;
     on_threads(async {
-        let (one, _two, work) = pair(rpc::Config::default()).await;
+        let rpc = rpc::Config {
+            waiting_calls_max: 100_000,
+            room_wait_max: 4 * PATIENCE,
+            ..rpc::Config::default()
+        };
+        let (one, _two, work) = pair(rpc).await;
         let client = one.client::<Work>(2).timeout(4 * PATIENCE);
         let calls = (0..CALLS).map(|number| {
             let client = client.clone();
@@ -41,7 +45,8 @@ fn handlers_that_never_return_hold_nobody_up() {
         let (one, two, work) = pair(rpc::Config::default()).await;
         let client = one.client::<Work>(2).timeout(PATIENCE);
         let patient = one.client::<Work>(2).without_timeout();
-        let calls = (0..1_000).map(|number| {
+        // As many as may be open of calls that no handler makes, less one.
+        let calls = (0..767).map(|number| {
             let patient = patient.clone();
             tokio::spawn(async move { patient.call(&Never(number)).await.map(drop) })
         });
@@ -178,7 +183,8 @@ async fn died(changes: &mut chinwag_tokio::Watch, node: &Node) -> Instant {
 #[test]
 fn many_large_calls_at_once_wait_for_room() {
     on_threads(async {
-        let (one, _two, _) = pair(rpc::Config::default()).await;
+        let rpc = rpc::Config { room_wait_max: PATIENCE, ..rpc::Config::default() };
+        let (one, _two, _) = pair(rpc).await;
         let client = one.client::<Work>(2).timeout(PATIENCE);
         let calls = (0..64).map(|_| {
             let client = client.clone();

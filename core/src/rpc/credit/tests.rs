@@ -9,24 +9,24 @@ fn at(ms: u32) -> Instant {
 }
 
 #[test]
-fn s5_12_1_a_cost_is_the_padded_body_and_an_event() {
-    assert_eq!([0, 1, 16, 17].map(cost), [128, 144, 144, 160]);
+fn s5_12_1_a_charge_is_the_padded_body_and_an_event() {
+    assert_eq!([0, 1, 16, 17].map(charge_of), [128, 144, 144, 160]);
     // The event stays within what is charged for it, more or less: twice.
     assert!(
-        size_of::<crate::rpc::Event>() <= 2 * MESSAGE_COST,
+        size_of::<crate::rpc::Event>() <= 2 * MESSAGE_CHARGE,
         "{}",
         size_of::<crate::rpc::Event>()
     );
 }
 
 #[test]
-fn s5_12_3_a_message_larger_than_the_window_goes_alone() {
+fn s5_12_7_an_answer_larger_than_the_window_goes_alone() {
     let (mut out, mut into) = (Outflow::new(1_000), Inflow::new(1_000, at(0)));
     assert!(out.is_open());
     out.begin(50_000);
     into.begin(50_000).expect("there was credit");
     assert!(!out.is_open());
-    assert_eq!(into.begin(1), Err(Overdrawn), "§5.12.5");
+    assert_eq!(into.begin(1), Err(Overdrawn), "§5.12.7");
     assert!(!into.is_grant_due());
     into.release(at(1), 50_000, None);
     assert!(into.is_grant_due());
@@ -36,7 +36,19 @@ fn s5_12_3_a_message_larger_than_the_window_goes_alone() {
 }
 
 #[test]
-fn s5_12_4_totals_never_go_back_and_the_largest_is_no_overflow() {
+fn s5_12_6_a_chunk_begins_when_all_of_it_fits() {
+    let (mut out, mut into) = (Outflow::new(1_000), Inflow::new(1_000, at(0)));
+    assert!(out.has_room(1_000) && !out.has_room(1_001));
+    out.begin(900);
+    assert!(out.has_room(100) && !out.has_room(101));
+    into.begin_within(900).expect("it fits");
+    assert_eq!(into.begin_within(101), Err(Overdrawn));
+    assert_eq!((into.begin_within(100), into.held()), (Ok(()), 1_000));
+    assert!(into.is_exhausted());
+}
+
+#[test]
+fn s5_12_8_totals_never_go_back_and_the_largest_is_no_overflow() {
     let mut out = Outflow::new(100);
     assert_eq!(out.raise(99), Err(TakenBack));
     assert_eq!(out.raise(100), Ok(()));
@@ -48,7 +60,7 @@ fn s5_12_4_totals_never_go_back_and_the_largest_is_no_overflow() {
 }
 
 #[test]
-fn s5_12_7_grants_come_in_halves_of_the_window() {
+fn s5_12_8_grants_come_in_halves_of_the_window() {
     let mut into = Inflow::new(1_000, at(0));
     let mut grants = 0;
     for _ in 0..100 {
@@ -64,7 +76,7 @@ fn s5_12_7_grants_come_in_halves_of_the_window() {
 
 /// Others go on while slow ones hold most of a shared window, however little is left of it.
 #[test]
-fn s5_12_7_grants_of_a_shared_window_come_in_halves_of_what_slow_ones_leave() {
+fn s5_12_8_grants_of_a_shared_window_come_in_halves_of_what_slow_ones_leave() {
     for held in [0, 400, 600, 900, 990] {
         let mut into = Inflow::new(1_000, at(0));
         into.begin(held).expect("credit");
@@ -90,7 +102,7 @@ fn s5_12_7_grants_of_a_shared_window_come_in_halves_of_what_slow_ones_leave() {
 }
 
 #[test]
-fn s5_12_8_a_window_that_is_used_up_fast_would_double() {
+fn s5_12_6_a_window_that_is_used_up_fast_would_double() {
     let fast = |ms: u32, round_trip: Option<Duration>| {
         let mut into = Inflow::new(1_000, at(0));
         into.begin(1_000).expect("credit");

@@ -1,8 +1,10 @@
 //! What streams are spoken of with: [`Shape`], [`StreamRef`], [`Held`] and [`StreamError`]
 //! (`docs/protocol.md` §5.11, §5.12).
 
+use alloc::sync::Arc;
 use core::fmt;
 
+use super::table::WindowCharge;
 use crate::rpc::event::{CallId, InboundId};
 use crate::rpc::frame::{FLAG_STREAMS_IN, FLAG_STREAMS_OUT};
 
@@ -53,45 +55,49 @@ pub enum StreamRef {
     Inbound(InboundId),
 }
 
-/// Memory that the peer may fill again once it is free: given out with a message, and given back
-/// with [`Connection::release`](crate::rpc::Connection::release) when the application has taken the
-/// message. It says nothing about who still reads the bytes.
+/// Memory that the peer may fill again once it is free: given out with a chunk or an answer, and
+/// given back with [`Connection::release`](crate::rpc::Connection::release) when the application
+/// has taken it. It says nothing about who still reads the bytes.
 ///
 /// One that is dropped is never given back, and its sender stops in the end. It is not `Clone`, so
 /// nothing is given back twice.
 #[must_use = "what is held must be released, or the peer stops sending"]
-#[derive(Debug, PartialEq, Eq)]
-pub struct Held {
-    pub(in crate::rpc) window: Window,
-    /// Of a chunk: whose.
-    pub(in crate::rpc) stream: Option<StreamRef>,
-    pub(in crate::rpc) cost: u32,
-}
+#[derive(Debug)]
+pub struct Held(pub(in crate::rpc) What);
 
-/// One of the three windows of a connection, by its number (§5.12.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::rpc) enum Window {
-    Data = 1,
-    Requests = 2,
-    Responses = 3,
-}
-
-impl Window {
-    pub(in crate::rpc) const ALL: [Self; 3] = [Self::Data, Self::Requests, Self::Responses];
+/// What is held.
+#[derive(Debug)]
+pub(in crate::rpc) enum What {
+    Nothing,
+    /// A chunk.
+    Chunk {
+        stream: StreamRef,
+        charge: u32,
+        /// What the window of its direction is charged for as long as any of its chunks is held.
+        _window: Arc<WindowCharge>,
+    },
+    /// A large answer.
+    Answer {
+        serial: u64,
+        charge: u32,
+    },
 }
 
 impl Held {
     /// Nothing: releasing it does nothing, and needs no call.
-    pub const NOTHING: Self = Self { window: Window::Data, stream: None, cost: 0 };
+    pub const NOTHING: Self = Self(What::Nothing);
 
     /// Whether there is nothing to release.
     pub const fn is_nothing(&self) -> bool {
-        self.cost == 0
+        matches!(self.0, What::Nothing)
     }
 
-    /// What it counts against the windows, in bytes.
-    pub const fn cost(&self) -> u32 {
-        self.cost
+    /// What it counts against its window, in bytes.
+    pub const fn charge(&self) -> u32 {
+        match self.0 {
+            What::Nothing => 0,
+            What::Chunk { charge, .. } | What::Answer { charge, .. } => charge,
+        }
     }
 }
 
@@ -102,9 +108,14 @@ pub enum StreamError {
     /// There is no credit for it, too many bytes wait to be sent, or the request has not left yet.
     /// One [`Event::Sendable`](crate::rpc::Event::Sendable) follows when it is worth another try.
     Blocked,
-    /// Body and attachments are larger than the peer accepts, or more attachments than
+    /// Body and attachments are larger than a chunk of this call may be, or more attachments than
     /// [`ATTACHMENTS_MAX`](crate::rpc::config::ATTACHMENTS_MAX).
-    TooLarge,
+    TooLarge {
+        /// Bytes of the chunk with its attachments.
+        len: usize,
+        /// Bytes that the call declares as its largest chunk.
+        len_max: usize,
+    },
     /// The call is over.
     Ended,
     /// This side has finished, or its shape lets it send no chunks.
@@ -115,7 +126,9 @@ impl fmt::Display for StreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Blocked => "the peer has no room for more",
-            Self::TooLarge => "the chunk is larger than the peer accepts",
+            Self::TooLarge { len, len_max } => {
+                return write!(f, "the chunk has {len} bytes, and the call declares {len_max}");
+            }
             Self::Ended => "the call is over",
             Self::Finished => "this half of the stream is finished",
         })

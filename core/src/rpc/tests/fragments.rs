@@ -77,9 +77,15 @@ fn s5_3_5_too_many_attachments_are_refused_by_their_sender_and_end_the_connectio
     let mut pair = Pair::connected();
     let many = vec![Bytes::new(); 17];
     let with = Request { attachments: &many, ..request(b"") };
-    assert_eq!(pair.a.request(pair.now, with), Err(RequestError::TooLarge));
+    assert_eq!(
+        pair.a.request(pair.now, with),
+        Err(RequestError::TooLarge { len: 0, len_max: 16 << 20 })
+    );
     let (of, _, id) = pair.open(Shape::BIDIRECTIONAL);
-    assert_eq!(pair.a.send(pair.now, of, Body::EMPTY, &many), Err(StreamError::TooLarge));
+    assert_eq!(
+        pair.a.send(pair.now, of, Body::EMPTY, &many),
+        Err(StreamError::TooLarge { len: 0, len_max: 1 << 20 })
+    );
     let result = pair.b.respond_with(pair.now, id, &Headers::new(), &many, Ok(Body::EMPTY));
     assert_eq!(result, Err(RespondError::TooLarge));
 
@@ -265,7 +271,7 @@ fn s5_10_3_a_request_that_is_aborted_was_never_made() {
     pair.pump();
     assert!(events(&mut pair.b).is_empty());
     assert_eq!((pair.b.stats().late_cancels, pair.b.inbound_open()), (0, 0));
-    assert_eq!(pair.b.inflows.of(super::super::stream::Window::Requests).held(), 0, "§5.12.6");
+    assert_eq!(pair.b.requests_held(), 0, "§5.12.3");
     pair.call(&[2; 500_000]);
 }
 
@@ -297,9 +303,7 @@ fn s5_10_4_fragments_of_what_is_refused_are_skipped() {
         .collect();
     assert_eq!(codes, [Code::TooLarge.get(), Code::Overloaded.get()]);
     assert_eq!((connection.stats().one_way_dropped, connection.stats().late_replies), (1, 1));
-    for window in super::super::stream::Window::ALL {
-        assert_eq!(connection.inflows.of(window).held(), 0);
-    }
+    assert_eq!((connection.requests_held(), connection.flow.answers.held()), (0, 0));
 }
 
 #[test]
@@ -330,14 +334,17 @@ fn s5_10_5_a_small_call_overtakes_large_ones_at_the_next_write() {
 }
 
 #[test]
-fn s5_10_5_at_most_two_long_messages_are_under_way_in_order() {
-    for interleaved_max in [1, 2, 4] {
+fn s5_10_5_long_messages_are_under_way_at_once_on_all_lanes_but_one_in_order() {
+    // More than 256 KiB leave the last lane to others, if there is another one.
+    for (interleaved_max, len, at_once) in
+        [(1, 300_000, 1), (2, 300_000, 1), (4, 300_000, 3), (4, 200_000, 4)]
+    {
         let mut pair = Pair::connected_with(
-            Config { interleaved_max, request_window: 64 << 20, ..Config::default() },
-            Config { request_window: 64 << 20, request_window_max: 64 << 20, ..Config::default() },
+            Config { interleaved_max, ..Config::default() },
+            Config::default(),
         );
         for _ in 0..8 {
-            pair.a.request(pair.now, request(&[1; 300_000])).expect("taken");
+            pair.a.request(pair.now, request(&vec![1; len])).expect("taken");
         }
         let frames = drain(&mut pair.a, pair.now);
         let (mut under_way, mut most, mut begun) = (Vec::new(), 0, Vec::new());
@@ -346,7 +353,7 @@ fn s5_10_5_at_most_two_long_messages_are_under_way_in_order() {
                 Kind::Request => {
                     assert!(header.is_fragmented());
                     begun.push(header.call);
-                    under_way.push((header.lane(), 300_000));
+                    under_way.push((header.lane(), len));
                 }
                 Kind::Fragment => {
                     let at = under_way
@@ -363,7 +370,7 @@ fn s5_10_5_at_most_two_long_messages_are_under_way_in_order() {
             most = most.max(under_way.len());
         }
         assert!(under_way.is_empty());
-        assert_eq!((most, begun.len()), (usize::from(interleaved_max), 8));
+        assert_eq!((most, begun.len()), (at_once, 8));
         assert!(
             begun.is_sorted_by_key(|call| call & 0x3fff),
             "first come, first served: {begun:?}"
@@ -441,7 +448,7 @@ fn s5_10_8_a_cancel_drops_what_waits_on_both_sides() {
     assert!(sent < 60_000, "{sent}");
     assert!(events(&mut pair.a).is_empty() && events(&mut pair.b).is_empty());
     for side in [&mut pair.a, &mut pair.b] {
-        assert_eq!(side.inflows.of(super::super::stream::Window::Data).held(), 0);
+        assert_eq!(side.flow.reserves.reserves.held(), 0);
     }
     // The lanes and windows are as before.
     let (ours, ..) = pair.open(Shape::BIDIRECTIONAL);

@@ -225,13 +225,21 @@ fn s5_3_1_fields_may_be_missing_from_the_end_and_unknown_ones_are_skipped() {
     let mut all = extension(5, 6);
     all.extend_from_slice(&u16::try_from(headers.encoded_len()).expect("small").to_le_bytes());
     all.extend_from_slice(headers.as_bytes());
-    let full =
-        Extension { stamp: Timestamp::from_raw(5), timeout: Some(6), headers, parts: Vec::new() };
+    let full = Extension {
+        stamp: Timestamp::from_raw(5),
+        timeout: Some(6),
+        headers,
+        parts: Vec::new(),
+        chunk_len_max: 0,
+    };
     assert_eq!(Extension::decode(&all), Some(full.clone()));
     assert_eq!(headers_len(&all), full.headers.encoded_len());
     all.push(0);
+    assert_eq!(Extension::decode(&all), Some(full.clone()));
+    all.extend_from_slice(&7u32.to_le_bytes());
     all.extend_from_slice(&[0xee; 40]);
-    assert_eq!(Extension::decode(&all), Some(full.clone()), "later fields are skipped");
+    let with_chunks = Extension { chunk_len_max: 7, ..full.clone() };
+    assert_eq!(Extension::decode(&all), Some(with_chunks), "later fields are skipped");
     let no_headers = Extension { headers: Headers::new(), ..full };
     assert_eq!(Extension::decode(&all[..16]), Some(no_headers.clone()));
     assert_eq!(Extension::decode(&all[..8]), Some(Extension { timeout: None, ..no_headers }));

@@ -59,14 +59,10 @@ impl Half {
     pub(super) fn open(is_ours: bool, shape: Shape) -> Self {
         let mut end = beside_a_hand_written_peer(Config::default());
         if is_ours {
-            let call = end.request(start(), Request { shape, ..request(b"x") }).expect("taken");
+            let request = Request { shape, chunk_len_max: 0, ..request(b"x") };
+            let call = end.request(start(), request).expect("taken");
             drain(&mut end, start());
-            return Self {
-                end,
-                of: StreamRef::Call(call),
-                call: call.get(),
-                flag: FLAG_FROM_CALLEE,
-            };
+            return Self { end, of: StreamRef::Call(call), call: FIRST, flag: FLAG_FROM_CALLEE };
         }
         let header = FrameHeader { flags: shape.flags(), ..FrameHeader::new(Kind::Request, 1) };
         deliver(&mut end, start(), &frame(header, &extension(0, NO_TIMEOUT), b"x"), usize::MAX);
@@ -99,6 +95,9 @@ impl Half {
 fn deaf(is_ours: bool) -> Shape {
     if is_ours { Shape::CLIENT_STREAMING } else { Shape::SERVER_STREAMING }
 }
+
+/// The first window of a stream that declares no largest chunk.
+pub(super) const WINDOW: u32 = 64 * 1024 + 128;
 
 const STATES: [&str; 6] = ["none", "open", "arriving", "finished", "aborted", "no open call"];
 
@@ -268,7 +267,8 @@ fn s5_11_3_none() {
 fn held() -> (End, StreamRef, CallId) {
     let mut end = connection(1, Config::default());
     let shape = Shape::CLIENT_STREAMING;
-    let call = end.request(start(), Request { shape, ..request(b"x") }).expect("taken");
+    let request = Request { shape, chunk_len_max: 0, ..request(b"x") };
+    let call = end.request(start(), request).expect("taken");
     (end, StreamRef::Call(call), call)
 }
 
@@ -325,27 +325,27 @@ fn s5_11_3_held() {
 fn s5_11_3_held_credit_comes_and_the_call_ends() {
     // Before its hello the peer can say nothing.
     for is_finished in [false, true] {
-        let (mut end, of, call) = held();
+        let (mut end, of, _) = held();
         if is_finished {
             end.finish(start(), of).expect("held");
         }
-        deliver(&mut end, start(), &grant(call.get(), FLAG_FROM_CALLEE, 0, 1 << 30), usize::MAX);
+        deliver(&mut end, start(), &grant(FIRST, FLAG_FROM_CALLEE, 0, 1 << 30), usize::MAX);
         let heard = events(&mut end);
         assert!(matches!(heard[..], [Event::Response { .. }, Event::Closed(_)]), "{heard:?}");
         assert_eq!(end.send(start(), of, b"x".into(), &[]), Err(StreamError::Ended));
     }
     // Right behind the hello it finds the half open: with as much again as there was.
-    let (mut end, of, call) = held();
-    let window = u64::from(Config::default().stream_window);
+    let (mut end, of, _) = held();
+    let window = u64::from(WINDOW);
     let greeting = hello(2).encode(&Config::default());
-    let credit = grant(call.get(), FLAG_FROM_CALLEE, 0, 2 * window);
+    let credit = grant(FIRST, FLAG_FROM_CALLEE, 0, 2 * window);
     deliver(&mut end, start(), &[&greeting[..], &credit].concat(), usize::MAX);
     assert!(matches!(events(&mut end)[..], [Event::Connected(_)]));
     let mut sent = 0u64;
     while end.send(start(), of, (&[0; 1_000]).into(), &[]).is_ok() {
         sent += 1;
     }
-    assert_eq!(sent, (2 * window).div_ceil(1_008 + 128));
+    assert_eq!(sent, 2 * window / (1_008 + 128));
 
     // The call ends.
     let (mut end, of, call) = held();
@@ -363,20 +363,22 @@ fn s5_11_3_open() {
     for is_ours in [true, false] {
         let mut half = Half::open(is_ours, Shape::BIDIRECTIONAL);
         let sent = fill(&mut half);
-        let window = Config::default().stream_window;
-        assert_eq!(sent, window.div_ceil(1_008 + 128), "with credit, queued");
-        assert_eq!(half.end.send(start(), half.of, b"x".into(), &[]), Err(StreamError::Blocked));
+        assert_eq!(sent, WINDOW / (1_008 + 128), "with credit, queued");
+        let whole = [0; 1_000];
+        let refused = half.end.send(start(), half.of, (&whole).into(), &[]);
+        assert_eq!(refused, Err(StreamError::Blocked));
         drain(&mut half.end, start());
         assert!(events(&mut half.end).is_empty());
         // Credit comes.
         let spent = u64::from(sent) * (1_008 + 128);
         assert!(
-            half.hear(&grant(half.call, half.flag, 0, spent)).is_empty(),
-            "not enough for anything"
+            half.hear(&grant(half.call, half.flag, 0, spent + 1_008 + 127)).is_empty(),
+            "not enough for it"
         );
-        let heard = half.hear(&grant(half.call, half.flag, 0, spent + 1));
+        let heard = half.hear(&grant(half.call, half.flag, 0, spent + 1_008 + 128));
         assert!(matches!(heard[..], [Event::Sendable(of)] if of == half.of));
-        assert!(half.hear(&grant(half.call, half.flag, 0, spent + 2)).is_empty(), "told once");
+        let more = spent + 1_008 + 129;
+        assert!(half.hear(&grant(half.call, half.flag, 0, more)).is_empty(), "told once");
         assert_eq!(fill(&mut half), 1);
         // Finish, though blocked.
         assert_eq!(half.end.finish(start(), half.of), Ok(()));
@@ -388,7 +390,7 @@ fn s5_11_3_open() {
         fill(&mut half);
         drain(&mut half.end, start());
         half.hear(&grant(half.call, half.flag, 0, 1 << 20));
-        assert!(half.end.send(start(), half.of, (&[0; 100_000]).into(), &[]).is_ok());
+        assert!(half.end.send(start(), half.of, (&[0; 60_000]).into(), &[]).is_ok());
         half.peer_ends_call();
         assert_eq!((half.end.queued_len(), drain(&mut half.end, start()).len()), (0, 0));
         assert_eq!(half.end.send(start(), half.of, b"x".into(), &[]), Err(StreamError::Ended));

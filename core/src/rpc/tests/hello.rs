@@ -14,7 +14,7 @@ fn s5_1_1_both_greet_at_once_and_hold_the_rest_until_the_peer_has() {
 
     let at_b = events(&mut pair.b);
     assert!(
-        matches!(&at_b[..], [Event::Connected(_), Event::Request { .. }, Event::Gossip(_)]),
+        matches!(&at_b[..], [Event::Connected(_), Event::Gossip(_), Event::Request { .. }]),
         "{at_b:?}"
     );
     pair.b.respond(pair.now, inbound_ids(&at_b)[0], Ok(b"late".into())).expect("open");

@@ -3,7 +3,6 @@
 use super::*;
 use crate::rpc::config::{GOSSIP_LEN_MAX, OWED_LEN_MAX, SKIP_LEN_MAX};
 use crate::rpc::frame::NO_TIMEOUT;
-use crate::rpc::stream::Window;
 
 fn tight() -> Config {
     Config { message_len_max: 10_000, headers_len_max: 256, ..Config::default() }
@@ -14,10 +13,14 @@ fn s5_7_1_a_sender_refuses_what_the_receiver_would_not_take() {
     let mut pair = Pair::connected_with(Config::default(), tight());
     let before = pair.a.stats();
     let wide = Headers::new().with("k", &[0; 300]).expect("small");
-    assert_eq!(pair.a.request(pair.now, request(&[0; 10_001])), Err(RequestError::TooLarge));
-    assert_eq!(pair.a.one_way(pair.now, request(&[0; 10_001])), Err(RequestError::TooLarge));
+    let too_large = RequestError::TooLarge { len: 10_001, len_max: 10_000 };
+    assert_eq!(pair.a.request(pair.now, request(&[0; 10_001])), Err(too_large));
+    assert_eq!(pair.a.one_way(pair.now, request(&[0; 10_001])), Err(too_large));
     let request_with = Request { headers: wide.clone(), ..request(b"") };
-    assert_eq!(pair.a.request(pair.now, request_with), Err(RequestError::HeadersTooLarge));
+    assert_eq!(
+        pair.a.request(pair.now, request_with),
+        Err(RequestError::HeadersTooLarge { len: 304, len_max: 256 })
+    );
     assert_eq!(
         pair.a.request(pair.now, Request { service: "", ..request(b"") }),
         Err(RequestError::Name)
@@ -49,17 +52,25 @@ fn s5_7_1_a_sender_refuses_what_the_receiver_would_not_take() {
 fn s5_7_1_what_waited_for_the_hello_meets_the_peers_limits_then() {
     let mut pair =
         Pair::with(Config::default(), Config { in_flight_max: 1, methods_max: 1, ..tight() });
-    pair.a.request(pair.now, request(b"fits")).expect("taken");
-    let beyond = pair.a.request(pair.now, request(b"one too many")).expect("taken");
+    let fits = pair.a.request(pair.now, request(b"fits")).expect("taken");
+    let waits = pair.a.request(pair.now, request(b"one too many")).expect("taken");
+    let beyond = pair.a.request(pair.now, request(&[0; 20_000])).expect("taken");
     pair.a.one_way(pair.now, request(&[0; 20_000])).expect("taken");
-    pair.a.one_way(pair.now, Request { method: "other", ..request(b"") }).expect("taken");
+    pair.pump();
+    assert!(matches!(events(&mut pair.a)[..], [Event::Connected(_)]));
+    assert_eq!(pair.a.stats().one_way_dropped, 1);
+    let ids = inbound_ids(&events(&mut pair.b));
+    assert_eq!((ids.len(), pair.a.number_of(waits)), (1, None), "it waits for room");
+    pair.b.respond(pair.now, ids[0], Ok(Body::EMPTY)).expect("open");
+    pair.pump();
+    assert_eq!(response(&mut pair.a).0, fits);
+    let ids = inbound_ids(&events(&mut pair.b));
+    pair.b.respond(pair.now, ids[0], Ok(Body::EMPTY)).expect("open");
     pair.pump();
     let all = responses(events(&mut pair.a));
-    let [(call, Err(status))] = &all[..] else { panic!("{all:?}") };
-    assert!(*call == beyond && status.code == Code::Overloaded && status.never_sent());
-    assert_eq!(pair.a.stats().one_way_dropped, 2);
-    assert_eq!(inbound_ids(&events(&mut pair.b)).len(), 1);
-    assert_eq!(pair.a.request(pair.now, request(b"")), Err(RequestError::Overloaded));
+    let [(first, Ok(_)), (call, Err(status))] = &all[..] else { panic!("{all:?}") };
+    assert_eq!((*first, *call, status.code), (waits, beyond, Code::TooLarge));
+    assert!(status.never_sent());
     let other = Request { method: "other", ..request(b"") };
     assert_eq!(pair.a.one_way(pair.now, other), Err(RequestError::TooManyMethods));
 }
@@ -71,10 +82,11 @@ fn s5_7_1_own_and_peers_number_of_calls_both_bind() {
         let mut pair = Pair::connected_with(few(a), few(b));
         let first = pair.call(b"x");
         pair.call(b"x");
-        assert_eq!(pair.a.request(pair.now, request(b"")), Err(RequestError::Overloaded));
+        let waits = pair.a.request(pair.now, request(b"")).expect("it waits");
+        assert_eq!(pair.a.number_of(waits), None);
         pair.b.respond(pair.now, first.1, Ok(Body::EMPTY)).expect("open");
         pair.pump();
-        pair.call(b"room again");
+        assert!(pair.a.number_of(waits).is_some(), "room again");
     }
 }
 
@@ -104,8 +116,8 @@ fn s5_7_2_too_large_is_skipped_and_answered() {
         }
         assert_eq!(connection.stats().one_way_dropped, 4);
 
-        let call = connection.request(start(), super::request(b"x")).expect("taken");
-        let answer = frame(FrameHeader::new(Kind::Response, call.get()), &plain, &[0; 10_001]);
+        connection.request(start(), super::request(b"x")).expect("taken");
+        let answer = frame(FrameHeader::new(Kind::Response, FIRST), &plain, &[0; 10_001]);
         deliver(&mut connection, start(), &answer, chunk);
         let status = status(&mut connection);
         assert!(status.code == Code::TooLarge && status.may_have_run());
@@ -149,19 +161,27 @@ fn s5_7_3_an_announcement_costs_nothing_and_a_body_at_most_four_times_its_bytes(
 #[test]
 fn s5_7_4_a_full_queue_refuses_and_changes_nothing() {
     for is_connected in [true, false] {
-        let small = Config { outbound_len_max: 64 * 1024, ..Config::default() };
+        let small =
+            Config { outbound_len_max: 64 * 1024, waiting_len_max: 64 * 1024, ..Config::default() };
         let mut pair = Pair::with(small, Config::default());
         if is_connected {
             pair.pump();
+            pair.a.one_way(pair.now, request(&[0; 100_000])).expect("may overshoot by one");
+        } else {
+            pair.a.one_way(pair.now, request(&[0; 64_000])).expect("room");
         }
-        pair.a.one_way(pair.now, request(&[0; 100_000])).expect("may overshoot by one");
+        let body = vec![0; if is_connected { 0 } else { 2_000 }];
         let before = pair.a.queued_len();
-        assert_eq!(pair.a.one_way(pair.now, request(b"")), Err(RequestError::Full));
-        assert_eq!(pair.a.request(pair.now, request(b"")), Err(RequestError::Full));
-        assert_eq!(pair.a.gossip(pair.now, b""), Err(GossipError::Full));
-        assert_eq!((pair.a.queued_len(), pair.a.calls_open()), (before, 0));
+        assert_eq!(pair.a.one_way(pair.now, request(&body)), Err(RequestError::Full));
+        for _ in 0..2 {
+            assert_eq!(pair.a.gossip(pair.now, &vec![0; 250_000]), Ok(()), "it has its own");
+        }
+        assert_eq!(pair.a.gossip(pair.now, &vec![0; 250_000]), Err(GossipError::Full));
+        assert_eq!(pair.a.calls_open(), 0);
+        assert!(pair.a.queued_len() < before + 501_000);
         pair.pump();
-        assert!(pair.a.request(pair.now, request(b"")).is_ok());
+        assert!(pair.a.one_way(pair.now, request(b"")).is_ok());
+        assert!(pair.a.gossip(pair.now, &vec![0; 250_000]).is_ok());
     }
 }
 
@@ -187,46 +207,30 @@ fn s5_7_4_responses_are_always_taken_and_then_new_requests_refused() {
     );
 }
 
-/// It has answered a large request, and so much waits to be written that it grants no others.
-fn with_an_answer_that_waits() -> End {
-    let mut connection = beside_a_hand_written_peer(Config {
-        outbound_len_max: 64 * 1024,
-        request_window: 64 * 1024,
-        transmit_len_max: 4 * 1024,
-        ..Config::default()
-    });
-    deliver(&mut connection, start(), &raw_request(1, NO_TIMEOUT, &[7; 60_000]), usize::MAX);
-    for id in inbound_ids(&events(&mut connection)) {
-        connection.respond(start(), id, Ok(vec![0; 100_000].into())).expect("always taken");
-    }
-    connection
-}
-
+/// A grant that is due when the connection ends is not sent: it would stand behind half a frame,
+/// and the peer would take it for the other half.
 #[test]
-fn s5_7_4_large_requests_get_no_credit_while_answers_wait() {
-    let mut connection = with_an_answer_that_waits();
-    deliver(&mut connection, start(), &raw_request(2, NO_TIMEOUT, b"x"), usize::MAX);
-    assert_eq!(inbound_ids(&events(&mut connection)).len(), 1, "a small one is taken all the same");
-    let sent = parse(&drain(&mut connection, start()));
-    let grant = sent.iter().position(|(header, ..)| {
-        header.kind == Kind::Credit && header.code == Window::Requests as u16
-    });
-    let answer = sent.iter().position(|(header, ..)| header.kind == Kind::Fragment);
-    assert!(grant > answer && answer.is_some(), "granted once less waits: {grant:?}, {answer:?}");
-}
-
-/// The grant that answers held up is not due once nothing waits any more because the connection has
-/// ended: it would stand behind half a frame, and the peer would take it for the other half.
-#[test]
-fn s5_7_4_a_grant_held_up_dies_with_the_connection() {
-    let mut connection = with_an_answer_that_waits();
+fn s5_12_8_a_grant_that_is_due_dies_with_the_connection() {
+    let slow = Config { transmit_len_max: 4 * 1024, ..Config::default() };
+    let mut pair = Pair::connected_with(Config::default(), slow);
+    let (ours, _, id) = pair.open(Shape::CLIENT_STREAMING);
+    pair.b.one_way(pair.now, request(&[0; 100_000])).expect("taken");
     let mut out = Transmit::new();
-    assert!(connection.poll_transmit(start(), &mut out) > 0, "half of the answer");
-    connection.go_away(start());
-    let over = later(start(), Config::default().drain_timeout);
-    connection.handle_timeout(over);
-    assert!(connection.is_closed());
-    assert_eq!((connection.flush(), connection.poll_transmit(over, &mut out)), (Flush::Nothing, 0));
+    assert!(pair.b.poll_transmit(pair.now, &mut out) > 0, "half of it");
+    pair.a.send(pair.now, ours, (&[1; 700_000]).into(), &[]).expect("room");
+    pair.a_to_b();
+    for event in events(&mut pair.b) {
+        if let Event::Chunk { held, .. } = event {
+            pair.b.release(pair.now, held);
+        }
+    }
+    assert!(pair.b.is_grant_due());
+    pair.b.go_away(pair.now);
+    let over = later(pair.now, Config::default().drain_timeout);
+    pair.b.handle_timeout(over);
+    assert!(pair.b.is_closed());
+    assert_eq!((pair.b.flush(), pair.b.poll_transmit(over, &mut out)), (Flush::Nothing, 0));
+    assert_eq!(pair.b.respond(over, id, Ok(Body::EMPTY)), Err(RespondError::Ended));
 }
 
 #[test]
@@ -274,7 +278,7 @@ fn s5_7_5_at_most_one_pong_waits() {
 #[test]
 fn s5_7_6_a_driver_that_does_not_take_events_sheds_what_may_be_shed() {
     let mut connection = beside_a_hand_written_peer(Config { events_max: 16, ..Config::default() });
-    let call = connection.request(start(), request(b"x")).expect("taken");
+    connection.request(start(), request(b"x")).expect("taken");
     drain(&mut connection, start());
     for at in 0..100 {
         deliver(
@@ -294,7 +298,7 @@ fn s5_7_6_a_driver_that_does_not_take_events_sheds_what_may_be_shed() {
     deliver(
         &mut connection,
         start(),
-        &frame(FrameHeader::new(Kind::Response, call.get()), &[], b"y"),
+        &frame(FrameHeader::new(Kind::Response, FIRST), &[], b"y"),
         usize::MAX,
     );
     let all = events(&mut connection);
@@ -349,26 +353,17 @@ fn configurations_out_of_range_are_named_and_moved_into_it() {
     pair.call(b"works");
 }
 
+/// Nothing may be left to be written, so the next write is too late to tell those who wait.
 #[test]
 fn s5_11_5_a_stream_is_told_of_room_that_a_call_leaves_which_is_over_before_it_began() {
-    let large = vec![0; 1 << 20];
-    let mut pair = Pair::connected();
+    let small = Config { outbound_len_max: 64 * 1024, ..Config::default() };
+    let mut pair = Pair::connected_with(small, Config::default());
     let (stream, ..) = pair.open(Shape::CLIENT_STREAMING);
-    let (now, mut calls) = (pair.now, Vec::new());
-    while let Ok(call) = pair.a.request(now, request(&large)) {
-        calls.push(call);
-    }
-    pair.pump();
-    events(&mut pair.b);
-    // What is over the window stays, and is enough to be full.
-    while let Ok(call) = pair.a.request(now, request(&large)) {
-        calls.push(call);
-    }
-    pair.pump();
+    let now = pair.now;
+    let call = pair.a.request(now, request(&[0; 100_000])).expect("taken");
+    pair.a.send(now, stream, (&[0; 9_000]).into(), &[]).expect("one may wait");
     assert_eq!(pair.a.send(now, stream, b"x".into(), &[]), Err(StreamError::Blocked));
-    assert_eq!(pair.a.flush(), Flush::Nothing);
-    assert!(pair.a.cancel(now, calls.pop().expect("some")));
-    assert_eq!(pair.a.flush(), Flush::Nothing, "nothing of it has left");
+    assert!(pair.a.cancel(now, call));
     assert!(matches!(events(&mut pair.a)[..], [Event::Sendable(of)] if of == stream));
     assert_eq!(pair.a.send(now, stream, b"x".into(), &[]), Ok(()));
 }

@@ -32,6 +32,8 @@ use crate::clock::{SharedHlc, Timestamp};
 use crate::id::{Epoch, NodeId};
 use crate::time::{Instant, Now, WallTime};
 
+/// The number on the wire of the first call of a connection; the next calls have the next ones.
+pub(super) const FIRST: u32 = 1 << 14;
 pub(super) const MS: Duration = Duration::from_millis(1);
 const WALL: u64 = 1_700_000_000_000_000_000;
 
@@ -219,6 +221,15 @@ pub(super) fn events(connection: &mut Connection) -> Vec<Event> {
     all
 }
 
+/// Nothing is charged for the peer, and nothing is open or waits.
+pub(super) fn nothing_is_held(end: &mut End) {
+    assert_eq!(end.flow.requests.held(), 0, "requests");
+    assert_eq!(end.flow.reserves.reserves.held(), 0, "reserves of streams");
+    assert_eq!(end.flow.reserves.pool.held(), 0, "the pool of streams");
+    assert_eq!(end.flow.answers.held(), 0, "answers");
+    assert_eq!((end.calls_open(), end.inbound_open(), end.queued_len()), (0, 0, 0));
+}
+
 pub(super) fn inbound_ids(events: &[Event]) -> Vec<InboundId> {
     events
         .iter()
@@ -264,6 +275,8 @@ pub(super) fn request(body: &[u8]) -> Request<'_> {
         body: body.into(),
         attachments: &[],
         shape: Shape::UNARY,
+        chunk_len_max: 1 << 20,
+        depth: 0,
     }
 }
 

@@ -274,9 +274,9 @@ fn config(rng: &mut Rng) -> Config {
         interleaved_max: u8::try_from(1 + rng.below(4)).expect("small"),
         stream_window: window,
         stream_window_max: window * 2,
-        data_window: window * 4,
-        data_window_max: window * 8,
-        request_window: window,
+        stream_pool_max: window * 8,
+        stream_reserve_max: 8 << 20,
+        request_budget: 32 << 20,
         response_window: window,
         outbound_len_max: (64 * 1024) << rng.below(5),
         ..Config::default()
@@ -338,10 +338,7 @@ fn run(seed: u64) -> (u32, u32) {
     model.take(1, &mut pair.b);
     for (side, of) in model.sides.iter_mut().zip([&mut pair.a, &mut pair.b]) {
         side.held.drain(..).for_each(|held| of.release(model.now, held));
-        for window in crate::rpc::stream::Window::ALL {
-            assert_eq!(of.inflows.of(window).held(), 0, "all credit came back: seed {seed}");
-        }
-        assert!(of.outflows.data.is_idle(), "seed {seed}");
+        nothing_is_held(of);
         assert_eq!(side.made, side.ended, "each call ended once: seed {seed}");
         assert_eq!(u64::from(side.made), of.stats().calls_out_ended, "seed {seed}");
         assert_eq!((of.inbound_open(), of.is_closed()), (0, false), "seed {seed}");

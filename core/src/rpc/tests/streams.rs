@@ -105,70 +105,66 @@ fn s5_11_1_a_stream_opened_before_the_hello_waits_for_it() {
     );
 }
 
+/// A request that waits in its flow, or for a slot, holds its chunks back, and takes no room from
+/// others.
 #[test]
-fn s5_11_3_chunks_of_a_call_whose_large_request_waits_take_no_room_from_others() {
-    let tight = Config {
-        stream_window: 16 * 1024,
-        stream_window_max: 16 * 1024,
-        data_window: 64 * 1024,
-        data_window_max: 64 * 1024,
-        request_window: 64 * 1024,
-        request_window_max: 64 * 1024,
-        ..Config::default()
+fn s5_11_3_chunks_of_a_call_whose_request_waits_do_not_go() {
+    let narrow = Config { in_flight_max: 4, ..Config::default() };
+    let mut pair = Pair::connected_with(Config::default(), narrow);
+    let (shape, now) = (Shape::CLIENT_STREAMING, pair.now);
+    let (first, _, id) = pair.open(shape);
+    let mut open = || {
+        let call = pair.a.request(now, Request { shape, ..request(&[1; 70_000]) }).expect("taken");
+        assert_eq!(
+            pair.a.send(now, StreamRef::Call(call), b"x".into(), &[]),
+            Err(StreamError::Blocked)
+        );
+        StreamRef::Call(call)
     };
-    let mut pair = Pair::connected_with(Config::default(), tight);
-    let shape = Shape::CLIENT_STREAMING;
-    let now = pair.now;
-    // Handlers that wait for chunks hold the whole window of large requests.
-    let body = vec![1; 70_000];
-    let call = pair.a.request(now, Request { shape, ..request(&body) }).expect("taken");
+    // Streams have three of the four slots: two more begin, two wait.
+    let of = [(); 4].map(|()| open());
+    assert_eq!(pair.a.finish(now, of[3]), Ok(()));
+    assert_eq!(pair.a.send(now, first, b"x".into(), &[]), Ok(()), "what is open goes on");
     pair.pump();
-    let id = inbound_ids(&events(&mut pair.b))[0];
-    let parked: Vec<StreamRef> = (0..8)
-        .map(|_| {
-            StreamRef::Call(
-                pair.a.request(now, Request { shape, ..request(&body) }).expect("taken"),
-            )
-        })
-        .collect();
-    for &of in &parked {
-        while pair.a.send(now, of, (&[2; 4_000]).into(), &[]).is_ok() {}
-        pair.pump();
-    }
-    assert_eq!(pair.a.finish(now, parked[1]), Ok(()));
-    assert_eq!(
-        pair.a.send(now, StreamRef::Call(call), b"x".into(), &[]),
-        Ok(()),
-        "what the handler waits for"
-    );
+    let at_b = events(&mut pair.b);
+    assert_eq!(inbound_ids(&at_b).len(), 2);
+    assert!(at_b.iter().any(|event| matches!(event, Event::Chunk { .. })));
+    let told = events(&mut pair.a);
+    let [Event::Sendable(one), Event::Sendable(other)] = told[..] else { panic!("{told:?}") };
+    assert_eq!([one, other], [of[0], of[1]], "their requests have begun");
+    let deep = Request { depth: 1, ..request(b"a handler's") };
+    let deep = pair.a.request(now, deep).expect("taken");
+    assert!(pair.a.number_of(deep).is_some(), "calls of handlers have the last slot");
     pair.pump();
-    assert!(matches!(events(&mut pair.b)[..], [Event::Chunk { .. }]));
-    assert!(events(&mut pair.a).is_empty(), "nobody else is told to go on");
-    let mut stranger = Half::open(true, Shape::UNARY);
-    let large = stranger.end.request(now, Request { shape, ..request(&body) }).expect("taken");
-    let heard = stranger.hear(&grant(large.get(), FLAG_FROM_CALLEE, 0, 1 << 30));
-    assert!(
-        matches!(heard.last(), Some(Event::Closed(CloseReason::Protocol(_)))),
-        "credit comes: {heard:?}"
-    );
-    // It ends, and the next request begins, and with it its stream.
+    events(&mut pair.b);
+    // One ends, and the next request begins, and with it its stream.
     pair.b.respond(now, id, Ok(Body::EMPTY)).expect("open");
     pair.pump();
     let at_a = events(&mut pair.a);
     assert!(
-        matches!(at_a[..], [Event::Response { .. }, Event::Sendable(of)] if of == parked[0]),
+        matches!(at_a[..], [Event::Response { .. }, Event::Sendable(to)] if to == of[2]),
         "once, and only it: {at_a:?}"
     );
-    assert_eq!(pair.a.send(now, parked[0], b"y".into(), &[]), Ok(()));
-    pair.pump();
-    let at_b = events(&mut pair.b);
-    let [Event::Request { id, .. }, Event::Chunk { .. }] = &at_b[..] else { panic!("{at_b:?}") };
+    let id = inbound_ids(&events(&mut pair.b))[0];
     // The one after it was finished before it began.
-    pair.b.respond(now, *id, Ok(Body::EMPTY)).expect("open");
+    pair.b.respond(now, id, Ok(Body::EMPTY)).expect("open");
     pair.pump();
     let at_b = events(&mut pair.b);
     assert!(
         matches!(at_b[..], [Event::Request { .. }, Event::Finished(_)]),
         "kept for then: {at_b:?}"
+    );
+}
+
+#[test]
+fn s5_11_3_credit_for_a_call_whose_request_has_not_begun_ends_the_connection() {
+    let mut stranger = Half::open(true, Shape::UNARY);
+    let request = Request { shape: Shape::CLIENT_STREAMING, ..request(&[1; 70_000]) };
+    let large = stranger.end.request(start(), request).expect("taken");
+    let number = stranger.end.number_of(large).expect("it has a slot");
+    let heard = stranger.hear(&grant(number, FLAG_FROM_CALLEE, 0, 1 << 30));
+    assert!(
+        matches!(heard.last(), Some(Event::Closed(CloseReason::Protocol(_)))),
+        "credit comes: {heard:?}"
     );
 }
