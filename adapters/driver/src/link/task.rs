@@ -304,6 +304,7 @@ impl LinkTask {
             tracing::debug!(target: "chinwag::link", link = self.link.key, "closing, because it is idle");
             self.link.retire();
             state.used_at = now.mono;
+            // `docs/protocol.md` §5.9.1
             state.machine.go_away(now);
         }
         true
@@ -329,7 +330,7 @@ impl LinkTask {
     }
 
     /// What can still be written without waiting: a go-away when the node ends, the reason of a
-    /// refusal when the peer does not fit.
+    /// refusal when the peer does not fit (docs/protocol.md §5.1.5).
     fn farewell(&mut self, cx: &mut Context<'_>, now: Now) {
         if self.ended.is_none() {
             self.link.state.lock().machine.go_away(now);
