@@ -292,6 +292,22 @@ fn owners_of_messages_are_dropped_where_nothing_is_locked() {
             drop(call.await);
         }
         expected += 200;
+        // Given up while the answers are queued, whose bytes nobody else holds.
+        for _ in 0..5 {
+            let calls: Vec<_> = (0..16)
+                .map(|_| {
+                    let (client, body) = (owning(&one, 2), Raw(vec![1; 1 << 20].into()));
+                    tokio::spawn(async move {
+                        drop(client.request::<Blob>(&body).send().await);
+                    })
+                })
+                .collect();
+            tokio::time::sleep(Duration::from_millis(12)).await;
+            calls.iter().for_each(tokio::task::JoinHandle::abort);
+            for call in calls {
+                drop(call.await);
+            }
+        }
         // Refused: too large, to nobody, with a deadline that has passed.
         let large = Raw(nodes.bytes(20 << 20));
         drop(owning(&one, 2).request::<Blob>(&large).send().await);
@@ -328,6 +344,20 @@ fn owners_of_chunks_are_dropped_where_nothing_is_locked() {
                 }
             }
         }
+        // Many at once, given up while the chunks that come back are queued.
+        for _ in 0..5 {
+            let mut open = Vec::new();
+            for _ in 0..20 {
+                let request = Raw(vec![1].into());
+                let call = owning(&one, 2).open_with::<Echo>(&request, &[]).await;
+                let mut echo = call.expect("open");
+                echo.send(&Raw(nodes.bytes(60_000))).await.expect("sent");
+                open.push(echo);
+            }
+            expected += 20;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            drop(open);
+        }
         have_poked(&nodes, expected).await;
     });
 }
@@ -353,12 +383,17 @@ fn what_a_node_holds_is_dropped_where_nothing_is_locked() {
                 tokio::spawn(async move { drop(client.request::<Blob>(&body).send().await) })
             })
             .collect();
+        // One-way messages, whose bytes nobody else holds.
+        for _ in 0..20 {
+            let body = Raw(nodes.bytes(300_000));
+            owning(&one, 2).request::<Blob>(&body).send_one_way().expect("taken");
+        }
         tokio::task::yield_now().await;
         two.shutdown().await;
         for call in calls {
             call.await.expect("no panic");
         }
-        have_poked(&nodes, 104).await;
+        have_poked(&nodes, 124).await;
         one.shutdown().await;
         let before = nodes.count();
         drop((one, two));
