@@ -76,6 +76,10 @@ pub enum WriteError {
     Select(SelectError),
     /// The version of one of the keys is the last one there is (docs/store.md §2.3).
     Exhausted,
+    /// The wall clock of this node is wrong: it is past the year 2100, or more than
+    /// [`CLOCK_APART_MAX`](crate::limits::CLOCK_APART_MAX) from the clocks of most other replicas
+    /// (docs/store.md §2.5).
+    Clock,
     /// The local storage failed, and it is not known what it has kept.
     Storage(StorageError),
     /// The node ended while the local replica was at it.
@@ -93,7 +97,7 @@ impl WriteError {
     /// Whether the write is there all the same, and may still spread.
     pub const fn is_kept(&self) -> IsKept {
         match self {
-            Self::Limit(_) | Self::Select(_) | Self::Exhausted => IsKept::No,
+            Self::Limit(_) | Self::Select(_) | Self::Exhausted | Self::Clock => IsKept::No,
             Self::Storage(_) | Self::Closed => IsKept::Maybe,
             Self::Replicas { .. } => IsKept::Yes,
         }
@@ -106,6 +110,10 @@ impl fmt::Display for WriteError {
             Self::Limit(error) => error.fmt(f),
             Self::Select(error) => error.fmt(f),
             Self::Exhausted => f.write_str("the key has the last version there is"),
+            Self::Clock => f.write_str(
+                "the wall clock of this node is wrong: it is past the year 2100, or more than 12 \
+                 hours from the clocks of most other replicas",
+            ),
             Self::Storage(error) => write!(f, "{error}; the write may be kept"),
             Self::Closed => f.write_str("the node has ended; the write may be kept"),
             Self::Replicas { few, .. } => write!(f, "kept here, and to spread, but {few}"),
@@ -120,7 +128,7 @@ impl std::error::Error for WriteError {
             Self::Select(error) => Some(error),
             Self::Storage(error) => Some(error),
             Self::Replicas { few, .. } => few.source(),
-            Self::Exhausted | Self::Closed => None,
+            Self::Exhausted | Self::Clock | Self::Closed => None,
         }
     }
 }

@@ -2,20 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use chinwag::protocol::time::Instant;
 use chinwag::{Client, Code, NodeId, Status, Timestamp};
 
-use crate::document::{Entry, Version};
+use crate::document::{Document, Entry, Version};
 use crate::index::Listed;
 use crate::key::Key;
-use crate::limits::{BATCH_MAX, COMPARE_MAX, RANGES_MAX};
+use crate::limits::{BATCH_MAX, COMPARE_MAX, EXCHANGE_IDLE_MAX, EXCHANGE_TIMEOUTS_MAX, RANGES_MAX};
 use crate::range::{CHILDREN, Range, hash_of};
 use crate::replica::{Failure, Replica};
-use crate::roster::Roster;
+use crate::roster::Heard;
 use crate::service::StoreService;
 use crate::wire::{
-    self, ArchivedCompared, ArchivedTaken, Compare, Doc, Fetch, Origin, Replicate, Roots, Taken,
+    self, ArchivedCompared, ArchivedTaken, Compare, Doc, Fetch, Invalid, Replicate, Roots, Taken,
 };
 
 /// An exchange under way.
@@ -26,6 +28,10 @@ pub(crate) struct Exchange {
     /// Set while this replica cleanses itself: documents up to it that the peer has nothing of are
     /// dropped, and nothing is sent.
     horizon: Option<Timestamp>,
+    /// When it must have ended.
+    deadline: Instant,
+    /// Questions since a document was moved that was newer on one side.
+    idle: AtomicUsize,
 }
 
 /// What differs, found and not yet moved.
@@ -46,12 +52,17 @@ impl Exchange {
         peer: NodeId,
         timeout: Duration,
     ) -> Result<(), Status> {
-        let client = replica.node()?.client::<StoreService>(peer).timeout(timeout);
-        let mut exchange = Self { replica: replica.clone(), client, peer, horizon: None };
+        let node = replica.node()?;
+        let client = node.client::<StoreService>(peer).timeout(timeout);
+        let deadline = node.now().mono + timeout * EXCHANGE_TIMEOUTS_MAX;
+        drop(node);
+        let idle = AtomicUsize::new(0);
+        let mut exchange =
+            Self { replica: replica.clone(), client, peer, horizon: None, deadline, idle };
         let (theirs, roots) = exchange.roots().await?;
         let roster = replica.roster();
         let is_peer_cleansed =
-            theirs.is_cleansed() && roster.absence(peer).generation <= theirs.cleansed;
+            theirs.is_cleansed && roster.absence(peer).generation <= theirs.cleansed;
         if !is_peer_cleansed {
             // It will cleanse itself first, with somebody else or in an exchange that it begins.
             return Ok(());
@@ -75,19 +86,16 @@ impl Exchange {
         exchange.keyspaces(&roots).await
     }
 
-    /// The peer's roster, taken over, and the sums of its keyspaces.
-    async fn roots(&self) -> Result<(Roster, BTreeMap<String, u64>), Status> {
+    /// What the peer says of itself, and the sums of its keyspaces.
+    async fn roots(&self) -> Result<(Heard, BTreeMap<String, u64>), Status> {
         let replica = &self.replica;
         if !replica.meet(self.peer).await.map_err(Failure::Storage)? {
             return Err(not_allowed("the roster is full"));
         }
-        let reply = self.client.call(&Roots { roster: replica.roster().written() }).await?;
-        let theirs = Roster::read(&reply.roster).ok_or_else(|| not_allowed("its roster"))?;
-        let merged = replica.amend(|roster| {
-            roster.merge(&theirs, replica.me, |node| replica.is_live(node));
-            roster.floor = roster.floor.max(roster.own.horizon);
-        });
-        merged.await.map_err(Failure::Storage)?;
+        let roster = replica.roster().told(replica.node()?.now().wall);
+        let reply = self.client.call(&Roots { roster }).await?;
+        let theirs = self.checked(reply.roster.check(&replica.bounds()?))?;
+        replica.hear(self.peer, theirs.clone()).await?;
         if reply.roots.len() > crate::limits::KEYSPACES_MAX {
             return Err(not_allowed("the number of its keyspaces"));
         }
@@ -118,6 +126,7 @@ impl Exchange {
         while !stack.is_empty() {
             let ranges: Vec<Range> = stack.split_off(stack.len().saturating_sub(COMPARE_MAX));
             let asked = ranges.iter().map(|range| (range.depth, range.start)).collect();
+            self.may_ask()?;
             let reply =
                 self.client.call(&Compare { keyspace: name.to_owned(), ranges: asked }).await?;
             if reply.len() != ranges.len() {
@@ -271,12 +280,23 @@ impl Exchange {
         while !ranges.is_empty() {
             let asked = ranges.iter().map(|range| (range.depth, range.start)).collect();
             let from = after.as_ref().map(|key| key.as_bytes().to_vec());
+            self.may_ask()?;
+            let ticket = self.replica.ticket()?;
             let reply = self
                 .client
                 .call(&Fetch { keyspace: name.to_owned(), ranges: asked, after: from })
                 .await?;
-            let documents = wire::documents(&reply.documents)?;
-            let (count, origin) = (documents.len(), Origin::from(&reply.origin));
+            let bounds = self.replica.bounds()?;
+            let documents = self.checked(wire::documents(&reply.documents, &bounds))?;
+            let origin = self.checked(reply.origin.check_answer(ticket))?;
+            let count = documents.len();
+            let is_newer = |(key, document): &(Key, Document)| {
+                let held = self.replica.index(name, |index| index.version(key));
+                held < Some(document.version)
+            };
+            if documents.iter().any(is_newer) {
+                self.idle.store(0, Relaxed);
+            }
             match self.replica.take(self.peer, origin, name, documents).await? {
                 Taken::Kept { .. } => self.replica.counters.fetched.add(count),
                 _ => return Err(not_allowed("to take in what it gave")),
@@ -304,8 +324,10 @@ impl Exchange {
     }
 
     async fn push(&self, name: &str, mut keys: Vec<Key>) -> Result<(), Status> {
+        let (mut is_again, mut ticket) = (false, None);
         while !keys.is_empty() {
-            let origin = self.replica.origin()?;
+            self.may_ask()?;
+            let origin = self.replica.origin(ticket)?;
             let got = self.replica.get_some(name, &keys).await.map_err(Failure::Storage)?;
             let documents: Vec<Doc> = got
                 .iter()
@@ -314,12 +336,41 @@ impl Exchange {
             let count = documents.len();
             let message = Replicate { origin, keyspace: name.to_owned(), documents };
             match *self.client.call(&message).await? {
-                ArchivedTaken::Kept { .. } => self.replica.counters.pushed.add(count),
+                ArchivedTaken::Kept { newer } => {
+                    if (newer.to_native() as usize) < count {
+                        self.idle.store(0, Relaxed);
+                    }
+                    self.replica.counters.pushed.add(count);
+                    keys.drain(..got.len());
+                    is_again = false;
+                }
+                ArchivedTaken::Stale { ticket: ref given } if !is_again => {
+                    (is_again, ticket) = (true, Some(given.check()));
+                }
                 _ => return Err(not_allowed("it did not take what it was given")),
             }
-            keys.drain(..got.len());
         }
         Ok(())
+    }
+
+    /// Counts a question, and ends an exchange that takes too long or moves nothing: a peer could
+    /// otherwise make it go on for ever (docs/store.md §4.5).
+    fn may_ask(&self) -> Result<(), Status> {
+        if self.replica.node()?.now().mono >= self.deadline {
+            return Err(not_allowed("an exchange that takes so long"));
+        }
+        if self.idle.fetch_add(1, Relaxed) >= EXCHANGE_IDLE_MAX {
+            return Err(not_allowed("an exchange that moves nothing"));
+        }
+        Ok(())
+    }
+
+    /// What was allowed in an answer, or the refusal of it, counted (docs/store.md §6.1).
+    fn checked<T>(&self, checked: Result<T, Invalid>) -> Result<T, Status> {
+        checked.map_err(|invalid| {
+            self.replica.counters.refused.add(1);
+            invalid.into()
+        })
     }
 }
 

@@ -1,19 +1,22 @@
 //! [`StoreExtension`]: the store as it is added to a node.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_channel::Receiver;
 use chinwag::protocol::rng::{Rng, mix};
-use chinwag::{ClusterExtension, Event, Member, Node, NodeId, Watch};
+use chinwag::protocol::time::Instant;
+use chinwag::{ClusterExtension, Event, Node, NodeId, Watch};
 use futures_lite::future::or;
 
 use crate::any_storage::AnyStorage;
 use crate::config::Config;
 use crate::exchange::Exchange;
 use crate::janitor::Janitor;
+use crate::limits::EXCHANGES_MAX;
 use crate::peers;
-use crate::replica::{Failure, OpenError, Replica};
+use crate::replica::{Failure, OpenError, Replica, lock};
 use crate::service::StoreService;
 use crate::spread::Spread;
 use crate::storage::Storage;
@@ -78,7 +81,7 @@ impl ClusterExtension for StoreExtension {
 
     async fn init(self, node: &Node) -> Result<Store, OpenError> {
         let Self { storage, config } = self;
-        let replica = Arc::new(Replica::open(node, storage).await?);
+        let replica = Arc::new(Replica::open(node, storage, config).await?);
         let (spread, bell) = Spread::new(config.timeout);
         let shared = Arc::new(Shared::new(replica.clone(), Arc::new(spread), config));
         let watch = node.watch();
@@ -90,7 +93,7 @@ impl ClusterExtension for StoreExtension {
         let now = node.now();
         let seed = mix(node.id().get() ^ mix(node.epoch().get() ^ now.mono.as_nanos()));
         node.spawn(clean(Janitor::new(replica, config), shared.clone()));
-        node.spawn(Exchanger { shared: shared.clone(), rng: Rng::new(seed), watch, bell }.run());
+        node.spawn(Exchanger::new(shared.clone(), Rng::new(seed), watch, bell).run());
         Ok(Store { shared })
     }
 }
@@ -115,6 +118,8 @@ struct Exchanger {
     rng: Rng,
     watch: Watch,
     bell: Receiver<()>,
+    /// With whom exchanges are under way.
+    running: Arc<Mutex<BTreeSet<NodeId>>>,
 }
 
 enum Wake {
@@ -124,22 +129,59 @@ enum Wake {
 }
 
 impl Exchanger {
+    fn new(shared: Arc<Shared>, rng: Rng, watch: Watch, bell: Receiver<()>) -> Self {
+        Self { shared, rng, watch, bell, running: Arc::default() }
+    }
+
     async fn run(mut self) {
-        while let Some(next) = self.wait().await {
-            let Some(peer) = next else { continue };
-            let counters = &self.shared.replica.counters;
-            match Exchange::run(&self.shared.replica, peer, self.shared.config.timeout).await {
-                Ok(()) => counters.exchanges.add(1),
-                Err(_) => counters.exchanges_failed.add(1),
+        for peer in self.shared.replica.peers() {
+            // Whom this replica has seen itself it need not be told of.
+            let _counted = self.shared.replica.meet(peer).await;
+            // This replica may have been away, or is new: it does not wait for its turn.
+            self.shared.spread.ring(peer);
+        }
+        while let Some(peer) = self.wait().await {
+            if self.begin(peer).is_err() {
+                return;
             }
         }
     }
 
-    /// With whom to exchange next; `Some(None)` if there is nobody. `None` once the node has ended.
-    async fn wait(&mut self) -> Option<Option<NodeId>> {
+    /// Begins an exchange beside those that are under way (docs/store.md §4.3).
+    fn begin(&self, peer: NodeId) -> Result<(), Failure> {
+        let node = self.shared.replica.node()?;
+        lock(&self.running).insert(peer);
+        let under_way =
+            UnderWay { peer, running: self.running.clone(), shared: self.shared.clone() };
+        node.spawn(async move {
+            let shared = &under_way.shared;
+            let done = Exchange::run(&shared.replica, peer, shared.config.timeout).await;
+            let counters = &shared.replica.counters;
+            match done {
+                Ok(()) => counters.exchanges.add(1),
+                Err(status) => {
+                    counters.exchanges_failed.add(1);
+                    if status.message == peers::NOT_A_REPLICA {
+                        // It will know this replica soon.
+                        shared.spread.ring(peer);
+                    }
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// With whom to exchange next. `None` once the node has ended.
+    async fn wait(&mut self) -> Option<NodeId> {
         let interval = self.shared.config.exchange_interval;
-        let mut deadline = self.shared.replica.node().ok()?.now().mono + self.about(interval);
+        let soon = (interval / SOONER).min(SOON_MAX);
+        let mut deadline = self.now()? + self.about(interval);
+        let mut is_due = self.is_due();
         loop {
+            if std::mem::take(&mut is_due) {
+                // Not all at once: whoever came is new to everybody.
+                deadline = deadline.min(self.now()? + self.about(soon));
+            }
             let sleep = self.shared.replica.node().ok()?.sleep_until(deadline);
             let time = async {
                 sleep.await;
@@ -151,44 +193,61 @@ impl Exchanger {
                 Wake::Bell
             };
             let event = async { Wake::Event(self.watch.next().await) };
-            let is_due = match or(event, or(time, bell)).await {
-                Wake::Time => return Some(self.shared.spread.next_due().or_else(|| self.draw())),
-                Wake::Bell => true,
-                Wake::Event(event) => self.hear(event?).await.ok()?,
-            };
-            if is_due {
-                // Not all at once: whoever came is new to everybody.
-                let soon =
-                    self.shared.replica.node().ok()?.now().mono + self.about(interval / SOONER);
-                deadline = deadline.min(soon);
+            match or(event, or(time, bell)).await {
+                Wake::Time => match self.next() {
+                    Some(peer) => return Some(peer),
+                    None => deadline = self.now()? + self.about(interval),
+                },
+                Wake::Bell => is_due = self.is_due(),
+                Wake::Event(event) => {
+                    self.hear(event?).await.ok()?;
+                    is_due = self.is_due();
+                }
             }
         }
     }
 
-    /// Whether an exchange is due because of what happened.
-    async fn hear(&mut self, event: Event) -> Result<bool, Failure> {
-        let comes = |member: &Member| peers::is_replica(member).then_some(member.id);
+    fn now(&self) -> Option<Instant> {
+        Some(self.shared.replica.node().ok()?.now().mono)
+    }
+
+    /// Whether an exchange is due that has room.
+    fn is_due(&self) -> bool {
+        let running = lock(&self.running);
+        running.len() < EXCHANGES_MAX && self.shared.spread.is_due(&running)
+    }
+
+    /// Who is due, or else a replica drawn by chance; nobody if there is no room for one more.
+    fn next(&mut self) -> Option<NodeId> {
+        let running = lock(&self.running).clone();
+        if running.len() >= EXCHANGES_MAX {
+            return None;
+        }
+        self.shared.spread.next_due(&running).or_else(|| self.draw(&running))
+    }
+
+    /// Notes what happened; a replica that comes is due.
+    async fn hear(&mut self, event: Event) -> Result<(), Failure> {
         let shared = self.shared.clone();
         let (replica, spread) = (&shared.replica, &shared.spread);
         match &event {
             Event::Left(member) => self.note(member.id, true).await,
             Event::Joined(member) | Event::Updated(member) | Event::Recovered(member) => {
                 self.note(member.id, false).await;
-                // Two of the others, about, whatever their number: not all of them are to send the
-                // same to one that comes with nothing.
-                let others = replica.peers().len().max(1);
-                if let Some(peer) = comes(member)
-                    && self.rng.index(others) < 2
-                {
-                    spread.ring(peer);
-                    return Ok(true);
+                if peers::is_replica(member) {
+                    // Whom this replica has seen itself it need not be told of.
+                    let _counted = replica.meet(member.id).await;
+                    // Two of the others, about, whatever their number: not all of them are to send
+                    // the same to one that comes with nothing.
+                    let others = replica.peers().len().max(1);
+                    if self.rng.index(others) < 2 {
+                        spread.ring(member.id);
+                    }
                 }
             }
-            // Somebody may have come meanwhile.
-            Event::Lost(_) => return Ok(replica.node().is_ok()),
             _ => {}
         }
-        Ok(false)
+        replica.node().map(drop)
     }
 
     /// Remembers whether a node has left (docs/store.md §5.5). A failure of the storage leaves it
@@ -206,8 +265,9 @@ impl Exchanger {
         let _counted = noted.await;
     }
 
-    fn draw(&mut self) -> Option<NodeId> {
-        let peers = self.shared.replica.peers();
+    fn draw(&mut self, running: &BTreeSet<NodeId>) -> Option<NodeId> {
+        let mut peers = self.shared.replica.peers();
+        peers.retain(|peer| !running.contains(peer));
         if peers.is_empty() { None } else { Some(peers[self.rng.index(peers.len())]) }
     }
 
@@ -218,5 +278,23 @@ impl Exchanger {
     }
 }
 
+/// An exchange under way, until it has ended, by a panic, too.
+struct UnderWay {
+    peer: NodeId,
+    running: Arc<Mutex<BTreeSet<NodeId>>>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        lock(&self.running).remove(&self.peer);
+        // There is room for one that is due.
+        self.shared.spread.wake();
+    }
+}
+
 /// What is due comes this much sooner than what is not.
-const SOONER: u32 = 20;
+const SOONER: u32 = 100;
+
+/// What is due comes within this time, half of it more or less, whatever the interval is.
+const SOON_MAX: Duration = Duration::from_millis(100);

@@ -10,11 +10,10 @@ use crate::config::Config;
 use crate::document::Version;
 use crate::join::join_all;
 use crate::key::Key;
-use crate::limits::BATCH_MAX;
+use crate::limits::{BATCH_MAX, ROSTER_MAX};
 use crate::replica::{Failure, Replica};
-use crate::roster::Roster;
 use crate::service::StoreService;
-use crate::wire::{Confirm, Named, Origin, Purge, Turn};
+use crate::wire::{Confirm, Named, OriginClaim, Purge, Turn};
 
 /// What the replica with the lowest id does.
 pub(crate) struct Janitor {
@@ -23,12 +22,22 @@ pub(crate) struct Janitor {
     /// Nodes of the roster that are not live replicas, and since when, as far as this run of this
     /// node has seen.
     away: BTreeMap<NodeId, Instant>,
+    /// Nodes that others have shared documents with and this replica has not, and since when it
+    /// knows that: they hold back purges as those that are away do.
+    named: BTreeMap<NodeId, Instant>,
 }
 
 /// Tombstones that are old enough, of one keyspace.
 struct Candidates {
     keyspace: String,
     tombstones: Vec<(Key, Version)>,
+}
+
+/// What a node that has confirmed says.
+struct Confirmed {
+    turn: Turn,
+    /// Whom it has shared documents with.
+    names: Vec<NodeId>,
 }
 
 /// Why nothing was purged this time.
@@ -42,16 +51,16 @@ enum NotNow {
 
 impl Janitor {
     pub(crate) const fn new(replica: Arc<Replica>, config: Config) -> Self {
-        Self { replica, config, away: BTreeMap::new() }
+        Self { replica, config, away: BTreeMap::new(), named: BTreeMap::new() }
     }
 
     /// One round: a batch of each keyspace.
     pub(crate) async fn round(&mut self) -> Result<(), Failure> {
         let peers = self.replica.peers();
         let now = self.replica.node()?.now();
+        self.away = self.replica.update_away(now.mono)?;
         let roster = self.replica.roster();
-        let away = roster.members.keys().filter(|node| !peers.contains(node));
-        self.away = away.map(|node| (*node, *self.away.get(node).unwrap_or(&now.mono))).collect();
+        self.named.retain(|node, _| !roster.members.contains_key(node) && !peers.contains(node));
         if peers.first().is_some_and(|first| *first < self.replica.me) {
             return Ok(());
         }
@@ -79,19 +88,20 @@ impl Janitor {
     }
 
     /// Has all confirm, and then all purge.
-    async fn purge(&self, candidates: &Candidates, now: Instant) -> Result<(), NotNow> {
+    async fn purge(&mut self, candidates: &Candidates, now: Instant) -> Result<(), NotNow> {
         let Candidates { keyspace, tombstones } = candidates;
         let horizon = tombstones.iter().map(|(_, version)| version.stamp).max().unwrap_or_default();
         let without = self.without(now)?;
         // This replica confirms as all others do: it holds them durably, and its later turns are
         // past them.
         let proposal = self.replica.roster().proposed(&without, horizon);
-        let accepted = self.replica.amend(|roster| roster.accept(&proposal, horizon)).await;
+        let is_absent = |node| without.contains(&node);
+        let accepted =
+            self.replica.amend(|roster| roster.accept(&proposal, horizon, is_absent)).await;
         if !accepted.map_err(|_| NotNow::Failed)? {
             return Err(NotNow::Refused);
         }
-        let own = self.replica.origin().map_err(|_| NotNow::Failed)?;
-        let mut turns = BTreeMap::from([(self.replica.me, own.turn())]);
+        let mut turns = BTreeMap::from([(self.replica.me, self.own_turn()?)]);
         // Whoever turns up in a roster is asked, too, until nobody new does. Rosters are bounded,
         // so this ends.
         loop {
@@ -101,10 +111,8 @@ impl Janitor {
                 break;
             }
             let names = named(tombstones);
-            let without: Vec<(u64, u64, u64)> = proposal
-                .iter()
-                .map(|(node, absence)| (node.get(), absence.generation, absence.horizon.get()))
-                .collect();
+            let without =
+                proposal.iter().map(|(node, absence)| (node.get(), (*absence).into())).collect();
             let message = Confirm {
                 origin: own_origin(&self.replica)?,
                 keyspace: keyspace.clone(),
@@ -112,8 +120,10 @@ impl Janitor {
                 without,
             };
             let asked = join_all(ask.iter().map(|&node| self.confirm(node, &message))).await;
-            for (node, turn) in ask.into_iter().zip(asked) {
-                turns.insert(node, turn?);
+            for (node, confirmed) in ask.into_iter().zip(asked) {
+                let Confirmed { turn, names } = confirmed?;
+                turns.insert(node, turn);
+                self.name(names, now)?;
             }
         }
         self.forget(keyspace, tombstones, &turns).await
@@ -134,6 +144,9 @@ impl Janitor {
         if missing > 0 && live <= missing {
             return Err(NotNow::Away);
         }
+        if self.named.values().any(|since| !is_long_gone(since)) {
+            return Err(NotNow::Away);
+        }
         Ok(self.away.keys().copied().collect())
     }
 
@@ -143,27 +156,45 @@ impl Janitor {
         roster.members.keys().copied().filter(|node| !without.contains(node)).collect()
     }
 
-    /// Asks one node. Its turn, if it holds all of it.
-    async fn confirm(&self, node: NodeId, message: &Confirm) -> Result<Turn, NotNow> {
+    /// Asks one node. What it says, if it holds all of it.
+    async fn confirm(&self, node: NodeId, message: &Confirm) -> Result<Confirmed, NotNow> {
         let client = self.replica.node().map_err(|_| NotNow::Failed)?.client::<StoreService>(node);
         let confirmed =
             client.timeout(self.config.timeout).call(message).await.map_err(|_| NotNow::Failed)?;
-        let theirs = Roster::read(&confirmed.roster).ok_or(NotNow::Failed)?;
         let replica = &self.replica;
-        let merged = replica.amend(|roster| {
-            // What it knows of absences beyond this proposal makes the next one right.
-            roster.merge(&theirs, replica.me, |node| replica.is_live(node));
-            let is_known = theirs
-                .members
-                .keys()
-                .all(|node| *node == replica.me || roster.members.contains_key(node));
-            is_known && roster.absence(node).generation <= theirs.cleansed
-        });
-        let is_right = merged.await.map_err(|_| NotNow::Failed)?;
-        if !is_right || !confirmed.is_held {
+        let bounds = replica.bounds().map_err(|_| NotNow::Failed)?;
+        let heard = confirmed.roster.check(&bounds).map_err(|_| {
+            replica.counters.refused.add(1);
+            NotNow::Failed
+        })?;
+        let (cleansed, names) = (heard.cleansed, heard.members.keys().copied().collect());
+        replica.hear(node, heard).await.map_err(|_| NotNow::Failed)?;
+        if !confirmed.is_held || replica.roster().absence(node).generation > cleansed {
             return Err(NotNow::Refused);
         }
-        Ok(Origin::from(&confirmed.origin).turn())
+        Ok(Confirmed { turn: confirmed.origin.turn.of_answer(), names })
+    }
+
+    /// Notes whom another replica has shared documents with. Those that are neither in the roster
+    /// nor purged without hold this purge back.
+    fn name(&mut self, names: Vec<NodeId>, now: Instant) -> Result<(), NotNow> {
+        let roster = self.replica.roster();
+        let is_new = |node: &NodeId| {
+            *node != self.replica.me
+                && !roster.members.contains_key(node)
+                && !self.named.contains_key(node)
+        };
+        let new: Vec<NodeId> = names.into_iter().filter(is_new).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let room = ROSTER_MAX.saturating_sub(self.named.len());
+        self.named.extend(new.into_iter().take(room).map(|node| (node, now)));
+        Err(NotNow::Away)
+    }
+
+    fn own_turn(&self) -> Result<Turn, NotNow> {
+        self.replica.turn().map_err(|_| NotNow::Failed)
     }
 
     /// All have confirmed: this replica forgets, and so does every other that hears of it. One that
@@ -177,7 +208,7 @@ impl Janitor {
         let message = Purge {
             keyspace: keyspace.to_owned(),
             tombstones: named(tombstones),
-            turns: turns.iter().map(|(node, turn)| (node.get(), turn.epoch, turn.count)).collect(),
+            turns: turns.iter().map(|(node, turn)| (node.get(), (*turn).into())).collect(),
         };
         let node = self.replica.node().map_err(|_| NotNow::Failed)?;
         let others = turns.keys().filter(|node| **node != self.replica.me);
@@ -196,8 +227,8 @@ impl Janitor {
     }
 }
 
-fn own_origin(replica: &Replica) -> Result<Origin, NotNow> {
-    replica.origin().map_err(|_| NotNow::Failed)
+fn own_origin(replica: &Replica) -> Result<OriginClaim, NotNow> {
+    replica.origin(None).map_err(|_| NotNow::Failed)
 }
 
 fn named(tombstones: &[(Key, Version)]) -> Vec<Named> {

@@ -10,6 +10,7 @@
 pub mod rules {}
 
 mod any_storage;
+mod claims;
 mod config;
 mod document;
 mod error;
@@ -23,11 +24,14 @@ mod join;
 mod key;
 mod keyspace;
 pub mod limits;
+#[cfg(test)]
+mod lying;
 mod memory;
 mod peers;
 mod range;
 #[cfg(feature = "redb")]
 mod redb;
+mod repair;
 mod replica;
 mod roster;
 mod service;
@@ -38,6 +42,7 @@ mod storage;
 mod store;
 #[cfg(feature = "suite")]
 pub mod suite;
+mod votes;
 mod wire;
 
 #[cfg(feature = "redb")]
@@ -50,6 +55,7 @@ pub use extension::StoreExtension;
 pub use key::{IntoKey, Key, KeyError};
 pub use keyspace::{Keyspace, Page, Written};
 pub use memory::MemoryStorage;
+pub use repair::{Repaired, repair};
 pub use replica::OpenError;
 pub use stats::Stats;
 pub use storage::Storage;

@@ -1,6 +1,10 @@
 //! The store's limits, each with its reason. What is over one is refused with an error, or counted
 //! and dropped; `docs/store.md` §6 says which.
 
+use std::time::Duration;
+
+use chinwag::protocol::time::WallTime;
+
 /// Bytes of a key. Keys are in memory, all of them; names and paths fit.
 pub const KEY_LEN_MAX: usize = 1_024;
 
@@ -41,6 +45,36 @@ pub const RANGES_MAX: usize = 256;
 /// end, keys that collide are listed all the same.
 pub const LISTED_MAX: usize = 16;
 
+/// Exchanges that one replica has under way at once. A peer that is slow, or lies, holds one.
+pub const EXCHANGES_MAX: usize = 4;
+
+/// How long an exchange takes, in timeouts of a call. What it has moved stays moved, and the next
+/// one goes on from there.
+pub const EXCHANGE_TIMEOUTS_MAX: u32 = 12;
+
+/// Questions of an exchange in a row that move no document that is newer on one side. Differences
+/// that fill a batch are found with at most 16 times 1,024 ranges, which is 256 questions.
+pub const EXCHANGE_IDLE_MAX: usize = 512;
+
+/// How far ahead of the receiver's wall clock a document's stamp may be. Twice
+/// [`CLOCK_APART_MAX`], so that a write by a clock that is allowed is taken by every clock that is.
+pub const STAMP_AHEAD_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// How far a wall clock may be from those of most other replicas before writes are refused, and how
+/// far ahead of the receiver's wall clock a horizon or floor may be. A clock that takes local time
+/// for UTC is at most this far off.
+pub const CLOCK_APART_MAX: Duration = Duration::from_secs(12 * 3_600);
+
+/// The last wall-clock reading at which writes are accepted: the year 2100, 12 years before the
+/// last timestamp. A clock past it is wrong.
+pub const CLOCK_LAST: WallTime = WallTime::from_nanos(4_102_444_800 * 1_000_000_000);
+
+/// The greatest generation of an absence. A purge a minute takes 8,000 years to count so far.
+pub const GENERATION_MAX: u64 = 1 << 32;
+
+/// How far a generation that a janitor proposes may be past the one that the receiver knows.
+pub const GENERATION_STEP_MAX: u64 = 1 << 16;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +102,13 @@ mod tests {
                 "| `COMPARE_MAX`, `RANGES_MAX` | {COMPARE_MAX}, {RANGES_MAX} ranges a message |"
             ),
             format!("| `LISTED_MAX` | {LISTED_MAX} entries of a range |"),
+            format!("| `EXCHANGES_MAX` | {EXCHANGES_MAX} |"),
+            format!("| `EXCHANGE_TIMEOUTS_MAX` | {EXCHANGE_TIMEOUTS_MAX} timeouts |"),
+            format!("| `EXCHANGE_IDLE_MAX` | {EXCHANGE_IDLE_MAX} questions |"),
+            format!("| `STAMP_AHEAD_MAX` | {} h |", STAMP_AHEAD_MAX.as_secs() / 3_600),
+            format!("| `CLOCK_APART_MAX` | {} h |", CLOCK_APART_MAX.as_secs() / 3_600),
+            format!("| `GENERATION_MAX` | 2^{} |", GENERATION_MAX.ilog2()),
+            format!("| `GENERATION_STEP_MAX` | 2^{} |", GENERATION_STEP_MAX.ilog2()),
         ];
         for row in rows {
             assert!(documented.contains(&row), "{row}");

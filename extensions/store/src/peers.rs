@@ -1,13 +1,46 @@
 //! Who else is a replica (docs/store.md §1.1), and which of them a level selects.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use chinwag::{Consistency, Member, Node, NodeId, Picks, SelectError, Topology};
+use chinwag::{
+    Client, Code, Consistency, Handler, Member, Message, Node, NodeId, Picks, SelectError, Status,
+    Topology,
+};
 
-use crate::replica::lock;
+use crate::replica::{Replica, lock};
+use crate::service::StoreService;
 
 /// The entry of metadata that says that a member is a replica, and its value.
 pub(crate) const ENTRY: (&str, &str) = ("store", "1");
+
+/// How a replica refuses a call of a node that is no replica as far as it knows.
+pub(crate) const NOT_A_REPLICA: &str = "the caller is not a replica in the membership of this node";
+
+/// How long a caller waits before it asks again whether it is known as a replica.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// Calls a replica for a user. A replica that has just started is not known to all others yet: it
+/// asks again until it is, or until the deadline of `client`.
+pub(crate) async fn call<M>(
+    replica: &Replica,
+    client: &Client<StoreService>,
+    message: &M,
+) -> Result<chinwag::Received<M::Reply>, Status>
+where
+    M: Message,
+    StoreService: Handler<M>,
+{
+    loop {
+        match client.call(message).await {
+            Err(status) if status.code == Code::AppError && status.message == NOT_A_REPLICA => {
+                let sleep = replica.node()?.sleep(AGAIN_AFTER);
+                sleep.await;
+            }
+            result => return result,
+        }
+    }
+}
 
 pub(crate) fn is_replica(member: &Member) -> bool {
     member.metadata.get(ENTRY.0).is_some()

@@ -1,5 +1,7 @@
 //! [`Replica`]: what one node holds, and the rules by which it takes in, gives out and forgets.
 
+mod gate;
+mod hearing;
 mod taking;
 
 use std::collections::BTreeMap;
@@ -7,9 +9,12 @@ use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chinwag::protocol::time::Instant;
 use chinwag::{Bytes, Clock, Node, NodeId, Status, WeakNode};
 
 use crate::any_storage::{AnyStorage, StorageError};
+use crate::claims::Bounds;
+use crate::config::Config;
 use crate::document::{Document, Entry};
 use crate::index::{Contents, Index};
 use crate::key::Key;
@@ -19,8 +24,10 @@ use crate::range::{Range, hash_of};
 use crate::roster::{self, Roster};
 use crate::shelf::Shelf;
 use crate::stats::Counters;
-use crate::wire::{Origin, Turn};
+use crate::votes::Votes;
+use crate::wire::{Origin, OriginClaim, Ticket, Turn};
 
+use gate::Gate;
 pub(crate) use taking::Written;
 
 /// One replica. Tasks and handlers share it; it does not keep its node alive.
@@ -33,19 +40,24 @@ pub(crate) struct Replica {
     shelves: Mutex<BTreeMap<String, Shelf>>,
     /// Held for reading while documents are taken in, and for writing while some are forgotten:
     /// what is being taken in is in the storage before a purge, or meets its turns.
-    gate: async_lock::RwLock<Turns>,
+    gate: tokio::sync::RwLock<Gate>,
+    /// How often the gate was held for a purge: read without it.
+    purges: AtomicU64,
     /// What is stored of it, or will be before anybody relies on more.
     roster: Mutex<Arc<Roster>>,
     /// Held while the roster is changed and saved.
-    saving: async_lock::Mutex<()>,
+    saving: tokio::sync::Mutex<()>,
     turns: AtomicU64,
+    config: Config,
+    /// What the other replicas have said last.
+    votes: Mutex<Votes>,
+    /// Nodes of the roster that are no live replicas, and since when, as far as this run of this
+    /// node has seen.
+    away: Mutex<BTreeMap<NodeId, Instant>>,
 }
 
 /// Documents read at once where their lengths are not known: 16 MiB at worst.
 const READ_MAX: usize = 16;
-
-/// From which turn on messages of each node are taken (docs/store.md §5.2).
-pub(crate) type Turns = BTreeMap<NodeId, Turn>;
 
 /// Why a replica could not do its part.
 #[derive(Clone, Debug)]
@@ -73,7 +85,11 @@ impl From<Failure> for Status {
 
 impl Replica {
     /// The replica of `node` with what `storage` holds.
-    pub(crate) async fn open(node: &Node, storage: Arc<dyn AnyStorage>) -> Result<Self, OpenError> {
+    pub(crate) async fn open(
+        node: &Node,
+        storage: Arc<dyn AnyStorage>,
+        config: Config,
+    ) -> Result<Self, OpenError> {
         let roster = match storage.load_mark(roster::MARK).await.map_err(OpenError::Storage)? {
             Some(mark) => Roster::from_mark(mark).ok_or(OpenError::Mark)?,
             None => Roster::default(),
@@ -85,10 +101,14 @@ impl Replica {
             clock: node.clock(),
             storage,
             shelves: Mutex::default(),
-            gate: async_lock::RwLock::new(Turns::new()),
+            gate: tokio::sync::RwLock::new(Gate::default()),
+            purges: AtomicU64::new(0),
             roster: Mutex::new(Arc::new(roster)),
-            saving: async_lock::Mutex::new(()),
+            saving: tokio::sync::Mutex::new(()),
             turns: AtomicU64::new(0),
+            config,
+            votes: Mutex::default(),
+            away: Mutex::default(),
         };
         for keyspace in replica.storage.keyspaces().await.map_err(OpenError::Storage)? {
             let index = replica.read_index(&keyspace).await.map_err(OpenError::Storage)?;
@@ -103,11 +123,21 @@ impl Replica {
     }
 
     /// What a message says of this replica. Taken before what is in the message is read, or its
-    /// versions chosen (docs/store.md §5.2).
-    pub(crate) fn origin(&self) -> Result<Origin, Failure> {
+    /// versions chosen (docs/store.md §5.2). `ticket` is the receiver's, if it has given one.
+    pub(crate) fn origin(&self, ticket: Option<Ticket>) -> Result<OriginClaim, Failure> {
+        let (turn, cleansed) = (self.turn()?, self.roster().cleansed);
+        Ok(Origin { turn, cleansed, ticket: ticket.unwrap_or_default() }.into())
+    }
+
+    /// The next turn of this replica.
+    pub(crate) fn turn(&self) -> Result<Turn, Failure> {
         let epoch = self.node()?.epoch().get();
-        let count = self.turns.fetch_add(1, Ordering::Relaxed) + 1;
-        Ok(Origin { epoch, count, cleansed: self.roster().cleansed })
+        Ok(Turn { epoch, count: self.turns.fetch_add(1, Ordering::Relaxed) + 1 })
+    }
+
+    /// What this replica's wall clock allows peers to say.
+    pub(crate) fn bounds(&self) -> Result<Bounds, Failure> {
+        Ok(Bounds::at(self.node()?.now().wall))
     }
 
     // ---- the roster ----

@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use chinwag::protocol::time::WallTime;
 use chinwag::{Bytes, NodeId, Timestamp, View};
 
-use crate::limits::ROSTER_MAX;
+use crate::claims::{Bounds, ClockClaim, GenerationClaim, StampClaim};
+use crate::limits::{GENERATION_MAX, GENERATION_STEP_MAX, ROSTER_MAX};
+use crate::wire::Invalid;
 
 /// What a replica remembers besides its documents. Durable: it is saved before anything relies on
 /// it.
@@ -44,17 +47,96 @@ impl Absence {
         self.generation = self.generation.max(other.generation);
         self.horizon = self.horizon.max(other.horizon);
     }
+
+    pub(crate) fn lower(&mut self, other: Self) {
+        self.generation = self.generation.min(other.generation);
+        self.horizon = self.horizon.min(other.horizon);
+    }
 }
 
-/// A roster as it is stored and sent.
+/// A roster as it is stored.
 #[derive(Clone, Debug, rkyv::Archive, rkyv::Serialize)]
-pub(crate) struct Written {
+struct Written {
     /// Node, generation and horizon of its absence, whether it left.
     members: Vec<(u64, u64, u64, bool)>,
     rest: (u64, u64),
     own: (u64, u64),
     cleansed: u64,
     floor: u64,
+}
+
+/// What a replica says of itself in an exchange: whom it has shared documents with, and what it has
+/// noted about them.
+#[derive(Clone, Debug, rkyv::Archive, rkyv::Serialize)]
+pub(crate) struct Told {
+    pub(crate) members: Vec<(u64, AbsenceClaim)>,
+    /// Of all that are not among `members`.
+    pub(crate) rest: AbsenceClaim,
+    pub(crate) is_cleansed: bool,
+    /// The generation of its own absence that it is cleansed of.
+    pub(crate) cleansed: GenerationClaim,
+    pub(crate) floor: StampClaim,
+    /// What its wall clock reads.
+    pub(crate) wall: ClockClaim,
+}
+
+/// An absence as a peer says it.
+#[derive(Clone, Copy, Debug, rkyv::Archive, rkyv::Serialize)]
+pub(crate) struct AbsenceClaim {
+    pub(crate) generation: GenerationClaim,
+    pub(crate) horizon: StampClaim,
+}
+
+impl From<Absence> for AbsenceClaim {
+    fn from(Absence { generation, horizon }: Absence) -> Self {
+        Self { generation: generation.into(), horizon: horizon.into() }
+    }
+}
+
+impl ArchivedAbsenceClaim {
+    pub(crate) fn check(&self, bounds: &Bounds, field: &'static str) -> Result<Absence, Invalid> {
+        let generation = self.generation.check(field)?;
+        Ok(Absence { generation, horizon: self.horizon.check_horizon(bounds, field)? })
+    }
+}
+
+/// [`Told`] after it was checked: the statement of one peer about itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Heard {
+    pub(crate) members: BTreeMap<NodeId, Absence>,
+    pub(crate) rest: Absence,
+    pub(crate) is_cleansed: bool,
+    pub(crate) cleansed: u64,
+    pub(crate) floor: Timestamp,
+    pub(crate) wall: WallTime,
+}
+
+impl Heard {
+    /// What the peer has noted about `node`.
+    pub(crate) fn absence(&self, node: NodeId) -> Absence {
+        self.members.get(&node).copied().unwrap_or(self.rest)
+    }
+}
+
+impl ArchivedTold {
+    pub(crate) fn check(&self, bounds: &Bounds) -> Result<Heard, Invalid> {
+        if self.members.len() > ROSTER_MAX {
+            return Err(Invalid("the number of nodes in the roster"));
+        }
+        let mut members = BTreeMap::new();
+        for member in self.members.iter() {
+            let absence = member.1.check(bounds, "an absence in the roster")?;
+            members.insert(NodeId::new(member.0.to_native()), absence);
+        }
+        Ok(Heard {
+            members,
+            rest: self.rest.check(bounds, "the absence of all others")?,
+            is_cleansed: self.is_cleansed,
+            cleansed: self.cleansed.check("the generation that the sender is cleansed of")?,
+            floor: self.floor.check_horizon(bounds, "the floor")?,
+            wall: self.wall.for_vote(),
+        })
+    }
 }
 
 /// The name of the mark.
@@ -93,19 +175,12 @@ impl Roster {
         true
     }
 
-    /// Takes over what another knows (docs/store.md §4.4); what it knows of `me` is this replica's
-    /// own absence.
-    pub(crate) fn merge(&mut self, other: &Self, me: NodeId, is_live: impl Fn(NodeId) -> bool) {
-        self.rest.merge(other.rest);
-        self.floor = self.floor.max(other.floor);
-        for (&node, standing) in &other.members {
-            if node == me {
-                self.own.merge(standing.absence);
-            } else if self.add(node, &is_live)
-                && let Some(known) = self.members.get_mut(&node)
-            {
-                known.absence.merge(standing.absence);
-            }
+    /// Notes what enough others have noted about `node`, which may be `me` (docs/store.md §5.8).
+    pub(crate) fn note(&mut self, node: NodeId, agreed: Absence, me: NodeId) {
+        if node == me {
+            self.own.merge(agreed);
+        } else if let Some(standing) = self.members.get_mut(&node) {
+            standing.absence.merge(agreed);
         }
     }
 
@@ -119,11 +194,19 @@ impl Roster {
         absent.iter().map(|&node| (node, next(self.absence(node)))).collect()
     }
 
-    /// Accepts a proposal, unless it is behind what is known here: then the roster is unchanged,
-    /// and it is `false`.
-    pub(crate) fn accept(&mut self, proposal: &[(NodeId, Absence)], horizon: Timestamp) -> bool {
+    /// Accepts a proposal, unless it is behind what is known here, or far past it, or names a node
+    /// that is not gone by what this replica has seen itself: then the roster is unchanged, and it
+    /// is `false`.
+    pub(crate) fn accept(
+        &mut self,
+        proposal: &[(NodeId, Absence)],
+        horizon: Timestamp,
+        is_gone: impl Fn(NodeId) -> bool,
+    ) -> bool {
         let is_next = |(node, absence): &(NodeId, Absence)| {
-            absence.generation > self.absence(*node).generation && absence.horizon >= horizon
+            let known = self.absence(*node).generation;
+            let steps = known + 1..=known + GENERATION_STEP_MAX;
+            is_gone(*node) && steps.contains(&absence.generation) && absence.horizon >= horizon
         };
         if !proposal.iter().all(is_next) {
             return false;
@@ -140,8 +223,39 @@ impl Roster {
         true
     }
 
-    /// As it is stored and sent.
-    pub(crate) fn written(&self) -> Written {
+    /// Takes out times past `latest` and generations past [`GENERATION_MAX`], and says whether
+    /// there were any (docs/store.md §7).
+    pub(crate) fn put_right(&mut self, latest: Timestamp) -> bool {
+        let before = self.clone();
+        let standings = self.members.values_mut().map(|standing| &mut standing.absence);
+        for absence in standings.chain([&mut self.rest, &mut self.own]) {
+            if absence.generation > GENERATION_MAX || absence.horizon > latest {
+                *absence = Absence::default();
+            }
+        }
+        if self.cleansed > GENERATION_MAX {
+            self.cleansed = 0;
+        }
+        if self.floor > latest {
+            self.floor = latest;
+        }
+        *self != before
+    }
+
+    /// What is said of it in an exchange.
+    pub(crate) fn told(&self, wall: WallTime) -> Told {
+        let member = |(node, standing): (&NodeId, &Standing)| (node.get(), standing.absence.into());
+        Told {
+            members: self.members.iter().map(member).collect(),
+            rest: self.rest.into(),
+            is_cleansed: self.is_cleansed(),
+            cleansed: self.cleansed.into(),
+            floor: self.floor.into(),
+            wall: wall.into(),
+        }
+    }
+
+    fn written(&self) -> Written {
         let pair = |absence: Absence| (absence.generation, absence.horizon.get());
         let member = |(node, standing): (&NodeId, &Standing)| {
             let (generation, horizon) = pair(standing.absence);
@@ -156,8 +270,8 @@ impl Roster {
         }
     }
 
-    /// As it was stored or sent; `None` if it is larger than a roster may be.
-    pub(crate) fn read(written: &rkyv::Archived<Written>) -> Option<Self> {
+    /// As it was stored; `None` if it is larger than a roster may be.
+    fn read(written: &rkyv::Archived<Written>) -> Option<Self> {
         let stamp = |raw: u64| Timestamp::from_raw(raw).min(Timestamp::MAX);
         // Generations count purges: half of the numbers are enough, and leave room to count on.
         let absence = |generation: u64, horizon| Absence {

@@ -1,19 +1,22 @@
 //! [`StoreService`]: what a replica answers others.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chinwag::{Code, Context, Handler, Methods, NodeId, Service, Status, Timestamp, View};
 
 use crate::any_storage::StorageError;
+use crate::claims::Bounds;
 use crate::document::Document;
 use crate::key::Key;
 use crate::limits::{BATCH_LEN_MAX, BATCH_MAX, COMPARE_MAX, RANGES_MAX};
+use crate::peers::{self, NOT_A_REPLICA};
 use crate::range::Range;
 use crate::replica::{Failure, Replica};
-use crate::roster::{Absence, Roster};
+use crate::roster::Absence;
 use crate::wire::{
-    self, Compare, Compared, Confirm, Confirmed, Doc, Fetch, Fetched, Found, Invalid, Origin,
-    Purge, Read, Replicate, Roots, RootsReply, Taken, Turn,
+    self, Compare, Compared, Confirm, Confirmed, Doc, Fetch, Fetched, Found, Invalid, OriginClaim,
+    Purge, Read, Replicate, Roots, RootsReply, Taken,
 };
 
 /// The service under which replicas find each other.
@@ -40,6 +43,17 @@ impl StoreService {
         })
     }
 
+    /// Refuses callers that are no replicas by what this node's membership holds (docs/store.md
+    /// §6.1).
+    fn admit(&self, cx: &Context) -> Result<Bounds, Status> {
+        let node = self.replica.node()?;
+        if !node.members().get(cx.caller().id).is_some_and(peers::is_replica) {
+            self.replica.counters.strangers.add(1);
+            return Err(Status::new(Code::AppError, NOT_A_REPLICA));
+        }
+        Ok(Bounds::at(node.now().wall))
+    }
+
     /// Before documents are given to the caller, it is in the roster (docs/store.md §1.4).
     async fn meet(&self, caller: NodeId) -> Result<(), Status> {
         let is_met = self.replica.meet(caller).await.map_err(storage_failed)?;
@@ -53,19 +67,21 @@ fn storage_failed(error: StorageError) -> Status {
 
 impl Handler<Replicate> for StoreService {
     async fn handle(&self, cx: &Context, given: View<Replicate>) -> Result<Taken, Status> {
+        let bounds = self.admit(cx)?;
         let keyspace = self.checked(wire::keyspace(&given.keyspace))?;
-        let documents = self.checked(wire::documents(&given.documents))?;
-        let origin = Origin::from(&given.origin);
+        let documents = self.checked(wire::documents(&given.documents, &bounds))?;
+        let origin = self.checked(given.origin.check(cx.caller().epoch))?;
         Ok(self.replica.take(cx.caller().id, origin, keyspace, documents).await?)
     }
 }
 
 impl Handler<Read> for StoreService {
     async fn handle(&self, cx: &Context, asked: View<Read>) -> Result<Found, Status> {
+        let bounds = self.admit(cx)?;
         let keyspace = self.checked(wire::keyspace(&asked.keyspace))?;
-        let questions = self.checked(wire::questions(&asked.keys))?;
+        let questions = self.checked(wire::questions(&asked.keys, &bounds))?;
         self.meet(cx.caller().id).await?;
-        let origin = self.replica.origin()?;
+        let origin = self.replica.origin(None)?;
         self.replica.make_sure(keyspace).await.map_err(storage_failed)?;
         let held = |key: &Key| self.replica.index(keyspace, |index| index.version(key));
         let (mut newer, mut older) = (Vec::new(), Vec::new());
@@ -93,19 +109,19 @@ fn docs(got: &[(Key, Option<Document>)]) -> Vec<Doc> {
 
 impl Handler<Roots> for StoreService {
     async fn handle(&self, cx: &Context, roots: View<Roots>) -> Result<RootsReply, Status> {
-        let theirs = self.checked(Roster::read(&roots.roster).ok_or(Invalid("the roster")))?;
+        let bounds = self.admit(cx)?;
+        let heard = self.checked(roots.roster.check(&bounds))?;
         self.meet(cx.caller().id).await?;
         let replica = &self.replica;
-        let amended =
-            replica.amend(|roster| roster.merge(&theirs, replica.me, |node| replica.is_live(node)));
-        amended.await.map_err(storage_failed)?;
-        let roster = replica.roster().written();
+        replica.hear(cx.caller().id, heard).await?;
+        let roster = replica.roster().told(replica.node()?.now().wall);
         Ok(RootsReply { roster, roots: replica.roots().into_iter().collect() })
     }
 }
 
 impl Handler<Compare> for StoreService {
-    async fn handle(&self, _: &Context, asked: View<Compare>) -> Result<Vec<Compared>, Status> {
+    async fn handle(&self, cx: &Context, asked: View<Compare>) -> Result<Vec<Compared>, Status> {
+        self.admit(cx)?;
         let keyspace = self.checked(wire::keyspace(&asked.keyspace))?;
         let ranges = self.checked(wire::ranges(&asked.ranges, COMPARE_MAX))?;
         self.replica.make_sure(keyspace).await.map_err(storage_failed)?;
@@ -115,12 +131,13 @@ impl Handler<Compare> for StoreService {
 
 impl Handler<Fetch> for StoreService {
     async fn handle(&self, cx: &Context, asked: View<Fetch>) -> Result<Fetched, Status> {
+        self.admit(cx)?;
         let keyspace = self.checked(wire::keyspace(&asked.keyspace))?;
         let ranges = self.checked(wire::ranges(&asked.ranges, RANGES_MAX))?;
         let after = asked.after.as_ref().map(|key| wire::key(key));
         let after = self.checked(after.transpose())?;
         self.meet(cx.caller().id).await?;
-        let origin = self.replica.origin()?;
+        let origin = self.replica.origin(None)?;
         self.replica.make_sure(keyspace).await.map_err(storage_failed)?;
         self.fetch(origin, keyspace, &ranges, after).await
     }
@@ -129,7 +146,7 @@ impl Handler<Fetch> for StoreService {
 impl StoreService {
     async fn fetch(
         &self,
-        origin: Origin,
+        origin: OriginClaim,
         keyspace: &str,
         ranges: &[Range],
         mut after: Option<Key>,
@@ -159,47 +176,65 @@ impl StoreService {
 
 impl Handler<Confirm> for StoreService {
     async fn handle(&self, cx: &Context, asked: View<Confirm>) -> Result<Confirmed, Status> {
+        let bounds = self.admit(cx)?;
         let keyspace = self.checked(wire::keyspace(&asked.keyspace))?;
-        let tombstones = self.checked(wire::entries(&asked.tombstones))?;
-        let without = self.checked(wire::triples(&asked.without))?;
+        let tombstones = self.checked(wire::entries(&asked.tombstones, &bounds))?;
+        let without = self.checked(wire::without(&asked.without, &bounds))?;
+        let origin = self.checked(asked.origin.check(cx.caller().epoch))?;
         let horizon = tombstones.iter().map(|(_, version)| version.stamp).max().unwrap_or_default();
-        let absence = |(node, generation, horizon): (NodeId, u64, u64)| {
-            // As in a roster: room to count on.
-            let generation = generation.min(u64::MAX / 2);
-            (
-                node,
-                Absence { generation, horizon: Timestamp::from_raw(horizon).min(Timestamp::MAX) },
-            )
-        };
-        let without: Vec<(NodeId, Absence)> = without.into_iter().map(absence).collect();
         let documents =
             tombstones.into_iter().map(|(key, version)| (key, Document { version, value: None }));
-        let origin = Origin::from(&asked.origin);
         let taken =
             self.replica.take(cx.caller().id, origin, keyspace, documents.collect()).await?;
-        // By this node's clock they are not even written: a floor in the future would take its
-        // writes there.
-        let is_past = horizon <= Timestamp::at(self.replica.node()?.now().wall);
-        let is_held = matches!(taken, Taken::Kept { .. })
-            && is_past
-            && self
-                .replica
-                .amend(|roster| roster.accept(&without, horizon))
-                .await
-                .map_err(storage_failed)?;
+        // A floor in the future would take the writes of this node there.
+        let is_old = horizon <= self.replica.purged_before()?;
+        let is_held =
+            matches!(taken, Taken::Kept { .. }) && is_old && self.accept(&without, horizon).await?;
         // After all that: what is sent from now on is past these tombstones.
-        let origin = self.replica.origin()?;
-        Ok(Confirmed { is_held, origin, roster: self.replica.roster().written() })
+        let origin = self.replica.origin(None)?;
+        let wall = self.replica.node()?.now().wall;
+        Ok(Confirmed { is_held, origin, roster: self.replica.roster().told(wall) })
+    }
+}
+
+impl StoreService {
+    /// Notes whom a purge is without, if that is right by what this replica has seen itself.
+    async fn accept(
+        &self,
+        without: &[(NodeId, Absence)],
+        horizon: Timestamp,
+    ) -> Result<bool, Status> {
+        let replica = &self.replica;
+        replica.update_away(replica.node()?.now().mono)?;
+        let gone: BTreeSet<NodeId> = without
+            .iter()
+            .map(|(node, _)| *node)
+            .filter(|node| *node != replica.me && replica.is_gone(*node))
+            .collect();
+        let accepted =
+            replica.amend(|roster| roster.accept(without, horizon, |node| gone.contains(&node)));
+        accepted.await.map_err(storage_failed)
     }
 }
 
 impl Handler<Purge> for StoreService {
-    async fn handle(&self, _: &Context, asked: View<Purge>) -> Result<(), Status> {
+    async fn handle(&self, cx: &Context, asked: View<Purge>) -> Result<(), Status> {
+        let bounds = self.admit(cx)?;
         let keyspace = self.checked(wire::keyspace(&asked.keyspace))?;
-        let tombstones = self.checked(wire::entries(&asked.tombstones))?;
-        let turns = self.checked(wire::triples(&asked.turns))?;
-        let turn = |(node, epoch, count)| (node, Turn { epoch, count });
-        let turns = turns.into_iter().map(turn).collect();
+        let tombstones = self.checked(wire::entries(&asked.tombstones, &bounds))?;
+        let turns = self.checked(wire::turns(&asked.turns))?;
+        let roster = self.replica.roster();
+        if !turns
+            .iter()
+            .all(|(node, _)| *node == self.replica.me || roster.members.contains_key(node))
+        {
+            // Whoever confirmed is in the roster of all that did.
+            return self.checked(Err(Invalid("a node of a turn")));
+        }
+        let before = self.replica.purged_before()?;
+        if tombstones.iter().any(|(_, version)| version.stamp > before) {
+            return self.checked(Err(Invalid("the age of a tombstone")));
+        }
         let _count = self.replica.purge(keyspace, tombstones, turns).await?;
         Ok(())
     }

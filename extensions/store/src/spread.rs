@@ -80,12 +80,25 @@ impl Spread {
     /// Asks for an exchange with `peer`.
     pub(crate) fn ring(&self, peer: NodeId) {
         lock(&self.due).insert(peer);
+        self.wake();
+    }
+
+    /// Has whoever begins exchanges look at what is due.
+    pub(crate) fn wake(&self) {
         let _rings_already = self.bell.try_send(());
     }
 
-    /// Who wants an exchange, one by one.
-    pub(crate) fn next_due(&self) -> Option<NodeId> {
-        lock(&self.due).pop_first()
+    /// Whether somebody wants an exchange with a replica other than `running`.
+    pub(crate) fn is_due(&self, running: &BTreeSet<NodeId>) -> bool {
+        lock(&self.due).iter().any(|peer| !running.contains(peer))
+    }
+
+    /// A replica other than `running` with which somebody wants an exchange; it is due no more.
+    pub(crate) fn next_due(&self, running: &BTreeSet<NodeId>) -> Option<NodeId> {
+        let mut due = lock(&self.due);
+        let next = due.iter().copied().find(|peer| !running.contains(peer))?;
+        due.remove(&next);
+        Some(next)
     }
 
     /// Sends batch after batch until nothing waits, or one could not be sent.
@@ -124,13 +137,13 @@ impl Spread {
         keyspace: &str,
         mut keys: Vec<Key>,
     ) -> Result<(), Status> {
-        let mut is_again = false;
+        let (mut is_again, mut ticket) = (false, None);
         while !keys.is_empty() {
             let node = replica.node()?;
             if !replica.meet(peer).await.map_err(Failure::Storage)? {
                 return Err(refusal());
             }
-            let origin = replica.origin()?;
+            let origin = replica.origin(ticket)?;
             let got = replica.get_some(keyspace, &keys).await.map_err(Failure::Storage)?;
             let documents = got
                 .iter()
@@ -146,7 +159,9 @@ impl Spread {
                     is_again = false;
                 }
                 // A purge came between: once more with what is held now.
-                ArchivedTaken::Stale if !is_again => is_again = true,
+                ArchivedTaken::Stale { ticket: ref given } if !is_again => {
+                    (is_again, ticket) = (true, Some(given.check()));
+                }
                 _ => return Err(refusal()),
             }
         }

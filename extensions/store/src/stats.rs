@@ -37,6 +37,8 @@ pub struct Stats {
     pub dropped: u64,
     /// Messages refused because something in them is not allowed.
     pub refused: u64,
+    /// Calls refused because the caller is not a replica in this node's membership.
+    pub strangers: u64,
     /// Messages refused because they were read before their sender confirmed a purge.
     pub stale: u64,
     /// Messages refused because their sender was forgotten.
@@ -77,6 +79,7 @@ pub(crate) struct Counters {
     pub(crate) purges_failed: Counter,
     pub(crate) dropped: Counter,
     pub(crate) refused: Counter,
+    pub(crate) strangers: Counter,
     pub(crate) stale: Counter,
     pub(crate) forgotten: Counter,
     pub(crate) storage_errors: Counter,
@@ -98,6 +101,7 @@ impl Counters {
             purges_failed: self.purges_failed.get(),
             dropped: self.dropped.get(),
             refused: self.refused.get(),
+            strangers: self.strangers.get(),
             stale: self.stale.get(),
             forgotten: self.forgotten.get(),
             storage_errors: self.storage_errors.get(),

@@ -1,9 +1,10 @@
 //! What replicas say to each other, and the check of what they are told (docs/store.md §6.1).
 
-use chinwag::{Bytes, Message, NodeId, Status, Timestamp};
+use chinwag::{Bytes, Epoch, Message, NodeId, Status};
 use rkyv::Archived;
 use rkyv::{Archive, Serialize};
 
+use crate::claims::{Bounds, GenerationClaim, StampClaim, TurnClaim};
 use crate::document::{Document, Version};
 use crate::index::{Contents, Listed};
 use crate::key::Key;
@@ -12,7 +13,7 @@ use crate::limits::{
     VALUE_LEN_MAX,
 };
 use crate::range::Range;
-use crate::roster;
+use crate::roster::{self, Absence};
 
 /// When a replica read what it sends: a message whose turn is before its sender's confirmation of a
 /// purge is refused (docs/store.md §5.2).
@@ -24,17 +25,34 @@ pub(crate) struct Turn {
 
 /// What every message with documents says of its sender.
 #[derive(Clone, Copy, Debug, Archive, Serialize)]
-pub(crate) struct Origin {
-    pub(crate) epoch: u64,
-    pub(crate) count: u64,
+pub(crate) struct OriginClaim {
+    pub(crate) turn: TurnClaim,
     /// The generation of its absence that it is cleansed of.
+    pub(crate) cleansed: GenerationClaim,
+    /// The ticket that the receiver has given it last.
+    pub(crate) ticket: Ticket,
+}
+
+/// The number of purges that a run of a replica has taken part in. A message that was composed
+/// after its sender got the ticket is past all of them (docs/store.md §5.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Archive, Serialize)]
+pub(crate) struct Ticket {
+    pub(crate) epoch: u64,
+    pub(crate) purges: u64,
+}
+
+/// [`OriginClaim`] after it was checked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub(crate) turn: Turn,
     pub(crate) cleansed: u64,
+    pub(crate) ticket: Ticket,
 }
 
 #[derive(Clone, Debug, Archive, Serialize)]
 pub(crate) struct Doc {
     pub(crate) key: Vec<u8>,
-    pub(crate) stamp: u64,
+    pub(crate) stamp: StampClaim,
     pub(crate) node: u64,
     pub(crate) value: Option<Vec<u8>>,
 }
@@ -43,14 +61,14 @@ pub(crate) struct Doc {
 #[derive(Clone, Debug, Archive, Serialize)]
 pub(crate) struct Named {
     pub(crate) key: Vec<u8>,
-    pub(crate) stamp: u64,
+    pub(crate) stamp: StampClaim,
     pub(crate) node: u64,
 }
 
 /// Keep these.
 #[derive(Archive, Serialize)]
 pub(crate) struct Replicate {
-    pub(crate) origin: Origin,
+    pub(crate) origin: OriginClaim,
     pub(crate) keyspace: String,
     pub(crate) documents: Vec<Doc>,
 }
@@ -66,8 +84,9 @@ impl Message for Replicate {
 pub(crate) enum Taken {
     /// It has them durably, or for so many of the keys something newer.
     Kept { newer: u32 },
-    /// They were read before their sender confirmed a purge. Read them again.
-    Stale,
+    /// They were read before their sender confirmed a purge. Read them again, and show the
+    /// ticket.
+    Stale { ticket: Ticket },
     /// Things were purged without the sender, which is to cleanse itself.
     Forgotten,
     /// Its roster is full, or it has no room for another keyspace.
@@ -89,7 +108,7 @@ impl Message for Read {
 
 #[derive(Archive, Serialize)]
 pub(crate) struct Found {
-    pub(crate) origin: Origin,
+    pub(crate) origin: OriginClaim,
     /// How many of the keys this is the answer for: at least one, and not all if it would be too
     /// long.
     pub(crate) answered: u32,
@@ -101,7 +120,7 @@ pub(crate) struct Found {
 /// The start of an exchange.
 #[derive(Archive, Serialize)]
 pub(crate) struct Roots {
-    pub(crate) roster: roster::Written,
+    pub(crate) roster: roster::Told,
 }
 
 impl Message for Roots {
@@ -112,7 +131,7 @@ impl Message for Roots {
 
 #[derive(Archive, Serialize)]
 pub(crate) struct RootsReply {
-    pub(crate) roster: roster::Written,
+    pub(crate) roster: roster::Told,
     /// Each keyspace and the sum of it.
     pub(crate) roots: Vec<(String, u64)>,
 }
@@ -153,7 +172,7 @@ impl Message for Fetch {
 
 #[derive(Archive, Serialize)]
 pub(crate) struct Fetched {
-    pub(crate) origin: Origin,
+    pub(crate) origin: OriginClaim,
     pub(crate) documents: Vec<Doc>,
     /// Where to go on, if this is not all: the range, by its place in the question, and the key in
     /// it that this ends with.
@@ -163,11 +182,11 @@ pub(crate) struct Fetched {
 /// Keep these tombstones, which are about to be purged (docs/store.md §5.3).
 #[derive(Archive, Serialize)]
 pub(crate) struct Confirm {
-    pub(crate) origin: Origin,
+    pub(crate) origin: OriginClaim,
     pub(crate) keyspace: String,
     pub(crate) tombstones: Vec<Named>,
-    /// Without whom: node, generation, horizon.
-    pub(crate) without: Vec<(u64, u64, u64)>,
+    /// Without whom.
+    pub(crate) without: Vec<(u64, roster::AbsenceClaim)>,
 }
 
 impl Message for Confirm {
@@ -179,8 +198,8 @@ impl Message for Confirm {
 pub(crate) struct Confirmed {
     pub(crate) is_held: bool,
     /// What it sends from now on has this turn or a later one.
-    pub(crate) origin: Origin,
-    pub(crate) roster: roster::Written,
+    pub(crate) origin: OriginClaim,
+    pub(crate) roster: roster::Told,
 }
 
 /// All have confirmed: forget them.
@@ -188,8 +207,8 @@ pub(crate) struct Confirmed {
 pub(crate) struct Purge {
     pub(crate) keyspace: String,
     pub(crate) tombstones: Vec<Named>,
-    /// Node, epoch, count.
-    pub(crate) turns: Vec<(u64, u64, u64)>,
+    /// Of which turn on messages of each node are taken.
+    pub(crate) turns: Vec<(u64, TurnClaim)>,
 }
 
 impl Message for Purge {
@@ -208,19 +227,37 @@ impl From<Invalid> for Status {
     }
 }
 
-impl Origin {
-    pub(crate) const fn turn(&self) -> Turn {
-        Turn { epoch: self.epoch, count: self.count }
+impl From<Origin> for OriginClaim {
+    fn from(Origin { turn, cleansed, ticket }: Origin) -> Self {
+        Self { turn: turn.into(), cleansed: cleansed.into(), ticket }
     }
 }
 
-impl From<&ArchivedOrigin> for Origin {
-    fn from(origin: &ArchivedOrigin) -> Self {
-        Self {
-            epoch: origin.epoch.to_native(),
-            count: origin.count.to_native(),
-            cleansed: origin.cleansed.to_native(),
-        }
+impl ArchivedOriginClaim {
+    /// Of a message, whose sender's connection was opened by the run `epoch`.
+    pub(crate) fn check(&self, epoch: Epoch) -> Result<Origin, Invalid> {
+        Ok(Origin {
+            turn: self.turn.check_own(epoch)?,
+            cleansed: self.cleansed.check("the generation that the sender is cleansed of")?,
+            ticket: self.ticket.check(),
+        })
+    }
+
+    /// Of an answer to a question that was asked when the asker's ticket was `asked`: what is in
+    /// the answer was read after that.
+    pub(crate) fn check_answer(&self, asked: Ticket) -> Result<Origin, Invalid> {
+        Ok(Origin {
+            turn: self.turn.of_answer(),
+            cleansed: self.cleansed.check("the generation that the sender is cleansed of")?,
+            ticket: asked,
+        })
+    }
+}
+
+impl ArchivedTicket {
+    /// The ticket. The receiver knows which ones it has given.
+    pub(crate) fn check(&self) -> Ticket {
+        Ticket { epoch: self.epoch.to_native(), purges: self.purges.to_native() }
     }
 }
 
@@ -228,7 +265,7 @@ impl Doc {
     pub(crate) fn new(key: &Key, document: &Document) -> Self {
         Self {
             key: key.as_bytes().to_vec(),
-            stamp: document.version.stamp.get(),
+            stamp: document.version.stamp.into(),
             node: document.version.node.get(),
             value: document.value.as_ref().map(|value| value.to_vec()),
         }
@@ -239,7 +276,7 @@ impl Named {
     pub(crate) fn new(key: &Key, version: Option<Version>) -> Self {
         Self {
             key: key.as_bytes().to_vec(),
-            stamp: version.map_or(0, |version| version.stamp.get()),
+            stamp: version.map(|version| version.stamp).unwrap_or_default().into(),
             node: version.map_or(0, |version| version.node.get()),
         }
     }
@@ -258,17 +295,11 @@ pub(crate) fn key(bytes: &[u8]) -> Result<Key, Invalid> {
     Key::try_from(bytes).map_err(|_| Invalid("the length of a key"))
 }
 
-/// A version that may be stored (docs/store.md §2.3).
-fn version(stamp: u64, node: u64) -> Result<Version, Invalid> {
-    let stamp = Timestamp::from_raw(stamp);
-    if stamp == Timestamp::default() || stamp > Timestamp::MAX {
-        return Err(Invalid("a stamp"));
-    }
-    Ok(Version { stamp, node: NodeId::new(node) })
-}
-
 /// All of them, or what is wrong with the first that is not right.
-pub(crate) fn documents(docs: &Archived<Vec<Doc>>) -> Result<Vec<(Key, Document)>, Invalid> {
+pub(crate) fn documents(
+    docs: &Archived<Vec<Doc>>,
+    bounds: &Bounds,
+) -> Result<Vec<(Key, Document)>, Invalid> {
     if docs.len() > BATCH_MAX {
         return Err(Invalid("the number of documents"));
     }
@@ -281,7 +312,8 @@ pub(crate) fn documents(docs: &Archived<Vec<Doc>>) -> Result<Vec<(Key, Document)
         if value_len > VALUE_LEN_MAX {
             return Err(Invalid("the length of a value"));
         }
-        let version = version(doc.stamp.to_native(), doc.node.to_native())?;
+        let stamp = doc.stamp.check(bounds)?;
+        let version = Version { stamp, node: NodeId::new(doc.node.to_native()) };
         documents.push((key(&doc.key)?, Document { version, value }));
     }
     // An answer is cut after the document that reaches the length; one of several ranges, after the
@@ -295,23 +327,26 @@ pub(crate) fn documents(docs: &Archived<Vec<Doc>>) -> Result<Vec<(Key, Document)
 /// Keys with the version that each has there; `None` where nothing is.
 pub(crate) fn questions(
     named: &Archived<Vec<Named>>,
+    bounds: &Bounds,
 ) -> Result<Vec<(Key, Option<Version>)>, Invalid> {
     if named.len() > BATCH_MAX {
         return Err(Invalid("the number of keys"));
     }
     let question = |named: &ArchivedNamed| {
-        let stamp = named.stamp.to_native();
-        let version = if stamp == 0 { None } else { Some(version(stamp, named.node.to_native())?) };
-        Ok((key(&named.key)?, version))
+        let version = |stamp| Version { stamp, node: NodeId::new(named.node.to_native()) };
+        Ok((key(&named.key)?, named.stamp.check_optional(bounds)?.map(version)))
     };
     named.iter().map(question).collect()
 }
 
 /// Keys with versions.
-pub(crate) fn entries(named: &Archived<Vec<Named>>) -> Result<Vec<(Key, Version)>, Invalid> {
+pub(crate) fn entries(
+    named: &Archived<Vec<Named>>,
+    bounds: &Bounds,
+) -> Result<Vec<(Key, Version)>, Invalid> {
     let entry =
         |(key, version): (Key, Option<Version>)| Ok((key, version.ok_or(Invalid("a stamp"))?));
-    questions(named)?.into_iter().map(entry).collect()
+    questions(named, bounds)?.into_iter().map(entry).collect()
 }
 
 pub(crate) fn ranges(ranges: &Archived<Vec<(u8, u64)>>, max: usize) -> Result<Vec<Range>, Invalid> {
@@ -323,18 +358,29 @@ pub(crate) fn ranges(ranges: &Archived<Vec<(u8, u64)>>, max: usize) -> Result<Ve
     ranges.iter().map(|it| range(it).ok_or(Invalid("a range"))).collect()
 }
 
-/// Nodes, each with two numbers.
-pub(crate) fn triples(
-    triples: &Archived<Vec<(u64, u64, u64)>>,
-) -> Result<Vec<(NodeId, u64, u64)>, Invalid> {
+/// Of which turn on messages of each node are taken.
+pub(crate) fn turns(
+    turns: &Archived<Vec<(u64, TurnClaim)>>,
+) -> Result<Vec<(NodeId, Turn)>, Invalid> {
     // A roster, and who has it.
-    if triples.len() > ROSTER_MAX + 1 {
-        return Err(Invalid("the number of nodes"));
+    if turns.len() > ROSTER_MAX + 1 {
+        return Err(Invalid("the number of turns"));
     }
-    let triple = |it: &Archived<(u64, u64, u64)>| {
-        (NodeId::new(it.0.to_native()), it.1.to_native(), it.2.to_native())
+    Ok(turns.iter().map(|it| (NodeId::new(it.0.to_native()), it.1.of_third())).collect())
+}
+
+/// Whom a purge is to be without.
+pub(crate) fn without(
+    without: &Archived<Vec<(u64, roster::AbsenceClaim)>>,
+    bounds: &Bounds,
+) -> Result<Vec<(NodeId, Absence)>, Invalid> {
+    if without.len() > ROSTER_MAX {
+        return Err(Invalid("the number of nodes that are absent"));
+    }
+    let absence = |it: &Archived<(u64, roster::AbsenceClaim)>| {
+        Ok((NodeId::new(it.0.to_native()), it.1.check(bounds, "an absence")?))
     };
-    Ok(triples.iter().map(triple).collect())
+    without.iter().map(absence).collect()
 }
 
 impl From<Contents> for Compared {

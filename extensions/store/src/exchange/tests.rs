@@ -1,8 +1,9 @@
+use chinwag::protocol::time::WallTime;
 use chinwag::{AddServiceError, Context, Handler, Methods, Node, Service, View};
 use chinwag_sim::{check, secs};
 
 use super::*;
-use crate::wire::{Compared, Fetched, RootsReply};
+use crate::wire::{Compared, Fetched, OriginClaim, RootsReply, Ticket, Turn};
 use crate::{Consistency, MemoryStorage, StoreExtension};
 
 /// How a peer answers wrongly.
@@ -48,7 +49,7 @@ impl Handler<Roots> for Liar {
             if matches!(self.0, Lie::Name) { String::new() } else { "k".repeat(at + 1) }
         };
         Ok(RootsReply {
-            roster: Roster::default().written(),
+            roster: crate::roster::Roster::default().told(WallTime::from_nanos(0)),
             roots: (0..count).map(|at| (name(at), 7)).collect(),
         })
     }
@@ -79,14 +80,16 @@ impl Handler<Compare> for Liar {
 
 impl Handler<Fetch> for Liar {
     async fn handle(&self, _: &Context, _: View<Fetch>) -> Result<Fetched, Status> {
-        let stamp = if matches!(self.0, Lie::Documents) { 0 } else { 5 };
+        let stamp = if matches!(self.0, Lie::Documents) { 0_u64 } else { 5 };
         let more = match self.0 {
             Lie::Beyond => Some((9, None)),
             Lie::Again => Some((0, None)),
             _ => None,
         };
-        let documents = vec![Doc { key: vec![1], stamp, node: 1, value: None }];
-        Ok(Fetched { origin: Origin { epoch: 1, count: 1, cleansed: 0 }, documents, more })
+        let documents = vec![Doc { key: vec![1], stamp: stamp.into(), node: 1, value: None }];
+        let turn = Turn { epoch: 1, count: 1 }.into();
+        let origin = OriginClaim { turn, cleansed: 0.into(), ticket: Ticket::default() };
+        Ok(Fetched { origin, documents, more })
     }
 }
 

@@ -8,9 +8,10 @@ use crate::document::{Document, Version};
 use crate::error::{ReadError, TooFew};
 use crate::join::join_all;
 use crate::key::Key;
+use crate::peers;
 use crate::replica::Failure;
 use crate::service::StoreService;
-use crate::wire::{self, Named, Origin, Read, Taken};
+use crate::wire::{self, Invalid, Named, Origin, Read, Taken};
 
 impl Keyspace {
     pub(super) async fn read(
@@ -61,19 +62,23 @@ impl Keyspace {
         asked: &[(Key, Option<Version>)],
     ) -> (NodeId, Result<bool, Status>) {
         let client = node.client::<StoreService>(peer).until(until);
+        let replica = &self.shared.replica;
         let result = async {
             let (mut is_newer, mut at) = (false, 0);
             while at < asked.len() {
                 let keys =
                     asked[at..].iter().map(|(key, version)| Named::new(key, *version)).collect();
-                let found = client.call(&Read { keyspace: self.name.to_string(), keys }).await?;
+                let ticket = replica.ticket()?;
+                let question = Read { keyspace: self.name.to_string(), keys };
+                let found = peers::call(replica, &client, &question).await?;
                 let answered = found.answered.to_native() as usize;
                 if answered == 0 {
                     return Err(refused("it answered nothing"));
                 }
-                let documents = wire::documents(&found.newer).map_err(Status::from)?;
+                let documents = self.checked(wire::documents(&found.newer, &replica.bounds()?))?;
                 is_newer |= !documents.is_empty();
-                self.take(peer, Origin::from(&found.origin), documents).await?;
+                let origin = self.checked(found.origin.check_answer(ticket))?;
+                self.take(peer, origin, documents).await?;
                 let older = found
                     .older
                     .iter()
@@ -86,6 +91,14 @@ impl Keyspace {
             Ok(is_newer)
         };
         (peer, result.await)
+    }
+
+    /// What was allowed in an answer, or the refusal of it, counted (docs/store.md §6.1).
+    fn checked<T>(&self, checked: Result<T, Invalid>) -> Result<T, Status> {
+        checked.map_err(|invalid| {
+            self.shared.replica.counters.refused.add(1);
+            invalid.into()
+        })
     }
 
     async fn take(
@@ -102,7 +115,7 @@ impl Keyspace {
         match replica.take(peer, origin, &self.name, documents).await? {
             Taken::Kept { .. } => Ok(()),
             // The answer was under way during a purge, or comes from one that may not give any.
-            Taken::Stale | Taken::Forgotten | Taken::Full => {
+            Taken::Stale { .. } | Taken::Forgotten | Taken::Full => {
                 Err(refused("its answer may not be taken in"))
             }
         }

@@ -12,7 +12,7 @@ use crate::limits::{BATCH_LEN_MAX, VALUE_LEN_MAX};
 use crate::peers;
 use crate::replica::{Failure, Written as WrittenHere};
 use crate::service::StoreService;
-use crate::wire::{ArchivedTaken, Doc, Origin, Replicate};
+use crate::wire::{ArchivedTaken, Doc, OriginClaim, Replicate};
 
 /// A write that succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,7 @@ impl Keyspace {
         let (origin, documents) = match written {
             WrittenHere::Kept(origin, documents) => (origin, documents),
             WrittenHere::Exhausted => return Err(WriteError::Exhausted),
+            WrittenHere::Clock => return Err(WriteError::Clock),
             WrittenHere::Full => return Err(LimitError::Keyspaces.into()),
             WrittenHere::Unsure(error) => return Err(WriteError::Storage(error)),
         };
@@ -80,7 +81,7 @@ impl Keyspace {
         &self,
         node: &Node,
         picks: &Picks,
-        origin: Origin,
+        origin: OriginClaim,
         documents: &[(Key, Document)],
         version: Version,
     ) -> Result<Written, WriteError> {
@@ -114,21 +115,28 @@ impl Keyspace {
     async fn send(
         &self,
         client: &Client<StoreService>,
-        mut origin: Origin,
+        origin: OriginClaim,
         documents: &[(Key, Document)],
     ) -> Result<usize, Status> {
         let replica = &self.shared.replica;
         let docs = documents.iter().map(|(key, document)| Doc::new(key, document)).collect();
         let mut message = Replicate { origin, keyspace: self.name.to_string(), documents: docs };
+        let mut is_again = false;
         loop {
-            let taken = client.call(&message).await?;
+            let taken = peers::call(replica, client, &message).await?;
             match *taken {
-                ArchivedTaken::Kept { newer } => return Ok(newer.to_native() as usize),
-                ArchivedTaken::Stale => {
+                ArchivedTaken::Kept { newer } => {
+                    return Ok((newer.to_native() as usize).min(documents.len()));
+                }
+                ArchivedTaken::Stale { ref ticket } if !is_again => {
                     // It was read before this replica confirmed a purge: it reads again what it
                     // holds (docs/store.md §5.2).
-                    origin = replica.origin()?;
+                    is_again = true;
+                    let origin = replica.origin(Some(ticket.check()))?;
                     message = self.read_again(origin, documents).await?;
+                }
+                ArchivedTaken::Stale { .. } => {
+                    return Err(refused("it refuses its own ticket"));
                 }
                 ArchivedTaken::Forgotten => {
                     self.shared.spread.ring(client.peer());
@@ -143,7 +151,7 @@ impl Keyspace {
 
     async fn read_again(
         &self,
-        origin: Origin,
+        origin: OriginClaim,
         documents: &[(Key, Document)],
     ) -> Result<Replicate, Status> {
         let keys: Vec<Key> = documents.iter().map(|(key, _)| key.clone()).collect();

@@ -1,25 +1,30 @@
 //! Taking documents in, and forgetting them: all that goes through the gate.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use chinwag::protocol::time::WallTime;
 use chinwag::{Bytes, NodeId, Timestamp};
 
-use super::{Failure, Replica, Turns, lock};
+use super::{Failure, Gate, Replica, lock};
 use crate::any_storage::StorageError;
+use crate::claims::later;
 use crate::document::{Document, Version};
 use crate::key::Key;
-use crate::limits::ROSTER_MAX;
+use crate::limits::{CLOCK_APART_MAX, CLOCK_LAST};
 use crate::shelf::Shelf;
-use crate::wire::{Origin, Taken, Turn};
+use crate::wire::{Origin, OriginClaim, Taken, Ticket, Turn};
 
 /// What became of a write of this replica.
 pub(crate) enum Written {
     /// These documents are durable here; what they say of their sender.
-    Kept(Origin, Vec<(Key, Document)>),
+    Kept(OriginClaim, Vec<(Key, Document)>),
     /// One of the keys has no later version: nothing was written.
     Exhausted,
     /// There are too many keyspaces: nothing was written.
     Full,
+    /// The wall clock is wrong: nothing was written.
+    Clock,
     /// The storage failed: perhaps written, perhaps not.
     Unsure(StorageError),
 }
@@ -50,9 +55,10 @@ impl Replica {
             return Ok(Taken::Full);
         }
         let gate = self.enter(keyspace).await?;
-        if gate.get(&from).is_some_and(|first| origin.turn() < *first) {
+        let epoch = self.node.upgrade().map_or(0, |node| node.epoch().get());
+        if !gate.admits(from, &origin, epoch) {
             self.counters.stale.add(1);
-            return Ok(Taken::Stale);
+            return Ok(Taken::Stale { ticket: Ticket { epoch, purges: gate.purges() } });
         }
         if origin.cleansed < self.roster().absence(from).generation {
             self.counters.forgotten.add(1);
@@ -88,11 +94,15 @@ impl Replica {
     ) -> Result<Written, Failure> {
         let _gate = self.enter(keyspace).await?;
         // Under the gate, so that no purge lies between the turn and the look at what is held.
-        let origin = self.origin()?;
+        let origin = self.origin(None)?;
+        let wall = self.node()?.now().wall;
+        if wall > CLOCK_LAST || self.is_clock_wrong()? {
+            return Ok(Written::Clock);
+        }
         if !self.make_room(keyspace) {
             return Ok(Written::Full);
         }
-        let Some(documents) = self.shelf(keyspace, |shelf| self.choose(shelf, values)) else {
+        let Some(documents) = self.shelf(keyspace, |shelf| self.choose(shelf, wall, values)) else {
             return Ok(Written::Exhausted);
         };
         let stored = self.store(keyspace, &documents).await;
@@ -108,12 +118,18 @@ impl Replica {
     fn choose(
         &self,
         shelf: &mut Shelf,
+        wall: WallTime,
         values: Vec<(Key, Option<Bytes>)>,
     ) -> Option<Vec<(Key, Document)>> {
         let floor = self.roster().floor;
         let mut documents = Vec::with_capacity(values.len());
         for (key, value) in values {
-            let Some(version) = shelf.reserve(&key, self.clock.now(), floor, self.me) else {
+            // The causal clock never runs back. After a jump of the wall clock far ahead and back
+            // it is of no use until the node restarts, and the wall clock is (docs/store.md §2.5).
+            let causal = self.clock.now();
+            let now =
+                if causal > later(wall, CLOCK_APART_MAX) { Timestamp::at(wall) } else { causal };
+            let Some(version) = shelf.reserve(&key, now, floor, self.me) else {
                 documents.iter().for_each(|(key, document): &(Key, Document)| {
                     shelf.release(key, document.version);
                 });
@@ -155,9 +171,10 @@ impl Replica {
         let (replica, keyspace) = (self.clone(), keyspace.to_owned());
         let purged = async move {
             let mut gate = replica.gate.write().await;
-            if !replica.require(&mut gate, turns) {
+            if !gate.require(turns, |node| replica.is_live(node)) {
                 return Ok(None);
             }
+            replica.purges.store(gate.purges(), Ordering::Release);
             let is_tombstone = |(key, version): &(Key, Version)| {
                 replica.index(&keyspace, |index| index.is_tombstone(key, *version))
             };
@@ -167,22 +184,6 @@ impl Replica {
             Ok::<_, StorageError>(Some(count))
         };
         Ok(self.to_the_end(purged).await??)
-    }
-
-    /// Requires these turns of messages from now on, unless there are too many.
-    fn require(&self, gate: &mut Turns, turns: Vec<(NodeId, Turn)>) -> bool {
-        if gate.len() + turns.len() > 2 * ROSTER_MAX {
-            // A process that is gone has no connection that something old could come by.
-            gate.retain(|node, _| self.is_live(*node));
-        }
-        if gate.len() + turns.len() > 2 * ROSTER_MAX {
-            return false;
-        }
-        for (node, turn) in turns {
-            let first = gate.entry(node).or_default();
-            *first = turn.max(*first);
-        }
-        true
     }
 
     /// Drops documents that were purged, or may have been, while this replica was forgotten
@@ -232,7 +233,7 @@ impl Replica {
     async fn enter(
         &self,
         keyspace: &str,
-    ) -> Result<async_lock::RwLockReadGuard<'_, Turns>, StorageError> {
+    ) -> Result<tokio::sync::RwLockReadGuard<'_, Gate>, StorageError> {
         loop {
             self.make_sure(keyspace).await?;
             let gate = self.gate.read().await;
