@@ -1,6 +1,6 @@
-//! User code never runs while a lock of the node is held: neither the drop of what a user hands in,
-//! nor a waker. Each value here calls both nodes from its drop, and a waker from its wake too. Under
-//! a lock that is a deadlock, and the story does not end.
+//! User code never runs while a lock of the node is held: neither the drop of what a user hands
+//! in, nor a waker. Each value here calls both nodes from its drop, and a waker from its wake too.
+//! Under a lock that is a deadlock, and the story does not end.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
