@@ -11,7 +11,8 @@ const TAKES_ALL: &str = "strings take all";
 /// What an author looks for when two runs of one seed differ.
 pub(crate) const CAUSES: &str = "Something outside of the seed changes the run. Look for: \
     the order of a HashMap or HashSet (take a BTreeMap, or a hasher with a fixed seed); \
-    the real clock (take `node.now()` and `node.clock()`); \
+    the real clock (take `node.now()` and `node.clock()`), also inside of a library, \
+    as in the locks of async-lock; \
     threads; timers and sockets of another runtime; addresses in memory; \
     a static or an Arc that keeps state from one run to the next.";
 

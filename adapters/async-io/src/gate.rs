@@ -85,14 +85,24 @@ impl State {
     }
 
     fn poll_open(&self, cx: &Context<'_>) -> Poll<()> {
-        let mut opening = self.lock();
-        if opening.is_open {
-            return Poll::Ready(());
+        {
+            let opening = self.lock();
+            if opening.is_open {
+                return Poll::Ready(());
+            }
+            if opening.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+                return Poll::Pending;
+            }
         }
-        match &mut opening.task {
-            Some(task) => task.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
+        // A waker is user code: it is cloned and dropped while nothing is locked.
+        let waker = cx.waker().clone();
+        let _replaced = {
+            let mut opening = self.lock();
+            if opening.is_open {
+                return Poll::Ready(());
+            }
+            opening.task.replace(waker)
+        };
         Poll::Pending
     }
 }

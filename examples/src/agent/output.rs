@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 use std::io::Stdout;
 use std::sync::Arc;
 
-use async_lock::Mutex;
 use blocking::Unblock;
 use chinwag::protocol::time::Instant;
 use chinwag::runtime::Runtime;
 use chinwag::{Event, Member, Node, Watch};
 use futures_lite::io::AsyncWriteExt as _;
 use serde_json::{Map, Value, json};
+use tokio::sync::Mutex;
 
 /// Lines on stdout. A reader that stalls holds up the line that is being written and nothing else;
 /// one that is gone is written to in vain, and the node goes on.

@@ -73,22 +73,29 @@ impl Storage for MemoryStorage {
         if documents.is_empty() {
             return Ok(());
         }
+        // What is dropped has bytes of users, whose owner may do anything: nothing is locked then.
+        let mut dropped = Vec::new();
         let mut held = self.held();
         let stored = held.keyspaces.entry(keyspace.to_owned()).or_default();
         for (key, document) in documents {
             if stored.get(&key).is_none_or(|stored| stored.version < document.version) {
+                dropped.extend(stored.remove_entry(&key));
                 stored.insert(key, document);
+            } else {
+                dropped.push((key, document));
             }
         }
+        drop(held);
         Ok(())
     }
 
     async fn purge(&self, keyspace: &str, entries: &[(Key, Version)]) -> Result<(), Infallible> {
+        let mut dropped = Vec::new();
         let mut held = self.held();
         let Some(stored) = held.keyspaces.get_mut(keyspace) else { return Ok(()) };
         for (key, version) in entries {
             if stored.get(key).is_some_and(|stored| stored.version == *version) {
-                stored.remove(key);
+                dropped.extend(stored.remove_entry(key));
             }
         }
         if stored.is_empty() {
@@ -102,7 +109,7 @@ impl Storage for MemoryStorage {
     }
 
     async fn save_mark(&self, name: &str, mark: Bytes) -> Result<(), Infallible> {
-        self.held().marks.insert(name.to_owned(), mark);
+        let _replaced = { self.held().marks.insert(name.to_owned(), mark) };
         Ok(())
     }
 }
@@ -113,5 +120,62 @@ impl fmt::Debug for MemoryStorage {
         let held = self.held();
         let documents: usize = held.keyspaces.values().map(BTreeMap::len).sum();
         f.debug_struct("MemoryStorage").field("documents", &documents).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    /// What a storage in memory answers at once.
+    fn now<T>(future: impl Future<Output = Result<T, Infallible>>) -> T {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(done)) => done,
+            Poll::Pending => panic!("it waits for nothing"),
+        }
+    }
+
+    /// The owner of a value, whose drop looks into the storage.
+    struct Owner(MemoryStorage, Arc<AtomicUsize>);
+
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            b"value"
+        }
+    }
+
+    impl Drop for Owner {
+        fn drop(&mut self) {
+            now(self.0.keyspaces());
+            self.1.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Under the lock it would wait for itself.
+    #[test]
+    fn values_are_dropped_while_nothing_is_locked() {
+        let (storage, dropped) = (MemoryStorage::new(), Arc::<AtomicUsize>::default());
+        let value = || Bytes::from_owner(Owner(storage.clone(), dropped.clone()));
+        let key = Key::new(b"key".to_vec()).expect("short");
+        let put = |at| {
+            let version = version(at);
+            let document = Document { version, value: Some(value()) };
+            now(storage.merge("keys", vec![(key.clone(), document)]));
+        };
+        [2, 3, 1].into_iter().for_each(put);
+        assert_eq!(dropped.load(Ordering::SeqCst), 2, "the older one, and one that came late");
+        now(storage.purge("keys", &[(key.clone(), version(3))]));
+        assert_eq!(dropped.load(Ordering::SeqCst), 3);
+        (0..2).for_each(|_| now(storage.save_mark("mark", value())));
+        assert_eq!(dropped.load(Ordering::SeqCst), 4);
+    }
+
+    fn version(at: u64) -> Version {
+        Version { stamp: chinwag::Timestamp::from_raw(at), node: 1.into() }
     }
 }

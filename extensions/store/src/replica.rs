@@ -40,13 +40,13 @@ pub(crate) struct Replica {
     shelves: Mutex<BTreeMap<String, Shelf>>,
     /// Held for reading while documents are taken in, and for writing while some are forgotten:
     /// what is being taken in is in the storage before a purge, or meets its turns.
-    gate: async_lock::RwLock<Gate>,
+    gate: tokio::sync::RwLock<Gate>,
     /// How often the gate was held for a purge: read without it.
     purges: AtomicU64,
     /// What is stored of it, or will be before anybody relies on more.
     roster: Mutex<Arc<Roster>>,
     /// Held while the roster is changed and saved.
-    saving: async_lock::Mutex<()>,
+    saving: tokio::sync::Mutex<()>,
     turns: AtomicU64,
     config: Config,
     /// What the other replicas have said last.
@@ -101,10 +101,10 @@ impl Replica {
             clock: node.clock(),
             storage,
             shelves: Mutex::default(),
-            gate: async_lock::RwLock::new(Gate::default()),
+            gate: tokio::sync::RwLock::new(Gate::default()),
             purges: AtomicU64::new(0),
             roster: Mutex::new(Arc::new(roster)),
-            saving: async_lock::Mutex::new(()),
+            saving: tokio::sync::Mutex::new(()),
             turns: AtomicU64::new(0),
             config,
             votes: Mutex::default(),

@@ -33,7 +33,8 @@ impl Arrival {
     }
 }
 
-/// One direction. What is brought before the end is taken before it.
+/// One direction. What is brought before the end is taken before it. Chunks and wakers are users':
+/// none is cloned, dropped or woken while the pipe is locked.
 #[derive(Default)]
 pub(crate) struct Pipe {
     state: Mutex<State>,
@@ -60,11 +61,11 @@ enum End {
 }
 
 impl Pipe {
-    /// Brings a chunk. What it holds is given back if nobody will take it.
-    pub(crate) fn push(&self, arrival: Arrival, wakers: &mut Vec<Waker>) -> Result<(), Held> {
+    /// Brings a chunk, which is given back if nobody will take it.
+    pub(crate) fn push(&self, arrival: Arrival, wakers: &mut Vec<Waker>) -> Result<(), Arrival> {
         let mut state = lock(&self.state);
         if state.is_abandoned || state.end.is_some() {
-            return Err(arrival.held);
+            return Err(arrival);
         }
         state.cost += arrival.len() + CHUNK_OVERHEAD;
         state.chunks.push_back(arrival);
@@ -80,23 +81,26 @@ impl Pipe {
         arrival: &mut Option<Arrival>,
         window: usize,
     ) -> Poll<Result<(), Status>> {
-        let reader = {
+        let waker = cx.waker().clone();
+        let Some(chunk) = arrival.take() else { return Poll::Ready(Ok(())) };
+        let (reader, _unwanted) = {
             let mut state = lock(&self.state);
             if let Some(end) = &state.end {
                 return Poll::Ready(Err(end.to_writer()));
             }
             if state.is_abandoned {
-                *arrival = None;
-                return Poll::Ready(Ok(()));
-            }
-            if state.cost >= window {
-                state.writer = Some(cx.waker().clone());
+                (None, (Some(chunk), None))
+            } else if state.cost >= window {
+                *arrival = Some(chunk);
+                let replaced = state.writer.replace(waker);
+                drop(state);
+                drop(replaced);
                 return Poll::Pending;
+            } else {
+                state.cost += chunk.len() + CHUNK_OVERHEAD;
+                state.chunks.push_back(chunk);
+                (state.reader.take(), (None, Some(waker)))
             }
-            let Some(arrival) = arrival.take() else { return Poll::Ready(Ok(())) };
-            state.cost += arrival.len() + CHUNK_OVERHEAD;
-            state.chunks.push_back(arrival);
-            state.reader.take()
         };
         reader.into_iter().for_each(Waker::wake);
         Poll::Ready(Ok(()))
@@ -104,13 +108,16 @@ impl Pipe {
 
     /// The next chunk; `None` at the end; the status once, if the call ended with one.
     pub(crate) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Arrival, Status>>> {
+        let waker = cx.waker().clone();
         let mut state = lock(&self.state);
         let Some(arrival) = state.chunks.pop_front() else {
             return match &mut state.end {
                 Some(End::Over(status)) => Poll::Ready(status.take().map(Err)),
                 Some(End::Finished) => Poll::Ready(None),
                 None => {
-                    state.reader = Some(cx.waker().clone());
+                    let replaced = state.reader.replace(waker);
+                    drop(state);
+                    drop(replaced);
                     Poll::Pending
                 }
             };
@@ -144,10 +151,10 @@ impl Pipe {
         state.is_abandoned = true;
         state.cost = 0;
         let writer = state.writer.take();
-        let held = mem::take(&mut state.chunks).into_iter().map(|arrival| arrival.held).collect();
+        let chunks = mem::take(&mut state.chunks);
         drop(state);
         writer.into_iter().for_each(Waker::wake);
-        held
+        chunks.into_iter().map(|arrival| arrival.held).collect()
     }
 }
 

@@ -13,7 +13,8 @@ pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// How one task is told that there is something to do. Ringing a bell that already rings costs one
-/// atomic swap.
+/// atomic swap. Its waker is user code, as any is: it is cloned, dropped and woken while nothing is
+/// locked.
 ///
 /// The task calls [`Bell::begin`] at the start of each poll and looks at everything after it;
 /// whoever changes something the task should look at does so before [`Bell::ring`]. So no change is
@@ -26,12 +27,10 @@ pub(crate) struct Bell {
 
 impl Bell {
     pub(crate) fn begin(&self, waker: &Waker) {
-        {
-            let mut slot = lock(&self.waker);
-            match &mut *slot {
-                Some(old) => old.clone_from(waker),
-                None => *slot = Some(waker.clone()),
-            }
+        let is_known = lock(&self.waker).as_ref().is_some_and(|known| known.will_wake(waker));
+        if !is_known {
+            let waker = waker.clone();
+            let _replaced = { lock(&self.waker).replace(waker) };
         }
         self.is_rung.store(false, Ordering::SeqCst);
     }
@@ -45,7 +44,8 @@ impl Bell {
         if self.is_rung.swap(true, Ordering::SeqCst) {
             return;
         }
-        let waker = lock(&self.waker).clone();
+        // The task leaves its waker again when it begins, and rings are swallowed until then.
+        let waker = { lock(&self.waker).take() };
         if let Some(waker) = waker {
             waker.wake();
         }

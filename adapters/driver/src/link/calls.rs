@@ -38,13 +38,13 @@ impl Entry {
 }
 
 impl Calls {
-    pub(super) fn begin(&mut self, call: CallId, waker: Option<&Waker>) -> u32 {
+    pub(super) fn begin(&mut self, call: CallId, waker: Option<Waker>) -> u32 {
         let entry = self.free.pop().unwrap_or_else(|| {
             self.entries.push(Entry::Free);
             u32::try_from(self.entries.len() - 1)
                 .expect("far fewer waiters than 2^32 fit in memory")
         });
-        self.entries[entry as usize] = Entry::Waiting { call, waker: waker.cloned() };
+        self.entries[entry as usize] = Entry::Waiting { call, waker };
         if self.by_slot.len() <= call.slot() {
             self.by_slot.resize(call.slot() + 1, u32::MAX);
         }
@@ -103,6 +103,8 @@ impl Calls {
         }
     }
 
+    /// What the entry was, to be dropped where nothing is locked: its waker is user code.
+    #[must_use]
     pub(super) fn release(&mut self, entry: u32) -> Entry {
         self.free.push(entry);
         if !self.untaken.is_empty() {

@@ -17,8 +17,8 @@ use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::Destination;
 use chinwag_core::rpc::config::COPY_LEN_MAX;
 use chinwag_core::rpc::{
-    Body, CallId, Code, Connection, Event, GossipError, Held, InboundId, MethodName, PeerHello,
-    Receiver, Request, RequestError, Side, Status, StreamRef,
+    Body, CallId, Code, Connection, Event, Fingerprint, GossipError, Held, InboundId, MethodName,
+    PeerHello, Receiver, Request, RequestError, RespondError, Side, Status, StreamRef,
 };
 use chinwag_core::time::{Instant, Now};
 
@@ -124,8 +124,14 @@ impl State {
     }
 
     /// Answers a call of the peer. The answer stays with whoever gave it, and is dropped where
-    /// nothing is locked; a short one is copied anyway.
-    fn respond(&mut self, now: Now, id: InboundId, answered: &Response, wakers: &mut Vec<Waker>) {
+    /// nothing is locked; a short one is copied anyway. Returns why it was not sent.
+    fn respond(
+        &mut self,
+        now: Now,
+        id: InboundId,
+        answered: &Response,
+        wakers: &mut Vec<Waker>,
+    ) -> Option<RespondError> {
         self.end_stream(now, StreamRef::Inbound(id), None, wakers);
         let Response { headers, attachments, result } = answered;
         let result = match result {
@@ -133,9 +139,7 @@ impl State {
             Ok(body) => Ok(Body::Owned(body.clone())),
             Err(status) => Err(status.clone()),
         };
-        if let Err(error) = self.machine.respond_with(now, id, headers, attachments, result) {
-            tracing::debug!(target: "chinwag::call", %error, "an answer was not sent");
-        }
+        self.machine.respond_with(now, id, headers, attachments, result).err()
     }
 }
 
@@ -211,7 +215,7 @@ impl Link {
         port: Option<&Arc<Port>>,
         waker: Option<&Waker>,
     ) -> Result<Begun, RequestError> {
-        let has_waker = waker.is_some();
+        let (waker, has_waker) = (waker.cloned(), waker.is_some());
         let (id, entry) = {
             let mut state = self.state.lock();
             let call = state.machine.request(now, request)?;
@@ -253,7 +257,7 @@ impl Link {
     }
 
     /// The peer left in good order: no new calls; those in flight have until the peer closes, or
-    /// the drain's time is over (docs/protocol.md §5.9). What is queued, the acknowledgement of
+    /// the drain's time is over (docs/protocol.md §5.9.5). What is queued, the acknowledgement of
     /// the leave, say, goes first.
     pub(crate) fn peer_left(&self, now: Now) {
         {
@@ -295,12 +299,13 @@ impl Link {
     #[expect(clippy::needless_pass_by_value, reason = "it is dropped here, under no lock")]
     pub(crate) fn respond(&self, now: Now, id: InboundId, answered: Response) {
         let mut wakers = Vec::new();
-        {
+        let refused = {
             let mut state = self.state.lock();
             state.used_at = now.mono;
-            state.respond(now, id, &answered, &mut wakers);
-        }
+            state.respond(now, id, &answered, &mut wakers)
+        };
         wakers.into_iter().for_each(Waker::wake);
+        refused.into_iter().for_each(log_unsent);
         self.bell.ring();
     }
 
@@ -310,23 +315,22 @@ impl Link {
         now: Now,
         answers: impl Iterator<Item = (InboundId, &'a Response)>,
     ) {
-        let mut wakers = Vec::new();
+        let (mut wakers, mut refused) = (Vec::new(), Vec::new());
         {
             let mut state = self.state.lock();
             for (id, answered) in answers {
-                state.respond(now, id, answered, &mut wakers);
+                refused.extend(state.respond(now, id, answered, &mut wakers));
             }
         }
         wakers.into_iter().for_each(Waker::wake);
+        refused.into_iter().for_each(log_unsent);
     }
 
-    /// Looks at the method that the peer has given this number, under the link's lock.
-    pub(crate) fn method<T>(
-        &self,
-        method_id: u16,
-        look: impl FnOnce(Option<MethodName<'_>>) -> T,
-    ) -> T {
-        look(self.state.lock().machine.method(method_id))
+    /// The method that the peer has given this number.
+    pub(crate) fn method(&self, method_id: u16) -> Option<PeerMethod> {
+        let state = self.state.lock();
+        let MethodName { service, method, fingerprint } = state.machine.method(method_id)?;
+        Some(PeerMethod { service: service.into(), method: method.into(), fingerprint })
     }
 
     /// What an earlier dial to the same address came to, for the calls that wait for the next one.
@@ -342,7 +346,10 @@ impl Link {
     /// Gives back what a message held.
     pub(crate) fn release(&self, held: Held) {
         if !held.is_nothing() {
-            self.state.lock().machine.release(self.runtime.now(), held);
+            let now = self.runtime.now();
+            {
+                self.state.lock().machine.release(now, held);
+            }
             self.bell.ring();
         }
     }
@@ -366,6 +373,24 @@ impl Link {
     pub(crate) fn peer_epoch(&self) -> Option<Epoch> {
         self.peer().map(|peer| peer.epoch)
     }
+}
+
+/// A method as the peer names it.
+pub(crate) struct PeerMethod {
+    service: String,
+    method: String,
+    fingerprint: Fingerprint,
+}
+
+impl PeerMethod {
+    pub(crate) fn name(&self) -> MethodName<'_> {
+        let Self { service, method, fingerprint } = self;
+        MethodName { service, method, fingerprint: *fingerprint }
+    }
+}
+
+fn log_unsent(error: RespondError) {
+    tracing::debug!(target: "chinwag::call", %error, "an answer was not sent");
 }
 
 /// A call that was begun. Dropping it cancels, and the handler feels it.
@@ -394,26 +419,31 @@ impl Future for Call {
             return Poll::Pending;
         }
         let this = &mut *self;
-        let mut state = this.link.state.lock();
-        match state.calls.entry(entry) {
-            Entry::Waiting { waker, .. } => {
-                match waker {
-                    Some(waker) => waker.clone_from(cx.waker()),
-                    None => *waker = Some(cx.waker().clone()),
+        // A waker is user code: it is cloned and dropped while nothing is locked.
+        let mut fresh: Option<Waker> = None;
+        loop {
+            let mut state = this.link.state.lock();
+            if let Entry::Waiting { waker, .. } = state.calls.entry(entry) {
+                if waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                    return Poll::Pending;
                 }
-                Poll::Pending
-            }
-            Entry::Ended(..) | Entry::Free => {
-                this.entry = None;
-                match state.calls.release(entry) {
-                    Entry::Ended(ended, held) => {
-                        drop(state);
-                        this.link.release(held);
-                        Poll::Ready(ended)
-                    }
-                    _ => unreachable!("an entry is free only after its future has let go of it"),
+                if fresh.is_some() {
+                    let replaced = replace(waker, fresh.take());
+                    drop(state);
+                    drop(replaced);
+                    return Poll::Pending;
                 }
+                drop(state);
+                fresh = Some(cx.waker().clone());
+                continue;
             }
+            this.entry = None;
+            let Entry::Ended(ended, held) = state.calls.release(entry) else {
+                unreachable!("an entry is free only after its future has let go of it")
+            };
+            drop(state);
+            this.link.release(held);
+            return Poll::Ready(ended);
         }
     }
 }
@@ -438,21 +468,23 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let Some(entry) = self.entry.take() else { return };
-        let mut wakers = Vec::new();
-        {
+        let (now, mut wakers) = (self.link.runtime.now(), Vec::new());
+        let _released = {
             let mut state = self.link.state.lock();
-            let now = self.link.runtime.now();
-            match state.calls.release(entry) {
+            let mut released = state.calls.release(entry);
+            match &mut released {
                 Entry::Waiting { call, .. } => {
+                    let call = *call;
                     state.machine.cancel(now, call);
                     let cancelled = Status::new(Code::Cancelled, "the call was dropped");
                     state.end_stream(now, StreamRef::Call(call), Some(&cancelled), &mut wakers);
                     state.used_at = now.mono;
                 }
-                Entry::Ended(_, held) => state.machine.release(now, held),
+                Entry::Ended(_, held) => state.machine.release(now, replace(held, Held::NOTHING)),
                 Entry::Free => {}
             }
-        }
+            released
+        };
         wakers.into_iter().for_each(Waker::wake);
         self.link.bell.ring();
     }

@@ -70,14 +70,15 @@ impl LocalCall {
 
     /// How it ended.
     pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Ended> {
-        let mut ending = lock(&self.ending);
-        match ending.ended.take() {
-            Some(ended) => Poll::Ready(ended),
-            None => {
-                ending.waker = Some(cx.waker().clone());
-                Poll::Pending
+        let waker = cx.waker().clone();
+        let _replaced = {
+            let mut ending = lock(&self.ending);
+            match ending.ended.take() {
+                Some(ended) => return Poll::Ready(ended),
+                None => ending.waker.replace(waker),
             }
-        }
+        };
+        Poll::Pending
     }
 
     /// Nobody waits any more, or the caller's stream was dropped unfinished.
@@ -91,12 +92,14 @@ impl LocalCall {
     fn end(&self, ended: Ended) {
         let mut wakers = Vec::new();
         let status = ended.1.result.as_ref().err().cloned();
+        // The answer is the user's, and is dropped, if it comes second, while nothing is locked.
+        let mut ended = Some(ended);
         {
             let mut ending = lock(&self.ending);
             if std::mem::replace(&mut ending.is_over, true) {
                 return;
             }
-            ending.ended = Some(ended);
+            ending.ended = ended.take();
             wakers.extend(ending.waker.take());
         }
         self.to_callee.end(status.as_ref(), &mut wakers);

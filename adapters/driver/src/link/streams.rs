@@ -122,7 +122,8 @@ impl Ports {
         });
     }
 
-    /// A chunk, to whom it belongs; or what it holds, if to nobody.
+    /// A chunk, to whom it belongs; or what it holds, if to nobody. Its bytes are the connection's
+    /// own, so that they may be dropped here.
     pub(super) fn push(
         &mut self,
         of: StreamRef,
@@ -130,7 +131,7 @@ impl Ports {
         wakers: &mut Vec<Waker>,
     ) -> Result<(), Held> {
         match self.get(of) {
-            Some(port) => port.incoming.push(arrival, wakers),
+            Some(port) => port.incoming.push(arrival, wakers).map_err(|arrival| arrival.held),
             None => Err(arrival.held),
         }
     }
@@ -185,9 +186,9 @@ impl RemoteEnd {
         body: &Bytes,
         attachments: &[Bytes],
     ) -> Poll<Result<(), Status>> {
+        let (waker, now) = (cx.waker().clone(), self.link.runtime.now());
         let sent = {
             let mut state = self.link.state.lock();
-            let now = self.link.runtime.now();
             let sent = state.machine.send(now, self.stream, sent_as(body), attachments);
             // The machine ends a call before it is asked how: that is told, and wakes, with the
             // call's event.
@@ -195,7 +196,9 @@ impl RemoteEnd {
                 matches!(sent, Err(StreamError::Ended)) && state.ports.get(self.stream).is_some();
             if is_untold || matches!(sent, Err(StreamError::Blocked)) {
                 // Under the lock: what says that there is room comes after this.
-                *lock(&self.port.writer) = Some(cx.waker().clone());
+                let replaced = { lock(&self.port.writer).replace(waker) };
+                drop(state);
+                drop(replaced);
                 return Poll::Pending;
             }
             if sent.is_ok() {
@@ -217,7 +220,8 @@ impl RemoteEnd {
 
     /// No further chunks go. Of a call that is over, this says nothing.
     pub(crate) fn finish(&self) {
-        let finished = self.link.state.lock().machine.finish(self.link.runtime.now(), self.stream);
+        let now = self.link.runtime.now();
+        let finished = { self.link.state.lock().machine.finish(now, self.stream) };
         if finished.is_ok() {
             self.link.bell.ring();
         }
@@ -230,10 +234,9 @@ impl RemoteEnd {
     /// Ends the call, if it is one of ours and open: its future gets `Cancelled`.
     pub(crate) fn cancel(&self) {
         let StreamRef::Call(call) = self.stream else { return };
-        let mut wakers = Vec::new();
+        let (now, mut wakers) = (self.link.runtime.now(), Vec::new());
         {
             let mut state = self.link.state.lock();
-            let now = self.link.runtime.now();
             if state.machine.cancel(now, call) {
                 let status =
                     Status::new(Code::Cancelled, "the caller's stream was dropped unfinished");

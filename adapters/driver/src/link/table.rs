@@ -208,6 +208,7 @@ impl Links {
         if peer.id == self.node.id {
             // Somebody else claims this node's id. Gossip may pass, so that both hear of it; calls
             // do not go there.
+            drop(table);
             link.retire();
             return Verdict::Keep;
         }
@@ -224,6 +225,8 @@ impl Links {
         };
         table.by_peer.insert(peer.id, winner.clone());
         self.publish(&table);
+        // What ends with a connection, and who is woken, is user code.
+        drop(table);
         if loser.peer_epoch() < winner.peer_epoch() && loser.peer_epoch().is_some() {
             loser.peer_gone(now);
         } else {
@@ -277,12 +280,16 @@ impl Links {
         };
         let connected = table.of_peer.range((peer, 0)..=(peer, u64::MAX)).map(|(_, link)| link);
         let dialed = table.by_peer.get(&peer).filter(|link| link.peer().is_none());
-        for link in connected.chain(dialed).filter(is_affected) {
-            if gone == Gone::Left { link.peer_left(now) } else { link.peer_gone(now) }
-        }
+        let affected: Vec<_> = connected.chain(dialed).filter(is_affected).cloned().collect();
+        affected.iter().for_each(|link| link.is_usable.store(false, Ordering::SeqCst));
         if table.by_peer.get(&peer).is_some_and(|link| !link.is_usable()) {
             table.by_peer.remove(&peer);
             self.publish(&table);
+        }
+        // What ends with a connection, and who is woken, is user code.
+        drop(table);
+        for link in affected {
+            if gone == Gone::Left { link.peer_left(now) } else { link.peer_gone(now) }
         }
     }
 

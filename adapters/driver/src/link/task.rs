@@ -157,11 +157,9 @@ impl LinkTask {
 
     /// The stream is of no more use, because of `error`.
     pub(super) fn fail(&mut self, now: Now, error: &dyn Display) {
-        {
-            let mut state = self.link.state.lock();
-            let why = state.note_trouble(error);
-            tracing::debug!(target: "chinwag::link", link = self.link.key, "{why}");
-        }
+        // What records it is user code: it runs while nothing is locked.
+        let why = self.link.state.lock().note_trouble(error).to_owned();
+        tracing::debug!(target: "chinwag::link", link = self.link.key, "{why}");
         self.lose(now);
     }
 
@@ -295,13 +293,20 @@ impl LinkTask {
             return false;
         }
         self.is_due = true;
-        let mut state = self.link.state.lock();
-        state.machine.handle_timeout(now);
-        if self.link.idle_at(&state).is_some_and(|at| at <= now.mono) {
+        let is_idle = {
+            let mut state = self.link.state.lock();
+            state.machine.handle_timeout(now);
+            let is_idle = self.link.idle_at(&state).is_some_and(|at| at <= now.mono);
+            if is_idle {
+                self.link.is_usable.store(false, Ordering::SeqCst);
+                state.used_at = now.mono;
+                state.machine.go_away(now);
+            }
+            is_idle
+        };
+        if is_idle {
             tracing::debug!(target: "chinwag::link", link = self.link.key, "closing, because it is idle");
             self.link.retire();
-            state.used_at = now.mono;
-            state.machine.go_away(now);
         }
         true
     }
@@ -326,7 +331,7 @@ impl LinkTask {
     }
 
     /// What can still be written without waiting: a go-away when the node ends, the reason of a
-    /// refusal when the peer does not fit.
+    /// refusal when the peer does not fit (docs/protocol.md §5.1.5).
     fn farewell(&mut self, cx: &mut Context<'_>, now: Now) {
         if self.ended.is_none() {
             self.link.state.lock().machine.go_away(now);

@@ -12,6 +12,8 @@ use crate::base::runtime::Stream;
 /// What there is to write now.
 enum Fill {
     Nothing,
+    /// The run queue turns once before.
+    Later,
     Some,
     /// Something else is to be done first.
     Left,
@@ -32,8 +34,12 @@ impl LinkTask {
         }
         for _ in 0..WRITES_MAX {
             if self.out.is_empty() {
-                match self.fill(cx, now) {
+                match self.fill(now) {
                     Fill::Nothing => return false,
+                    Fill::Later => {
+                        cx.waker().wake_by_ref();
+                        return false;
+                    }
                     Fill::Left => {
                         self.is_due = true;
                         return true;
@@ -53,7 +59,7 @@ impl LinkTask {
     }
 
     /// Takes what the machine has to write, if it is time.
-    fn fill(&mut self, cx: &Context<'_>, now: Now) -> Fill {
+    fn fill(&mut self, now: Now) -> Fill {
         {
             let mut state = self.link.state.lock();
             if state.machine.has_events() {
@@ -76,7 +82,7 @@ impl LinkTask {
                 Flush::AfterTurn if self.turn != FlushTurn::Done => {
                     if self.turn == FlushTurn::Idle {
                         self.turn = FlushTurn::Asked;
-                        cx.waker().wake_by_ref();
+                        return Fill::Later;
                     }
                     return Fill::Nothing;
                 }

@@ -101,7 +101,9 @@ impl Context {
     /// [`ATTACHMENTS_MAX`](chinwag_core::rpc::config::ATTACHMENTS_MAX) times; more make the answer
     /// `TooLarge`. They are sent if it is a reply.
     pub fn attach(&self, bytes: impl Into<Bytes>) {
-        lock(self.beside.get_or_init(Arc::default)).attachments.push(bytes.into());
+        // What makes bytes of them is user code: it runs before anything is locked.
+        let bytes = bytes.into();
+        lock(self.beside.get_or_init(Arc::default)).attachments.push(bytes);
     }
 
     /// Adds metadata to the answer, whether it is a reply or a failure. The answer to a one-way

@@ -219,10 +219,10 @@ impl InboundCalls {
 
     /// A method whose number is new, or that was not there the last time.
     fn look_up(&mut self, method_id: u16) -> Result<Arc<dyn Endpoint>, Status> {
-        self.link.method(method_id, |call| match call {
-            Some(call) => self.known.find(&self.shared.registry, method_id, call),
+        match self.link.method(method_id) {
+            Some(call) => self.known.find(&self.shared.registry, method_id, call.name()),
             None => Err(Status::new(Code::UnknownMethod, "a method that was not named")),
-        })
+        }
     }
 
     fn reply(&mut self, id: Option<InboundId>, method_id: Option<u16>, response: Response) {

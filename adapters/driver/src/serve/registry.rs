@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -206,7 +206,7 @@ pub(crate) struct Registry {
 impl Registry {
     pub(crate) fn add<S: Service>(&self, service: S) -> Result<(), AddServiceError> {
         let methods = Methods::<S>::of_service()?;
-        let _writer = lock(&self.writer);
+        let writer = lock(&self.writer);
         let mut services = Services::clone(&self.services.load());
         if services.contains_key(S::NAME) {
             return Err(AddServiceError::DuplicateService(S::NAME));
@@ -216,28 +216,30 @@ impl Registry {
             (name, (method.offer)(service.clone(), meters.of(name).clone()))
         };
         services.insert(S::NAME, methods.table.into_iter().map(offer).collect());
-        self.replace(services);
+        self.replace(services, writer);
         Ok(())
     }
 
     /// Whether there was one. Calls already begun keep the service alive until they end.
     pub(crate) fn remove(&self, name: &str) -> bool {
-        let _writer = lock(&self.writer);
+        let writer = lock(&self.writer);
         let mut services = Services::clone(&self.services.load());
-        let was_there = services.remove(name).is_some();
-        self.replace(services);
-        was_there
+        let removed = services.remove(name);
+        self.replace(services, writer);
+        removed.is_some()
     }
 
     /// Forgets every service, so that what they hold is dropped.
     pub(crate) fn clear(&self) {
-        let _writer = lock(&self.writer);
-        self.replace(Services::new());
+        self.replace(Services::new(), lock(&self.writer));
     }
 
-    fn replace(&self, services: Services) {
-        self.services.store(Arc::new(services));
+    /// What was there before is dropped when the lock has been released: a service's drop is user
+    /// code.
+    fn replace(&self, services: Services, writer: MutexGuard<'_, ()>) {
+        let _replaced = self.services.swap(Arc::new(services));
         self.version.fetch_add(1, Ordering::Release);
+        drop(writer);
     }
 
     /// The method that `call` names, or the status that says why there is none.

@@ -71,14 +71,19 @@ struct OrphanState {
 impl Orphans {
     /// Keeps `handlers`, so that they end with the node, or cancels them if it has ended.
     pub(crate) fn adopt(&self, mut handlers: Vec<Arc<Running>>) {
-        {
+        // With each goes its task's waker, which is user code: nothing is locked then.
+        let _ended: Vec<_> = {
             let mut state = lock(&self.state);
+            let mut ended = Vec::new();
             if !state.is_closed {
                 // The only holder of a handler that has ended is this list.
-                state.running.retain(|running| Arc::strong_count(running) > 1);
+                let is_over = |running: &Arc<Running>| Arc::strong_count(running) == 1;
+                (ended, state.running) =
+                    std::mem::take(&mut state.running).into_iter().partition(is_over);
                 state.running.append(&mut handlers);
             }
-        }
+            ended
+        };
         handlers.iter().for_each(|running| running.cancel());
     }
 

@@ -154,11 +154,15 @@ impl Chain {
     }
 
     pub(crate) fn add(&self, interceptor: Arc<dyn Interceptor>) {
-        let _writer = lock(&self.writer);
-        let mut list = self.list.load().as_deref().cloned().unwrap_or_default();
-        list.push(interceptor);
-        self.list.store(Some(Arc::new(list)));
-        self.has_any.store(true, Ordering::Release);
+        // An interceptor's drop is user code: the list that is replaced goes after the lock.
+        let _replaced = {
+            let _writer = lock(&self.writer);
+            let mut list = self.list.load().as_deref().cloned().unwrap_or_default();
+            list.push(interceptor);
+            let replaced = self.list.swap(Some(Arc::new(list)));
+            self.has_any.store(true, Ordering::Release);
+            replaced
+        };
     }
 
     /// Whether a call has to [`enter`](Chain::enter): because there are interceptors, because

@@ -233,7 +233,7 @@ impl Replica {
     async fn enter(
         &self,
         keyspace: &str,
-    ) -> Result<async_lock::RwLockReadGuard<'_, Gate>, StorageError> {
+    ) -> Result<tokio::sync::RwLockReadGuard<'_, Gate>, StorageError> {
         loop {
             self.make_sure(keyspace).await?;
             let gate = self.gate.read().await;

@@ -28,14 +28,20 @@ impl Disks {
 pub(crate) struct Disk {
     pub(crate) below: MemoryStorage,
     pub(crate) node: WeakNode,
+    /// How much real time each operation takes besides. None of it is time of the simulated world.
+    pub(crate) real_time: Duration,
 }
 
 impl Disk {
     pub(crate) fn new(below: MemoryStorage, node: &Node) -> Self {
-        Self { below, node: node.downgrade() }
+        Self { below, node: node.downgrade(), real_time: Duration::ZERO }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "makes the host slow")]
     pub(crate) async fn takes(&self, time: Duration) {
+        if !self.real_time.is_zero() {
+            std::thread::sleep(self.real_time);
+        }
         let sleep = self.node.upgrade().map(|node| node.sleep(time));
         if let Some(sleep) = sleep {
             sleep.await;

@@ -6,6 +6,7 @@ mod cluster;
 mod looking;
 mod mutants;
 mod oracle;
+mod slow_host;
 mod stories;
 mod suite;
 mod swarm;
