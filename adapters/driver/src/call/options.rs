@@ -35,7 +35,8 @@ macro_rules! call_options {
             /// Adds metadata to each call.
             ///
             /// # Errors
-            /// [`HeadersError`](crate::HeadersError) when the key is empty or long, or all of it is more than 32 KiB.
+            /// [`HeadersError`](crate::HeadersError) when the key is empty or long, or all of it is
+            /// more than 32 KiB.
             pub fn header(
                 mut self,
                 key: &str,
