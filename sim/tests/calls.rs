@@ -160,8 +160,8 @@ fn dropping_a_call_is_felt_by_its_handler_within_a_round_trip() {
 }
 
 /// The caller is cut off from the machine of its peer, so that only membership can tell it: its
-/// connection says nothing. It hears of the next run from a third node, and cannot ask either of the
-/// two, so the first one is over for it when it is declared dead (`docs/protocol.md` §4.9).
+/// connection says nothing. It hears of the next run from a third node, and cannot ask either of
+/// the two, so the first one is over for it when it is declared dead (`docs/protocol.md` §4.9).
 #[test]
 fn calls_to_a_peer_end_at_the_moment_its_run_is_known_to_be_over() {
     check(0..20, |world| async move {

@@ -286,6 +286,11 @@ impl Link {
         self.retire();
     }
 
+    /// Whether a call of this node is open, or waits.
+    pub(super) fn has_calls(&self) -> bool {
+        self.state.lock().machine.calls_open() > 0
+    }
+
     /// Whether a call is open either way, or something of one may not have been written.
     pub(crate) fn is_busy(&self) -> bool {
         let state = self.state.lock();

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use chinwag_core::id::NodeId;
+use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::{Destination, Member};
 use chinwag_core::rng::Rng;
 use chinwag_core::rpc::Receiver;
@@ -46,8 +46,10 @@ struct Table {
     all: BTreeMap<u64, Arc<Link>>,
     /// How many of them there may be.
     connections_max: usize,
-    /// The one to use for a peer: connected, or dialled for it.
+    /// The one to use for a peer: connected to the run that membership holds, or dialled for it.
     by_peer: Routes,
+    /// The run of each member that membership holds.
+    held: BTreeMap<NodeId, Epoch>,
     /// The one that was dialled to an address, for those who know no id.
     by_addr: BTreeMap<SocketAddr, Arc<Link>>,
     /// All that are connected to a peer.
@@ -87,8 +89,6 @@ pub(crate) enum Gone {
     Died,
     /// It left in this epoch.
     Left,
-    /// It runs in this epoch: connections to earlier ones are to nobody.
-    Restarted,
 }
 
 impl Links {
@@ -103,6 +103,7 @@ impl Links {
             all: BTreeMap::new(),
             connections_max,
             by_peer: BTreeMap::new(),
+            held: BTreeMap::new(),
             by_addr: BTreeMap::new(),
             of_peer: BTreeMap::new(),
             backoffs: BTreeMap::new(),
@@ -193,16 +194,27 @@ impl Links {
         }
     }
 
-    /// The peer of `link` has said who it is.
+    /// The peer of `link` has said who it is. That decides nothing about who holds its id: a
+    /// connection to another run than the one that membership holds carries gossip, and no calls
+    /// of this node (docs/protocol.md §4.9.5).
     pub(crate) fn connected(&self, link: &Arc<Link>, now: Now) -> Verdict {
         let Some(peer) = link.peer() else { return Verdict::Close };
+        // Before the table is locked: callers lock a link first.
+        let has_calls = link.has_calls();
         let mut table = lock(&self.table);
+        let is_held = table.held.get(&peer.id).is_none_or(|epoch| *epoch == peer.epoch);
         if let Some(target) = link.target {
-            table.backoffs.remove(&target.addr);
             let is_self = peer.id == self.node.id && peer.epoch == self.node.epoch();
-            if is_self || target.id.is_some_and(|id| id != peer.id) {
+            let is_other = target.id.is_some_and(|id| id != peer.id);
+            if is_self || is_other || target.id.is_some() && !is_held && has_calls {
+                // A dial that ends elsewhere has failed, and is not repeated at once.
+                let trouble = format!("node {} in its run {} answers there", peer.id, peer.epoch);
+                table.back_off(target.addr, now.mono, Some(trouble.clone()));
+                drop(table);
+                link.remember_trouble(trouble);
                 return Verdict::Close;
             }
+            table.backoffs.remove(&target.addr);
         }
         table.of_peer.insert((peer.id, link.key), link.clone());
         if peer.id == self.node.id {
@@ -210,6 +222,13 @@ impl Links {
             // do not go there.
             drop(table);
             link.retire();
+            return Verdict::Keep;
+        }
+        if !is_held {
+            // It may have been dialled for the run that is held.
+            if table.route(peer.id, self.node.id) {
+                self.publish(&table);
+            }
             return Verdict::Keep;
         }
         let rival = table.by_peer.get(&peer.id).filter(|rival| rival.key != link.key).cloned();
@@ -227,11 +246,7 @@ impl Links {
         self.publish(&table);
         // What ends with a connection, and who is woken, is user code.
         drop(table);
-        if loser.peer_epoch() < winner.peer_epoch() && loser.peer_epoch().is_some() {
-            loser.peer_gone(now);
-        } else {
-            loser.retire();
-        }
+        loser.retire();
         Verdict::Keep
     }
 
@@ -254,36 +269,45 @@ impl Links {
             if table.by_peer.get(&peer).is_some_and(|known| known.key == link.key) {
                 // A connection the peer dialled may be left, where this node's dial came to
                 // nothing.
-                let mut left =
-                    table.of_peer.range((peer, 0)..=(peer, u64::MAX)).map(|(_, link)| link);
-                match left.rfind(|link| link.is_usable()).cloned() {
-                    Some(link) => table.by_peer.insert(peer, link),
-                    None => table.by_peer.remove(&peer),
-                };
+                table.by_peer.remove(&peer);
+                let _ = table.route(peer, self.node.id);
                 self.publish(&table);
             }
         }
     }
 
+    /// Membership holds this run of `member` from now on: calls go to it alone, and those that are
+    /// open to the run before it end (docs/protocol.md §4.9.5).
+    pub(crate) fn hold(&self, member: &Member, now: Now) {
+        let Member { id: peer, epoch, addr, .. } = *member;
+        let mut table = lock(&self.table);
+        let before = table.held.insert(peer, epoch);
+        let is_over = |link: &&Arc<Link>| match link.peer_epoch() {
+            Some(of_link) => of_link < epoch || of_link != epoch && Some(of_link) == before,
+            // Still being dialled: for the run that has just begun if that is where it is, else for
+            // one that is over.
+            None => link.target.is_some_and(|target| target.addr != addr),
+        };
+        let over = table.end_links(peer, is_over);
+        if table.route(peer, self.node.id) {
+            self.publish(&table);
+        }
+        // What ends with a connection, and who is woken, is user code.
+        drop(table);
+        over.iter().for_each(|link| link.peer_gone(now));
+    }
+
     /// Membership says that `peer` is gone: its pending calls end, at once unless it left in good
     /// order.
     pub(crate) fn peer_gone(&self, peer: &Member, gone: Gone, now: Now) {
-        let Member { id: peer, epoch, addr, .. } = *peer;
+        let Member { id: peer, epoch, .. } = *peer;
         let mut table = lock(&self.table);
-        let is_affected = |link: &&Arc<Link>| match (link.peer_epoch(), gone) {
-            (Some(of_link), Gone::Restarted) => of_link < epoch,
-            (Some(of_link), Gone::Died | Gone::Left) => of_link <= epoch,
-            // Still being dialled: for the run that has just begun if that is where it is, else for
-            // one that is over.
-            (None, Gone::Restarted) => link.target.is_some_and(|target| target.addr != addr),
-            (None, Gone::Died | Gone::Left) => true,
-        };
-        let connected = table.of_peer.range((peer, 0)..=(peer, u64::MAX)).map(|(_, link)| link);
-        let dialed = table.by_peer.get(&peer).filter(|link| link.peer().is_none());
-        let affected: Vec<_> = connected.chain(dialed).filter(is_affected).cloned().collect();
-        affected.iter().for_each(|link| link.is_usable.store(false, Ordering::SeqCst));
-        if table.by_peer.get(&peer).is_some_and(|link| !link.is_usable()) {
-            table.by_peer.remove(&peer);
+        if table.held.get(&peer) == Some(&epoch) {
+            table.held.remove(&peer);
+        }
+        let affected =
+            table.end_links(peer, |link| link.peer_epoch().is_none_or(|of_link| of_link <= epoch));
+        if table.route(peer, self.node.id) {
             self.publish(&table);
         }
         // What ends with a connection, and who is woken, is user code.
@@ -338,6 +362,39 @@ impl Table {
         let (link, receiver) = Link::new(node, key, target, now);
         self.all.insert(key, link.clone());
         Ok((link, receiver))
+    }
+
+    /// Takes no new calls on those links to `peer` that `is_over` names, and returns them.
+    fn end_links(&mut self, peer: NodeId, is_over: impl Fn(&&Arc<Link>) -> bool) -> Vec<Arc<Link>> {
+        let connected = self.of_peer.range((peer, 0)..=(peer, u64::MAX)).map(|(_, link)| link);
+        let dialed = self.by_peer.get(&peer).filter(|link| link.peer().is_none());
+        let over: Vec<_> = connected.chain(dialed).filter(is_over).cloned().collect();
+        over.iter().for_each(|link| link.is_usable.store(false, Ordering::SeqCst));
+        over
+    }
+
+    /// Chooses the link to use for `peer`: one to the run that membership holds, or to any run
+    /// while it holds none, or one that is being dialled.
+    /// Returns whether that is another one than before.
+    fn route(&mut self, peer: NodeId, local: NodeId) -> bool {
+        let held = self.held.get(&peer);
+        let fits = |link: &&Arc<Link>| {
+            let epoch = link.peer_epoch();
+            link.is_usable() && (epoch.is_none() || held.is_none() || epoch.as_ref() == held)
+        };
+        let connected = self.of_peer.range((peer, 0)..=(peer, u64::MAX)).map(|(_, link)| link);
+        let dialed = self.by_peer.get(&peer).filter(|link| link.peer().is_none());
+        let best = connected
+            .chain(dialed)
+            .filter(fits)
+            .reduce(|best, link| if supersedes(link, best, local) { link } else { best })
+            .cloned();
+        let key = best.as_ref().map(|link| link.key);
+        let before = match best {
+            Some(link) => self.by_peer.insert(peer, link),
+            None => self.by_peer.remove(&peer),
+        };
+        key != before.map(|link| link.key)
     }
 
     fn back_off(&mut self, addr: SocketAddr, now: Instant, trouble: Option<String>) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chinwag_core::clock::SharedHlc;
 use chinwag_core::id::{Epoch, NodeId};
-use chinwag_core::membership::Destination;
+use chinwag_core::membership::{Destination, Member};
 use chinwag_core::rpc::{
     self, Body, Code, Event, Fingerprint, Headers, InboundId, PeerHello, Request, RequestError,
     Shape, Status, StreamRef,
@@ -18,7 +18,7 @@ use chinwag_core::time::Now;
 use super::handle::{Call, Link};
 use super::serve::{Inbound, Serve};
 use super::streams::{Port, RemoteEnd};
-use super::table::{Links, supersedes};
+use super::table::{Links, Verdict, supersedes};
 use crate::base::owned_task::OwnedTask;
 use crate::base::runtime::Runtime;
 use crate::base::runtime::fake::FakeRuntime;
@@ -365,6 +365,50 @@ fn of_two_links_the_later_run_stays_then_the_lower_diallers_then_the_newer() {
         assert!(supersedes(&winner, &loser, NodeId::new(1)), "{why}");
         assert!(!supersedes(&loser, &winner, NodeId::new(1)), "{why}");
     }
+}
+
+/// docs/protocol.md §4.9.5: a hello names another run of the peer, and calls still go to the run that
+/// membership holds, until it holds the other one.
+#[test]
+fn a_hello_of_another_run_takes_no_calls() {
+    let pair = Pair::default();
+    let (links, now) = (&pair.sides[0].links, pair.runtime.now());
+    let used = || links.find(NodeId::new(2)).map(|link| link.key);
+    let member = |epoch| Member::new(NodeId::new(2), Epoch::new(epoch), addr(2));
+    links.hold(&member(5), now);
+    let held = settled(&pair, 1, 5, true);
+    assert_eq!(links.connected(&held, now), Verdict::Keep);
+    assert_eq!(used(), Some(1));
+    for (key, epoch) in [(2, 6), (3, 4), (4, u64::MAX >> 17)] {
+        let claimant = settled(&pair, key, epoch, false);
+        assert_eq!(links.connected(&claimant, now), Verdict::Keep, "gossip may pass");
+        assert_eq!(used(), Some(1), "run {epoch}");
+        assert!(held.is_usable(), "run {epoch}");
+    }
+
+    links.hold(&member(6), now);
+    assert_eq!(used(), Some(2), "the connection is there already");
+    assert!(!held.is_usable());
+    links.hold(&member(5), now);
+    assert_eq!(used(), None, "the run that was displaced has no calls, although it is later");
+}
+
+/// docs/protocol.md §4.9.5: a dial that ends at another node has failed, and waits before the next.
+#[test]
+fn a_dial_that_ends_elsewhere_backs_off() {
+    let pair = Pair::default();
+    let links = &pair.sides[0].links;
+    let to = Destination { addr: addr(2), id: Some(NodeId::new(9)) };
+    let link = links.find_or_dial(pair.runtime.now(), to).expect("a link");
+    pair.runtime.run();
+    let stream = lock(&pair.runtime.dialed).pop().expect("it was dialled");
+    pair.sides[1].links.accept(pair.runtime.now(), Box::new(stream));
+    pair.runtime.run();
+    assert!(links.find(NodeId::new(9)).is_none() && links.find(NodeId::new(2)).is_none());
+    assert!(link.trouble().is_some_and(|trouble| trouble.contains("node 2 ")));
+    links.find_or_dial(pair.runtime.now(), to).expect("a link");
+    pair.runtime.run();
+    assert!(lock(&pair.runtime.dialed).is_empty(), "the next dial waits");
 }
 
 /// A task that is done leaves nothing behind; one that waits is dropped when the node ends.

@@ -228,6 +228,13 @@ impl NodeTask {
             self.published = snapshot.version();
             self.shared.node.set_epoch(snapshot.local().epoch);
         }
+        // Before anybody can see the view: a call that follows it goes to the run that it shows.
+        for event in &self.events {
+            if let Event::Joined(member) = event {
+                self.shared.links.forget_failures(member.addr);
+                self.shared.links.hold(member, now);
+            }
+        }
         self.shared.board.publish(snapshot, &self.events);
         for event in std::mem::take(&mut self.events) {
             self.act_on(&event, now);
@@ -240,10 +247,6 @@ impl NodeTask {
         report(self.shared.node.id, &self.shared.node.cluster, event);
         let gone = |member: &Member, gone| self.shared.links.peer_gone(member, gone, now);
         match event {
-            Event::Joined(member) => {
-                self.shared.links.forget_failures(member.addr);
-                gone(member, Gone::Restarted);
-            }
             Event::Died(member) => gone(member, Gone::Died),
             Event::Left(member) => gone(member, Gone::Left),
             Event::LeaveCompleted { acked, needed } => {
