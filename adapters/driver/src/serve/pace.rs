@@ -4,8 +4,8 @@
 //! answer is written with those of the others. A handler that computes for long there holds up
 //! every call of the connection, and its keepalive. So each method begins beside its connection,
 //! each call in a task of its own, and its handler's first poll is timed there. Once
-//! [`SHORT_POLLS`] of them in a row were short, the method runs in place, where nothing is timed but
-//! a whole batch: if that was long, every method in it runs beside its connection again.
+//! [`SHORT_POLLS`] of them in a row were short, the method runs in place, where nothing is timed
+//! but a whole batch: if that was long, every method in it runs beside its connection again.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
