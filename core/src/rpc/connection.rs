@@ -333,6 +333,12 @@ impl Connection {
         self.went_away.is_some() || self.has_peer_gone_away
     }
 
+    /// Whether this side has said that it goes away, and the peer has not: requests may be on their
+    /// way here (`docs/protocol.md` §5.9.2).
+    pub fn awaits_go_away(&self) -> bool {
+        self.went_away.is_some() && !self.has_peer_gone_away && !self.is_closed()
+    }
+
     /// Whether the connection has ended. [`Event::Closed`] is or was in the queue.
     pub fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)

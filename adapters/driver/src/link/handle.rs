@@ -286,11 +286,13 @@ impl Link {
         self.retire();
     }
 
-    /// Whether a call is open either way, or something of one may not have been written.
+    /// Whether a call is open either way, or may be on its way here, or something of one may not
+    /// have been written (docs/protocol.md §5.9.5).
     pub(crate) fn is_busy(&self) -> bool {
         let state = self.state.lock();
         let is_open = state.machine.peer().is_some();
         state.machine.calls_open() + state.machine.inbound_open() > 0
+            || (is_open && state.machine.awaits_go_away())
             || state.has_unwritten
             || (is_open && state.machine.queued_len() > 0)
     }

@@ -52,12 +52,15 @@ struct Table {
     by_addr: BTreeMap<SocketAddr, Arc<Link>>,
     /// All that are connected to a peer.
     of_peer: BTreeMap<(NodeId, u64), Arc<Link>>,
-    backoffs: BTreeMap<SocketAddr, Backoff>,
+    /// By address, and by who was wanted there: another member may have taken the address.
+    backoffs: BTreeMap<Place, Backoff>,
     rng: Rng,
     /// The last run of another node with this node's id that has said hello.
     namesake: Option<Epoch>,
     is_closed: bool,
 }
+
+type Place = (SocketAddr, Option<NodeId>);
 
 struct Backoff {
     failures: u32,
@@ -168,7 +171,7 @@ impl Links {
                 self.publish(&table);
             }
             table.by_addr.insert(to.addr, link.clone());
-            let backoff = table.backoffs.get(&to.addr);
+            let backoff = table.backoffs.get(&(to.addr, to.id));
             let not_before = backoff.map_or(now.mono, |backoff| backoff.until);
             (link, receiver, not_before, backoff.and_then(|backoff| backoff.trouble.clone()))
         };
@@ -203,11 +206,17 @@ impl Links {
         let Some(peer) = link.peer() else { return Verdict::Close };
         let mut table = lock(&self.table);
         if let Some(target) = link.target {
-            table.backoffs.remove(&target.addr);
             let is_self = peer.id == self.node.id && peer.epoch == self.node.epoch();
             if is_self || target.id.is_some_and(|id| id != peer.id) {
+                // A dial that has not reached who was wanted has failed.
+                let trouble = wrong_peer_text(target, peer.id);
+                self.counters.dials_failed.add(1);
+                table.back_off((target.addr, target.id), now.mono, Some(trouble.clone()));
+                drop(table);
+                link.remember_trouble(trouble);
                 return Verdict::Close;
             }
+            table.backoffs.remove(&(target.addr, target.id));
         }
         table.of_peer.insert((peer.id, link.key), link.clone());
         if peer.id == self.node.id {
@@ -251,7 +260,7 @@ impl Links {
             }
             if link.peer().is_none() && !table.is_closed {
                 self.counters.dials_failed.add(1);
-                table.back_off(target.addr, now.mono, link.trouble());
+                table.back_off((target.addr, target.id), now.mono, link.trouble());
             }
         }
         let peers = [link.peer().map(|peer| peer.id), link.target.and_then(|target| target.id)];
@@ -301,7 +310,7 @@ impl Links {
 
     /// Forgets that dialling `addr` failed: there is news of a member there.
     pub(crate) fn forget_failures(&self, addr: SocketAddr) {
-        lock(&self.table).backoffs.remove(&addr);
+        lock(&self.table).backoffs.retain(|(at, _), _| *at != addr);
     }
 
     /// The node leaves: every connection goes away, and closes once it has drained.
@@ -346,18 +355,27 @@ impl Table {
         Ok((link, receiver))
     }
 
-    fn back_off(&mut self, addr: SocketAddr, now: Instant, trouble: Option<String>) {
-        if self.backoffs.len() >= BACKOFFS_MAX && !self.backoffs.contains_key(&addr) {
+    fn back_off(&mut self, place: Place, now: Instant, trouble: Option<String>) {
+        if self.backoffs.len() >= BACKOFFS_MAX && !self.backoffs.contains_key(&place) {
             // Those that are over mean nothing more than a higher count of failures.
             self.backoffs.retain(|_, backoff| backoff.until > now);
             if self.backoffs.len() >= BACKOFFS_MAX {
                 return;
             }
         }
-        let failures = self.backoffs.get(&addr).map_or(0, |backoff| backoff.failures);
+        let failures = self.backoffs.get(&place).map_or(0, |backoff| backoff.failures);
         let wait = backoff(failures, &mut self.rng);
         let failures = failures.saturating_add(1);
-        self.backoffs.insert(addr, Backoff { failures, until: now + wait, trouble });
+        self.backoffs.insert(place, Backoff { failures, until: now + wait, trouble });
+    }
+}
+
+/// What a dial came to that reached somebody else.
+fn wrong_peer_text(target: Destination, there: NodeId) -> String {
+    let addr = target.addr;
+    match target.id {
+        Some(wanted) => format!("cannot connect to node {wanted} at {addr}: node {there} is there"),
+        None => format!("cannot connect to the node at {addr}: it is this node"),
     }
 }
 

@@ -312,3 +312,6 @@ impl ByteOrder for rend::unaligned::u32_ule {
 impl ByteOrder for rend::unaligned::u32_ube {
     const BIG: bool = true;
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! [`Registry`]: the services of a node, which can come and go while it runs; and what a connection keeps of it at hand.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -190,6 +191,8 @@ fn not_same(call: MethodName<'_>, own: Fingerprint) -> Status {
 }
 
 fn not_received(malformed: &Malformed) -> Status {
+    let found = malformed.source().map(ToString::to_string).unwrap_or_default();
+    tracing::debug!(target: "chinwag::call", found, "a request is malformed");
     Status::never_ran(Code::SchemaMismatch, malformed.to_string())
 }
 
