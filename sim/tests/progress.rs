@@ -241,9 +241,7 @@ fn s5_9_5_a_leave_under_load_loses_no_call() {
                 });
             }
         }
-        world.run_for(millis(500)).await;
-        nodes[1].leave().await.expect("left");
-        nodes[1].shutdown().await;
+        world.at(millis(500)).leave(1);
         world.run_for(secs(5)).await;
         let lost = std::mem::take(&mut *lost.lock().unwrap());
         assert!(lost.is_empty(), "{lost:?}");

@@ -291,7 +291,10 @@ impl Link {
     pub(crate) fn is_busy(&self) -> bool {
         let state = self.state.lock();
         let is_open = state.machine.peer().is_some();
-        state.machine.calls_open() + state.machine.inbound_open() > 0
+        // Whoever has this node's hello may send, and takes a connection's end for a loss.
+        let is_greeting = !is_open && self.target.is_none() && !state.machine.is_closed();
+        is_greeting
+            || state.machine.calls_open() + state.machine.inbound_open() > 0
             || (is_open && state.machine.awaits_go_away())
             || state.has_unwritten
             || (is_open && state.machine.queued_len() > 0)

@@ -146,6 +146,15 @@ impl Shared {
         registration: &mut Registration<'_>,
         is_time_up: bool,
     ) -> Poll<Option<LeaveReport>> {
-        self.node.life.poll_left(cx, registration, || is_time_up || !self.links.is_busy())
+        // Connections that were opened since have not gone away. Over them calls of this node's
+        // handlers went, and gossip: they go away now that there are none.
+        let has_drained = || {
+            let is_quiet = !self.links.is_busy();
+            if is_quiet {
+                self.links.drain(self.node.runtime.now());
+            }
+            is_quiet && !self.links.is_busy()
+        };
+        self.node.life.poll_left(cx, registration, || is_time_up || has_drained())
     }
 }
