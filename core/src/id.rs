@@ -8,6 +8,7 @@ use crate::time::WallTime;
 /// Who: the stable identity of a node, the same over restarts.
 ///
 /// Ids are compared as integers. Two live nodes must not share one; see the `Conflict` event.
+/// It is the same over restarts (`docs/protocol.md` §1.1).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(u64);
 
@@ -55,6 +56,7 @@ impl fmt::Display for NodeId {
 }
 
 /// Which run of a node: wall-clock milliseconds at its start, 47 bits (`docs/protocol.md` §1).
+/// Its range is in `docs/protocol.md` §1.2.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(u64);
 
@@ -97,6 +99,7 @@ impl fmt::Display for Epoch {
 
 /// How often a node has spoken about itself within its epoch: raised by refutations and metadata
 /// changes, by the node itself and nobody else.
+/// When it rises is in `docs/protocol.md` §1.3.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(u32);
 
@@ -131,6 +134,7 @@ impl fmt::Display for Incarnation {
 
 /// The hash of a cluster's name that stands in every datagram and hello: nodes of other clusters
 /// are not heard.
+/// It stands in every datagram and every hello (`docs/protocol.md` §1.4).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fence(u64);
 
@@ -190,6 +194,7 @@ mod tests {
         assert_eq!(Epoch::new(5).next(), Some(Epoch::new(6)));
     }
 
+    /// `docs/protocol.md` §1.1
     #[test]
     fn names_give_stable_distinct_ids() {
         assert_eq!(NodeId::from_name("alpha"), NodeId::from("alpha"));

@@ -134,6 +134,7 @@ fn wait(millis: u64, len: usize) -> Wait {
 }
 
 /// One caller, one call: each of the handlers on its way holds as much as is sent on.
+/// §5.12.10
 #[test]
 fn s5_12_3_calls_nest_and_call_back_whatever_their_size() {
     for len in [8_000, 600_000, 1 << 20, 8 << 20] {

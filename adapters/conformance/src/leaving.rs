@@ -53,6 +53,7 @@ impl Handler<Wait> for Gate {
 }
 
 /// Calls and streams of the leaver and to it, also a call that their handlers make meanwhile.
+/// `docs/protocol.md` §5.9.5
 pub async fn a_leave_lets_calls_in_flight_finish(host: &dyn Host) {
     drains(host, Config::local()).await;
 }

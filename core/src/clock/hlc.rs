@@ -20,6 +20,7 @@ impl Hlc {
     /// A clock that has given no stamp yet. `drift_max` is how far ahead of the wall clock a peer's
     /// stamp may be ([`DRIFT_MAX_DEFAULT`](super::DRIFT_MAX_DEFAULT)); it counts in whole
     /// microseconds.
+    /// With wall clocks this close to each other nothing is refused (`docs/protocol.md` §3.7).
     pub fn new(drift_max: Duration) -> Self {
         Self::resume(Timestamp::default(), drift_max)
     }
@@ -29,6 +30,7 @@ impl Hlc {
     ///
     /// The bound is believed whatever it is: a damaged one leaves the clock ahead, which
     /// [`Hlc::ahead`] shows.
+    /// Nothing sleeps (`docs/protocol.md` §3.8).
     pub fn resume(bound: Timestamp, drift_max: Duration) -> Self {
         let bound = bound.min(Timestamp::MAX);
         Self { last: bound, limits: Limits::new(drift_max), refused_count: 0, bound }

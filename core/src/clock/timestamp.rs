@@ -11,6 +11,7 @@ use crate::time::WallTime;
 ///
 /// Later is greater. Two nodes can give the same timestamp; [`Stamp`] tells these apart. The
 /// default is 0, before every timestamp that a clock gives.
+/// Its bits are in `docs/protocol.md` §3.1.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 

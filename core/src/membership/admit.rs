@@ -43,6 +43,7 @@ impl Membership {
         if !record.state.is_live() || self.claims.table().addr(slot) == claim.addr {
             return false;
         }
+        // `docs/protocol.md` §4.9.1
         let (asked, incumbent) = (self.run_of(slot), self.destination(slot));
         let question = Question::Incumbent { incumbent, claimant, exchange, is_joining };
         self.ask(now, incumbent, asked, claim, question)

@@ -70,6 +70,7 @@ impl Membership {
         if self.is_joined() {
             self.join.wait = self.config.join_retry_min;
             let spread =
+                // `docs/protocol.md` §4.8.1
                 self.config.seed_interval / 2 + jitter(&mut self.rng, self.config.seed_interval);
             self.join.due = Some(now.mono + spread);
             if are_known && self.join.seeds.iter().all(|seed| self.is_present(seed)) {
@@ -121,6 +122,7 @@ impl Membership {
         if self.claims.table().dead_count() == 0 || self.leave.has_begun() {
             self.reconnect_at = None;
         } else if self.reconnect_at.is_none() {
+            // `docs/protocol.md` §4.8.2
             let interval = self.config.reconnect_interval;
             self.reconnect_at = Some(now.mono + interval / 2 + jitter(&mut self.rng, interval));
         }

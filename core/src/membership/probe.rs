@@ -32,6 +32,7 @@ impl Membership {
         }
     }
 
+    /// Sends the first ping of a round (`docs/protocol.md` §4.3.1).
     fn begin_probe(&mut self, now: Now) {
         let interval = self.awareness.scale(self.config.probe_interval);
         self.probe.abandon(now.mono + interval);
@@ -57,6 +58,7 @@ impl Membership {
         self.ping(slot, seq, Plane::Datagram);
     }
 
+    /// (`docs/protocol.md` §4.3.2)
     fn probe_indirectly(&mut self, now: Now) {
         let slot = self.probed_slot();
         let drawn = match slot {
@@ -86,6 +88,7 @@ impl Membership {
         }
     }
 
+    /// (`docs/protocol.md` §4.3.4)
     fn end_probe(&mut self, now: Now) {
         let slot = self.probed_slot();
         let Probe::Running(round) = &self.probe else { return };

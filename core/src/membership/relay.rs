@@ -49,6 +49,7 @@ impl Membership {
         self.ping(slot, own_seq, Plane::Datagram);
     }
 
+    /// (`docs/protocol.md` §4.3.3)
     fn refuse_relay(&mut self, speaker: &Speaker, seq: u32, target: Run, budget_ms: u32) {
         self.stats.relays_refused += 1;
         if budget_ms > 0 {

@@ -56,6 +56,7 @@ impl Membership {
         self.write_body(now, intent, buf);
         // A message of the user may leave no room for what goes along.
         let limit = self.len_max(intent.plane);
+        // `docs/protocol.md` §4.5.2
         if (self.config.buddy || matches!(intent.body, Body::Warning { .. }))
             && let Some(slot) = intent.peer
             && self.claims.table().try_get(slot).is_some_and(|record| {

@@ -70,6 +70,7 @@ impl Connection {
                         continue;
                     }
                     Verdict::Wait => return Ok(()),
+                    // `docs/protocol.md` §5.10.4
                     Verdict::Skip if header.is_fragmented() => {
                         receiver.begin_skipping(header);
                         continue;
@@ -274,6 +275,7 @@ impl Connection {
         if let Some((code, why)) = self.refusal(header.call) {
             return self.refuse(now, header.call, code, why);
         }
+        // `docs/protocol.md` §5.4.6
         let is_late = |micros| since + Duration::from_micros(micros) <= now.mono;
         if timeout.is_some_and(is_late) {
             return self.refuse(
@@ -344,6 +346,7 @@ impl Connection {
         // Also of a call that was answered: the answer may wait, and nobody waits for it.
         self.drop_queued(Owner::Inbound(call));
         let Some(id) = self.inbound.find(call) else {
+            // `docs/protocol.md` §5.4.4
             self.stats.late_cancels += 1;
             return;
         };

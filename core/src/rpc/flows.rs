@@ -31,6 +31,7 @@ pub(super) use message::{Message, Owner};
 const LAST_LANE_LEN_MAX: usize = 256 * 1024;
 
 /// Messages of one call, in order.
+/// Messages of one call keep their order (`docs/protocol.md` §5.10.7).
 #[derive(Debug)]
 struct Flow {
     owner: Owner,
@@ -275,6 +276,7 @@ impl Flows {
 
     /// What travels in one frame: also what would leave less than a quarter of a fragment for the
     /// last.
+    /// (`docs/protocol.md` §5.10.1)
     fn whole_len_max(&self) -> usize {
         self.turn_len + self.turn_len / 4
     }

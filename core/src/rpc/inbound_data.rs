@@ -46,6 +46,7 @@ impl Connection {
 
     /// Decides on a `Data`. One whose body comes apart from its header begins here; others begin
     /// when they are whole.
+    /// (`docs/protocol.md` §5.11.2)
     pub(super) fn judge_data(&mut self, receiver: &Receiver, header: FrameHeader) -> Verdict {
         if header.flags & FLAG_END != 0 && header.is_fragmented() {
             return Verdict::End("the end of a stream is one frame");

@@ -7,6 +7,7 @@ use super::config::STATUS_MESSAGE_LEN_MAX;
 use super::headers::Headers;
 
 /// What went wrong, as a kind that programs branch on.
+/// Their numbers on the wire are in `docs/protocol.md` §5.5.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Code {
@@ -168,6 +169,7 @@ impl Status {
 
     /// The message as it travels: at most [`STATUS_MESSAGE_LEN_MAX`] bytes, cut at a character
     /// boundary.
+    /// (`docs/protocol.md` §5.5.2)
     pub(super) fn wire_message(&self) -> &str {
         clip(&self.message, STATUS_MESSAGE_LEN_MAX)
     }

@@ -90,6 +90,7 @@ impl Connection {
     /// # Errors
     /// See [`RequestError`]; nothing changed. A deadline that has passed is no error: the message
     /// is dropped and counted.
+    /// It is a request without an answer or a cancel (`docs/protocol.md` §5.6.1).
     pub fn one_way(&mut self, now: Now, request: Request<'_>) -> Result<(), RequestError> {
         let request = Request { shape: Shape::UNARY, ..request };
         let checked = match self.check(&request) {
@@ -148,6 +149,7 @@ impl Connection {
         };
         if self.peer().is_none() || !self.close_inbound(id) {
             discard(self, result);
+            // `docs/protocol.md` §5.4.8
             return Err(RespondError::Ended);
         }
         let refusal = match &result {
@@ -219,6 +221,7 @@ impl Connection {
     ///
     /// # Errors
     /// See [`GossipError`]; nothing changed.
+    /// Its body is opaque to the connection (`docs/protocol.md` §5.6.2).
     pub fn gossip(&mut self, now: Now, payload: &[u8]) -> Result<(), GossipError> {
         if payload.len() > GOSSIP_LEN_MAX {
             return Err(GossipError::TooLarge);

@@ -1,5 +1,5 @@
 //! Membership's messages: a header that says who speaks, then messages one after another
-//! (`docs/protocol.md` §2.3).
+//! (`docs/protocol.md` §2.3, §2.4).
 //!
 //! The same payload travels as a UDP datagram and as the body of a gossip frame on a stream.
 

@@ -16,6 +16,7 @@ mod ratchet;
 mod source;
 mod widths;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -140,6 +141,38 @@ fn every_cited_rule_exists() {
         }
     }
     assert!(count > 50, "citations were found: {count}");
+    assert_none(&complaints);
+}
+
+#[test]
+fn every_rule_is_cited_by_code_and_by_a_test() {
+    let rules = protocol::rules(&read(&root().join("docs/protocol.md")));
+    let mut files = Vec::new();
+    for folder in ["core/src", "adapters", "sim", "fuzz"] {
+        walk(&root().join(folder), &mut files, &[".rs"]);
+    }
+    let (mut in_code, mut in_tests) = (BTreeSet::new(), BTreeSet::new());
+    for path in &files {
+        let name = path.strip_prefix(root()).expect("walked from there").to_string_lossy();
+        let text = read(path);
+        // The suite of the runtimes is all tests, and so are the simulator and the fuzz targets.
+        let are_tests = ["sim/", "fuzz/", "adapters/conformance/"];
+        let is_test = name.contains("tests") || are_tests.iter().any(|it| name.starts_with(it));
+        let (code, tests) = match text.split_once("#[cfg(test)]\nmod tests {") {
+            _ if is_test => ("", &text[..]),
+            Some((code, tests)) => (code, tests),
+            None => (&text[..], ""),
+        };
+        in_code.extend(protocol::citations(code).into_iter().map(|(_, rule)| rule));
+        in_tests.extend(protocol::citations(tests).into_iter().map(|(_, rule)| rule));
+        in_tests.extend(protocol::named(tests));
+    }
+    let mut complaints = Vec::new();
+    for (what, cited) in [("code", in_code), ("test", in_tests)] {
+        for rule in protocol::uncited(&rules, &cited) {
+            complaints.push(format!("docs/protocol.md §{rule} is cited by no {what}"));
+        }
+    }
     assert_none(&complaints);
 }
 

@@ -42,6 +42,44 @@ pub(crate) fn citations(text: &str) -> Vec<(usize, String)> {
     found
 }
 
+/// The rules that the names of functions in `text` cite: `s5_4_2_a_call_ends` cites 5.4.2, and
+/// `rules_3_4_and_3_7_hold` cites 3.4 and 3.7.
+pub(crate) fn named(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for line in text.lines() {
+        let Some((_, name)) = line.split_once("fn ") else { continue };
+        let Some(mut rest) = ["rules_", "rule_", "s"].iter().find_map(|it| name.strip_prefix(it))
+        else {
+            continue;
+        };
+        loop {
+            let is_part =
+                |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+            let parts: Vec<&str> = rest.split('_').take_while(is_part).collect();
+            if parts.is_empty() {
+                break;
+            }
+            found.insert(parts.join("."));
+            let after = rest[parts.join("_").len()..].strip_prefix('_').unwrap_or_default();
+            match ["and_", "to_"].iter().find_map(|it| after.strip_prefix(it)) {
+                Some(more) => rest = more,
+                None => break,
+            }
+        }
+    }
+    found
+}
+
+/// The rules of `all` that nothing in `cited` is about. A rule that is only the heading of others
+/// is cited by any of them.
+pub(crate) fn uncited(all: &BTreeSet<String>, cited: &BTreeSet<String>) -> Vec<String> {
+    let is_cited = |rule: &String| {
+        let below = format!("{rule}.");
+        cited.contains(rule) || cited.iter().any(|it| it.starts_with(&below))
+    };
+    all.iter().filter(|rule| !is_cited(rule)).cloned().collect()
+}
+
 /// The number at the start of `text`: digits with single dots between, such as 4 or 5.9.4.
 fn number(text: &str) -> Option<String> {
     let end =
@@ -63,4 +101,17 @@ fn citations_are_the_protocols_own() {
     let text = "// (`docs/protocol.md` §4.2, §4.5.1)\n/// SWIM §4.3; `docs/protocol.md` §4.3.\n// Lifeguard §IV-A, §5 and \"**§3. x";
     let expected = [(1, "4.2"), (1, "4.5.1"), (2, "4.3"), (3, "5"), (3, "3")];
     assert_eq!(citations(text), expected.map(|(line, rule)| (line, rule.to_string())));
+}
+
+#[test]
+fn rules_are_cited_by_the_names_of_tests() {
+    let text =
+        "fn s5_4_2_a_call_ends() {\nfn rules_3_4_and_3_7_hold() {\nfn sum() {\nfn s5_6_x() {}";
+    assert_eq!(named(text), ["5.4.2", "3.4", "3.7", "5.6"].map(String::from).into());
+}
+
+#[test]
+fn a_rule_that_nothing_is_about_is_found() {
+    let all = ["4", "4.1", "4.1.1", "4.2"].map(String::from).into();
+    assert_eq!(uncited(&all, &["4.1.1".to_owned()].into()), ["4.2"]);
 }

@@ -257,7 +257,7 @@ impl Link {
     }
 
     /// The peer left in good order: no new calls; those in flight have until the peer closes, or
-    /// the drain's time is over (docs/protocol.md §5.9). What is queued, the acknowledgement of
+    /// the drain's time is over (docs/protocol.md §5.9.5). What is queued, the acknowledgement of
     /// the leave, say, goes first.
     pub(crate) fn peer_left(&self, now: Now) {
         {

@@ -334,7 +334,7 @@ impl LinkTask {
     }
 
     /// What can still be written without waiting: a go-away when the node ends, the reason of a
-    /// refusal when the peer does not fit.
+    /// refusal when the peer does not fit (docs/protocol.md §5.1.5).
     fn farewell(&mut self, cx: &mut Context<'_>, now: Now) {
         if self.ended.is_none() {
             self.link.state.lock().machine.go_away(now);

@@ -15,6 +15,7 @@ use crate::membership::Member;
 /// folding them over an empty map (insert for `Joined`, `Suspected`, `Recovered`, `Updated`; remove
 /// for `Died`, `Left`) gives exactly [`Snapshot::members`]. None of them is ever about the local
 /// node.
+/// Events in their order fold to exactly the view (`docs/protocol.md` §4.13).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {

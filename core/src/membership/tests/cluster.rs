@@ -12,6 +12,7 @@ fn join_is_one_round_trip_to_a_full_view() {
     assert!(net.run_until(secs(2), Net::is_converged));
 }
 
+/// §4.3.4: a round without an ack accuses the member.
 #[test]
 fn a_crashed_member_is_declared_dead_everywhere_and_only_it() {
     let mut net = Net::converged(2, Config::lan(), 10);
@@ -98,6 +99,7 @@ fn streams_alone_are_enough() {
     assert!(net.run_until(secs(40), Net::is_converged));
 }
 
+/// §4.3.2: the ping over the stream plane finds the member alive.
 #[test]
 fn a_blocked_datagram_plane_kills_nobody() {
     let mut net = Net::converged(9, Config::lan(), 6);

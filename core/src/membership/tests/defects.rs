@@ -247,6 +247,22 @@ fn d10_the_dead_are_tried_again() {
     assert!(net.run_until(secs(30), Net::is_converged));
 }
 
+/// §4.8.1: seeds that are not in the view are tried also by a node that has other members.
+#[test]
+fn d10_seeds_stay() {
+    let config = Config { reconnect_interval: secs(86_400), ..Config::lan() };
+    let mut net = Net::converged(18, config, 4);
+    for host in 0..4 {
+        net.hosts[host].seeds.clear();
+    }
+    net.hosts[0].seeds.push(addr(2));
+    net.partition(&[0, 1], &[2, 3]);
+    net.run_for(secs(600));
+    assert_eq!(net.hosts[0].machine.live_count(), 1);
+    net.cut.clear();
+    assert!(net.run_until(secs(60), Net::is_converged));
+}
+
 /// §4.8.2: two that thought each other dead meet again although one of them has moved and nobody
 /// else is left to say so.
 #[test]

@@ -88,6 +88,7 @@ fn an_old_tombstone_stays_old_at_a_young_node() {
 }
 
 /// B2: what is said of a suspect beside a payload is left out where it would not fit.
+/// §4.5.2: what is thought of the suspect goes along, and must fit.
 #[test]
 fn a_payload_to_a_suspect_keeps_to_the_mtu() {
     let mut net = Net::converged(5, Config::lan(), 3);

@@ -289,8 +289,8 @@ fn a_lasting_difference_is_not_asked_about_without_end() {
     }
 }
 
-/// §4.3: a round trip that is longer than the wait is measured too, or the wait would never grow to
-/// it.
+/// §4.3.1: a round trip that is longer than the wait is measured too, or the wait would never grow
+/// to it.
 #[test]
 fn a_longer_round_trip_is_learnt() {
     let mut net = Net::converged(11, Config { stream_pings: false, ..Config::lan() }, 2);
@@ -516,6 +516,7 @@ fn a_nack_from_somebody_else_does_not_count() {
 }
 
 /// §4.3: a relay runs fewer than its limit, and only for members.
+/// §4.3.3
 #[test]
 fn relays_are_bounded_and_for_members_alone() {
     use crate::membership::RELAYS_MAX;

@@ -410,6 +410,7 @@ impl Connection {
     }
 
     /// Tells this stream, if it was refused and may try again.
+    /// (`docs/protocol.md` §5.11.5)
     pub(in crate::rpc) fn unblock_one(&mut self, of: StreamRef) {
         if self.has_room_for_chunks(of) && self.streams.unblock(of) {
             self.events.push_back(Event::Sendable(of));

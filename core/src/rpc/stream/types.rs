@@ -9,6 +9,7 @@ use crate::rpc::event::{CallId, InboundId};
 use crate::rpc::frame::{FLAG_STREAMS_IN, FLAG_STREAMS_OUT};
 
 /// Who sends chunks beside the request and the response.
+/// Without a direction the call is unary (`docs/protocol.md` §5.11.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Shape {
     /// The caller sends chunks, into the callee.

@@ -251,6 +251,7 @@ fn s5_5_2_messages_are_cut_and_repaired() {
     assert!(status(&mut connection).message.len() <= 3 * 1_024);
 }
 
+/// §5.6.1, §5.6.2
 #[test]
 fn s5_6_one_way_and_gossip_arrive_small_before_large_and_want_nothing_back() {
     let mut pair = Pair::connected();

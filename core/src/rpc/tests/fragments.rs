@@ -16,6 +16,7 @@ fn are_aligned(all: &[Bytes]) -> bool {
     all.iter().all(|bytes| bytes.as_ptr().addr().is_multiple_of(16))
 }
 
+/// §5.3.6: chunks among them.
 #[test]
 fn s5_3_5_attachments_of_every_size_arrive_beside_every_message() {
     let cases: [&[usize]; 6] =

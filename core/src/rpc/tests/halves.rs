@@ -131,6 +131,7 @@ fn documented(title: &str) -> Vec<Vec<&'static str>> {
     rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
 }
 
+/// §5.11.2, too: an end is no chunk, and a chunk may be empty.
 #[test]
 fn s5_11_4_each_cell_of_the_half_that_receives() {
     const INPUTS: [&str; 5] = ["chunk", "chunk with more", "end", "last fragment", "abort"];
