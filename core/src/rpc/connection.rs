@@ -92,7 +92,7 @@ pub struct Connection {
     /// The last frame was a keepalive, and no call was open.
     pub(super) is_resting: bool,
     pub(super) stats: Stats,
-    #[cfg(feature = "mutants")]
+    #[cfg(test)]
     pub(super) defect: Option<super::mutant::Defect>,
 }
 
@@ -148,7 +148,7 @@ impl Connection {
             owes_go_away: false,
             is_resting: false,
             stats: Stats::default(),
-            #[cfg(feature = "mutants")]
+            #[cfg(test)]
             defect: None,
         };
         (connection, receiver)
