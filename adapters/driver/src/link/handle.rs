@@ -286,16 +286,15 @@ impl Link {
         self.retire();
     }
 
-    /// Whether a call is open either way, or may be on its way here, or something of one may not
-    /// have been written (docs/protocol.md §5.9.5).
-    pub(crate) fn is_busy(&self) -> bool {
+    /// Whether a call is open either way, or something of one may not have been written; or, if the
+    /// peer is waited for, one may be on its way here (docs/protocol.md §5.9.5).
+    pub(crate) fn is_busy(&self, awaits_peer: bool) -> bool {
         let state = self.state.lock();
         let is_open = state.machine.peer().is_some();
         // Whoever has this node's hello may send, and takes a connection's end for a loss.
         let is_greeting = !is_open && self.target.is_none() && !state.machine.is_closed();
-        is_greeting
+        awaits_peer && (is_greeting || is_open && state.machine.awaits_go_away())
             || state.machine.calls_open() + state.machine.inbound_open() > 0
-            || (is_open && state.machine.awaits_go_away())
             || state.has_unwritten
             || (is_open && state.machine.queued_len() > 0)
     }

@@ -318,9 +318,10 @@ impl Links {
         self.links().iter().for_each(|link| link.drain(now));
     }
 
-    /// Whether a call is in flight over any connection, either way.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.links().iter().any(|link| link.is_busy())
+    /// Whether a call is in flight over any connection, either way, or may be on its way here from
+    /// a peer that is waited for.
+    pub(crate) fn is_busy(&self, awaits_peers: bool) -> bool {
+        self.links().iter().any(|link| link.is_busy(awaits_peers))
     }
 
     fn links(&self) -> Vec<Arc<Link>> {

@@ -200,11 +200,11 @@ fn dropping_a_call_cancels_it_at_the_other_side() {
     let call = pair.begin(&link, b"hold").expect("it has room");
     pair.runtime.run();
     assert_eq!(pair.seen(), ["request hold"]);
-    assert!(link.is_busy());
+    assert!(link.is_busy(false));
     drop(call);
     pair.runtime.run();
     assert_eq!(pair.seen(), ["cancelled"]);
-    assert!(!link.is_busy());
+    assert!(!link.is_busy(false));
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn what_users_gave_is_dropped_where_the_link_is_not_locked() {
     impl Drop for Owner {
         fn drop(&mut self) {
             // Locks the link: under its lock, this would wait for itself.
-            self.1.is_busy();
+            self.1.is_busy(false);
             self.2.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         }
     }
