@@ -145,7 +145,7 @@ pub async fn tell(
     // apart.
     let stats = client.stats();
     let taken = stats
-        .method(Role::Caller, Replica::NAME, <Lookup as Message>::NAME)
+        .method(Role::Outbound, Replica::NAME, <Lookup as Message>::NAME)
         .map(|m| m.latency.quantile(0.9));
     let patience = taken.unwrap_or_default().max(Duration::from_millis(5));
     line(format_args!("{:>8}  waits {patience:?} before it asks a second replica", "hedged"));

@@ -192,7 +192,7 @@ pub async fn calls_wait_for_room_until_their_deadlines(host: &dyn Host) {
     let frees = async {
         eventually(&*runtime, || {
             let stats = one.stats();
-            stats.method(Role::Caller, "probe", "echo").is_some_and(|echo| echo.in_flight == 1)
+            stats.method(Role::Outbound, "probe", "echo").is_some_and(|echo| echo.in_flight == 1)
         })
         .await;
         hanging[0].0.add();
@@ -228,7 +228,7 @@ impl Interceptor for Watcher {
             return Err(Status::new(Code::AppError, "forbidden"));
         }
         let too_large = |error| Status::new(Code::TooLarge, format!("{error}"));
-        if call.role() == Role::Caller && call.headers().get("asked").is_none() {
+        if call.role() == Role::Outbound && call.headers().get("asked").is_none() {
             call.headers_mut().push("asked", b"by the interceptor").map_err(too_large)?;
         }
         Ok(())
@@ -245,21 +245,21 @@ pub async fn interceptors_see_change_and_refuse_calls(host: &dyn Host) {
     let (nodes, _) = pair_with_mixed(host).await;
     let seen = Arc::new(Mutex::new(Vec::new()));
     let watcher = |name| Watcher { name, seen: seen.clone() };
-    nodes[0].0.add_interceptor(Role::Caller, watcher("outer"));
-    nodes[0].0.add_interceptor(Role::Caller, watcher("inner"));
-    nodes[1].0.add_interceptor(Role::Callee, watcher("there"));
+    nodes[0].0.add_interceptor(Role::Outbound, watcher("outer"));
+    nodes[0].0.add_interceptor(Role::Outbound, watcher("inner"));
+    nodes[1].0.add_interceptor(Role::Inbound, watcher("there"));
     let taken = || std::mem::take(&mut *seen.lock().expect("nobody panics with it"));
 
     let client = nodes[0].0.client::<Mixed>(2).timeout(PATIENCE);
     let told = client.call(&Tell { fails: false }).await.expect("answered");
     assert_eq!(*told, *"by the interceptor", "what it adds, the handler sees");
     let all = [
-        "outer Caller mixed.tell with 2",
-        "inner Caller mixed.tell with 2",
-        "there Callee mixed.tell with 1",
-        "there Callee tell Ok(())",
-        "inner Caller tell Ok(())",
-        "outer Caller tell Ok(())",
+        "outer Outbound mixed.tell with 2",
+        "inner Outbound mixed.tell with 2",
+        "there Inbound mixed.tell with 1",
+        "there Inbound tell Ok(())",
+        "inner Outbound tell Ok(())",
+        "outer Outbound tell Ok(())",
     ];
     assert_eq!(taken(), all);
 
@@ -274,7 +274,7 @@ pub async fn interceptors_see_change_and_refuse_calls(host: &dyn Host) {
             !seen.iter().any(|what| what.starts_with(by) && what.contains("AppError")),
             "{seen:?}"
         );
-        assert_eq!(seen.last().map(String::as_str), Some("outer Caller tell Err(AppError)"));
+        assert_eq!(seen.last().map(String::as_str), Some("outer Outbound tell Err(AppError)"));
     }
 
     // One that is given up has ended too.
@@ -303,7 +303,7 @@ pub async fn methods_are_counted_at_both_ends(host: &dyn Host) {
     let hanging = async {
         nodes[1].1.begun.reaches(1).await;
         let caller = nodes[0].0.stats();
-        let hang = caller.method(Role::Caller, "probe", "hang").expect("called");
+        let hang = caller.method(Role::Outbound, "probe", "hang").expect("called");
         assert_eq!((hang.calls, hang.in_flight, hang.latency.count()), (1, 1, 0));
     };
     or(async { drop(hangs.call(&Hang).await) }, hanging).await;
@@ -312,10 +312,10 @@ pub async fn methods_are_counted_at_both_ends(host: &dyn Host) {
     // The handler's task counts its end when it is gone.
     eventually(&*host.runtime(), || {
         let stats = nodes[1].0.stats();
-        stats.method(Role::Callee, "probe", "hang").is_some_and(|hang| hang.in_flight == 0)
+        stats.method(Role::Inbound, "probe", "hang").is_some_and(|hang| hang.in_flight == 0)
     })
     .await;
-    for (node, role) in [(0, Role::Caller), (1, Role::Callee)] {
+    for (node, role) in [(0, Role::Outbound), (1, Role::Inbound)] {
         let stats = nodes[node].0.stats();
         let of = |service, method| stats.method(role, service, method).expect("counted").clone();
         let reverse = of("mixed", "reverse");
@@ -333,7 +333,7 @@ pub async fn methods_are_counted_at_both_ends(host: &dyn Host) {
     let slowest = nodes[0]
         .0
         .stats()
-        .method(Role::Caller, "mixed", "tell")
+        .method(Role::Outbound, "mixed", "tell")
         .map(|tell| tell.latency.quantile(1.0));
     assert!(slowest.is_some_and(|slowest| slowest > Duration::ZERO));
 }

@@ -303,7 +303,7 @@ pub async fn interceptors_refuse_streams_and_shorten_deadlines(host: &dyn Host) 
     let (nodes, _) = cluster_with_corners(host, 2).await;
     let flows = Flows::default();
     nodes[1].0.add_service(flows.clone()).expect("added");
-    nodes[1].0.add_interceptor(Role::Callee, Strict { time: PATIENCE });
+    nodes[1].0.add_interceptor(Role::Inbound, Strict { time: PATIENCE });
     let client = nodes[0].0.client::<Flows>(2).timeout(PATIENCE);
     let forbidden = client.clone().header("forbidden", b"").expect("fits");
     // Much more than all windows together: what came for nobody was given back.
@@ -320,7 +320,7 @@ pub async fn interceptors_refuse_streams_and_shorten_deadlines(host: &dyn Host) 
     }
     assert_eq!(flows.begun.count(), 0);
 
-    nodes[0].0.add_interceptor(Role::Caller, Strict { time: Duration::from_millis(100) });
+    nodes[0].0.add_interceptor(Role::Outbound, Strict { time: Duration::from_millis(100) });
     let status =
         forbidden.open(&Repeat { chunks_max: 9 }).await.map(drop).expect_err("refused at once");
     assert_eq!((status.code, status.never_sent()), (Code::AppError, true));

@@ -443,7 +443,7 @@ pub async fn streams_and_calls_share_a_connection(host: &dyn Host) {
         assert_eq!(call.await, Ok(190 * number as u64));
     }
     let stats = one.stats();
-    let sum = stats.method(chinwag::Role::Caller, "flows", "sum").expect("called");
+    let sum = stats.method(chinwag::Role::Outbound, "flows", "sum").expect("called");
     assert_eq!((sum.calls, sum.in_flight, sum.latency.count()), (200, 0, 200));
     assert_eq!(sum.errors, []);
 }

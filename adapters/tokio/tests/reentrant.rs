@@ -366,8 +366,8 @@ fn owners_of_chunks_are_dropped_where_nothing_is_locked() {
 #[test]
 fn what_a_node_holds_is_dropped_where_nothing_is_locked() {
     story(|one, two, nodes| async move {
-        one.add_interceptor(Role::Caller, nodes.poker());
-        one.add_interceptor(Role::Callee, nodes.poker());
+        one.add_interceptor(Role::Outbound, nodes.poker());
+        one.add_interceptor(Role::Inbound, nodes.poker());
         one.set_selector(nodes.poker());
         one.set_selector(nodes.poker());
         have_poked(&nodes, 1).await;

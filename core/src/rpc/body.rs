@@ -1,4 +1,4 @@
-//! [`Body`]: what a message carries, lent or given.
+//! [`Body`]: what a message carries, borrowed or owned.
 
 use alloc::vec::Vec;
 use core::ops::Deref;
@@ -11,7 +11,7 @@ use super::config::COPY_LEN_MAX;
 ///
 /// A short one is copied into the frame whichever it is, so lending it saves the caller an
 /// allocation: it can encode into one buffer for ever. A long one ([`COPY_LEN_MAX`] and more) is
-/// written from where it lies if it is [`Body::Owned`], and copied if lent.
+/// written from where it lies if it is [`Body::Owned`], and copied if it is borrowed.
 #[derive(Clone, Debug)]
 pub enum Body<'a> {
     /// Read before the verb returns.
@@ -24,7 +24,7 @@ impl Body<'_> {
     /// A body of no bytes.
     pub const EMPTY: Self = Self::Borrowed(&[]);
 
-    /// The body as bytes that can be kept: a copy if it was lent.
+    /// The body as bytes that can be kept: a copy if it was borrowed.
     pub fn into_bytes(self) -> Bytes {
         match self {
             Self::Borrowed(bytes) => Bytes::copy_from_slice(bytes),

@@ -86,7 +86,7 @@ impl Kind {
 pub(super) const FLAG_NEVER_RAN: u8 = 0x01;
 /// Of a `Request`: the caller will send chunks.
 pub(super) const FLAG_STREAMS_IN: u8 = 0x01;
-/// Of a `Request`: the callee may send chunks.
+/// Of a `Request`: the other side may send chunks.
 pub(super) const FLAG_STREAMS_OUT: u8 = 0x02;
 /// Of a `Data`: the end of this half.
 pub(super) const FLAG_END: u8 = 0x01;

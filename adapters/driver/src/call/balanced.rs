@@ -4,15 +4,14 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use chinwag_core::id::NodeId;
-use chinwag_core::rpc::{Code, HeadersError, Status};
+use chinwag_core::rpc::{Code, Status};
 use chinwag_core::select::{Consistency, NodeSelector, Picks};
-use chinwag_core::time::Instant;
 
 use crate::base::limits::{RETRIES_PERCENT, RETRIES_SAVED, RETRY_ATTEMPTS_DEFAULT};
 use crate::call::client::{outbound, receive};
+use crate::call::options::call_options;
 use crate::call::target::Target;
 use crate::message::method::{Message, Received};
 use crate::serve::service::{Handler, Service};
@@ -40,6 +39,8 @@ pub struct Balanced<S> {
     service: PhantomData<fn() -> S>,
 }
 
+call_options!(Balanced);
+
 impl<S: Service> Balanced<S> {
     /// Whom it calls is said for each attempt.
     pub(crate) fn new(target: Target) -> Self {
@@ -66,29 +67,6 @@ impl<S: Service> Balanced<S> {
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts.max(1);
         self
-    }
-
-    /// As [`Client::timeout`](crate::Client::timeout), for all attempts at a call together.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.target.timeout = Some(timeout);
-        self
-    }
-
-    /// As [`Client::until`](crate::Client::until).
-    #[must_use]
-    pub fn until(mut self, deadline: Instant) -> Self {
-        self.target.until(deadline);
-        self
-    }
-
-    /// As [`Client::header`](crate::Client::header).
-    ///
-    /// # Errors
-    /// As [`Client::header`](crate::Client::header).
-    pub fn header(mut self, key: &str, value: &[u8]) -> Result<Self, HeadersError> {
-        self.target.headers.push(key, value)?;
-        Ok(self)
     }
 
     /// Calls some member, and waits for the answer.

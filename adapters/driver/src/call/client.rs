@@ -2,18 +2,16 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::time::Duration;
 
 use bytes::Bytes;
 use chinwag_core::id::NodeId;
 use chinwag_core::rpc::{Code, Headers, HeadersError, Status};
-use chinwag_core::time::Instant;
 
+use crate::call::options::call_options;
 use crate::call::stream_call::{self, StreamCall};
 use crate::call::target::{OutboundRequest, ReplyParts, Target};
 use crate::message::method::{Body, Message, Method, Raw, Received, Streaming};
 use crate::serve::service::{Handler, Service, StreamHandler};
-use crate::stats::trace::TraceContext;
 
 /// Calls to the service `S` of one member. Cheap to make, to clone and to change; it holds no
 /// connection and does not keep the node alive.
@@ -26,6 +24,8 @@ pub struct Client<S> {
     service: PhantomData<fn() -> S>,
 }
 
+call_options!(Client);
+
 impl<S> Client<S> {
     pub(crate) fn new(target: Target) -> Self {
         Self { target, service: PhantomData }
@@ -34,48 +34,6 @@ impl<S> Client<S> {
     /// The member that is called.
     pub fn peer(&self) -> NodeId {
         self.target.peer
-    }
-
-    /// How long each call may take, waiting and connecting included; it travels with the call.
-    /// Default [`CALL_TIMEOUT_DEFAULT`](crate::limits::CALL_TIMEOUT_DEFAULT), or the node's
-    /// [`call_timeout`](crate::Builder::call_timeout).
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.target.timeout = Some(timeout);
-        self
-    }
-
-    /// Calls wait until the peer answers or is gone, however long that takes. A deadline that the
-    /// client has stays.
-    #[must_use]
-    pub fn without_timeout(mut self) -> Self {
-        self.target.timeout = None;
-        self
-    }
-
-    /// Calls end at `deadline`, or after their timeout if that is sooner. Of several deadlines the
-    /// earliest counts.
-    #[must_use]
-    pub fn until(mut self, deadline: Instant) -> Self {
-        self.target.until(deadline);
-        self
-    }
-
-    /// Adds metadata to each call.
-    ///
-    /// # Errors
-    /// [`HeadersError`] when the key is empty or long, or all of it is more than 32 KiB.
-    pub fn header(mut self, key: &str, value: &[u8]) -> Result<Self, HeadersError> {
-        self.target.headers.push(key, value)?;
-        Ok(self)
-    }
-
-    /// Has the spans of its calls be children of `parent`. The clients that a
-    /// [`Context`](crate::Context) gives have the handler's already.
-    #[must_use]
-    pub fn traced(mut self, parent: TraceContext) -> Self {
-        self.target.trace = Some(parent);
-        self
     }
 }
 

@@ -5,15 +5,14 @@ use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use chinwag_core::id::NodeId;
-use chinwag_core::rpc::{HeadersError, Status};
-use chinwag_core::time::Instant;
+use chinwag_core::rpc::Status;
 
 use crate::base::owned_task::OwnedTask;
 use crate::base::runtime::BoxFuture;
 use crate::call::client::{outbound, receive};
+use crate::call::options::call_options;
 use crate::call::target::{OutboundRequest, ReplyParts, Target};
 use crate::message::method::{Message, Method, Received};
 use crate::serve::service::{Handler, Service};
@@ -45,6 +44,8 @@ pub struct FanOut<S> {
     service: PhantomData<fn() -> S>,
 }
 
+call_options!(FanOut);
+
 impl<S: Service> FanOut<S> {
     /// Whom it calls is said for each call.
     pub(crate) fn new(
@@ -57,29 +58,6 @@ impl<S: Service> FanOut<S> {
             keeps_rest: false,
             service: PhantomData,
         }
-    }
-
-    /// As [`Client::timeout`](crate::Client::timeout), from when the calls begin.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.target.timeout = Some(timeout);
-        self
-    }
-
-    /// As [`Client::until`](crate::Client::until).
-    #[must_use]
-    pub fn until(mut self, deadline: Instant) -> Self {
-        self.target.until(deadline);
-        self
-    }
-
-    /// As [`Client::header`](crate::Client::header).
-    ///
-    /// # Errors
-    /// As [`Client::header`](crate::Client::header).
-    pub fn header(mut self, key: &str, value: &[u8]) -> Result<Self, HeadersError> {
-        self.target.headers.push(key, value)?;
-        Ok(self)
     }
 
     /// Calls that are still open when the wanted answers are there go on to their end, in tasks of

@@ -4,6 +4,7 @@ pub(crate) mod balanced;
 pub(crate) mod client;
 pub(crate) mod fan_out;
 pub(crate) mod nested;
+mod options;
 mod refusal;
 pub(crate) mod stream_call;
 pub(crate) mod target;

@@ -121,7 +121,7 @@ impl<M: Streaming> futures_core::Stream for CallReader<M> {
 /// The answer of a call that is under way, with all that is around the call.
 struct Pending {
     shared: Arc<Shared>,
-    call: Callee,
+    call: Peer,
     meter: Arc<Meter>,
     begun: Instant,
     entered: Option<Entered>,
@@ -129,7 +129,7 @@ struct Pending {
     _outstanding: Option<Outstanding>,
 }
 
-enum Callee {
+enum Peer {
     Remote(Call),
     Local(Arc<LocalCall>),
 }
@@ -137,8 +137,8 @@ enum Callee {
 impl Pending {
     async fn end(&mut self) -> Response {
         let (at, response) = match &mut self.call {
-            Callee::Remote(call) => call.await,
-            Callee::Local(call) => poll_fn(|cx| call.poll_ended(cx)).await,
+            Peer::Remote(call) => call.await,
+            Peer::Local(call) => poll_fn(|cx| call.poll_ended(cx)).await,
         };
         self.ended(at, &response);
         response
@@ -157,7 +157,7 @@ impl Pending {
 /// The call itself is cancelled by the drop of [`Call`], or here.
 impl Drop for Pending {
     fn drop(&mut self) {
-        if let Callee::Local(call) = &self.call {
+        if let Peer::Local(call) = &self.call {
             call.give_up();
         }
         if !self.has_ended {
@@ -239,7 +239,7 @@ impl Drop for Opening<'_> {
     }
 }
 
-type Opened = (Callee, End, Option<Outstanding>);
+type Opened = (Peer, End, Option<Outstanding>);
 
 async fn open_remotely<M: Streaming>(
     target: &Target,
@@ -253,7 +253,7 @@ async fn open_remotely<M: Streaming>(
     let streams = Streams { shape: M::SHAPE, chunk_len_max, port: Some(&port) };
     let call = target.place(now, request, deadline, streams).await?;
     let end = RemoteEnd::of_call(&call, port);
-    Ok((Callee::Remote(call), End::Remote(end), outstanding))
+    Ok((Peer::Remote(call), End::Remote(end), outstanding))
 }
 
 fn open_locally<M: Streaming>(
@@ -274,7 +274,7 @@ fn open_locally<M: Streaming>(
     )?;
     call.spawn(future, meter, deadline);
     let ours = LocalEnd { call: call.clone(), is_caller: true };
-    Ok((Callee::Local(call), End::Local(ours), None))
+    Ok((Peer::Local(call), End::Local(ours), None))
 }
 
 impl<M: Streaming> fmt::Debug for StreamCall<M> {

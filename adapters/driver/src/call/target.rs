@@ -138,7 +138,7 @@ impl Target {
             return Ok((None, deadline));
         }
         let call = CallInfo {
-            role: Role::Caller,
+            role: Role::Outbound,
             service: request.service,
             method: request.method,
             peer: self.peer,

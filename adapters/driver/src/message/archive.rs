@@ -70,22 +70,22 @@ impl Pool {
 }
 
 /// A long message that is being sent.
-struct Lent(AlignedVec<ALIGN>);
+struct Pooled(AlignedVec<ALIGN>);
 
-impl Lent {
+impl Pooled {
     fn new(buffer: AlignedVec<ALIGN>) -> Self {
         LENT_LEN.fetch_add(buffer.capacity(), Ordering::Relaxed);
         Self(buffer)
     }
 }
 
-impl AsRef<[u8]> for Lent {
+impl AsRef<[u8]> for Pooled {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }
 }
 
-impl Drop for Lent {
+impl Drop for Pooled {
     fn drop(&mut self) {
         let buffer = std::mem::take(&mut self.0);
         let lent_len = LENT_LEN.fetch_sub(buffer.capacity(), Ordering::Relaxed) - buffer.capacity();
@@ -117,7 +117,7 @@ impl Scratch {
             bytes
         } else {
             self.hint = buffer.len().min(HINT_MAX);
-            Bytes::from_owner(Lent::new(buffer))
+            Bytes::from_owner(Pooled::new(buffer))
         })
     }
 

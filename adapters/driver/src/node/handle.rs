@@ -330,7 +330,7 @@ impl Node {
         let shared = self.shared();
         let membership = lock(&shared.machine).stats();
         let mut methods = Vec::new();
-        shared.meters.read(Role::Caller, &mut methods);
+        shared.meters.read(Role::Outbound, &mut methods);
         shared.registry.read(&mut methods);
         shared.links.counters.read(&membership, shared.links.len(), methods)
     }

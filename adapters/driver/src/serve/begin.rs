@@ -40,7 +40,7 @@ async fn begin_watched(
     end: Option<End>,
 ) -> Response {
     let call = CallInfo {
-        role: Role::Callee,
+        role: Role::Inbound,
         service: endpoint.service(),
         method: endpoint.method(),
         peer: caller.id,

@@ -297,7 +297,7 @@ impl Registry {
     }
 
     pub(crate) fn read(&self, into: &mut Vec<MethodStats>) {
-        self.meters.read(Role::Callee, into);
+        self.meters.read(Role::Inbound, into);
     }
 }
 

@@ -72,7 +72,7 @@ impl Shared {
         let node = Arc::new(NodeState::new(node));
         let ids = Arc::new(TraceIds::new(seed));
         let chain = |role| Chain::new(role, ids.clone(), node.runtime.clone());
-        let (outbound, inbound) = (chain(Role::Caller), chain(Role::Callee));
+        let (outbound, inbound) = (chain(Role::Outbound), chain(Role::Inbound));
         Arc::new_cyclic(|this: &Weak<Self>| Self {
             links: Arc::new(Links::new(node.clone(), this.clone(), seed, connections_max)),
             board: Board::new(machine.snapshot()),
@@ -104,8 +104,8 @@ impl Shared {
 
     pub(crate) fn add_interceptor(&self, role: Role, interceptor: Arc<dyn Interceptor>) {
         match role {
-            Role::Caller => self.outbound.add(interceptor),
-            Role::Callee => self.inbound.add(interceptor),
+            Role::Outbound => self.outbound.add(interceptor),
+            Role::Inbound => self.inbound.add(interceptor),
         }
     }
 

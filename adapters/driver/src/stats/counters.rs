@@ -56,13 +56,14 @@ impl Stats {
 /// Which end of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
-    /// The node that calls.
-    Caller,
-    /// The node that handles.
-    Callee,
+    /// The node that calls: the call is outbound there.
+    Outbound,
+    /// The node whose handler answers: the call is inbound there.
+    Inbound,
 }
 
-/// What one method has counted, as caller or as callee. Calls of a node to itself count as both.
+/// What one method has counted, of outbound or of inbound calls. Calls of a node to itself count as
+/// both.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct MethodStats {
@@ -72,7 +73,7 @@ pub struct MethodStats {
     pub service: &'static str,
     /// The method.
     pub method: &'static str,
-    /// Calls that have begun. At the callee, those that reached its handler.
+    /// Calls that have begun. Of inbound calls, those that reached the handler.
     pub calls: u64,
     /// Of those, how many have not ended. At the caller, those that wait for a free slot of their
     /// connection count.
@@ -81,12 +82,12 @@ pub struct MethodStats {
     pub one_ways: u64,
     /// Failures, by code, in order of the codes. A call given up by its caller is `Cancelled`.
     pub errors: Vec<(Code, u64)>,
-    /// Bytes of bodies received: of replies at the caller, of requests at the callee.
+    /// Bytes of bodies received: of replies to outbound calls, of requests of inbound ones.
     pub bytes_in: u64,
-    /// Bytes of bodies sent: of requests at the caller, of replies at the callee.
+    /// Bytes of bodies sent: of requests of outbound calls, of replies to inbound ones.
     pub bytes_out: u64,
     /// How long calls took that have ended, however they did. At the caller from the call to its
-    /// end; at the callee from when its connection began to handle what it had read to when
+    /// end; of inbound calls from when its connection began to handle what it had read to when
     /// the answer was queued.
     pub latency: Latency,
 }
@@ -122,7 +123,7 @@ impl Counters {
             accepted: self.accepted.get(),
             connections_refused: self.connections_refused.get(),
             accepts_failed: self.accepts_failed.get(),
-            calls_out: methods.iter().filter(|m| m.role == Role::Caller).map(|m| m.calls).sum(),
+            calls_out: methods.iter().filter(|m| m.role == Role::Outbound).map(|m| m.calls).sum(),
             calls_in: self.calls_in.get(),
             handlers_spawned: self.handlers_spawned.get(),
             gossip_shed: self.gossip_shed.get(),

@@ -19,16 +19,16 @@ use crate::stats::trace::{self, TraceContext, TraceIds};
 
 /// Around every call: authentication, metrics, context of the program's own.
 ///
-/// Several are nested: the first one added sees a call first, and its end last. As the caller's, it
-/// is around all that a call does, waiting for a connection included; as the callee's, around the
-/// handler, in the handler's task.
+/// Several are nested: the first one added sees a call first, and its end last. For an
+/// outbound call it is around all that the call does, waiting for a connection included; for an
+/// inbound one around the handler, in the handler's task.
 ///
 /// ```
 /// use chinwag::{CallInfo, Code, Interceptor, Status};
 ///
 /// struct Token(&'static [u8]);
 ///
-/// /// Added with `Role::Caller`, it sends the token.
+/// /// Added with `Role::Outbound`, it sends the token.
 /// struct Send(Token);
 /// impl Interceptor for Send {
 ///     fn before(&self, call: &mut CallInfo) -> Result<(), Status> {
@@ -36,7 +36,7 @@ use crate::stats::trace::{self, TraceContext, TraceIds};
 ///     }
 /// }
 ///
-/// /// Added with `Role::Callee`, it asks for it.
+/// /// Added with `Role::Inbound`, it asks for it.
 /// struct Check(Token);
 /// impl Interceptor for Check {
 ///     fn before(&self, call: &mut CallInfo) -> Result<(), Status> {
@@ -94,7 +94,7 @@ impl CallInfo {
         self.method
     }
 
-    /// The other end. At the callee, without security, that is the caller's own word.
+    /// The other end. For an inbound call that is the caller's own word.
     pub fn peer(&self) -> NodeId {
         self.peer
     }
@@ -119,8 +119,8 @@ impl CallInfo {
         self.deadline
     }
 
-    /// Ends the call at `deadline`, if it would not end earlier. At the callee this is what the
-    /// handler sees and its nested calls keep to; it does not end the handler itself.
+    /// Ends the call at `deadline`, if it would not end earlier. For an inbound call this is what
+    /// the handler sees and its nested calls keep to; it does not end the handler itself.
     pub fn shorten(&mut self, deadline: Instant) {
         self.deadline = Some(self.deadline.map_or(deadline, |old| old.min(deadline)));
     }
@@ -184,7 +184,7 @@ impl Chain {
     ) -> Result<(Entered, Passed), Status> {
         match self.role {
             // The interceptors first: one of them may name the trace in a header.
-            Role::Caller => {
+            Role::Outbound => {
                 let refused = |status: Status| Status::unsent(status.code, status.message);
                 let mut entered = self.pass(begun, call, Span::none()).map_err(refused)?;
                 let CallInfo { service, method, peer, deadline, .. } = entered.call;
@@ -194,7 +194,7 @@ impl Chain {
                 Ok((entered, Passed { headers, deadline, trace: parent }))
             }
             // The span first: what an interceptor logs belongs to it.
-            Role::Callee => {
+            Role::Inbound => {
                 let refused = |status: Status| Status::never_ran(status.code, status.message);
                 let names = (call.service, call.method, call.peer);
                 let (span, trace) = trace::handler_span(&self.ids, &call.headers, names);

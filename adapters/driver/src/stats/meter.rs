@@ -229,7 +229,7 @@ mod tests {
         meter.failed(Code::Other(99));
         meters.of("a").of("y").one_way();
         let mut read = Vec::new();
-        meters.read(Role::Caller, &mut read);
+        meters.read(Role::Outbound, &mut read);
         let [x, y] = &read[..] else { panic!("two methods: {read:?}") };
         assert_eq!(
             (x.service, x.method, x.calls, x.in_flight, x.latency.count()),
@@ -261,7 +261,7 @@ mod tests {
             .for_each(|thread| thread.join().expect("it counts"));
         meter.begin();
         let mut read = Vec::new();
-        meters.read(Role::Caller, &mut read);
+        meters.read(Role::Outbound, &mut read);
         let count = 2 * SHARDS as u64;
         let [x] = &read[..] else { panic!("one method: {read:?}") };
         assert_eq!(

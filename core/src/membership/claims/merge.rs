@@ -151,8 +151,9 @@ impl Claims {
 
     /// §4.5.1: a death told of a member that is live here is no verdict yet. Alive, it is suspected
     /// for the minimum time and told at once, so that it can refute (D11 of other
-    /// implementations, which bury it unheard). Suspected for less than that, it gets the rest
-    /// of it: the same bad observer may have told of suspicion and death in one breath.
+    /// implementations, which declare it dead without asking it). Suspected for less than that,
+    /// it gets the rest of it: the same bad observer may have told of suspicion and death in one
+    /// breath.
     fn doubt(
         &mut self,
         given: &mut Given<'_>,

@@ -285,8 +285,8 @@ fn d10_the_dead_are_found_by_one_that_has_moved() {
     assert!(net.run_until(secs(30), Net::is_converged));
 }
 
-/// §4.5.1: a death told of a member that is alive here does not bury it unheard, however often it
-/// is told.
+/// §4.5.1: a death told of a member that is alive here is not believed before it was asked,
+/// however often it is told.
 #[test]
 fn d11_a_told_death_is_no_verdict() {
     let mut net = Net::converged(11, Config::lan(), 5);

@@ -12,9 +12,9 @@ use crate::rpc::frame::{FLAG_STREAMS_IN, FLAG_STREAMS_OUT};
 /// Without a direction the call is unary (`docs/protocol.md` §5.11.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Shape {
-    /// The caller sends chunks, into the callee.
+    /// The caller sends chunks to the handler.
     pub streams_in: bool,
-    /// The callee sends chunks, out to the caller.
+    /// The handler sends chunks to the caller.
     pub streams_out: bool,
 }
 
@@ -23,7 +23,7 @@ impl Shape {
     pub const UNARY: Self = Self { streams_in: false, streams_out: false };
     /// Chunks from the caller, then one response.
     pub const CLIENT_STREAMING: Self = Self { streams_in: true, streams_out: false };
-    /// Chunks from the callee, then the response.
+    /// Chunks from the handler, then the response.
     pub const SERVER_STREAMING: Self = Self { streams_in: false, streams_out: true };
     /// Chunks both ways.
     pub const BIDIRECTIONAL: Self = Self { streams_in: true, streams_out: true };
