@@ -2,13 +2,15 @@
 
 mod agreement;
 mod observe;
+mod users;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use chinwag::{Builder, Config, Metadata, Node, OnRuntime, StartError, Timestamp, Watch};
+use chinwag::{Builder, Config, Node, OnRuntime, StartError, Timestamp, Watch};
 
+use super::clear::Clear;
 use super::engine::{Engine, Turn};
 use super::ledger::Ledger;
 use super::state::{Step, What};
@@ -86,6 +88,7 @@ type Started = (u32, u32, Result<(Node, Watch), StartError>);
 struct Post {
     started: Vec<Started>,
     left: Vec<(u32, u32)>,
+    shut_down: Vec<(u32, u32)>,
 }
 
 /// A cluster of nodes in a world.
@@ -102,6 +105,7 @@ pub(crate) struct Cluster {
     pub(crate) story: Story,
     told: [u64; 8],
     broadcasts: u64,
+    pub(super) clear: Clear,
     /// Faults that have begun, and that are over or are never to begin.
     has_begun: Vec<bool>,
     is_over: Vec<bool>,
@@ -129,6 +133,7 @@ impl Cluster {
             story: Story::of_last(setup.story_lines),
             told: [0; 8],
             broadcasts: 0,
+            clear: Clear::default(),
             has_begun: Vec::new(),
             is_over: Vec::new(),
             has_new_nodes: false,
@@ -173,6 +178,7 @@ impl Cluster {
         });
         self.plan.faults.push(timed);
         self.views.set_forges(self.plan.forges());
+        self.ledger.set_forges(self.plan.forges());
         self.has_begun.push(false);
         self.is_over.push(false);
     }
@@ -247,6 +253,7 @@ impl Cluster {
             return;
         }
         self.engine.start(host);
+        self.ledger.leaves(host, None);
         let (runtime, process) =
             (self.engine.runtime(host), self.engine.with(|state| state.machine(host).process));
         let at = self.engine.addr_at(host, FIRST_PORT + site.port_offset);
@@ -310,6 +317,7 @@ impl Cluster {
             return Ok(());
         }
         self.has_begun[number] = true;
+        self.clear.begin(self.engine.now(), &self.plan.faults[number]);
         let fault = self.plan.faults[number].fault.clone();
         self.tell(|| format!("begins: {fault:?}"));
         self.deaths.fault(&fault, self.plan.is_mild());
@@ -353,6 +361,7 @@ impl Cluster {
         let fault = self.plan.faults[number].fault.clone();
         self.tell(|| format!("ends: {fault:?}"));
         self.engine.end_fault(number, &fault);
+        self.clear.end(self.engine.now(), &self.plan.faults[number]);
         let told = Told::End { fault: u32::try_from(number).unwrap_or(u32::MAX) };
         self.engine.with(|state| state.trace.tell(state.now, fault.node(), || told));
         match fault {
@@ -391,40 +400,6 @@ impl Cluster {
             }
         }
         Ok(())
-    }
-
-    /// What a user of the node does.
-    fn command(&mut self, number: usize) {
-        let fault = self.plan.faults[number].fault.clone();
-        let Some(host) = fault.node() else { return };
-        let Some(process) = &mut self.sites[host as usize].process else { return };
-        let node = process.node.clone();
-        self.engine.with(|state| state.strike(fault.family()));
-        match fault {
-            Fault::Leave(_) => {
-                process.has_left = true;
-                let run = self.engine.with(|state| state.machine(host).process);
-                let post = self.post.clone();
-                self.engine.runtime(host).spawn(Box::pin(async move {
-                    // On the runtime, because a task of the node would end with the node.
-                    let _report = node.leave().await;
-                    node.shutdown().await;
-                    lock(&post).left.push((host, run));
-                }));
-            }
-            Fault::Metadata(_) => {
-                let told = node.members().local().metadata.with("told", &number.to_string());
-                // A node that has left refuses; there is nobody to tell.
-                let _ = node.set_metadata(told.unwrap_or_else(|_| Metadata::new()));
-            }
-            Fault::Broadcast(_) => {
-                let payload = (number as u64).to_le_bytes();
-                if node.broadcast(&payload).is_ok() {
-                    self.views.broadcast(&payload);
-                }
-            }
-            _ => {}
-        }
     }
 
     // ---- what is true ----

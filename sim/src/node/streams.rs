@@ -237,6 +237,7 @@ impl Here {
         ledger.note(ensure(made < cx.stamp(), "hlc_causality", || {
             format!("a stream that was opened after {made} carries {}", cx.stamp())
         }));
+        ledger.reaches(talk.id, self.user.run_of(&node));
         if self.user.has(Defect::NeverAnswers) {
             std::future::pending::<()>().await;
         }

@@ -8,11 +8,12 @@ use chinwag_sim::run::{Faults, Scenario};
 
 use super::{Case, DOC, SECOND, catch_all, oracles_of, sound};
 
-const CASES: [Case; 22] = [
+const CASES: [Case; 23] = [
     ("takes nothing in", Defect::Deaf, Some(10), "accuracy"),
     ("takes nothing in, all of them", Defect::Deaf, None, "vacuity"),
     ("takes nothing in, once all is over", Defect::Deaf, Some(50), "rests"),
-    ("takes nothing more from whom it has buried", Defect::NeverForgives, None, "convergence"),
+    ("takes nothing more from whom it has buried", Defect::NeverForgives, None, "one_cluster"),
+    ("shows metadata of before", Defect::ShowsOldDetails, Some(0), "convergence"),
     ("does not observe stamps", Defect::IgnoresStamps, Some(0), "hlc_causality"),
     ("sends the same stamp again", Defect::RepeatsStamp, Some(5), "hlc_rises"),
     ("sends stamps of ten seconds later", Defect::StampsAhead, Some(5), "hlc_bound"),

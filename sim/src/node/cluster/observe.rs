@@ -4,7 +4,7 @@ use chinwag::protocol::clock::DRIFT_MAX_DEFAULT;
 use chinwag::protocol::rng::mix;
 use chinwag::{Event, State};
 
-use super::{Cluster, Process};
+use super::{Cluster, Post, Process};
 use crate::checker::deaths::Truth;
 use crate::checker::views::{Word, rank};
 use crate::checker::{Check, Violation, ensure};
@@ -20,7 +20,8 @@ const SLACK_MICROS: u64 = 1_000;
 impl Cluster {
     /// Looks at what a task of `host` may have changed.
     pub(super) fn observe(&mut self, host: u32) -> Check {
-        self.ledger.check()?;
+        let (now, clear_since) = (self.engine.now(), self.clear.since());
+        self.ledger.watch(now, clear_since, |host| self.is_well(host))?;
         if let Some((host, words)) = self.engine.with(|state| state.panics.pop()) {
             return Err(Violation {
                 oracle: "panic",
@@ -53,10 +54,7 @@ impl Cluster {
 
     /// Takes in who has started and who has left.
     fn take_post(&mut self) -> Check {
-        let (started, left) = {
-            let mut post = lock(&self.post);
-            (std::mem::take(&mut post.started), std::mem::take(&mut post.left))
-        };
+        let Post { started, left, shut_down } = std::mem::take(&mut *lock(&self.post));
         for (host, run, started) in started {
             if self.engine.with(|state| state.machine(host).process) != run {
                 continue;
@@ -67,6 +65,7 @@ impl Cluster {
             })?;
             self.views.started(host);
             let epoch = node.epoch().get();
+            self.ledger.holds(host, host, epoch);
             self.engine.with(|state| {
                 state.tell_clock(host);
                 state.trace.tell(state.now, host, || Told::Start { epoch });
@@ -98,6 +97,17 @@ impl Cluster {
                 self.sites[host as usize].process = None;
             }
         }
+        for (host, run) in shut_down {
+            if self.engine.with(|state| state.machine(host).process) == run {
+                self.deaths.is(host, Truth::Down(self.engine.now()));
+                self.engine.with(|state| {
+                    state.trace.tell(state.now, host, || Told::Stop { why: "shut down".into() });
+                });
+                self.has_new_nodes = true;
+                self.sites[host as usize].process = None;
+                self.nothing_is_left(host)?;
+            }
+        }
         Ok(())
     }
 
@@ -106,6 +116,11 @@ impl Cluster {
         let has_changed = view.version() != process.version;
         if has_changed {
             process.version = view.version();
+            for member in view.members() {
+                if let Some(subject) = self.views.index(member.id) {
+                    self.ledger.holds(host, subject, member.epoch.get());
+                }
+            }
             let mut altered = view.local().clone();
             if let Some(mutation) = &self.mutation {
                 mutation.local(host, self.engine.now(), &mut altered);
