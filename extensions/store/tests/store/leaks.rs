@@ -112,13 +112,13 @@ fn nothing_is_left_of_a_store_whose_node_was_shut_down() {
         let (nodes, stores) = world.cluster_of(3, boot).await;
         world.run_for(secs(3)).await;
         // Writes, an exchange and a purge are under way when the node ends.
-        for key in 0..20_u64 {
-            let store = stores.get(key as u32 % 3).expect("it runs");
-            nodes[key as usize % 3].spawn(async move {
+        for key in 0..20_u32 {
+            let store = stores.get(key % 3).expect("it runs");
+            nodes[(key % 3) as usize].spawn(async move {
                 let keyspace = store.keyspace("k").expect("a name");
                 // The node may end first.
-                let _ = keyspace.put(key, vec![1; 1_000], Consistency::One).await;
-                let _ = keyspace.delete(key, Consistency::One).await;
+                let _ = keyspace.put(u64::from(key), vec![1; 1_000], Consistency::One).await;
+                let _ = keyspace.delete(u64::from(key), Consistency::One).await;
             });
         }
         let lock = lock_of(&nodes[1]);
