@@ -4,7 +4,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use chinwag::protocol::rpc;
@@ -26,6 +26,8 @@ struct Waits {
 struct Told {
     began: Vec<Duration>,
     dropped: Vec<Duration>,
+    /// Of the test that waits for handlers to begin.
+    waker: Option<Waker>,
 }
 
 #[derive(rkyv::Archive, rkyv::Serialize)]
@@ -111,7 +113,11 @@ impl Handler<Wait> for Waits {
         }
         let _dropped = Dropped(self);
         let now = self.world.now();
-        self.told.lock().expect("whole").began.push(now);
+        {
+            let mut told = self.told.lock().expect("whole");
+            told.began.push(now);
+            told.waker.take().into_iter().for_each(Waker::wake);
+        }
         std::future::pending().await
     }
 }
@@ -128,11 +134,12 @@ type Call<'a> = Pin<Box<dyn Future<Output = Option<Status>> + 'a>>;
 async fn begin(calls: &mut [Call<'_>], told: &Mutex<Told>, count: usize) {
     poll_fn(|cx| {
         assert!(calls.iter_mut().all(|call| call.as_mut().poll(cx).is_pending()), "nobody answers");
-        if told.lock().expect("whole").began.len() == count {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
+        let mut told = told.lock().expect("whole");
+        if told.began.len() == count {
+            return Poll::Ready(());
         }
+        told.waker = Some(cx.waker().clone());
+        Poll::Pending
     })
     .await;
 }

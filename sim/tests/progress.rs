@@ -219,6 +219,36 @@ fn s5_12_3_five_hundred_handlers_of_nine_thousand_bytes_wait_at_once() {
     });
 }
 
+/// A call that a leaver does not run is told so: none is lost because it came late.
+#[test]
+fn s5_9_5_a_leave_under_load_loses_no_call() {
+    check(0..40, |world| async move {
+        let begun = Arc::<AtomicUsize>::default();
+        let work = Work { begun };
+        let nodes = world.cluster(3, move |node: &Node| node.add_service(work.clone())).await;
+        let lost = Arc::new(Mutex::new(Vec::new()));
+        for from in [0, 2] {
+            for _ in 0..20 {
+                let client = nodes[from].client::<Work>(2).timeout(secs(30));
+                let lost = lost.clone();
+                nodes[from].spawn(async move {
+                    loop {
+                        match client.call(&wait(1, 100)).await {
+                            Ok(_) => {}
+                            Err(status) if !status.may_have_run() => break,
+                            Err(status) => return lost.lock().unwrap().push(status),
+                        }
+                    }
+                });
+            }
+        }
+        world.at(millis(500)).leave(1);
+        world.run_for(secs(5)).await;
+        let lost = std::mem::take(&mut *lost.lock().unwrap());
+        assert!(lost.is_empty(), "{lost:?}");
+    });
+}
+
 type Held = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 
 /// One task holds more calls than the peer takes at once, and makes another call for each answer

@@ -92,7 +92,7 @@ pub struct Connection {
     /// The last frame was a keepalive, and no call was open.
     pub(super) is_resting: bool,
     pub(super) stats: Stats,
-    #[cfg(feature = "mutants")]
+    #[cfg(test)]
     pub(super) defect: Option<super::mutant::Defect>,
 }
 
@@ -148,7 +148,7 @@ impl Connection {
             owes_go_away: false,
             is_resting: false,
             stats: Stats::default(),
-            #[cfg(feature = "mutants")]
+            #[cfg(test)]
             defect: None,
         };
         (connection, receiver)
@@ -331,6 +331,12 @@ impl Connection {
     /// Whether either side is going away, so that new calls belong elsewhere.
     pub fn is_going_away(&self) -> bool {
         self.went_away.is_some() || self.has_peer_gone_away
+    }
+
+    /// Whether this side has said that it goes away, and the peer has not: requests may be on their
+    /// way here (`docs/protocol.md` §5.9.2).
+    pub fn awaits_go_away(&self) -> bool {
+        self.went_away.is_some() && !self.has_peer_gone_away && !self.is_closed()
     }
 
     /// Whether the connection has ended. [`Event::Closed`] is or was in the queue.

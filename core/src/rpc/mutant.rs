@@ -1,12 +1,11 @@
 //! Defects that are put in on purpose, so that a search can be seen to find what each of the rules
-//! of credit is for (`docs/protocol.md` §5.12.10). Without the feature `mutants` there are none.
+//! of credit is for (`docs/protocol.md` §5.12.10). There are none but in this crate's own tests.
 
 use super::connection::Connection;
 
 /// A rule of credit that is left out.
-#[cfg_attr(not(feature = "mutants"), expect(unreachable_pub, reason = "for the feature alone"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Defect {
+pub(super) enum Defect {
     /// A request that does not fit into the budget waits there until it does.
     BudgetIsWaitedFor,
     /// A call waits for room for ever.
@@ -21,23 +20,35 @@ pub enum Defect {
     OneLimitForAll,
 }
 
+#[cfg(test)]
+impl Defect {
+    pub(super) const ALL: [Self; 6] = [
+        Self::BudgetIsWaitedFor,
+        Self::RoomWaitHasNoEnd,
+        Self::UntakenStays,
+        Self::ChunkExceedsReserve,
+        Self::NoReserve,
+        Self::OneLimitForAll,
+    ];
+}
+
 impl Connection {
     /// Whether this connection has a defect.
-    #[cfg(feature = "mutants")]
+    #[cfg(test)]
     pub(super) fn has_defect(&self, defect: Defect) -> bool {
         self.defect == Some(defect)
     }
 
     /// Whether this connection has a defect: never.
-    #[cfg(not(feature = "mutants"))]
+    #[cfg(not(test))]
     #[expect(clippy::unused_self, reason = "a mutant asks itself")]
     pub(super) const fn has_defect(&self, _: Defect) -> bool {
         false
     }
 
     /// Gives this connection a defect.
-    #[cfg(feature = "mutants")]
-    pub fn make_mutant(&mut self, defect: Defect) {
+    #[cfg(test)]
+    pub(super) fn make_mutant(&mut self, defect: Defect) {
         self.streams.has_reserves = defect != Defect::NoReserve;
         self.defect = Some(defect);
     }

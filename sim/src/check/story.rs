@@ -209,15 +209,17 @@ impl<'a> Telling<'a> {
 
     /// Does what the story asked for in its last turn.
     fn obey(&mut self) -> Check {
-        let (faults, swarm, is_calm, looks) = self.world.orders(|orders| {
+        let (faults, swarm, is_calm, looks, shut_down) = self.world.orders(|orders| {
             let looks = matches!(orders.look, Some(Look::Wanted));
             (
                 std::mem::take(&mut orders.faults),
                 orders.swarm.take(),
                 std::mem::take(&mut orders.calm),
                 looks,
+                std::mem::take(&mut orders.shut_down),
             )
         });
+        shut_down.into_iter().for_each(|host| self.cluster.shut_down(host));
         for timed in faults {
             self.add(timed);
         }

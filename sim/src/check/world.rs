@@ -21,6 +21,8 @@ use crate::trace::record::What as Told;
 
 /// How often a calm looks whether the cluster has converged.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A node that was shut down is gone by then, whatever it did.
+const ENDS_WITHIN: Duration = secs(2);
 /// Chooses for the story, which is on no machine.
 const STORY: u32 = u32::MAX;
 
@@ -59,6 +61,8 @@ pub(super) struct Orders {
     /// All faults are to end.
     pub(super) calm: bool,
     pub(super) look: Option<Look>,
+    /// Machines whose nodes are to be shut down.
+    pub(super) shut_down: Vec<u32>,
     /// The node on each machine now.
     pub(super) nodes: BTreeMap<u32, Node>,
 }
@@ -254,6 +258,21 @@ impl World {
     pub fn calm(&self) -> Calm {
         self.orders(|orders| orders.calm = true);
         Calm { world: self.clone() }
+    }
+
+    /// Shuts down the node on machine `index`, and returns when it has ended. The machine stays
+    /// empty. Does nothing if no node runs there.
+    ///
+    /// # Panics
+    /// The test fails if the node does not end within two seconds, or if a task or a socket of the
+    /// node or its extensions is left then.
+    pub async fn shut_down(&self, index: u32) {
+        self.orders(|orders| orders.shut_down.push(index));
+        let until = self.now() + ENDS_WITHIN;
+        while self.node(index).is_some() {
+            assert!(self.now() < until, "node {index} has not ended within {ENDS_WITHIN:?}");
+            self.run_for(millis(1)).await;
+        }
     }
 
     /// Writes a line into the trace and the timeline of a failing run.

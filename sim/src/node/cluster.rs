@@ -2,12 +2,13 @@
 
 mod agreement;
 mod observe;
+mod users;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use chinwag::{Builder, Config, Metadata, Node, OnRuntime, StartError, Timestamp, Watch};
+use chinwag::{Builder, Config, Node, OnRuntime, StartError, Timestamp, Watch};
 
 use super::engine::{Engine, Turn};
 use super::ledger::Ledger;
@@ -86,6 +87,7 @@ type Started = (u32, u32, Result<(Node, Watch), StartError>);
 struct Post {
     started: Vec<Started>,
     left: Vec<(u32, u32)>,
+    shut_down: Vec<(u32, u32)>,
 }
 
 /// A cluster of nodes in a world.
@@ -391,40 +393,6 @@ impl Cluster {
             }
         }
         Ok(())
-    }
-
-    /// What a user of the node does.
-    fn command(&mut self, number: usize) {
-        let fault = self.plan.faults[number].fault.clone();
-        let Some(host) = fault.node() else { return };
-        let Some(process) = &mut self.sites[host as usize].process else { return };
-        let node = process.node.clone();
-        self.engine.with(|state| state.strike(fault.family()));
-        match fault {
-            Fault::Leave(_) => {
-                process.has_left = true;
-                let run = self.engine.with(|state| state.machine(host).process);
-                let post = self.post.clone();
-                self.engine.runtime(host).spawn(Box::pin(async move {
-                    // On the runtime, because a task of the node would end with the node.
-                    let _report = node.leave().await;
-                    node.shutdown().await;
-                    lock(&post).left.push((host, run));
-                }));
-            }
-            Fault::Metadata(_) => {
-                let told = node.members().local().metadata.with("told", &number.to_string());
-                // A node that has left refuses; there is nobody to tell.
-                let _ = node.set_metadata(told.unwrap_or_else(|_| Metadata::new()));
-            }
-            Fault::Broadcast(_) => {
-                let payload = (number as u64).to_le_bytes();
-                if node.broadcast(&payload).is_ok() {
-                    self.views.broadcast(&payload);
-                }
-            }
-            _ => {}
-        }
     }
 
     // ---- what is true ----

@@ -177,13 +177,7 @@ impl Run {
         let ends = self.cluster.engine.now() + ENDS_WITHIN;
         self.cluster.run_until(ends)?;
         for host in well {
-            let left = (self.cluster.engine.tasks_of(host), self.cluster.engine.sockets_of(host));
-            ensure(left == (0, 0), "leaks", || {
-                format!(
-                    "node {host} was shut down and left {} tasks and {} sockets",
-                    left.0, left.1
-                )
-            })?;
+            self.cluster.nothing_is_left(host)?;
         }
         self.cluster.ledger.check()
     }

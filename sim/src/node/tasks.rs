@@ -309,6 +309,12 @@ impl Tasks {
         of_users.map(|bell| Unended(Arc::downgrade(bell), bell.name())).collect()
     }
 
+    /// Tasks of a machine that have not ended, in words.
+    pub(crate) fn names_of(&self, host: u32) -> Vec<String> {
+        let tasks = self.slots.iter().filter_map(|slot| slot.task.as_ref());
+        tasks.filter(|task| task.host == host).map(|task| task.bell.name()).collect()
+    }
+
     /// Tasks of a machine that have not ended.
     pub(crate) fn count(&self, host: u32) -> usize {
         self.counts[host as usize]

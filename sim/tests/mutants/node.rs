@@ -10,7 +10,12 @@ use super::{Case, DOC, SECOND, catch_all, oracles_of, sound};
 
 const CASES: [Case; 23] = [
     ("hears nothing, and no fault excuses it", Defect::Deaf, Some(3), "accuracy"),
-    ("never again hears whom it has buried", Defect::NeverForgives, None, "convergence"),
+    (
+        "never again hears a member that it has declared dead",
+        Defect::NeverForgives,
+        None,
+        "convergence",
+    ),
     (
         "tells a change under the incarnation before",
         Defect::ForgetsIncarnations,

@@ -33,6 +33,22 @@ pub const ONE_WAYS_MAX: usize = 1_024;
 /// so that cancelling all of them once is nobody's misfortune.
 pub const CANCELLED_MAX: usize = 1_024;
 
+/// How long the first poll of a handler may take that runs in the task of its connection: about as
+/// long as a dozen calls take on the way, so that no call beside it is held up by much.
+pub const LONG_POLL: Duration = Duration::from_micros(100);
+
+/// Short first polls in a row after which a method's handler runs in the task of its connection.
+/// What it costs to begin beside it is a few microseconds each, once.
+pub const SHORT_POLLS: u32 = 8;
+
+/// How long the handlers of one batch may take in the task of their connection before each of their
+/// methods runs beside it again.
+pub const LONG_BATCH: Duration = Duration::from_millis(1);
+
+/// Bytes of a typed request up to which it is validated in the task of its connection. A request of
+/// short strings, the slowest to validate, takes about 2 ns a byte: 65 µs for one of this length.
+pub const VALIDATED_IN_PLACE_MAX: usize = 32 * 1024;
+
 /// Bytes that all peers together can make a node hold by default: what sixteen of them may have
 /// each, and little beside what a host has that serves more.
 pub const HELD_MAX_DEFAULT: usize = 1 << 30;

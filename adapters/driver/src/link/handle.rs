@@ -291,11 +291,15 @@ impl Link {
         self.state.lock().machine.calls_open() > 0
     }
 
-    /// Whether a call is open either way, or something of one may not have been written.
-    pub(crate) fn is_busy(&self) -> bool {
+    /// Whether a call is open either way, or something of one may not have been written; or, if the
+    /// peer is waited for, one may be on its way here (docs/protocol.md §5.9.5).
+    pub(crate) fn is_busy(&self, awaits_peer: bool) -> bool {
         let state = self.state.lock();
         let is_open = state.machine.peer().is_some();
-        state.machine.calls_open() + state.machine.inbound_open() > 0
+        // Whoever has this node's hello may send, and takes a connection's end for a loss.
+        let is_greeting = !is_open && self.target.is_none() && !state.machine.is_closed();
+        awaits_peer && (is_greeting || is_open && state.machine.awaits_go_away())
+            || state.machine.calls_open() + state.machine.inbound_open() > 0
             || state.has_unwritten
             || (is_open && state.machine.queued_len() > 0)
     }

@@ -54,10 +54,13 @@ struct Table {
     by_addr: BTreeMap<SocketAddr, Arc<Link>>,
     /// All that are connected to a peer.
     of_peer: BTreeMap<(NodeId, u64), Arc<Link>>,
-    backoffs: BTreeMap<SocketAddr, Backoff>,
+    /// By address, and by who was wanted there: another member may have taken the address.
+    backoffs: BTreeMap<Place, Backoff>,
     rng: Rng,
     is_closed: bool,
 }
+
+type Place = (SocketAddr, Option<NodeId>);
 
 struct Backoff {
     failures: u32,
@@ -164,7 +167,7 @@ impl Links {
                 self.publish(&table);
             }
             table.by_addr.insert(to.addr, link.clone());
-            let backoff = table.backoffs.get(&to.addr);
+            let backoff = table.backoffs.get(&(to.addr, to.id));
             let not_before = backoff.map_or(now.mono, |backoff| backoff.until);
             (link, receiver, not_before, backoff.and_then(|backoff| backoff.trouble.clone()))
         };
@@ -207,14 +210,19 @@ impl Links {
             let is_self = peer.id == self.node.id && peer.epoch == self.node.epoch();
             let is_other = target.id.is_some_and(|id| id != peer.id);
             if is_self || is_other || target.id.is_some() && !is_held && has_calls {
-                // A dial that ends elsewhere has failed, and is not repeated at once.
-                let trouble = format!("node {} in its run {} answers there", peer.id, peer.epoch);
-                table.back_off(target.addr, now.mono, Some(trouble.clone()));
+                // A dial that has not reached the run that was wanted has failed.
+                let trouble = if is_other || is_self {
+                    wrong_peer_text(target, peer.id)
+                } else {
+                    format!("another run of node {} answers there", peer.id)
+                };
+                self.counters.dials_failed.add(1);
+                table.back_off((target.addr, target.id), now.mono, Some(trouble.clone()));
                 drop(table);
                 link.remember_trouble(trouble);
                 return Verdict::Close;
             }
-            table.backoffs.remove(&target.addr);
+            table.backoffs.remove(&(target.addr, target.id));
         }
         table.of_peer.insert((peer.id, link.key), link.clone());
         if peer.id == self.node.id {
@@ -260,7 +268,7 @@ impl Links {
             }
             if link.peer().is_none() && !table.is_closed {
                 self.counters.dials_failed.add(1);
-                table.back_off(target.addr, now.mono, link.trouble());
+                table.back_off((target.addr, target.id), now.mono, link.trouble());
             }
         }
         let peers = [link.peer().map(|peer| peer.id), link.target.and_then(|target| target.id)];
@@ -319,7 +327,7 @@ impl Links {
 
     /// Forgets that dialling `addr` failed: there is news of a member there.
     pub(crate) fn forget_failures(&self, addr: SocketAddr) {
-        lock(&self.table).backoffs.remove(&addr);
+        lock(&self.table).backoffs.retain(|(at, _), _| *at != addr);
     }
 
     /// The node leaves: every connection goes away, and closes once it has drained.
@@ -327,9 +335,10 @@ impl Links {
         self.links().iter().for_each(|link| link.drain(now));
     }
 
-    /// Whether a call is in flight over any connection, either way.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.links().iter().any(|link| link.is_busy())
+    /// Whether a call is in flight over any connection, either way, or may be on its way here from
+    /// a peer that is waited for.
+    pub(crate) fn is_busy(&self, awaits_peers: bool) -> bool {
+        self.links().iter().any(|link| link.is_busy(awaits_peers))
     }
 
     fn links(&self) -> Vec<Arc<Link>> {
@@ -397,18 +406,27 @@ impl Table {
         key != before.map(|link| link.key)
     }
 
-    fn back_off(&mut self, addr: SocketAddr, now: Instant, trouble: Option<String>) {
-        if self.backoffs.len() >= BACKOFFS_MAX && !self.backoffs.contains_key(&addr) {
+    fn back_off(&mut self, place: Place, now: Instant, trouble: Option<String>) {
+        if self.backoffs.len() >= BACKOFFS_MAX && !self.backoffs.contains_key(&place) {
             // Those that are over mean nothing more than a higher count of failures.
             self.backoffs.retain(|_, backoff| backoff.until > now);
             if self.backoffs.len() >= BACKOFFS_MAX {
                 return;
             }
         }
-        let failures = self.backoffs.get(&addr).map_or(0, |backoff| backoff.failures);
+        let failures = self.backoffs.get(&place).map_or(0, |backoff| backoff.failures);
         let wait = backoff(failures, &mut self.rng);
         let failures = failures.saturating_add(1);
-        self.backoffs.insert(addr, Backoff { failures, until: now + wait, trouble });
+        self.backoffs.insert(place, Backoff { failures, until: now + wait, trouble });
+    }
+}
+
+/// What a dial came to that reached somebody else.
+fn wrong_peer_text(target: Destination, there: NodeId) -> String {
+    let addr = target.addr;
+    match target.id {
+        Some(wanted) => format!("cannot connect to node {wanted} at {addr}: node {there} is there"),
+        None => format!("cannot connect to the node at {addr}: it is this node"),
     }
 }
 

@@ -436,7 +436,7 @@ impl Future for LinkTask {
             let is_over = !has_progressed || !this.wakers.is_empty();
             if is_over && !this.tick(cx, now) {
                 this.come_round(cx);
-                if this.node.life.is_leaving() && !this.link.is_busy() {
+                if this.node.life.is_leaving() && !this.link.is_busy(false) {
                     this.node.life.notice_drain();
                 }
                 return Poll::Pending;

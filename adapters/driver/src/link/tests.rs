@@ -200,11 +200,11 @@ fn dropping_a_call_cancels_it_at_the_other_side() {
     let call = pair.begin(&link, b"hold").expect("it has room");
     pair.runtime.run();
     assert_eq!(pair.seen(), ["request hold"]);
-    assert!(link.is_busy());
+    assert!(link.is_busy(false));
     drop(call);
     pair.runtime.run();
     assert_eq!(pair.seen(), ["cancelled"]);
-    assert!(!link.is_busy());
+    assert!(!link.is_busy(false));
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn what_users_gave_is_dropped_where_the_link_is_not_locked() {
     impl Drop for Owner {
         fn drop(&mut self) {
             // Locks the link: under its lock, this would wait for itself.
-            self.1.is_busy();
+            self.1.is_busy(false);
             self.2.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         }
     }
@@ -412,6 +412,34 @@ fn a_dial_that_ends_elsewhere_backs_off() {
 }
 
 /// A task that is done leaves nothing behind; one that waits is dropped when the node ends.
+/// Each call would dial again otherwise.
+#[test]
+fn a_dial_that_reaches_another_member_has_failed_and_backs_off() {
+    let pair = Pair::default();
+    // Node 2 is where node 7 was.
+    let to = Destination { addr: addr(2), id: Some(NodeId::new(7)) };
+    let find = || pair.sides[0].links.find_or_dial(pair.runtime.now(), to).expect("a link");
+    let (link, mut dials) = (find(), 0);
+    let call = pair.begin(&link, b"echo").expect("it waits");
+    for _ in 0..100 {
+        find();
+        pair.runtime.run();
+        for stream in std::mem::take(&mut *lock(&pair.runtime.dialed)) {
+            dials += 1;
+            pair.sides[1].links.accept(pair.runtime.now(), Box::new(stream));
+        }
+        pair.runtime.run();
+    }
+    assert_eq!(dials, 1, "the next one waits for its time");
+    let status = pair.runtime.block_on(call).1.result.expect_err("it is not there");
+    assert!(status.never_sent(), "{status}");
+    assert_eq!(status.message, format!("cannot connect to node 7 at {}: node 2 is there", addr(2)));
+    assert!(pair.seen().iter().all(|seen| !seen.starts_with("request")), "it does not get there");
+    // Who is there is connected to at once.
+    pair.connect();
+    assert_eq!(pair.sides[0].links.counters.dials_failed.get(), 1);
+}
+
 #[test]
 fn a_task_of_the_node_is_registered_until_it_ends() {
     let pair = Pair::default();

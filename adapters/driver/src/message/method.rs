@@ -29,6 +29,10 @@ pub trait Body: Send + Sync + Sized + sealed::Sealed + 'static {
     #[doc(hidden)]
     const IS_CHUNK: bool = true;
 
+    /// Whether what comes is validated: raw bytes are not.
+    #[doc(hidden)]
+    const IS_VALIDATED: bool = true;
+
     /// The bytes that travel.
     #[doc(hidden)]
     fn encode(&self) -> Result<Bytes, Error>;
@@ -82,6 +86,7 @@ impl Body for Raw {
     type Received = Bytes;
     /// No archive has a size of 0 and an alignment of 0.
     const LAYOUT: [usize; 2] = [0, 0];
+    const IS_VALIDATED: bool = false;
 
     fn encode(&self) -> Result<Bytes, Error> {
         Ok(self.0.clone())
@@ -307,3 +312,6 @@ impl ByteOrder for rend::unaligned::u32_ule {
 impl ByteOrder for rend::unaligned::u32_ube {
     const BIG: bool = true;
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,6 +84,9 @@ impl<T: Archive> fmt::Debug for View<T> {
 }
 
 /// The bytes are not an archive of the type asked for.
+///
+/// What it prints travels to the peer in a [`Status`](crate::Status), so it says nothing of this
+/// process. What validation found, with the addresses it found it at, is its `source`.
 #[derive(Debug)]
 pub struct Malformed(Error);
 
@@ -104,7 +107,7 @@ impl Malformed {
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "malformed message: {}", self.0)
+        f.write_str("malformed message: its bytes are no archive of the type that is expected")
     }
 }
 

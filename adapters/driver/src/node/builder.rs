@@ -132,9 +132,8 @@ impl<R> Builder<R> {
 
     /// Bytes that all peers together can make this node hold in large requests, in what streams
     /// are promised and get beyond that, and in grown windows of answers. What does not fit is
-    /// refused as [`Overloaded`](crate::Code::Overloaded). Default
-    /// [`HELD_MAX_DEFAULT`]. What a single peer may make it hold
-    /// is in [`Builder::rpc`].
+    /// refused as [`Overloaded`](crate::Code::Overloaded). Default [`HELD_MAX_DEFAULT`]. What a
+    /// single peer may make it hold is in [`Builder::rpc`].
     #[must_use]
     pub fn held_max(mut self, bytes: usize) -> Self {
         self.held_max = bytes;

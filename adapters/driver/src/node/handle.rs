@@ -345,9 +345,10 @@ impl Node {
     /// Ready once enough of the others have acknowledged it, or its time ran out, and no call is in
     /// flight over a connection, or [`drain_timeout`](chinwag_core::rpc::Config::drain_timeout)
     /// (30 s unless [`Builder::rpc`] says otherwise) has passed since it began: what is still open
-    /// then ends as [`ConnectionLost`](crate::Code::ConnectionLost). Who does not want to wait
-    /// drops the future, or calls [`Node::shutdown`], which ends the node in any case. Calls of
-    /// the node to itself and one-way messages are not waited for.
+    /// then ends as [`ConnectionLost`](crate::Code::ConnectionLost). Peers that do not say goodbye
+    /// in return, because they are dead, say, are waited for 5 s at most (`keepalive_calls`). Who
+    /// does not want to wait drops the future, or calls [`Node::shutdown`], which ends the node in
+    /// any case. Calls of the node to itself and one-way messages are not waited for.
     ///
     /// A second call is the same leave.
     ///
@@ -356,11 +357,14 @@ impl Node {
     pub async fn leave(&self) -> Result<LeaveReport, LeaveError> {
         let shared = self.shared();
         let until = shared.leave();
-        let mut alarm = Alarm::new(&*shared.node.runtime);
+        let runtime = &*shared.node.runtime;
+        let peers_until = (runtime.now().mono + shared.node.rpc.keepalive_calls).min(until);
+        let (mut alarm, mut peers_alarm) = (Alarm::new(runtime), Alarm::new(runtime));
         let mut registration = shared.node.life.leavers.registration();
         poll_fn(|cx| {
             let is_time_up = alarm.poll(cx, Some(until)).is_ready();
-            shared.poll_left(cx, &mut registration, is_time_up)
+            let awaits_peers = peers_alarm.poll(cx, Some(peers_until)).is_pending();
+            shared.poll_left(cx, &mut registration, is_time_up, awaits_peers)
         })
         .await
         .ok_or(LeaveError)

@@ -1,7 +1,8 @@
 //! [`InboundCalls`]: the handlers of one connection, from the request to the answer.
 //!
-//! A handler is polled once in place. Most are done then, and the answers of a batch ride on one
-//! write; one that waits becomes a task.
+//! A handler that is known to be short is polled once in place. Most are done then, and the answers
+//! of a batch ride on one write; one that waits becomes a task. Others are tasks from the start
+//! ([`Pace`](super::pace::Pace)), and so are those whose request takes long to validate.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -9,13 +10,14 @@ use std::mem::take;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chinwag_core::rpc::{Code, Event, InboundId, Shape, Status};
 use chinwag_core::time::Now;
 
 use super::tasks::{Begun, Dying, HandlerTask, Running};
-use crate::base::limits::ONE_WAYS_MAX;
+use crate::base::limits::{LONG_BATCH, ONE_WAYS_MAX, VALIDATED_IN_PLACE_MAX};
 use crate::link::handle::Link;
 use crate::link::serve::{Inbound, Serve};
 use crate::link::stream_halves::End;
@@ -32,6 +34,9 @@ struct InboundCalls {
     /// Methods of this node that the peer has named.
     known: Known,
     replies: Vec<Reply>,
+    /// Methods whose handlers ran in place in this batch, by the peer's numbers. Few are in it
+    /// twice.
+    in_place: Vec<u16>,
     /// Of the batch, and not yet among the node's.
     calls_in: u64,
     /// Handlers that wait, by the slot of their call.
@@ -79,6 +84,7 @@ impl InboundCalls {
             link,
             known,
             replies,
+            in_place: Vec::new(),
             calls_in: 0,
             running: Vec::new(),
             dying: Dying::default(),
@@ -147,10 +153,23 @@ impl InboundCalls {
         if self.calls_in > 0 {
             self.shared.links.counters.calls_in.add(take(&mut self.calls_in));
         }
-        if self.replies.is_empty() {
+        if self.in_place.is_empty() {
+            self.respond(now, Duration::ZERO);
             return;
         }
         let took = self.shared.node.runtime.now().mono.since(now.mono);
+        if took >= LONG_BATCH {
+            let methods = self.in_place.iter().filter_map(|&id| self.known.get(id));
+            methods.for_each(|endpoint| endpoint.pace().doubt());
+        }
+        self.in_place.clear();
+        self.respond(now, took);
+    }
+
+    fn respond(&mut self, now: Now, took: Duration) {
+        if self.replies.is_empty() {
+            return;
+        }
         for Reply { method_id, response, .. } in &self.replies {
             if let Some(meter) = method_id.and_then(|id| self.known.meter(id)) {
                 meter.end(response.error(), took);
@@ -202,6 +221,19 @@ impl InboundCalls {
         }
         let end = id.filter(|_| shape.is_streaming());
         let end = end.and_then(|id| RemoteEnd::of_inbound(&self.link, id)).map(End::Remote);
+        let is_in_place = endpoint.pace().is_short()
+            && (body.len() <= VALIDATED_IN_PLACE_MAX || !endpoint.is_validated());
+        // One-way messages have no slots: more than are kept at once run in place.
+        if !is_in_place && (id.is_some() || self.has_room_for_one_way()) {
+            // One that is beside because of its request's length alone says nothing of the others.
+            let timed = Some(endpoint.clone()).filter(|endpoint| !endpoint.pace().is_short());
+            let future = begin::begin(&self.shared, endpoint, caller, request, body, end);
+            let meter = self.known.shared_meter(method_id).expect("the method was found above");
+            return self.keep_running(Begun { future, id, meter, at: now.mono, timed });
+        }
+        if self.in_place.last() != Some(&method_id) {
+            self.in_place.push(method_id);
+        }
         let mut future = begin::begin(&self.shared, endpoint, caller, request, body, end);
         // A handler that waits is polled again as soon as it is a task, and registers that task's
         // waker then: this poll's waker is never needed, and waking the connection with it
@@ -212,7 +244,7 @@ impl InboundCalls {
             }
             Poll::Pending => {
                 let meter = self.known.shared_meter(method_id).expect("the method was found above");
-                self.keep_running(Begun { future, id, meter, at: now.mono });
+                self.keep_running(Begun { future, id, meter, at: now.mono, timed: None });
             }
         }
     }
@@ -238,11 +270,17 @@ impl InboundCalls {
         }
     }
 
-    fn keep_running(&mut self, begun: Begun) {
-        let Some(id) = begun.id else {
+    fn has_room_for_one_way(&mut self) -> bool {
+        if self.one_ways.len() >= ONE_WAYS_MAX / 2 {
             // The only holder of a handler that has ended is this list.
             self.one_ways.retain(|running| Arc::strong_count(running) > 1);
-            if self.one_ways.len() < ONE_WAYS_MAX {
+        }
+        self.one_ways.len() < ONE_WAYS_MAX
+    }
+
+    fn keep_running(&mut self, begun: Begun) {
+        let Some(id) = begun.id else {
+            if self.has_room_for_one_way() {
                 self.one_ways.push(HandlerTask::spawn(&self.shared, &self.link, begun));
             } else {
                 tracing::debug!(

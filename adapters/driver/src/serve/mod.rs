@@ -3,6 +3,7 @@
 pub(crate) mod begin;
 pub(crate) mod context;
 pub(crate) mod inbound;
+pub(crate) mod pace;
 pub(crate) mod registry;
 pub(crate) mod service;
 pub(crate) mod shared;

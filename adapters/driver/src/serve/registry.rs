@@ -1,6 +1,7 @@
 //! [`Registry`]: the services of a node, which can come and go while it runs; and what a connection keeps of it at hand.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -16,6 +17,7 @@ use crate::message::answer::Response;
 use crate::message::method::{Body, Method, Streaming};
 use crate::message::view::Malformed;
 use crate::serve::context::Context;
+use crate::serve::pace::Pace;
 use crate::serve::service::{AddServiceError, Handler, Methods, Service, StreamHandler};
 use crate::stats::counters::{MethodStats, Role};
 use crate::stats::meter::{Meter, Meters};
@@ -29,6 +31,10 @@ pub(crate) trait Endpoint: Send + Sync {
     fn method(&self) -> &'static str;
     fn fingerprint(&self) -> Fingerprint;
     fn meter(&self) -> &Arc<Meter>;
+    /// Whether the handler may run in the task of its connection.
+    fn pace(&self) -> &Pace;
+    /// Whether the request is validated before it is handled, which takes time by its length.
+    fn is_validated(&self) -> bool;
 }
 
 /// A method as a service lists it, before there is a service to call.
@@ -45,7 +51,8 @@ impl<S: Service> Enrolment<S> {
         Self {
             fingerprint: M::FINGERPRINT,
             offer: |service, meter| {
-                Arc::new(Offered::<S, M> { service, meter, method: PhantomData })
+                let pace = Pace::new(<S as Handler<M>>::IS_LONG);
+                Arc::new(Offered::<S, M> { service, meter, pace, method: PhantomData })
             },
         }
     }
@@ -57,7 +64,8 @@ impl<S: Service> Enrolment<S> {
         Self {
             fingerprint: M::STREAM_FINGERPRINT,
             offer: |service, meter| {
-                Arc::new(Streamed::<S, M> { service, meter, method: PhantomData })
+                let pace = Pace::new(<S as StreamHandler<M>>::IS_LONG);
+                Arc::new(Streamed::<S, M> { service, meter, pace, method: PhantomData })
             },
         }
     }
@@ -66,6 +74,7 @@ impl<S: Service> Enrolment<S> {
 struct Offered<S, M> {
     service: Arc<S>,
     meter: Arc<Meter>,
+    pace: Pace,
     method: PhantomData<fn(M)>,
 }
 
@@ -101,11 +110,20 @@ impl<S: Handler<M>, M: Method> Endpoint for Offered<S, M> {
     fn meter(&self) -> &Arc<Meter> {
         &self.meter
     }
+
+    fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    fn is_validated(&self) -> bool {
+        M::Request::IS_VALIDATED
+    }
 }
 
 struct Streamed<S, M> {
     service: Arc<S>,
     meter: Arc<Meter>,
+    pace: Pace,
     method: PhantomData<fn(M)>,
 }
 
@@ -145,6 +163,14 @@ impl<S: StreamHandler<M>, M: Streaming> Endpoint for Streamed<S, M> {
     fn meter(&self) -> &Arc<Meter> {
         &self.meter
     }
+
+    fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    fn is_validated(&self) -> bool {
+        M::Request::IS_VALIDATED
+    }
 }
 
 /// The caller and this node have another layout of one method. The upper half of a fingerprint
@@ -165,6 +191,8 @@ fn not_same(call: MethodName<'_>, own: Fingerprint) -> Status {
 }
 
 fn not_received(malformed: &Malformed) -> Status {
+    let found = malformed.source().map(ToString::to_string).unwrap_or_default();
+    tracing::debug!(target: "chinwag::call", found, "a request is malformed");
     Status::never_ran(Code::SchemaMismatch, malformed.to_string())
 }
 

@@ -75,6 +75,12 @@ pub trait Service: Sized + Send + Sync + 'static {
 /// }
 /// ```
 pub trait Handler<M: Method>: Service {
+    /// Whether the handler may compute for more than a tenth of a millisecond before it first
+    /// awaits. It then always runs beside its connection, as a task of its own. Default `false`:
+    /// a handler runs beside its connection until it has been seen to be short, and again once it
+    /// has been seen to be long (`docs/rpc.md`, "Handlers that compute").
+    const IS_LONG: bool = false;
+
     /// Answers `request`.
     fn handle(
         &self,
@@ -89,6 +95,9 @@ pub trait Handler<M: Method>: Service {
 ///
 /// Otherwise as [`Handler`]. `docs/rpc.md` has an example of each shape.
 pub trait StreamHandler<M: Streaming>: Service {
+    /// As [`Handler::IS_LONG`].
+    const IS_LONG: bool = false;
+
     /// Answers `request`.
     fn handle(
         &self,

@@ -145,7 +145,17 @@ impl Shared {
         cx: &mut Context<'_>,
         registration: &mut Registration<'_>,
         is_time_up: bool,
+        awaits_peers: bool,
     ) -> Poll<Option<LeaveReport>> {
-        self.node.life.poll_left(cx, registration, || is_time_up || !self.links.is_busy())
+        // Connections that were opened since have not gone away. Over them calls of this node's
+        // handlers went, and gossip: they go away now that there are none.
+        let has_drained = || {
+            let is_quiet = !self.links.is_busy(awaits_peers);
+            if is_quiet {
+                self.links.drain(self.node.runtime.now());
+            }
+            is_quiet && !self.links.is_busy(awaits_peers)
+        };
+        self.node.life.poll_left(cx, registration, || is_time_up || has_drained())
     }
 }

@@ -14,6 +14,7 @@ use crate::base::limits::CANCELLED_MAX;
 use crate::base::sync::{Bell, lock};
 use crate::link::handle::Link;
 use crate::message::answer::HandlerFuture;
+use crate::serve::registry::Endpoint;
 use crate::serve::shared::Shared;
 use crate::stats::meter::Meter;
 
@@ -105,6 +106,8 @@ pub(super) struct Begun {
     pub(super) id: Option<InboundId>,
     pub(super) meter: Arc<Meter>,
     pub(super) at: Instant,
+    /// The method, if the handler's first poll is to be timed.
+    pub(super) timed: Option<Arc<dyn Endpoint>>,
 }
 
 /// Runs a handler to its end, or until it is cancelled, and puts the result on the link.
@@ -142,9 +145,13 @@ impl Future for HandlerTask {
         if self.running.is_cancelled.load(Ordering::SeqCst) {
             return Poll::Ready(());
         }
-        let Poll::Ready(response) = Pin::new(&mut self.begun.future).poll(cx) else {
-            return Poll::Pending;
-        };
+        let timed = self.begun.timed.take();
+        let timed = timed.map(|endpoint| (endpoint, self.shared.node.runtime.now().mono));
+        let polled = Pin::new(&mut self.begun.future).poll(cx);
+        if let Some((endpoint, began)) = timed {
+            endpoint.pace().polled(self.shared.node.runtime.now().mono.since(began));
+        }
+        let Poll::Ready(response) = polled else { return Poll::Pending };
         let now = self.shared.node.runtime.now();
         self.has_ended = true;
         let Begun { id, meter, at, .. } = &self.begun;

@@ -4,5 +4,6 @@
 mod common;
 mod cut;
 mod load;
+mod pace;
 mod proxy;
 mod services;

@@ -10,6 +10,7 @@ mod halves;
 mod hello;
 mod hostile;
 mod limits;
+mod progress;
 mod races;
 mod schedule;
 mod scripts;

@@ -3,6 +3,7 @@
 
 mod catch_up;
 mod cluster;
+mod leaks;
 mod looking;
 mod mutants;
 mod oracle;

@@ -4,7 +4,7 @@ use chinwag::protocol::clock::DRIFT_MAX_DEFAULT;
 use chinwag::protocol::rng::mix;
 use chinwag::{Event, State};
 
-use super::{Cluster, Process};
+use super::{Cluster, Post, Process};
 use crate::checker::deaths::Truth;
 use crate::checker::views::{Word, rank};
 use crate::checker::{Check, Violation, ensure};
@@ -53,10 +53,7 @@ impl Cluster {
 
     /// Takes in who has started and who has left.
     fn take_post(&mut self) -> Check {
-        let (started, left) = {
-            let mut post = lock(&self.post);
-            (std::mem::take(&mut post.started), std::mem::take(&mut post.left))
-        };
+        let Post { started, left, shut_down } = std::mem::take(&mut *lock(&self.post));
         for (host, run, started) in started {
             if self.engine.with(|state| state.machine(host).process) != run {
                 continue;
@@ -96,6 +93,17 @@ impl Cluster {
                 });
                 self.has_new_nodes = true;
                 self.sites[host as usize].process = None;
+            }
+        }
+        for (host, run) in shut_down {
+            if self.engine.with(|state| state.machine(host).process) == run {
+                self.deaths.is(host, Truth::Down(self.engine.now()));
+                self.engine.with(|state| {
+                    state.trace.tell(state.now, host, || Told::Stop { why: "shut down".into() });
+                });
+                self.has_new_nodes = true;
+                self.sites[host as usize].process = None;
+                self.nothing_is_left(host)?;
             }
         }
         Ok(())

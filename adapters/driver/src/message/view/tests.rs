@@ -224,3 +224,24 @@ fn views_are_shared_between_threads() {
         }
     });
 }
+
+/// What is said of it travels, and where this process keeps its memory is nobody's business.
+#[test]
+fn what_is_malformed_is_told_without_addresses() {
+    let mut told = 0;
+    let bytes = rich(Kind::Empty).encode().expect("bytes");
+    for at in 0..bytes.len() {
+        let mut broken = bytes.to_vec();
+        broken[at] ^= 0xff;
+        if let Err(malformed) = View::<Rich>::new(broken.into()) {
+            let text = malformed.to_string();
+            assert!(
+                !text.contains("0x") && !text.contains(|it: char| it.is_ascii_digit()),
+                "{text}"
+            );
+            assert!(std::error::Error::source(&malformed).is_some());
+            told += 1;
+        }
+    }
+    assert!(told > 10, "{told}");
+}
