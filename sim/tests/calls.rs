@@ -168,7 +168,7 @@ fn dropping_a_call_is_felt_by_its_handler_within_a_round_trip() {
 
 /// The caller is cut off from the machine of its peer, so that its connection says nothing. A third
 /// node tells of the next run, and the caller takes that in once it can ask it (`docs/protocol.md`
-/// §4.9): the calls end then, or by a reset, and long before their connection would be found silent.
+/// §4.9): the calls end then, or by a reset, and long before their connection is found silent.
 #[test]
 fn calls_to_a_peer_end_at_the_moment_its_next_run_is_known() {
     check(0..20, |world| async move {

@@ -257,6 +257,11 @@ impl Registry {
         removed.is_some()
     }
 
+    /// Whether there is a service of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.services.load().contains_key(name)
+    }
+
     /// Forgets every service, so that what they hold is dropped.
     pub(crate) fn clear(&self) {
         self.replace(Services::new(), lock(&self.writer));

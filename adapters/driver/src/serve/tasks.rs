@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use chinwag_core::rpc::{Code, InboundId};
+use chinwag_core::rpc::{Code, InboundId, Status};
 use chinwag_core::time::Instant;
 
 use crate::base::life::Alive;
@@ -108,6 +108,8 @@ pub(super) struct Begun {
     pub(super) at: Instant,
     /// The method, if the handler's first poll is to be timed.
     pub(super) timed: Option<Arc<dyn Endpoint>>,
+    /// The service, if nothing of the handler has run yet.
+    pub(super) unpolled: Option<&'static str>,
 }
 
 /// Runs a handler to its end, or until it is cancelled, and puts the result on the link.
@@ -147,7 +149,15 @@ impl Future for HandlerTask {
         }
         let timed = self.begun.timed.take();
         let timed = timed.map(|endpoint| (endpoint, self.shared.node.runtime.now().mono));
-        let polled = Pin::new(&mut self.begun.future).poll(cx);
+        let unpolled = self.begun.unpolled.take();
+        let polled = match unpolled.filter(|service| !self.shared.registry.has(service)) {
+            // It was removed meanwhile, so the call is refused like one that came after that.
+            Some(service) => {
+                let why = format!("the service {service:?} was removed before the call began");
+                Poll::Ready(Status::never_ran(Code::UnknownService, why).into())
+            }
+            None => Pin::new(&mut self.begun.future).poll(cx),
+        };
         if let Some((endpoint, began)) = timed {
             endpoint.pace().polled(self.shared.node.runtime.now().mono.since(began));
         }
