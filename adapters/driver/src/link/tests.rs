@@ -367,8 +367,8 @@ fn of_two_links_the_later_run_stays_then_the_lower_diallers_then_the_newer() {
     }
 }
 
-/// docs/protocol.md §4.9.5: a hello names another run of the peer, and calls still go to the run that
-/// membership holds, until it holds the other one.
+/// docs/protocol.md §4.9.5: a hello names another run of the peer, and calls still go to the run
+/// that membership holds, until it holds the other one.
 #[test]
 fn a_hello_of_another_run_takes_no_calls() {
     let pair = Pair::default();
