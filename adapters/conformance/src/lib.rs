@@ -201,6 +201,7 @@ macro_rules! suite {
                 three_nodes_see_each_other_and_call_both_ways
                 a_node_that_is_dropped_is_found_dead
                 a_restart_replaces_the_old_run
+                a_second_node_with_a_live_id_takes_nothing
                 a_leave_is_reported_as_left_and_never_as_died
                 an_event_comes_after_the_view_that_contains_it
                 a_foreign_cluster_is_reported_by_name_on_both_sides

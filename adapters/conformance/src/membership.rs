@@ -81,6 +81,29 @@ pub async fn a_restart_replaces_the_old_run(host: &dyn Host) {
     }
 }
 
+/// Neither the place of the incumbent nor its calls (`docs/protocol.md` §4.9, §4.9.5).
+pub async fn a_second_node_with_a_live_id_takes_nothing(host: &dyn Host) {
+    let nodes = cluster(host, 2).await;
+    let (one, two) = (&nodes[0].0, &nodes[1].0);
+    assert_eq!(echo(one, 2).await, Ok((1, 2)));
+    let held = two.epoch();
+    let (mut at_one, mut at_two) = (one.watch(), two.watch());
+    // It has no service, so that a call that reaches it fails.
+    let twin = start(host, 2, &[one]).await;
+    let conflict = |event| match event {
+        Event::Conflict { id, known, other } => Some((id.get(), known, other)),
+        _ => None,
+    };
+    let expected = (2, two.advertised_addr(), twin.advertised_addr());
+    assert_eq!(hear(&mut at_one, conflict).await, expected);
+    assert_eq!(hear(&mut at_two, conflict).await, expected);
+    for _ in 0..20 {
+        assert_eq!(echo(one, 2).await, Ok((1, 2)));
+        assert_eq!(echo(two, 1).await, Ok((2, 1)));
+    }
+    assert_eq!(one.members().get(2.into()).map(|member| member.epoch), Some(held));
+}
+
 /// By all others; and leaving twice is leaving once.
 pub async fn a_leave_is_reported_as_left_and_never_as_died(host: &dyn Host) {
     let nodes = cluster(host, 3).await;
