@@ -207,7 +207,10 @@ impl Links {
         let mut table = lock(&self.table);
         let is_held = table.held.get(&peer.id).is_none_or(|epoch| *epoch == peer.epoch);
         if let Some(target) = link.target {
-            let is_self = peer.id == self.node.id && peer.epoch == self.node.epoch();
+            // Another node that was given this id may have started in the same millisecond.
+            let is_self = peer.id == self.node.id
+                && peer.epoch == self.node.epoch()
+                && peer.addr == self.node.addr;
             let is_other = target.id.is_some_and(|id| id != peer.id);
             if is_self || is_other || target.id.is_some() && !is_held && has_calls {
                 // A dial that has not reached the run that was wanted has failed.
