@@ -110,7 +110,7 @@ pub(crate) async fn while_joining(lines: &mut Lines) {
 
     let first = builder(105).start().await.expect("it starts");
     let seed = first.local_addr();
-    // A run is named by the millisecond of its start, and two of one name are one run to each other.
+    // A run is named by the millisecond of its start, so let the second start in another one.
     while first.now().wall.as_nanos() / 1_000_000 <= first.epoch().get() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
