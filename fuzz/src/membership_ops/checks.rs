@@ -186,6 +186,10 @@ impl Story {
             };
             let Some(at) = self.checks.0.iter().position(is_due) else { return };
             self.decide(at, sent);
+            // Who waits accuses the held run, which may leave its suspicion a length that is over
+            // already: the machine ends it in the same turn.
+            self.model.pass(self.nanos(), 0);
+            self.look_up();
         }
     }
 }
