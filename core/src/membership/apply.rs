@@ -11,7 +11,7 @@ use crate::wire::update::Update;
 impl Membership {
     /// Takes one claim in.
     #[inline]
-    pub(super) fn apply(&mut self, now: Now, update: &Update<'_>, via: Via) {
+    pub(super) fn apply(&mut self, now: Now, update: &Update<'_>, via: Via) -> Outcome {
         let mut given = Given { now: now.mono, config: &self.config, rng: &mut self.rng };
         self.claims.apply(&mut given, update, via, &mut self.changed);
         let outcome = core::mem::take(&mut self.changed.outcome);
@@ -19,6 +19,7 @@ impl Membership {
         if !self.changed.is_empty() {
             self.carry_out_claim(now, update);
         }
+        outcome
     }
 
     /// Does what a claim asks for. What it changed is emptied for the next one.

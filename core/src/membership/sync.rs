@@ -16,6 +16,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use crate::id::NodeId;
+use crate::membership::claims::Outcome;
 use crate::membership::claims::holder::{Answers, Decision, decide};
 use crate::membership::state::checks::Asker;
 use crate::membership::state::config::STREAM_LEN_MAX;
@@ -124,11 +125,14 @@ impl Membership {
         let case = self.claims.case(own, Via::FirstHand);
         let is_disputed =
             !case.is_same_address && decide(case, Answers::default()) == Decision::Ask;
-        self.apply(now, own, Via::FirstHand);
+        let outcome = self.apply(now, own, Via::FirstHand);
         if is_disputed {
             // §4.9.1: it gets the table once its claim is decided, if there is room to decide it.
-            let asker = Asker { to: speaker.reply, exchange, is_joining };
-            self.await_decision(speaker.run, asker);
+            // One that is refused as it stands says nothing for an earlier one of its run.
+            if outcome != Outcome::Refused {
+                let asker = Asker { to: speaker.reply, exchange, is_joining };
+                self.await_decision(speaker.run, asker);
+            }
             return;
         }
         let mask = digest.differing(self.claims.table().digest());
