@@ -364,10 +364,17 @@ impl Story {
             self.model.bury_due(self.nanos(), ends.min(self.mono).as_nanos().into());
             self.model.accuse(self.nanos(), run.id, run.epoch, incarnation);
         }
+        let mut others = self.checks.numbers();
+        if after.pauses == before.pauses {
+            // What is late is done in the order in which it was due.
+            let first = self.model.first_deadline().unwrap_or(i128::MAX);
+            self.decide_due(&sent, first.min(self.nanos()));
+        }
         self.model.pass(self.nanos(), i128::try_from(overdue.as_nanos()).unwrap_or(i128::MAX));
         self.look_up();
-        let mut others = self.checks.numbers();
-        self.decide_due(&sent);
+        others.extend(self.checks.numbers());
+        self.decide_due(&sent, self.nanos());
+        self.asked_again();
         others.extend(self.checks.numbers());
         if after.probes > before.probes {
             // The next round begins before the failure of the last one is felt.

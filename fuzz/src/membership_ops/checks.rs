@@ -4,10 +4,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use chinwag_core::membership::CHECK_TRIES;
 use chinwag_core::time::Instant;
 
 use super::{Ping, Story, TURNS_MAX};
-use crate::model::{self, Origin, Outcome, Record, Verdict};
+use crate::model::{self, Nanos, Origin, Outcome, Record, Verdict};
 use crate::packet::{Claim, Run};
 use crate::tell;
 
@@ -36,11 +37,18 @@ pub(super) struct Check {
     pub(super) claimed: Option<Side>,
     pub(super) held: Option<Side>,
     pub(super) ends: Instant,
+    /// When its addresses are asked again.
+    next_at: Instant,
     /// The held run is silent: what was known of it when it was last looked at.
     pub(super) waits_on: Option<Record>,
 }
 
 impl Check {
+    /// When the machine looks at it next.
+    fn due(&self) -> Instant {
+        if self.waits_on.is_some() { self.ends } else { self.ends.min(self.next_at) }
+    }
+
     /// What both addresses have answered by `now`.
     pub(super) fn answers(&self, now: Instant) -> (Option<bool>, Option<bool>) {
         let is_over = self.ends <= now || self.waits_on.is_some();
@@ -81,7 +89,9 @@ impl Checks {
 
     /// The node was asleep for so long (§4.4.1).
     pub(super) fn sleep(&mut self, by: Duration) {
-        self.0.iter_mut().for_each(|check| check.ends = check.ends + by);
+        for check in &mut self.0 {
+            (check.ends, check.next_at) = (check.ends + by, check.next_at + by);
+        }
     }
 }
 
@@ -163,15 +173,27 @@ impl Story {
             side(is_live.then_some((claimed, address))),
             side(held.filter(|&(_, at)| at != address)),
         );
-        let wait =
-            self.machine.config().probe_timeout_max * (u32::from(self.machine.awareness()) + 1);
-        let ends = self.mono + wait;
-        self.checks.0.push(Check { run, claimed, held, ends, waits_on: None });
+        let wait = self.check_span();
+        let (ends, next_at) = (self.mono + wait, self.mono + wait / CHECK_TRIES);
+        self.checks.0.push(Check { run, claimed, held, ends, next_at, waits_on: None });
     }
 
-    /// Looks at the claims whose time is over, and at those that wait for a run of which other
-    /// things are known now.
-    pub(super) fn decide_due(&mut self, sent: &[Ping]) {
+    /// The machine has asked again, where that was due.
+    pub(super) fn asked_again(&mut self) {
+        let next_at = self.mono + self.check_span() / CHECK_TRIES;
+        for check in self.checks.0.iter_mut().filter(|check| check.next_at <= self.mono) {
+            check.next_at = next_at;
+        }
+    }
+
+    /// How long an address has to answer.
+    fn check_span(&self) -> Duration {
+        self.machine.config().probe_timeout_max * (u32::from(self.machine.awareness()) + 1)
+    }
+
+    /// Looks at the claims that were due by `until` and whose time is over, and at those that wait for a run of which
+    /// other things are known now.
+    pub(super) fn decide_due(&mut self, sent: &[Ping], until: Nanos) {
         for _ in 0..TURNS_MAX {
             let is_due = |check: &Check| {
                 let record = self.model.records().get(&check.run.0);
@@ -182,7 +204,8 @@ impl Story {
                 };
                 let has_changed =
                     check.waits_on.as_ref().is_some_and(|was| Some(life(was)) != record.map(life));
-                check.ends <= self.mono || has_changed
+                let is_due = i128::from(check.due().as_nanos()) <= until;
+                is_due && check.ends <= self.mono || has_changed
             };
             let Some(at) = self.checks.0.iter().position(is_due) else { return };
             self.decide(at, sent);

@@ -39,6 +39,12 @@ impl Model {
         self.keep_tombstones_max();
     }
 
+    /// When the first suspicion runs out, at the earliest.
+    pub fn first_deadline(&self) -> Option<Nanos> {
+        let suspicions = self.records.values().filter_map(|record| record.suspicion.as_ref());
+        suspicions.map(|suspicion| suspicion.deadline.earliest).min()
+    }
+
     /// It is `now`, and late for something that was due at `due`. The text does not say in which
     /// order what is late is done; whoever does the suspicions first, because one of them was
     /// due before, does all of them.
