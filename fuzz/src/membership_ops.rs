@@ -68,6 +68,9 @@ struct Probed {
     run: Run,
     incarnation: u32,
     ends: Instant,
+    /// A claim about it was decided in the turn in which the round began. The text does not say in
+    /// which order what is due at once is done, so either life may be the one that is probed.
+    is_unclear: bool,
 }
 
 struct Story {
@@ -342,6 +345,7 @@ impl Story {
         let overdue =
             self.machine.poll_timeout().map_or(Duration::ZERO, |due| self.mono.since(due));
         let (before, score, now) = (self.machine.stats(), self.machine.awareness(), self.now());
+        self.checks.decided.clear();
         self.machine.handle_timeout(now);
         let (after, sent) = (self.machine.stats(), self.drain());
         let rounds = || (after.probes - before.probes, after.probes_failed - before.probes_failed);
@@ -358,7 +362,8 @@ impl Story {
             self.probed = None;
         }
         if after.probes_failed > before.probes_failed
-            && let Some(Probed { run, incarnation, ends }) = self.probed.take()
+            && let Some(Probed { run, incarnation, ends, is_unclear }) = self.probed.take()
+            && (!is_unclear || beliefs::is_suspect(&self.machine, run.id))
         {
             // A machine that is late does what was due in the order in which it was.
             self.model.bury_due(self.nanos(), ends.min(self.mono).as_nanos().into());
@@ -395,6 +400,7 @@ impl Story {
                 run: ping.target,
                 incarnation: member.incarnation.get(),
                 ends,
+                is_unclear: self.checks.decided.contains(&ping.target.id),
             })
         };
         let mut probes = sent.iter().filter_map(of);
