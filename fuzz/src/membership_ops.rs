@@ -62,24 +62,12 @@ struct Ping {
     plane: Plane,
 }
 
-/// Whom the machine probes, in which life, and until when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Probed {
-    run: Run,
-    incarnation: u32,
-    ends: Instant,
-    /// A claim about it was decided in the turn in which the round began. The text does not say in
-    /// which order what is due at once is done, so either life may be the one that is probed.
-    is_unclear: bool,
-}
-
 struct Story {
     machine: Membership,
     model: Model,
     mono: Instant,
     wall: u64,
     pings: Vec<Ping>,
-    probed: Option<Probed>,
     checks: Checks,
     /// Payloads with claims that came before.
     past: Vec<Heard>,
@@ -121,7 +109,6 @@ impl Story {
             mono,
             wall: WALL_START.as_nanos(),
             pings: Vec::new(),
-            probed: None,
             checks: Checks::default(),
             past: Vec::new(),
             reached: Reached::default(),
@@ -344,12 +331,10 @@ impl Story {
     fn tell_time(&mut self) {
         let overdue =
             self.machine.poll_timeout().map_or(Duration::ZERO, |due| self.mono.since(due));
-        let (before, score, now) = (self.machine.stats(), self.machine.awareness(), self.now());
-        self.checks.decided.clear();
+        let (before, probed, now) = (self.machine.stats(), self.machine.probed(), self.now());
         self.machine.handle_timeout(now);
         let (after, sent) = (self.machine.stats(), self.drain());
         let rounds = || (after.probes - before.probes, after.probes_failed - before.probes_failed);
-        let probed = self.probed;
         tell(|| {
             format!(
                 "{} time, overdue {overdue:?}, rounds {:?}, of {probed:?}",
@@ -359,52 +344,25 @@ impl Story {
         });
         if after.pauses > before.pauses {
             self.checks.sleep(overdue);
-            self.probed = None;
         }
+        let is_awake = after.pauses == before.pauses;
         if after.probes_failed > before.probes_failed
-            && let Some(Probed { run, incarnation, ends, is_unclear }) = self.probed.take()
-            && (!is_unclear || beliefs::is_suspect(&self.machine, run.id))
+            && let Some((id, (epoch, incarnation), ends)) = probed
         {
             // A machine that is late does what was due in the order in which it was.
+            if is_awake {
+                self.decide_late(&sent, ends.as_nanos().into());
+            }
             self.model.bury_due(self.nanos(), ends.min(self.mono).as_nanos().into());
-            self.model.accuse(self.nanos(), run.id, run.epoch, incarnation);
+            self.model.accuse(self.nanos(), id.get(), epoch.get(), incarnation.get());
         }
-        let mut others = self.checks.numbers();
-        if after.pauses == before.pauses {
-            // What is late is done in the order in which it was due.
-            let first = self.model.first_deadline().unwrap_or(i128::MAX);
-            self.decide_due(&sent, first.min(self.nanos()));
+        if is_awake {
+            self.decide_late(&sent, self.nanos());
         }
         self.model.pass(self.nanos(), i128::try_from(overdue.as_nanos()).unwrap_or(i128::MAX));
         self.look_up();
-        others.extend(self.checks.numbers());
         self.decide_due(&sent, self.nanos());
         self.asked_again();
-        others.extend(self.checks.numbers());
-        if after.probes > before.probes {
-            // The next round begins before the failure of the last one is felt.
-            let sent: Vec<Ping> =
-                sent.into_iter().filter(|ping| !others.contains(&ping.seq)).collect();
-            self.probed = self.probe_among(&sent, score);
-        }
-    }
-
-    /// The ping that begins a round: by datagram, to a live member.
-    fn probe_among(&self, sent: &[Ping], score: u8) -> Option<Probed> {
-        let interval = self.machine.config().probe_interval * (u32::from(score) + 1);
-        let ends = self.mono + interval;
-        let of = |ping: &Ping| {
-            let member = self.machine.get(NodeId::new(ping.target.id))?;
-            let is_probe = ping.plane == Plane::Datagram && member.state.is_live();
-            is_probe.then_some(Probed {
-                run: ping.target,
-                incarnation: member.incarnation.get(),
-                ends,
-                is_unclear: self.checks.decided.contains(&ping.target.id),
-            })
-        };
-        let mut probes = sent.iter().filter_map(of);
-        probes.next()
     }
 
     fn verb(&mut self, input: &mut Input<'_>) {

@@ -88,6 +88,15 @@ impl Membership {
         }
     }
 
+    /// The member on trial: its id, the life that is tried, and when the round ends.
+    #[cfg(feature = "fuzzing")]
+    pub fn probed(
+        &self,
+    ) -> Option<(NodeId, (crate::id::Epoch, crate::id::Incarnation), crate::time::Instant)> {
+        let Probe::Running(round) = &self.probe else { return None };
+        Some((round.target.id, round.life, round.ends))
+    }
+
     /// (`docs/protocol.md` §4.3.4)
     fn end_probe(&mut self, now: Now) {
         let slot = self.probed_slot();

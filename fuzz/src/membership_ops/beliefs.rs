@@ -128,11 +128,6 @@ pub(crate) fn settle(machine: &impl Believes, model: &mut Model, now: Nanos) {
     }
 }
 
-/// Whether the machine suspects it.
-pub(crate) fn is_suspect(machine: &impl Believes, id: u64) -> bool {
-    machine.member(id).is_some_and(|member| member.state == State::Suspect)
-}
-
 /// Both believe the same of everybody.
 pub(crate) fn agree(machine: &impl Believes, model: &Model) {
     let own = machine.own();

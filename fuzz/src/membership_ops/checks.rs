@@ -58,30 +58,20 @@ impl Check {
 
 /// The open ones.
 #[derive(Default)]
-pub(super) struct Checks {
-    pub(super) open: Vec<Check>,
-    /// About whom one was decided in this turn.
-    pub(super) decided: Vec<u64>,
-}
+pub(super) struct Checks(pub(super) Vec<Check>);
 
 impl Checks {
     pub(super) fn len(&self) -> usize {
-        self.open.len()
+        self.0.len()
     }
 
     pub(super) fn about(&self, run: model::Run) -> Option<usize> {
-        self.open.iter().position(|check| check.run == run)
-    }
-
-    /// The numbers of the pings that ask.
-    pub(super) fn numbers(&self) -> Vec<u32> {
-        let sides = self.open.iter().flat_map(|check| [check.claimed, check.held]);
-        sides.flatten().map(|side| side.seq).collect()
+        self.0.iter().position(|check| check.run == run)
     }
 
     /// The ping with this number is answered: which claim is decided over that.
     pub(super) fn answered(&mut self, seq: u32, subject: Run) -> Option<usize> {
-        for (at, check) in self.open.iter_mut().enumerate() {
+        for (at, check) in self.0.iter_mut().enumerate() {
             let mut sides = check.claimed.iter_mut().chain(&mut check.held);
             if let Some(side) = sides.find(|side| side.seq == seq && side.run == subject) {
                 side.has_answered = true;
@@ -93,7 +83,7 @@ impl Checks {
 
     /// The node was asleep for so long (§4.4.1).
     pub(super) fn sleep(&mut self, by: Duration) {
-        for check in &mut self.open {
+        for check in &mut self.0 {
             (check.ends, check.next_at) = (check.ends + by, check.next_at + by);
         }
     }
@@ -110,7 +100,7 @@ impl Story {
 
     /// The machine has looked at a claim that is kept aside: what the text says of it.
     pub(super) fn decide(&mut self, at: usize, sent: &[Ping]) {
-        let check = &self.checks.open[at];
+        let check = &self.checks.0[at];
         let (run, (claimed, held)) = (check.run, check.answers(self.mono));
         // §4.9.2: a run that has refuted its suspicion has answered.
         let record = self.model.records().get(&run.0).cloned();
@@ -122,17 +112,16 @@ impl Story {
         match verdict {
             Verdict::Open => {}
             Verdict::Waits => {
-                let is_new = self.checks.open[at].waits_on.is_none();
+                let is_new = self.checks.0[at].waits_on.is_none();
                 if let Some(record) = record.filter(|_| is_new) {
                     let (epoch, incarnation) = (record.epoch, record.incarnation);
                     self.model.accuse(self.nanos(), run.0, epoch, incarnation);
                 }
-                self.checks.open[at].ends = self.mono + self.machine.config().probe_interval;
-                self.checks.open[at].waits_on = self.model.records().get(&run.0).cloned();
+                self.checks.0[at].ends = self.mono + self.machine.config().probe_interval;
+                self.checks.0[at].waits_on = self.model.records().get(&run.0).cloned();
             }
             verdict => {
-                self.checks.open.swap_remove(at);
-                self.checks.decided.push(run.0);
+                self.checks.0.swap_remove(at);
                 let kept = self.model.kept().find(|&(known, _)| known == run);
                 let address = kept.and_then(|(_, kept)| kept.claim.details.as_ref());
                 let address = address.map(|details| details.address);
@@ -180,13 +169,19 @@ impl Story {
         );
         let wait = self.check_span();
         let (ends, next_at) = (self.mono + wait, self.mono + wait / CHECK_TRIES);
-        self.checks.open.push(Check { run, claimed, held, ends, next_at, waits_on: None });
+        self.checks.0.push(Check { run, claimed, held, ends, next_at, waits_on: None });
+    }
+
+    /// Looks at the claims that were due by `until`, and before the first suspicion ran out.
+    pub(super) fn decide_late(&mut self, sent: &[Ping], until: Nanos) {
+        let first = self.model.first_deadline().unwrap_or(Nanos::MAX);
+        self.decide_due(sent, first.min(until).min(self.nanos()));
     }
 
     /// The machine has asked again, where that was due.
     pub(super) fn asked_again(&mut self) {
         let next_at = self.mono + self.check_span() / CHECK_TRIES;
-        for check in self.checks.open.iter_mut().filter(|check| check.next_at <= self.mono) {
+        for check in self.checks.0.iter_mut().filter(|check| check.next_at <= self.mono) {
             check.next_at = next_at;
         }
     }
@@ -212,7 +207,7 @@ impl Story {
                 let is_due = i128::from(check.due().as_nanos()) <= until;
                 is_due && check.ends <= self.mono || has_changed
             };
-            let Some(at) = self.checks.open.iter().position(is_due) else { return };
+            let Some(at) = self.checks.0.iter().position(is_due) else { return };
             self.decide(at, sent);
             // Who waits accuses the held run, which may leave its suspicion a length that is over
             // already: the machine ends it in the same turn.
