@@ -225,12 +225,10 @@ impl InboundCalls {
             && (body.len() <= VALIDATED_IN_PLACE_MAX || !endpoint.is_validated());
         // One-way messages have no slots: more than are kept at once run in place.
         if !is_in_place && (id.is_some() || self.has_room_for_one_way()) {
-            // One that is beside because of its request's length alone says nothing of the others.
-            let timed = Some(endpoint.clone()).filter(|endpoint| !endpoint.pace().is_short());
-            let unpolled = Some(endpoint.service());
+            let unpolled = Some(endpoint.clone());
             let future = begin::begin(&self.shared, endpoint, caller, request, body, end);
             let meter = self.known.shared_meter(method_id).expect("the method was found above");
-            return self.keep_running(Begun { future, id, meter, at: now.mono, timed, unpolled });
+            return self.keep_running(Begun { future, id, meter, at: now.mono, unpolled });
         }
         if self.in_place.last() != Some(&method_id) {
             self.in_place.push(method_id);
@@ -245,8 +243,7 @@ impl InboundCalls {
             }
             Poll::Pending => {
                 let meter = self.known.shared_meter(method_id).expect("the method was found above");
-                let (timed, unpolled) = (None, None);
-                self.keep_running(Begun { future, id, meter, at: now.mono, timed, unpolled });
+                self.keep_running(Begun { future, id, meter, at: now.mono, unpolled: None });
             }
         }
     }

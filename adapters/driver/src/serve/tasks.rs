@@ -13,7 +13,7 @@ use crate::base::life::Alive;
 use crate::base::limits::CANCELLED_MAX;
 use crate::base::sync::{Bell, lock};
 use crate::link::handle::Link;
-use crate::message::answer::HandlerFuture;
+use crate::message::answer::{HandlerFuture, Response};
 use crate::serve::registry::Endpoint;
 use crate::serve::shared::Shared;
 use crate::stats::meter::Meter;
@@ -106,10 +106,8 @@ pub(super) struct Begun {
     pub(super) id: Option<InboundId>,
     pub(super) meter: Arc<Meter>,
     pub(super) at: Instant,
-    /// The method, if the handler's first poll is to be timed.
-    pub(super) timed: Option<Arc<dyn Endpoint>>,
-    /// The service, if nothing of the handler has run yet.
-    pub(super) unpolled: Option<&'static str>,
+    /// The method, if nothing of the handler has run yet.
+    pub(super) unpolled: Option<Arc<dyn Endpoint>>,
 }
 
 /// Runs a handler to its end, or until it is cancelled, and puts the result on the link.
@@ -139,6 +137,27 @@ impl HandlerTask {
     }
 }
 
+impl HandlerTask {
+    /// The first poll of the handler, which shows how long the method's handlers take.
+    fn poll_first(&mut self, cx: &mut Context<'_>, endpoint: &dyn Endpoint) -> Poll<Response> {
+        let service = endpoint.service();
+        if !self.shared.registry.has(service) {
+            // It was removed meanwhile, so the call is refused like one that came after that.
+            let why = format!("the service {service:?} was removed before the call began");
+            return Poll::Ready(Status::never_ran(Code::UnknownService, why).into());
+        }
+        // A call of a short method is here for the length of its request alone, which says nothing
+        // of the method.
+        if endpoint.pace().is_short() {
+            return Pin::new(&mut self.begun.future).poll(cx);
+        }
+        let began = self.shared.node.runtime.now().mono;
+        let polled = Pin::new(&mut self.begun.future).poll(cx);
+        endpoint.pace().polled(self.shared.node.runtime.now().mono.since(began));
+        polled
+    }
+}
+
 impl Future for HandlerTask {
     type Output = ();
 
@@ -147,20 +166,10 @@ impl Future for HandlerTask {
         if self.running.is_cancelled.load(Ordering::SeqCst) {
             return Poll::Ready(());
         }
-        let timed = self.begun.timed.take();
-        let timed = timed.map(|endpoint| (endpoint, self.shared.node.runtime.now().mono));
-        let unpolled = self.begun.unpolled.take();
-        let polled = match unpolled.filter(|service| !self.shared.registry.has(service)) {
-            // It was removed meanwhile, so the call is refused like one that came after that.
-            Some(service) => {
-                let why = format!("the service {service:?} was removed before the call began");
-                Poll::Ready(Status::never_ran(Code::UnknownService, why).into())
-            }
+        let polled = match self.begun.unpolled.take() {
+            Some(endpoint) => self.poll_first(cx, &*endpoint),
             None => Pin::new(&mut self.begun.future).poll(cx),
         };
-        if let Some((endpoint, began)) = timed {
-            endpoint.pace().polled(self.shared.node.runtime.now().mono.since(began));
-        }
         let Poll::Ready(response) = polled else { return Poll::Pending };
         let now = self.shared.node.runtime.now();
         self.has_ended = true;
