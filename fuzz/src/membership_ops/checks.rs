@@ -175,7 +175,7 @@ impl Story {
     /// Looks at the claims that were due by `until`, and before the first suspicion ran out.
     pub(super) fn decide_late(&mut self, sent: &[Ping], until: Nanos) {
         let first = self.model.first_deadline().unwrap_or(Nanos::MAX);
-        self.decide_due(sent, first.min(until).min(self.nanos()));
+        let _ = self.decide_due(sent, first.min(until).min(self.nanos()));
     }
 
     /// The machine has asked again, where that was due.
@@ -193,7 +193,9 @@ impl Story {
 
     /// Looks at the claims that were due by `until` and whose time is over, and at those that wait for a run of which
     /// other things are known now.
-    pub(super) fn decide_due(&mut self, sent: &[Ping], until: Nanos) {
+    /// Returns whether there was one.
+    pub(super) fn decide_due(&mut self, sent: &[Ping], until: Nanos) -> bool {
+        let mut has_any = false;
         for _ in 0..TURNS_MAX {
             let is_due = |check: &Check| {
                 let record = self.model.records().get(&check.run.0);
@@ -207,12 +209,10 @@ impl Story {
                 let is_due = i128::from(check.due().as_nanos()) <= until;
                 is_due && check.ends <= self.mono || has_changed
             };
-            let Some(at) = self.checks.0.iter().position(is_due) else { return };
+            let Some(at) = self.checks.0.iter().position(is_due) else { return has_any };
+            has_any = true;
             self.decide(at, sent);
-            // Who waits accuses the held run, which may leave its suspicion a length that is over
-            // already: the machine ends it in the same turn.
-            self.model.pass(self.nanos(), 0);
-            self.look_up();
         }
+        has_any
     }
 }
