@@ -191,9 +191,8 @@ impl Story {
         self.machine.config().probe_timeout_max * (u32::from(self.machine.awareness()) + 1)
     }
 
-    /// Looks at the claims that were due by `until` and whose time is over, and at those that wait for a run of which
-    /// other things are known now.
-    /// Returns whether there was one.
+    /// Looks at the claims that were due by `until` and whose time is over, and at those that wait
+    /// for a run of which other things are known now. Returns whether there was one.
     pub(super) fn decide_due(&mut self, sent: &[Ping], until: Nanos) -> bool {
         let mut has_any = false;
         for _ in 0..TURNS_MAX {
