@@ -195,7 +195,10 @@ impl Connection {
     pub fn handle_timeout(&mut self, now: Now) {
         self.expire_calls(now);
         self.begin_waiting(now);
-        self.expire_waiting(now.mono);
+        if self.expire_waiting(now.mono) {
+            // Those behind them may have waited for long enough to begin whatever is held.
+            self.begin_waiting(now);
+        }
         self.drop_untaken(now.mono);
         self.expire_timers(now.mono);
         self.close_if_drained();

@@ -343,12 +343,13 @@ impl Connection {
         self.room.next_at(self.config.room_wait_max)
     }
 
-    /// Ends the calls that have waited for as long as they may.
-    pub(super) fn expire_waiting(&mut self, now: Instant) {
+    /// Ends the calls that have waited for as long as they may. Returns whether there were any.
+    pub(super) fn expire_waiting(&mut self, now: Instant) -> bool {
+        let mut has_any = false;
         if self.room_wait_at().is_none_or(|at| now < at)
             || self.has_defect(Defect::RoomWaitHasNoEnd)
         {
-            return;
+            return has_any;
         }
         for at in 0..self.room.calls.len() {
             while let Some(&Waiter { call, since, .. }) = self.room.calls[at].front()
@@ -356,8 +357,10 @@ impl Connection {
             {
                 self.room.calls[at].pop_front();
                 self.end_call(call, Code::Overloaded, "there was no room for the call in time");
+                has_any = true;
             }
         }
+        has_any
     }
 
     /// Ends all that waits, each call with its event.

@@ -41,30 +41,32 @@ impl Votes {
     /// Returns the greatest generation that `needed` replicas have noted for `node` or exceeded,
     /// and the greatest horizon likewise.
     pub(crate) fn agreed(&self, node: NodeId, needed: usize) -> Absence {
-        let voters = self.by_peer.iter().filter(|(peer, _)| **peer != node);
-        let absences: Vec<Absence> = voters.map(|(_, (_, heard))| heard.absence(node)).collect();
-        let mut generations: Vec<u64> = absences.iter().map(|it| it.generation).collect();
-        let mut horizons: Vec<_> = absences.iter().map(|it| it.horizon).collect();
-        generations.sort_unstable_by(|one, other| other.cmp(one));
-        horizons.sort_unstable_by(|one, other| other.cmp(one));
+        let (generations, horizons) = self.noted(node);
         let at = needed.max(1) - 1;
         Absence {
-            generation: generations.get(at).copied().unwrap_or_default(),
-            horizon: horizons.get(at).copied().unwrap_or_default(),
+            generation: generations.iter().rev().nth(at).copied().unwrap_or_default(),
+            horizon: horizons.iter().rev().nth(at).copied().unwrap_or_default(),
         }
     }
 
     /// Returns the least generation and the least horizon that `needed` replicas have noted for
     /// `node` or stayed below; `None` if fewer have said anything.
     pub(crate) fn at_most(&self, node: NodeId, needed: usize) -> Option<Absence> {
+        let (generations, horizons) = self.noted(node);
+        let at = needed.max(1) - 1;
+        Some(Absence { generation: *generations.get(at)?, horizon: *horizons.get(at)? })
+    }
+
+    /// Returns the generations and the horizons that others have noted for `node`, each in rising
+    /// order.
+    fn noted(&self, node: NodeId) -> (Vec<u64>, Vec<Timestamp>) {
         let voters = self.by_peer.iter().filter(|(peer, _)| **peer != node);
         let absences: Vec<Absence> = voters.map(|(_, (_, heard))| heard.absence(node)).collect();
         let mut generations: Vec<u64> = absences.iter().map(|it| it.generation).collect();
         let mut horizons: Vec<_> = absences.iter().map(|it| it.horizon).collect();
         generations.sort_unstable();
         horizons.sort_unstable();
-        let at = needed.max(1) - 1;
-        Some(Absence { generation: *generations.get(at)?, horizon: *horizons.get(at)? })
+        (generations, horizons)
     }
 
     /// Returns the greatest floor that `needed` replicas have or exceed.

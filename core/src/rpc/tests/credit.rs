@@ -164,6 +164,24 @@ fn s5_12_3_a_burst_of_large_requests_waits_at_the_caller_and_small_ones_pass_it(
     assert_eq!(pair.a.poll_timeout(), Some(pair.now.mono + 3 * wait));
 }
 
+/// One that is given up after it has waited leaves none behind it whose time is over.
+#[test]
+fn s5_12_3_a_late_timeout_looks_at_all_that_wait() {
+    let narrow = Config { in_flight_max: 1, request_budget: 2 << 20, ..tight() };
+    let mut pair = Pair::connected_with(tight(), narrow);
+    let (body, wait) = (vec![1; 120_000], Config::default().room_wait_max);
+    for _ in 0..2 {
+        pair.a.request(pair.now, request(&body)).expect("taken");
+    }
+    pair.pass(wait / 8);
+    let behind = pair.a.request(pair.now, request(&body)).expect("taken");
+    pair.now.mono = pair.now.mono + wait - wait / 8;
+    pair.a.handle_timeout(pair.now);
+    assert_eq!(status(&mut pair.a).code, Code::Overloaded);
+    assert!(pair.a.number_of(behind).is_none(), "there is no slot for it");
+    assert_eq!(pair.a.poll_timeout(), Some(pair.now.mono + wait / 8));
+}
+
 /// A handler that streams has had its request, and others need not wait for what that held.
 #[test]
 fn s5_12_3_a_call_counts_no_longer_once_its_handler_has_sent_a_chunk() {
