@@ -7,6 +7,7 @@ pub mod limits;
 pub(crate) mod owned_task;
 pub(crate) mod pipe;
 pub mod runtime;
+pub(crate) mod seeds;
 pub(crate) mod state;
 pub(crate) mod sync;
 pub(crate) mod watch;
