@@ -140,11 +140,14 @@ pub use rkyv;
 
 pub use base::life::LeaveReport;
 pub use base::runtime::{Ambient, Runtime};
+#[cfg(feature = "secure")]
+pub use base::secure::secret::{Secret, SecretError};
 pub use base::watch::{Members, Watch};
 pub use call::balanced::Balanced;
 pub use call::client::{Client, Reply, Request};
 pub use call::fan_out::{Answer, Calls, FanOut, FanOutError};
 pub use call::stream_call::{CallReader, StreamCall};
+pub use chinwag_core::seal::{KeyError, KeyId};
 pub use link::stream_halves::{Chunk, Incoming, Outgoing};
 pub use message::method::{Body, Message, Method, Never, Payload, Raw, Received, Streaming};
 pub use message::view::{Malformed, View};
@@ -153,6 +156,8 @@ pub use node::clock::Clock;
 pub use node::extension::ClusterExtension;
 pub use node::handle::{LeaveError, Node, WaitError};
 pub use node::node_on::NodeOn;
+#[cfg(feature = "secure")]
+pub use node::security::{RemoveKeyError, Security};
 pub use node::weak_node::WeakNode;
 pub use serve::context::{Caller, Context};
 pub use serve::service::{AddServiceError, Handler, Methods, Service, StreamHandler};

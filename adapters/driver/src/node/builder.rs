@@ -15,12 +15,17 @@ use chinwag_core::membership::{
 };
 use chinwag_core::rng::mix;
 use chinwag_core::rpc;
+use chinwag_core::seal;
 use chinwag_core::select::{NodeSelector, Spread};
+use chinwag_core::time::Now;
 
 use crate::base::limits::{
     BIND_ATTEMPTS_MAX, CALL_TIMEOUT_DEFAULT, CONNECTIONS_MAX, HELD_MAX_DEFAULT,
 };
 use crate::base::runtime::{Ambient, Runtime};
+use crate::base::secure::Security;
+#[cfg(feature = "secure")]
+use crate::base::secure::{SecurityParts, secret::Secret};
 use crate::base::state::NodeParts;
 use crate::base::watch::Watch;
 use crate::node::handle::Node;
@@ -51,6 +56,8 @@ pub struct Builder<R = OnRuntime> {
     connections_max: usize,
     held_max: usize,
     interceptors: Vec<(Role, Arc<dyn Interceptor>)>,
+    #[cfg(feature = "secure")]
+    secret: Option<Secret>,
     runtime: PhantomData<fn() -> R>,
 }
 
@@ -77,6 +84,8 @@ impl<R> Builder<R> {
             connections_max: CONNECTIONS_MAX,
             held_max: HELD_MAX_DEFAULT,
             interceptors: Vec::new(),
+            #[cfg(feature = "secure")]
+            secret: None,
             runtime: PhantomData,
         }
     }
@@ -87,6 +96,16 @@ impl<R> Builder<R> {
     #[must_use]
     pub fn cluster(mut self, name: impl Into<String>) -> Self {
         self.cluster = Some(name.into());
+        self
+    }
+
+    /// The cluster's secret, the same on every member: all that the node sends is encrypted, and it
+    /// hears nobody who does not have the secret. Who has it is a member, and can speak for any
+    /// member.
+    #[cfg(feature = "secure")]
+    #[must_use]
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.secret = Some(secret);
         self
     }
 
@@ -229,6 +248,12 @@ impl<R> Builder<R> {
         };
         let (now, seed) = (runtime.now(), runtime.seed());
         let clock = Arc::new(SharedHlc::resume(self.clock_floor, self.drift_max));
+        let security = self.set_up_security(&runtime, &clock, now)?;
+        if security.is_some() {
+            // What travels keeps to the limit, and sealing adds to it.
+            let len_max = &mut self.config.datagram_len_max;
+            *len_max = len_max.saturating_sub(seal::OVERHEAD);
+        }
         let local = Local { id: self.id, epoch: Epoch::at(now.wall), addr, metadata };
         let cluster = self.config.cluster.clone();
         let mut machine = Membership::new(self.config, local, clock.clone(), seed, now)
@@ -242,7 +267,18 @@ impl<R> Builder<R> {
         let (id, rpc) = (self.id, Arc::new(self.rpc));
         let held_max = self.held_max;
         let shared = Shared::new(Parts {
-            node: NodeParts { runtime, id, epoch, addr, bound, cluster, rpc, clock, held_max },
+            node: NodeParts {
+                runtime,
+                id,
+                epoch,
+                addr,
+                bound,
+                cluster,
+                security,
+                rpc,
+                clock,
+                held_max,
+            },
             machine,
             selector: self.selector,
             // The links' jitter has a generator of its own.
@@ -257,7 +293,12 @@ impl<R> Builder<R> {
         tracing::info!(
             target: "chinwag::node", local = %id, %epoch, %bound, %addr, cluster, "node starts"
         );
-        if is_exposed {
+        if let Some(security) = &shared.node.security {
+            tracing::info!(
+                target: "chinwag::security", local = %id, key = %security.key_in_use(),
+                "everything that the node sends and receives is encrypted"
+            );
+        } else if is_exposed {
             tracing::warn!(
                 target: "chinwag::node",
                 local = %id,
@@ -272,6 +313,36 @@ impl<R> Builder<R> {
 }
 
 impl<R> Builder<R> {
+    #[cfg(feature = "secure")]
+    fn set_up_security(
+        &mut self,
+        runtime: &Arc<dyn Runtime>,
+        clock: &SharedHlc,
+        now: Now,
+    ) -> Result<Option<Arc<Security>>, StartError> {
+        let Some(secret) = self.secret.take() else { return Ok(None) };
+        let security = Security::new(SecurityParts {
+            runtime: runtime.clone(),
+            cluster: self.config.cluster.clone(),
+            id: self.id,
+            secret,
+            started: clock.tick(now.wall),
+        });
+        let security = security.map_err(|error| StartError::Security(error.to_string()))?;
+        Ok(Some(Arc::new(security)))
+    }
+
+    #[cfg(not(feature = "secure"))]
+    #[expect(clippy::unnecessary_wraps, reason = "with the feature it can fail")]
+    fn set_up_security(
+        &mut self,
+        _: &Arc<dyn Runtime>,
+        _: &SharedHlc,
+        _: Now,
+    ) -> Result<Option<Arc<Security>>, StartError> {
+        Ok(None)
+    }
+
     /// What can be wrong before a socket is bound.
     fn check(&self, has_name: bool) -> Result<(), StartError> {
         for seed in &self.seeds {
@@ -379,6 +450,8 @@ pub enum StartError {
     RpcConfig(rpc::ConfigError),
     /// The metadata does not fit.
     Metadata(MetadataError),
+    /// Encryption could not be set up: the algorithms of the runtime lack one that is needed.
+    Security(String),
     /// The caller is on no runtime of the builder's kind.
     NoRuntime(io::Error),
 }
@@ -413,6 +486,7 @@ impl fmt::Display for StartError {
             Self::Config(error) => error.fmt(f),
             Self::RpcConfig(error) => error.fmt(f),
             Self::Metadata(error) => error.fmt(f),
+            Self::Security(why) => write!(f, "encryption could not be set up: {why}"),
             Self::NoRuntime(error) => write!(f, "the node has no runtime to start on: {error}"),
         }
     }
@@ -425,7 +499,9 @@ impl std::error::Error for StartError {
             Self::Config(error) => Some(error),
             Self::RpcConfig(error) => Some(error),
             Self::Metadata(error) => Some(error),
-            Self::NoAddress(_) | Self::Seed { .. } | Self::NoClusterName(_) => None,
+            Self::NoAddress(_) | Self::Seed { .. } | Self::NoClusterName(_) | Self::Security(_) => {
+                None
+            }
         }
     }
 }
