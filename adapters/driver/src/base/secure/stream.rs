@@ -119,7 +119,8 @@ impl Stream for TlsStream {
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !std::mem::replace(&mut self.is_closing, true) {
+        // Before the handshake is done there is nothing that could be cut off.
+        if !std::mem::replace(&mut self.is_closing, true) && !self.tls.is_handshaking() {
             self.tls.send_close_notify();
         }
         ready!(self.poll_send(cx))?;
