@@ -1,12 +1,13 @@
 //! The service under test, and clusters of nodes that have it.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chinwag::{
-    Builder, Client, Config, Context, Handler, Message, Methods, Node, OnRuntime, Service, Status,
-    View,
+    Builder, Client, Config, Context, Epoch, Handler, Message, Methods, Node, OnRuntime, Service,
+    Status, View,
 };
 use futures_lite::future::yield_now;
 
@@ -146,7 +147,20 @@ pub async fn start(host: &dyn Host, id: u64, seeds: &[&Node]) -> Node {
 pub async fn start_with(host: &dyn Host, id: u64, seeds: &[&Node], config: Config) -> Node {
     let seeds = seeds.iter().map(|node| node.advertised_addr().to_string());
     let node = builder(host, id).cluster("test").config(config).seeds(seeds);
-    node.start_on(host.runtime()).await.expect("starts")
+    let node = node.start_on(host.runtime()).await.expect("starts");
+    outlives_its_millisecond(host, &node).await;
+    node
+}
+
+/// Waits until a run of the same id that starts now has another epoch than `node`: a case may be
+/// over within the millisecond that an epoch counts (`docs/protocol.md` §1.2).
+pub async fn outlives_its_millisecond(host: &dyn Host, node: &Node) {
+    let runtime = host.runtime();
+    let mut timer = runtime.timer();
+    while Epoch::at(runtime.now().wall) <= node.epoch() {
+        timer.reset(runtime.now().mono + Duration::from_millis(1));
+        poll_fn(|cx| timer.poll_expired(cx)).await;
+    }
 }
 
 /// Waits until `node` has exactly so many others in view.
