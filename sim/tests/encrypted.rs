@@ -99,7 +99,7 @@ fn s2_9_each_datagram_is_read_once() {
 /// Its stamps are older than a minute for everybody else, so each of its sessions has to be proven
 /// by an ack; and it is a member like any other.
 #[test]
-fn s2_9_4_a_node_whose_clock_is_ten_minutes_behind_is_a_member() {
+fn s2_9_a_node_whose_clock_is_ten_minutes_behind_is_a_member() {
     check(0..4, |world| async move {
         world.at(Duration::ZERO).clock(2, step_back(secs(600)));
         let nodes = cluster(&world, 4).await;

@@ -152,8 +152,8 @@ pub async fn connections_are_limited_and_those_there_are_go_on(host: &dyn Host) 
     assert_eq!(both_ways().await, (Ok((1, 2)), Ok((2, 1))));
     eventually(&*runtime, || one.stats().connections == 1).await;
 
-    // Whoever is let in stays. Not yet, perhaps, if the two nodes have dialed each other at once and
-    // one connection is still too many.
+    // Whoever is let in stays. Not yet, perhaps, if the two nodes have dialed each other at once
+    // and one connection is still too many.
     let stranger = loop {
         let mut stranger = runtime.connect(one.local_addr()).await.expect("the system takes it");
         let is_in = async {

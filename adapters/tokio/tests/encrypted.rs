@@ -262,7 +262,8 @@ async fn a_datagram_in_clear_is_not_heard() {
     assert!(one.members().members().is_empty());
 }
 
-/// Install, use, remove, ten times, while every node calls every other one.
+/// Install, use, remove, ten times, while every node calls every other one (`docs/protocol.md`
+/// §5.13.5).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_change_under_load_and_no_call_fails() {
     let record = Record::default();

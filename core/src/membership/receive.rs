@@ -24,7 +24,7 @@ impl Membership {
         self.receive(now, reply, Plane::Datagram, bytes);
     }
 
-    /// A sealed datagram from `from` was opened, and may be a replay (`docs/protocol.md` §2.9.4):
+    /// A sealed datagram from `from` was opened, and may be a replay (`docs/protocol.md` §2.9):
     /// its pings are answered, and nothing else of it is believed. True if it has an ack that the
     /// machine waits for: then it is no replay, and for [`Membership::handle_datagram`].
     pub fn handle_unproven(&mut self, from: SocketAddr, bytes: &[u8]) -> bool {

@@ -2,7 +2,8 @@
 //! (`docs/protocol.md` §2.6 to §2.9).
 //!
 //! ```text
-//!   Membership::poll_transmit -> Seal::seal -> the network -> Seal::open -> Membership::handle_datagram
+//!   Membership::poll_transmit -> Seal::seal -> network
+//!                                              network -> Seal::open -> Membership::handle_datagram
 //! ```
 //!
 //! [`Seal`] is a machine like the others: it has no clock, no randomness and no cryptography of its

@@ -7,17 +7,19 @@ pub const WINDOW: u64 = 1_024;
 /// One word more than the window needs, so that a whole word can be cleared when the newest counter
 /// enters it (RFC 6479).
 const WORDS: u64 = WINDOW / 64 + 1;
+const WORDS_LEN: usize = 17;
+const _: () = assert!(WORDS_LEN as u64 == WORDS);
 
 /// The counters of one session: the newest one and those below it, a bit each.
 #[derive(Clone, Debug)]
 pub(super) struct Window {
     newest: u64,
-    seen: [u64; WORDS as usize],
+    seen: [u64; WORDS_LEN],
 }
 
 impl Window {
     pub(super) const fn new() -> Self {
-        Self { newest: 0, seen: [0; WORDS as usize] }
+        Self { newest: 0, seen: [0; WORDS_LEN] }
     }
 
     /// Whether `counter` has not been taken, as far as is remembered. Counters begin at 1.

@@ -1,8 +1,8 @@
 //! Algorithms for encrypted streams whose every byte follows from a seed.
 //!
 //! Ciphers and signatures are those of `ring`. Random bytes come from the world, and the key
-//! exchange is none: `ring` does not let its own be seeded. It has a number of the private range, so
-//! that it never meets a real node.
+//! exchange is none: `ring` does not let its own be seeded. It has a number of the private range,
+//! so that it never meets a real node.
 
 use std::cell::RefCell;
 use std::sync::Arc;

@@ -2,15 +2,31 @@
 //! nothing is ever sealed.
 
 use std::io;
+use std::sync::Arc;
 
+use chinwag_core::clock::Timestamp;
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::seal::{self, Opened, Refusal};
 use chinwag_core::time::Now;
 
-use crate::base::runtime::Stream;
+use crate::base::runtime::{Runtime, Stream};
 
 #[derive(Debug)]
 pub(crate) enum Security {}
+
+/// There is none to give.
+#[derive(Debug)]
+pub(crate) enum Secret {}
+
+pub(crate) fn start(
+    _: Option<Secret>,
+    _: &Arc<dyn Runtime>,
+    _: &str,
+    _: NodeId,
+    _: Timestamp,
+) -> Result<Option<Arc<Security>>, String> {
+    Ok(None)
+}
 
 impl Security {
     pub(crate) fn dial(&self, _: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {

@@ -73,7 +73,7 @@ pub trait Runtime: Send + Sync + 'static {
     /// ChaCha20-Poly1305, and X25519, by the crate `ring`; a simulator gives some that repeat.
     #[cfg(feature = "secure")]
     fn crypto_provider(&self) -> Arc<rustls::crypto::CryptoProvider> {
-        Arc::new(super::secure::provider())
+        Arc::new(provider())
     }
 
     /// Runs `task` to its end, beside the caller. It is polled first after this returns, never
@@ -107,6 +107,22 @@ pub trait Runtime: Send + Sync + 'static {
     /// every try: an implementation does not cache. No addresses is an error or an empty list;
     /// both mean the same.
     fn lookup(&self, name: &str) -> BoxFuture<io::Result<Vec<SocketAddr>>>;
+}
+
+#[cfg(feature = "secure")]
+/// The algorithms that streams use unless a runtime has others: TLS 1.3 with AES-128-GCM or
+/// ChaCha20-Poly1305, and X25519.
+fn provider() -> rustls::crypto::CryptoProvider {
+    use rustls::crypto::CryptoProvider;
+    use rustls::crypto::ring::{cipher_suite, default_provider, kx_group};
+    CryptoProvider {
+        cipher_suites: vec![
+            cipher_suite::TLS13_AES_128_GCM_SHA256,
+            cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+        ],
+        kx_groups: vec![kx_group::X25519],
+        ..default_provider()
+    }
 }
 
 impl fmt::Debug for dyn Runtime {

@@ -17,16 +17,13 @@ use chinwag_core::rng::mix;
 use chinwag_core::rpc;
 use chinwag_core::seal;
 use chinwag_core::select::{NodeSelector, Spread};
-use chinwag_core::time::Now;
 
 use crate::base::limits::{
     BIND_ATTEMPTS_MAX, CALL_TIMEOUT_DEFAULT, CONNECTIONS_MAX, HELD_MAX_DEFAULT,
 };
 use crate::base::runtime::{Ambient, Runtime};
-use crate::base::secure::Security;
-#[cfg(feature = "secure")]
-use crate::base::secure::{SecurityParts, secret::Secret};
-use crate::base::state::NodeParts;
+use crate::base::secure::{self, Secret};
+use crate::base::state::{NodeParts, NodeState};
 use crate::base::watch::Watch;
 use crate::node::handle::Node;
 use crate::node::node_on::NodeOn;
@@ -56,7 +53,6 @@ pub struct Builder<R = OnRuntime> {
     connections_max: usize,
     held_max: usize,
     interceptors: Vec<(Role, Arc<dyn Interceptor>)>,
-    #[cfg(feature = "secure")]
     secret: Option<Secret>,
     runtime: PhantomData<fn() -> R>,
 }
@@ -84,7 +80,6 @@ impl<R> Builder<R> {
             connections_max: CONNECTIONS_MAX,
             held_max: HELD_MAX_DEFAULT,
             interceptors: Vec::new(),
-            #[cfg(feature = "secure")]
             secret: None,
             runtime: PhantomData,
         }
@@ -248,7 +243,10 @@ impl<R> Builder<R> {
         };
         let (now, seed) = (runtime.now(), runtime.seed());
         let clock = Arc::new(SharedHlc::resume(self.clock_floor, self.drift_max));
-        let security = self.set_up_security(&runtime, &clock, now)?;
+        let (secret, cluster) = (self.secret.take(), &self.config.cluster);
+        let started = clock.tick(now.wall);
+        let security = secure::start(secret, &runtime, cluster, self.id, started);
+        let security = security.map_err(StartError::Security)?;
         if security.is_some() {
             // What travels keeps to the limit, and sealing adds to it.
             let len_max = &mut self.config.datagram_len_max;
@@ -289,23 +287,7 @@ impl<R> Builder<R> {
         for (role, interceptor) in self.interceptors {
             shared.add_interceptor(role, interceptor);
         }
-        let cluster = &shared.node.cluster;
-        tracing::info!(
-            target: "chinwag::node", local = %id, %epoch, %bound, %addr, cluster, "node starts"
-        );
-        if let Some(security) = &shared.node.security {
-            tracing::info!(
-                target: "chinwag::security", local = %id, key = %security.key_in_use(),
-                "everything that the node sends and receives is encrypted"
-            );
-        } else if is_exposed {
-            tracing::warn!(
-                target: "chinwag::node",
-                local = %id,
-                "nothing that this node sends or receives at {addr} is encrypted: run it on a \
-                 network that you trust"
-            );
-        }
+        announce(&shared, is_exposed);
         let watch = shared.board.watch();
         NodeTask::spawn(&shared, sockets, self.seeds);
         Ok((Node::new(shared), watch))
@@ -313,36 +295,6 @@ impl<R> Builder<R> {
 }
 
 impl<R> Builder<R> {
-    #[cfg(feature = "secure")]
-    fn set_up_security(
-        &mut self,
-        runtime: &Arc<dyn Runtime>,
-        clock: &SharedHlc,
-        now: Now,
-    ) -> Result<Option<Arc<Security>>, StartError> {
-        let Some(secret) = self.secret.take() else { return Ok(None) };
-        let security = Security::new(SecurityParts {
-            runtime: runtime.clone(),
-            cluster: self.config.cluster.clone(),
-            id: self.id,
-            secret,
-            started: clock.tick(now.wall),
-        });
-        let security = security.map_err(|error| StartError::Security(error.to_string()))?;
-        Ok(Some(Arc::new(security)))
-    }
-
-    #[cfg(not(feature = "secure"))]
-    #[expect(clippy::unnecessary_wraps, reason = "with the feature it can fail")]
-    fn set_up_security(
-        &mut self,
-        _: &Arc<dyn Runtime>,
-        _: &SharedHlc,
-        _: Now,
-    ) -> Result<Option<Arc<Security>>, StartError> {
-        Ok(None)
-    }
-
     /// What can be wrong before a socket is bound.
     fn check(&self, has_name: bool) -> Result<(), StartError> {
         for seed in &self.seeds {
@@ -391,6 +343,28 @@ impl<R> fmt::Debug for Builder<R> {
             .field("cluster", &self.cluster)
             .field("seeds", &self.seeds)
             .finish_non_exhaustive()
+    }
+}
+
+/// Says that the node starts, and whether what it sends can be read.
+fn announce(shared: &Shared, is_exposed: bool) {
+    let NodeState { id, bound, addr, cluster, .. } = &*shared.node;
+    let epoch = shared.node.epoch();
+    tracing::info!(
+        target: "chinwag::node", local = %id, %epoch, %bound, %addr, cluster, "node starts"
+    );
+    if let Some(security) = &shared.node.security {
+        tracing::info!(
+            target: "chinwag::security", local = %id, key = %security.key_in_use(),
+            "everything that the node sends and receives is encrypted"
+        );
+    } else if is_exposed {
+        tracing::warn!(
+            target: "chinwag::node",
+            local = %id,
+            "nothing that this node sends or receives at {addr} is encrypted: give every node \
+             of the cluster the same `secret`, or run it on a network that you trust"
+        );
     }
 }
 

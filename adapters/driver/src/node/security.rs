@@ -6,8 +6,7 @@ use std::fmt;
 use chinwag_core::id::NodeId;
 use chinwag_core::seal::{KeyError, KeyId};
 
-use crate::base::secure;
-use crate::base::secure::secret::Secret;
+use crate::base::secure::{self, Secret};
 use crate::node::handle::Node;
 
 /// The keys that a node accepts, and the one it uses. A cluster changes its secret in three steps,
@@ -103,6 +102,7 @@ impl Security<'_> {
     pub fn remove_anyway(&self, id: KeyId) -> Result<(), KeyError> {
         self.keys.remove(id)?;
         self.log("removed", id);
+        // docs/protocol.md §5.13.5
         let shared = self.node.shared();
         shared.links.drain(shared.node.runtime.now());
         Ok(())

@@ -191,8 +191,8 @@ impl NodeTask {
         true
     }
 
-    /// Seals the datagram that waits for `to`, where the cluster has a secret. False if it cannot be
-    /// sealed: then it is not sent.
+    /// Seals the datagram that waits for `to`, where the cluster has a secret. False if it cannot
+    /// be sealed: then it is not sent.
     fn is_sendable(&mut self, now: Now, to: Destination) -> bool {
         let node = &self.shared.node;
         let Some(security) = &node.security else { return true };
@@ -278,7 +278,7 @@ fn take_in(shared: &Shared, now: Now, from: SocketAddr, datagram: &mut [u8]) {
     };
     let Ok(opened) = security.open(now, datagram) else { return };
     let payload = opened.payload(datagram);
-    // docs/protocol.md §2.9.4
+    // docs/protocol.md §2.9
     if !opened.is_proven() {
         if !lock(&shared.machine).handle_unproven(from, payload) {
             return;

@@ -90,12 +90,11 @@ struct Identities {
 
 impl Identities {
     /// The one in use if the peer names it, else the first that it names.
-    fn choose<'a>(
-        &self,
-        named: impl Iterator<Item = &'a [u8]> + Clone,
-    ) -> Option<Arc<CertifiedKey>> {
+    fn choose<'a>(&self, named: impl Iterator<Item = &'a [u8]>) -> Option<Arc<CertifiedKey>> {
+        let named: Vec<&[u8]> = named.collect();
         let mut known = self.all.iter().zip(&self.names);
-        let (found, _) = known.find(|(_, name)| named.clone().any(|it| it == name.as_ref()))?;
+        // docs/protocol.md §5.13.2
+        let (found, _) = known.find(|(_, name)| named.contains(&name.as_ref()))?;
         Some(found.certified.clone())
     }
 
@@ -239,8 +238,8 @@ pub(crate) struct Configs {
 }
 
 impl Configs {
-    /// For these identities, of which the first one is in use. Nothing is taken from the process:
-    /// algorithms and time are arguments.
+    /// For these identities, of which the first one is in use (`docs/protocol.md` §5.13.1). Nothing
+    /// is taken from the process: algorithms and time are arguments.
     pub(crate) fn new(
         all: Vec<Identity>,
         provider: &Arc<CryptoProvider>,

@@ -3,7 +3,7 @@
 
 mod cipher;
 mod identity;
-pub(crate) mod secret;
+mod secret;
 mod stream;
 
 use std::collections::BTreeSet;
@@ -25,7 +25,7 @@ use rustls::{ClientConnection, ServerConnection};
 
 use self::cipher::Ring;
 use self::identity::{Configs, Identity};
-use self::secret::Secret;
+pub use self::secret::{Secret, SecretError};
 use self::stream::TlsStream;
 use crate::base::runtime::{Runtime, Stream};
 use crate::base::sync::lock;
@@ -44,6 +44,20 @@ pub(crate) struct Security {
     identities: Mutex<Vec<Identity>>,
     configs: ArcSwap<Configs>,
     refusals: Arc<Refusals>,
+}
+
+/// The encryption of a node, if it has a secret. The error says what the algorithms lack.
+pub(crate) fn start(
+    secret: Option<Secret>,
+    runtime: &Arc<dyn Runtime>,
+    cluster: &str,
+    id: NodeId,
+    started: Timestamp,
+) -> Result<Option<Arc<Security>>, String> {
+    let Some(secret) = secret else { return Ok(None) };
+    let (runtime, cluster) = (runtime.clone(), cluster.to_owned());
+    let security = Security::new(SecurityParts { runtime, cluster, id, secret, started });
+    security.map(|security| Some(Arc::new(security))).map_err(|error| error.to_string())
 }
 
 /// What [`Security::new`] is given.
@@ -71,7 +85,7 @@ impl Security {
             seal: Mutex::new(seal),
             identities: Mutex::new(vec![identity]),
             configs: ArcSwap::from_pointee(configs),
-            refusals: Arc::default(),
+            refusals: Arc::new(Refusals::new(id)),
         })
     }
 
@@ -177,13 +191,18 @@ impl fmt::Debug for Security {
 }
 
 /// Handshakes that came to nothing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Refusals {
+    local: NodeId,
     count: AtomicU64,
     warned: Mutex<BTreeSet<(Option<IpAddr>, String)>>,
 }
 
 impl Refusals {
+    fn new(local: NodeId) -> Self {
+        Self { local, count: AtomicU64::new(0), warned: Mutex::default() }
+    }
+
     /// Counts one, and says so: once for each host and reason as a warning.
     fn note(&self, from: Option<SocketAddr>, why: &str) {
         self.count.fetch_add(1, Ordering::Relaxed);
@@ -193,10 +212,13 @@ impl Refusals {
             warned.len() < REFUSALS_MAX && warned.insert(key)
         };
         let from = from.map_or_else(|| "an unknown address".into(), |addr| addr.to_string());
+        let local = self.local;
         if is_news {
-            tracing::warn!(target: "chinwag::security", "no connection with {from}: {why}");
+            tracing::warn!(target: "chinwag::security", %local, "no connection with {from}: {why}");
         } else {
-            tracing::debug!(target: "chinwag::security", "no connection with {from}: {why}");
+            tracing::debug!(
+                target: "chinwag::security", %local, "no connection with {from}: {why}"
+            );
         }
     }
 }
@@ -214,20 +236,6 @@ impl TimeProvider for WallTimeOf {
 impl fmt::Debug for WallTimeOf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("WallTimeOf")
-    }
-}
-
-/// The algorithms that streams use unless a runtime has others: TLS 1.3 with AES-128-GCM or
-/// ChaCha20-Poly1305, and X25519.
-pub(crate) fn provider() -> CryptoProvider {
-    use rustls::crypto::ring::{cipher_suite, default_provider, kx_group};
-    CryptoProvider {
-        cipher_suites: vec![
-            cipher_suite::TLS13_AES_128_GCM_SHA256,
-            cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
-        ],
-        kx_groups: vec![kx_group::X25519],
-        ..default_provider()
     }
 }
 

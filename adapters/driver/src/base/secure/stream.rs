@@ -88,6 +88,7 @@ impl Stream for TlsStream {
         loop {
             match self.tls.reader().read(buf) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                // docs/protocol.md §5.13.4
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
                     let why = "the connection was cut off: its end was not authenticated";
                     return Poll::Ready(Err(io::Error::new(ErrorKind::UnexpectedEof, why)));
@@ -171,7 +172,7 @@ impl Write for Io<'_, '_, '_> {
     }
 }
 
-/// What went wrong, for whoever runs the node.
+/// What went wrong, for whoever runs the node (`docs/protocol.md` §5.13.3).
 fn explain(error: &Error, first: Option<u8>) -> String {
     match error {
         _ if first == Some(MAGIC_FIRST) => {

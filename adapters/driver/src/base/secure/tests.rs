@@ -10,7 +10,6 @@ use chinwag_core::time::{Instant, WallTime};
 
 use super::*;
 use crate::base::runtime::fake::FakeRuntime;
-use crate::base::secure::secret::SecretError;
 
 fn security(secret: u8) -> Security {
     security_of("demo", secret)
@@ -174,7 +173,7 @@ fn send(ends: &mut Ends, data: &[u8]) -> Result<Vec<u8>, (Option<String>, Option
 }
 
 #[test]
-fn s5_13_bytes_arrive_whole_through_a_narrow_pipe() {
+fn s5_13_1_bytes_arrive_whole_through_a_narrow_pipe() {
     let (one, two) = (security(1), security(1));
     for len in [1, 1_000, 16_384, 16_385, 300_000] {
         let data: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
