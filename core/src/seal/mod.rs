@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   Membership::poll_transmit -> Seal::seal -> network
-//!                                              network -> Seal::open -> Membership::handle_datagram
+//!   network -> Seal::open -> Membership::handle_datagram
 //! ```
 //!
 //! [`Seal`] is a machine like the others: it has no clock, no randomness and no cryptography of its

@@ -139,7 +139,10 @@ pub(crate) fn with_secrets(lines: &mut Lines) {
     let folder = std::env::temp_dir().join(format!("chinwag-lines-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     let file = folder.join("cluster.key");
-    let said = |secret: Result<Secret, SecretError>| plain(&secret.unwrap_err().to_string(), &[]);
+    let said = |secret: Result<Secret, SecretError>| match secret {
+        Ok(_) => panic!("there is no secret"),
+        Err(error) => plain(&error.to_string(), &[]),
+    };
     lines.insert("There is no such file", said(Secret::from_file(&file)));
     lines.insert("The secret is a passphrase", said("correct horse".parse()));
     secret(1).write_new(&file).expect("written");
