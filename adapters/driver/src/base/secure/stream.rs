@@ -19,6 +19,8 @@ const MAGIC_FIRST: u8 = 0xc7;
 /// methods is polled.
 pub(crate) struct TlsStream {
     inner: Box<dyn Stream>,
+    /// Where the other end is: a connection that was reset does not know it any more.
+    peer: Option<SocketAddr>,
     tls: Connection,
     refusals: Arc<Refusals>,
     /// What tells which node a certificate names, where there are certificates.
@@ -35,7 +37,8 @@ impl TlsStream {
         refusals: Arc<Refusals>,
         checks: Option<Arc<Checks>>,
     ) -> Self {
-        Self { inner, tls: tls.into(), refusals, checks, first: None, is_closing: false }
+        let (peer, tls) = (inner.peer_addr().ok(), tls.into());
+        Self { inner, peer, tls, refusals, checks, first: None, is_closing: false }
     }
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -66,7 +69,7 @@ impl TlsStream {
             let _sent_or_not = self.poll_send(cx);
             let why = explain(&error, self.first, self.checks.is_some());
             if is_handshaking {
-                self.refusals.note(self.inner.peer_addr().ok(), &why);
+                self.refusals.note(self.peer, &why);
             }
             return Poll::Ready(Err(io::Error::new(ErrorKind::InvalidData, why)));
         }
