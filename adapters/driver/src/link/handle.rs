@@ -1,7 +1,7 @@
 //! [`Link`]: one connection as callers see it. Its task is in [`task`](super::task).
 //!
 //! Callers lock the machine, put a request in, ring the task's bell and leave a waker in a table:
-//! no channel, no timer and no task per call (`reference/rpc.md` §4.1). The task owns the stream
+//! no channel, no timer and no task per call. The task owns the stream
 //! and does all reading and writing.
 
 use std::collections::VecDeque;
@@ -62,6 +62,8 @@ pub(super) struct State {
     pub(super) used_at: Instant,
     /// The peer left before it has said hello: go away once what is queued has been written.
     pub(super) has_peer_left: bool,
+    /// The stream is open: the peer may have this side's hello.
+    pub(super) has_stream: bool,
     /// Bytes that the machine gave out are not written yet.
     pub(super) has_unwritten: bool,
     /// Gossip was queued after everything queued had last been written.
@@ -163,6 +165,8 @@ impl Link {
             ports: Ports::default(),
             used_at: now.mono,
             has_peer_left: false,
+            // Whoever accepts has one.
+            has_stream: target.is_none(),
             has_unwritten: false,
             is_gossip_unflushed: false,
         };
@@ -297,7 +301,7 @@ impl Link {
         let state = self.state.lock();
         let is_open = state.machine.peer().is_some();
         // Whoever has this node's hello may send, and takes a connection's end for a loss.
-        let is_greeting = !is_open && self.target.is_none() && !state.machine.is_closed();
+        let is_greeting = !is_open && state.has_stream && !state.machine.is_closed();
         awaits_peer && (is_greeting || is_open && state.machine.awaits_go_away())
             || state.machine.calls_open() + state.machine.inbound_open() > 0
             || state.has_unwritten

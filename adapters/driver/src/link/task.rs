@@ -143,6 +143,7 @@ impl LinkTask {
                 Poll::Pending => false,
                 Poll::Ready(Ok(stream)) => {
                     self.io = Io::Open(stream);
+                    self.link.state.lock().has_stream = true;
                     true
                 }
                 Poll::Ready(Err(error)) => {

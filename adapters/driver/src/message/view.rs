@@ -21,6 +21,10 @@ use crate::message::method::Payload;
 /// root's own alignment is not enough, since what it points to may need more.
 pub(crate) const ALIGN: usize = 16;
 
+/// The alignment of the copy that is read if that of the wire is not enough: that of a page, since
+/// what an archive points to does not say what it needs.
+const WIDE_ALIGN: usize = 4096;
+
 /// A message as it was received: validated once, never copied, read through [`Deref`] as
 /// [`Archived<T>`](rkyv::Archived).
 ///
@@ -38,10 +42,24 @@ impl<T: Payload> View<T> {
     ///
     /// Never panics. Fails when `bytes` are short, malformed, or nested deeper than [`DEPTH_MAX`].
     /// Bytes that do not start at a multiple of 16 are copied to one first; what a connection
-    /// receives does, and is not copied.
+    /// receives does, and is not copied. A type that is aligned to more than 16, or points to one
+    /// that is, is read in a copy too, unless the bytes happen to lie well; one that is aligned to
+    /// more than 4,096 does not compile.
     pub fn new(bytes: Bytes) -> Result<Self, Malformed> {
-        let bytes =
-            if bytes.as_ptr().addr().is_multiple_of(ALIGN) { bytes } else { aligned_copy(&bytes) };
+        const { assert!(align_of::<T::Archived>() <= WIDE_ALIGN, "aligned to more than a page") };
+        let is_at = |align| bytes.as_ptr().addr().is_multiple_of(align);
+        let narrow = if is_at(ALIGN) { bytes.clone() } else { aligned_copy::<ALIGN>(&bytes) };
+        let checked = Self::check(narrow);
+        if checked.is_ok() || is_at(WIDE_ALIGN) {
+            return checked;
+        }
+        // Whether the alignment was the reason cannot be seen. Of malformed bytes this doubles the
+        // work, and no more.
+        Self::check(aligned_copy::<WIDE_ALIGN>(&bytes))
+    }
+
+    /// Validates `bytes` where they lie.
+    fn check(bytes: Bytes) -> Result<Self, Malformed> {
         let archive = ArchiveValidator::with_max_depth(&bytes, Some(DEPTH_MAX));
         let mut validator = Validator::new(archive, SharedValidator::new());
         access_with_context::<T::Archived, _, Error>(&bytes, &mut validator).map_err(Malformed)?;
@@ -61,7 +79,7 @@ impl<T: Archive> Deref for View<T> {
     type Target = T::Archived;
 
     fn deref(&self) -> &T::Archived {
-        // SAFETY: `View::new`, the only constructor, has validated these very bytes, at this very
+        // SAFETY: `View::check`, the only constructor, has validated these very bytes, at this very
         // address, as an archive of `T` whose root ends at their end. `Bytes` neither moves
         // nor changes what it holds while any handle to it lives, and offers no way to
         // write; `T::Archived: Portable` (from `Archive`) rules out interior mutability. So what
@@ -117,10 +135,23 @@ impl std::error::Error for Malformed {
     }
 }
 
-fn aligned_copy(bytes: &[u8]) -> Bytes {
-    let mut aligned = rkyv::util::AlignedVec::<ALIGN>::with_capacity(bytes.len());
-    aligned.extend_from_slice(bytes);
-    Bytes::from_owner(aligned)
+/// A copy that keeps what it was made of, so that this stays charged for as long as the copy is
+/// held (docs/protocol.md §5.12.4).
+struct Copied<const ALIGN_OF: usize> {
+    copy: rkyv::util::AlignedVec<ALIGN_OF>,
+    _charged: Bytes,
+}
+
+impl<const ALIGN_OF: usize> AsRef<[u8]> for Copied<ALIGN_OF> {
+    fn as_ref(&self) -> &[u8] {
+        &self.copy
+    }
+}
+
+fn aligned_copy<const ALIGN_OF: usize>(bytes: &Bytes) -> Bytes {
+    let mut copy = rkyv::util::AlignedVec::<ALIGN_OF>::with_capacity(bytes.len());
+    copy.extend_from_slice(bytes);
+    Bytes::from_owner(Copied { copy, _charged: bytes.clone() })
 }
 
 #[cfg(test)]
