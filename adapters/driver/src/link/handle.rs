@@ -1,8 +1,8 @@
 //! [`Link`]: one connection as callers see it. Its task is in [`task`](super::task).
 //!
 //! Callers lock the machine, put a request in, ring the task's bell and leave a waker in a table:
-//! no channel, no timer and no task per call. The task owns the stream
-//! and does all reading and writing.
+//! no channel, no timer and no task per call. The task owns the stream and does all reading and
+//! writing.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -17,8 +17,8 @@ use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::Destination;
 use chinwag_core::rpc::config::COPY_LEN_MAX;
 use chinwag_core::rpc::{
-    Body, CallId, Code, Connection, Event, Fingerprint, GossipError, Held, InboundId, MethodName,
-    PeerHello, Receiver, Request, RequestError, RespondError, Side, Status, StreamRef,
+    Body, CallId, Code, Connection, Event, GossipError, Held, InboundId, MethodName, PeerHello,
+    Receiver, Request, RequestError, RespondError, Side, Status, StreamRef,
 };
 use chinwag_core::time::{Instant, Now};
 
@@ -30,6 +30,7 @@ use crate::base::sync::Bell;
 use crate::message::answer::Response;
 
 use super::calls::{Calls, Entry};
+use super::serve::PeerMethod;
 use super::state::Guarded;
 use super::streams::{Port, Ports};
 
@@ -385,20 +386,6 @@ impl Link {
     /// The epoch that the peer's hello names.
     pub(crate) fn peer_epoch(&self) -> Option<Epoch> {
         self.peer().map(|peer| peer.epoch)
-    }
-}
-
-/// A method as the peer names it.
-pub(crate) struct PeerMethod {
-    service: String,
-    method: String,
-    fingerprint: Fingerprint,
-}
-
-impl PeerMethod {
-    pub(crate) fn name(&self) -> MethodName<'_> {
-        let Self { service, method, fingerprint } = self;
-        MethodName { service, method, fingerprint: *fingerprint }
     }
 }
 

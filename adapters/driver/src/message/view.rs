@@ -47,23 +47,28 @@ impl<T: Payload> View<T> {
     /// more than 4,096 does not compile.
     pub fn new(bytes: Bytes) -> Result<Self, Malformed> {
         const { assert!(align_of::<T::Archived>() <= WIDE_ALIGN, "aligned to more than a page") };
-        let is_at = |align| bytes.as_ptr().addr().is_multiple_of(align);
-        let narrow = if is_at(ALIGN) { bytes.clone() } else { aligned_copy::<ALIGN>(&bytes) };
-        let checked = Self::check(narrow);
-        if checked.is_ok() || is_at(WIDE_ALIGN) {
-            return checked;
-        }
-        // Whether the alignment was the reason cannot be seen. Of malformed bytes this doubles the
-        // work, and no more.
-        Self::check(aligned_copy::<WIDE_ALIGN>(&bytes))
+        let is_at = |bytes: &Bytes, align| bytes.as_ptr().addr().is_multiple_of(align);
+        let bytes = if is_at(&bytes, ALIGN) { bytes } else { aligned_copy::<ALIGN>(&bytes) };
+        let bytes = match Self::check(&bytes) {
+            Ok(()) => bytes,
+            Err(malformed) if is_at(&bytes, WIDE_ALIGN) => return Err(malformed),
+            // Whether the alignment was the reason cannot be seen. Of malformed bytes this doubles
+            // the work, and no more.
+            Err(_) => {
+                let copy = aligned_copy::<WIDE_ALIGN>(&bytes);
+                Self::check(&copy)?;
+                copy
+            }
+        };
+        Ok(Self { bytes, archived: PhantomData })
     }
 
-    /// Validates `bytes` where they lie.
-    fn check(bytes: Bytes) -> Result<Self, Malformed> {
-        let archive = ArchiveValidator::with_max_depth(&bytes, Some(DEPTH_MAX));
+    /// Whether these are valid where they lie.
+    fn check(bytes: &[u8]) -> Result<(), Malformed> {
+        let archive = ArchiveValidator::with_max_depth(bytes, Some(DEPTH_MAX));
         let mut validator = Validator::new(archive, SharedValidator::new());
-        access_with_context::<T::Archived, _, Error>(&bytes, &mut validator).map_err(Malformed)?;
-        Ok(Self { bytes, archived: PhantomData })
+        access_with_context::<T::Archived, _, Error>(bytes, &mut validator).map_err(Malformed)?;
+        Ok(())
     }
 }
 
@@ -79,7 +84,7 @@ impl<T: Archive> Deref for View<T> {
     type Target = T::Archived;
 
     fn deref(&self) -> &T::Archived {
-        // SAFETY: `View::check`, the only constructor, has validated these very bytes, at this very
+        // SAFETY: `View::new`, the only constructor, has validated these very bytes, at this very
         // address, as an archive of `T` whose root ends at their end. `Bytes` neither moves
         // nor changes what it holds while any handle to it lives, and offers no way to
         // write; `T::Archived: Portable` (from `Archive`) rules out interior mutability. So what
