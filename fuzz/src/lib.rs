@@ -8,7 +8,7 @@
 //!   connection_bytes    a peer that may say anything, to one connection
 //!   connection_ops      two connections, with the stream split anywhere and not split
 //!   schedule            a fuzzer's bytes as everything that the simulator leaves to chance
-//!   seal                two nodes that seal datagrams, and a network that keeps, repeats, changes and invents them
+//!   seal                two nodes that seal datagrams, and a network that repeats and changes them
 //!   store_merge         one history of writes and purges, in any order, on replicas of the store and on a naive model
 //!   view                any bytes as an archive
 //!   hlc                 both clocks against one in wide integers
