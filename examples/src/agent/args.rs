@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use chinwag::Config;
@@ -30,6 +31,24 @@ pub(crate) struct Args {
     /// The cluster's name: nodes of other clusters are not heard
     #[arg(long, value_name = "NAME", default_value = "chinwag")]
     pub(super) cluster: String,
+    /// The file with the cluster's secret: everything is encrypted, and nobody without it is heard
+    #[arg(long, value_name = "FILE")]
+    pub(super) secret: Option<PathBuf>,
+    /// The node's certificate, with those that lead to a root after it
+    #[arg(long, value_name = "FILE", requires_all = ["key", "ca", "secret"])]
+    pub(super) cert: Option<PathBuf>,
+    /// The certificate's private key
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(super) key: Option<PathBuf>,
+    /// The roots that the certificates of other nodes have to lead to
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(super) ca: Option<PathBuf>,
+    /// The trust domain of the certificates: this node's names it spiffe://DOMAIN/CLUSTER/ID
+    #[arg(long, value_name = "DOMAIN", default_value = "chinwag")]
+    pub(super) domain: String,
+    /// Write a new secret to a file that is not there yet, and do nothing else
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    pub(super) generate_secret: Option<PathBuf>,
     /// The data centre the node is in
     #[arg(long, value_name = "DC")]
     pub(super) data_center: Option<String>,
@@ -48,6 +67,22 @@ pub(crate) struct Args {
     /// End at once when stdin ends: a parent that dies takes the agent with it
     #[arg(long, hide = true)]
     pub(super) tethered: bool,
+}
+
+/// `--generate-secret`, which needs none of the other arguments.
+#[derive(Debug, Parser)]
+#[command(name = "agent")]
+pub(super) struct Generate {
+    #[arg(long, value_name = "FILE")]
+    pub(super) generate_secret: PathBuf,
+}
+
+impl Generate {
+    /// `None` if it is not asked for.
+    pub(super) fn parse(args: &[OsString]) -> Option<Result<Self, ExitCode>> {
+        let is_asked = |arg: &OsString| arg.to_string_lossy().starts_with("--generate-secret");
+        args.iter().any(is_asked).then(|| parsed(Self::try_parse_from(args)))
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -11,6 +11,7 @@
 //!   state       machines, timers, what happens next
 //!   udp, tcp    sockets
 //!   names       what look-ups find
+//!   crypto      algorithms for encrypted streams that repeat
 //!   faults      what goes wrong with machines
 //! ```
 //!
@@ -18,6 +19,7 @@
 //! instead of letting real time in.
 
 mod cluster;
+mod crypto;
 mod engine;
 mod faults;
 mod ledger;

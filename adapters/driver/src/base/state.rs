@@ -11,6 +11,7 @@ use chinwag_core::rpc;
 use crate::base::inbox::Inbox;
 use crate::base::life::Life;
 use crate::base::runtime::Runtime;
+use crate::base::secure::Security;
 use crate::base::seeds::SeedList;
 
 /// Who a node is, what it runs on, and how far it is in its life.
@@ -24,6 +25,8 @@ pub(crate) struct NodeState {
     /// Where the sockets are bound.
     pub(crate) bound: SocketAddr,
     pub(crate) cluster: String,
+    /// Encrypts everything, if the cluster has a secret.
+    pub(crate) security: Option<Arc<Security>>,
     pub(crate) rpc: Arc<rpc::Config>,
     /// What all connections may hold together for their peers.
     pub(crate) budget: Arc<rpc::Budget>,
@@ -44,6 +47,7 @@ pub(crate) struct NodeParts {
     pub(crate) addr: SocketAddr,
     pub(crate) bound: SocketAddr,
     pub(crate) cluster: String,
+    pub(crate) security: Option<Arc<Security>>,
     pub(crate) rpc: Arc<rpc::Config>,
     pub(crate) clock: Arc<SharedHlc>,
     pub(crate) seeds: SeedList,
@@ -53,7 +57,19 @@ pub(crate) struct NodeParts {
 
 impl NodeState {
     pub(crate) fn new(parts: NodeParts) -> Self {
-        let NodeParts { runtime, id, epoch, addr, bound, cluster, rpc, clock, seeds, held_max } =
+        let NodeParts {
+            runtime,
+            id,
+            epoch,
+            addr,
+            bound,
+            cluster,
+            security,
+            rpc,
+            clock,
+            seeds,
+            held_max,
+        } =
             parts;
         let coarse_wall = AtomicU64::new(runtime.now().wall.as_nanos());
         Self {
@@ -63,6 +79,7 @@ impl NodeState {
             addr,
             bound,
             cluster,
+            security,
             rpc,
             budget: rpc::Budget::new(held_max),
             clock,

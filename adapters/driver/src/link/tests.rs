@@ -107,6 +107,7 @@ impl Pair {
                 addr: addr(id),
                 bound: addr(id),
                 cluster: "test".into(),
+                security: None,
                 rpc: Arc::new(config),
                 clock: Arc::new(SharedHlc::new(Duration::from_millis(500))),
                 seeds: crate::base::seeds::SeedList::default(),
@@ -169,6 +170,7 @@ fn request(body: &'static [u8], shape: Shape) -> Request<'static> {
         shape,
         chunk_len_max: 0,
         depth: 0,
+        caller: 0,
     }
 }
 
@@ -182,6 +184,26 @@ fn a_request_is_handed_on_and_its_answer_comes_back() {
     assert_eq!(pair.seen(), ["request echo 1"]);
     let again = pair.sides[0].links.find(NodeId::new(2)).expect("it is kept");
     assert!(Arc::ptr_eq(&link, &again));
+}
+
+/// Node 1 has a good certificate, and its hello says so; node 9's certificate would not do.
+#[test]
+fn s5_14_3_a_hello_with_another_id_than_the_certificate_ends_the_connection() {
+    for (proven, is_taken) in [(1, true), (9, false)] {
+        let pair = Pair::default();
+        let to = Destination { addr: addr(2), id: Some(NodeId::new(2)) };
+        let link = pair.sides[0].links.find_or_dial(pair.runtime.now(), to).expect("a link");
+        pair.runtime.run();
+        let call = pair.begin(&link, b"echo 1").expect("it waits");
+        let mut stream = lock(&pair.runtime.dialed).pop().expect("it was dialled");
+        stream.proven = Some(NodeId::new(proven));
+        pair.sides[1].links.accept(pair.runtime.now(), Box::new(stream));
+        pair.runtime.run();
+        assert_eq!(pair.sides[1].links.len(), usize::from(is_taken));
+        assert_eq!(pair.sides[1].links.find(NodeId::new(1)).is_some(), is_taken);
+        assert_eq!(pair.seen().contains(&"request echo 1".to_owned()), is_taken);
+        assert_eq!(pair.runtime.block_on(call).1.result.is_ok(), is_taken);
+    }
 }
 
 #[test]
@@ -350,6 +372,30 @@ fn settled(pair: &Pair, key: u64, epoch: u64, is_dialed: bool) -> Arc<Link> {
     };
     link.peer.set(hello).expect("it has none");
     link
+}
+
+/// A node that leaves waits for whoever has its hello, also if it dialled: what that peer sends
+/// before it hears of the leave is answered (docs/protocol.md §5.9.5).
+#[test]
+fn a_leave_waits_for_the_hello_and_the_go_away_of_a_peer_that_was_dialled() {
+    let pair = Pair::default();
+    let links = &pair.sides[0].links;
+    let to = Destination { addr: addr(2), id: Some(NodeId::new(2)) };
+    links.find_or_dial(pair.runtime.now(), to).expect("a link");
+    assert!(!links.is_busy(true), "nobody has heard of it");
+    pair.runtime.run();
+    links.drain(pair.runtime.now());
+    assert!(links.is_busy(true), "the stream is open, and the peer may have the hello");
+    assert!(!links.is_busy(false), "a peer is waited for so long only");
+    let stream = lock(&pair.runtime.dialed).pop().expect("it was dialled");
+    pair.sides[1].links.accept(pair.runtime.now(), Box::new(stream));
+    pair.runtime.run();
+    assert!(!links.is_busy(true), "it is open, and nothing is under way");
+    links.drain(pair.runtime.now());
+    assert!(links.is_busy(true), "until the peer has gone away too");
+    pair.runtime.run();
+    assert!(!links.is_busy(true));
+    assert_eq!(links.len(), 0);
 }
 
 /// Of two links to one peer exactly one stays, and it is the same at both ends.

@@ -55,9 +55,9 @@ pub const SEED_TRY_INTERVAL: Duration = Duration::from_millis(250);
 /// Bytes of one stream-plane payload at most: one gossip frame.
 pub const STREAM_LEN_MAX: usize = 32_768;
 /// The smallest and largest datagram length that may be configured: IPv6's minimum MTU less
-/// headers, UDP's maximum.
-pub const DATAGRAM_LEN_RANGE: (usize, usize) = (1_232, 65_507);
-/// Addresses of seeds that are tried in one round; further ones are tried in the next.
+/// headers, and less what sealing adds (`docs/protocol.md` §2.6); UDP's maximum.
+pub const DATAGRAM_LEN_RANGE: (usize, usize) = (1_202, 65_507);
+/// Addresses of seeds that are tried in one round; further ones are tried once these were.
 pub const SEEDS_MAX: usize = 256;
 /// Addresses of foreign clusters that are reported; later ones are only counted.
 pub const FOREIGN_MAX: usize = 64;
@@ -86,7 +86,8 @@ pub struct Config {
     pub cluster: String,
     /// Which planes are used. Default [`Planes::Both`].
     pub planes: Planes,
-    /// Bytes of one datagram at most, 1,232 to 65,507. Default 1,400.
+    /// Bytes of one datagram at most, 1,202 to 65,507. Default 1,400. A driver that seals datagrams
+    /// gives the machine 30 fewer.
     pub datagram_len_max: usize,
 
     /// Time from one probe to the next at awareness 0. Default 1 s.
@@ -318,7 +319,7 @@ impl Config {
             (
                 (DATAGRAM_LEN_RANGE.0..=DATAGRAM_LEN_RANGE.1).contains(&self.datagram_len_max),
                 "datagram_len_max",
-                "must be 1,232 to 65,507",
+                "must be 1,202 to 65,507",
             ),
             (self.indirect_probes <= 16, "indirect_probes", "must be at most 16"),
             (self.confirmations < ACCUSERS_MAX, "confirmations", "must be at most 7"),
