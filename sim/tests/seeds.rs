@@ -16,7 +16,7 @@ async fn restart_with(world: &World, answers: Answers) {
     world.cluster(NODES as usize, |_| Ok::<(), String>(())).await;
     for node in 0..NODES {
         world.at(secs(1)).lasting(secs(60)).fault(Fault::Names { node, answers });
-        world.at(secs(2)).crash(node);
+        world.at(secs(2)).lasting(secs(1)).crash(node);
     }
     world.run_for(secs(60)).await;
 }

@@ -69,8 +69,7 @@ impl NodeState {
             clock,
             seeds,
             held_max,
-        } =
-            parts;
+        } = parts;
         let coarse_wall = AtomicU64::new(runtime.now().wall.as_nanos());
         Self {
             runtime,
