@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use chinwag::{
-    Bytes, Client, Context, Handler, Incoming, Message, Method, Methods, Node, Outgoing, Raw,
-    Service, Status, StreamHandler, Streaming, View,
+    Bytes, Client, Context, Handler, Incoming, Method, Methods, Node, Outgoing, Raw, Service,
+    Status, StreamHandler, Streaming,
 };
 use chinwag_sim::{World, check, millis, secs};
 
