@@ -13,8 +13,8 @@ use crate::time::Instant;
 pub(crate) struct Seed {
     /// Who answered there last.
     pub(crate) id: Option<NodeId>,
-    /// Which of the node's tries was the last one when it was tried, or seen in the view; 0: neither
-    /// yet.
+    /// Which of the node's tries was the last one when it was tried, or seen in the view; 0: it was
+    /// neither yet.
     pub(crate) tried: u64,
     /// The round in which it was tried, or seen in the view.
     pub(crate) round: u64,
