@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use chinwag::{Builder, Config, Node, OnRuntime, StartError, Timestamp, Watch};
 
+use super::clear::Clear;
 use super::engine::{Engine, Turn};
 use super::ledger::Ledger;
 use super::state::{Step, What};
@@ -104,6 +105,7 @@ pub(crate) struct Cluster {
     pub(crate) story: Story,
     told: [u64; 8],
     broadcasts: u64,
+    pub(super) clear: Clear,
     /// Faults that have begun, and that are over or are never to begin.
     has_begun: Vec<bool>,
     is_over: Vec<bool>,
@@ -131,6 +133,7 @@ impl Cluster {
             story: Story::of_last(setup.story_lines),
             told: [0; 8],
             broadcasts: 0,
+            clear: Clear::default(),
             has_begun: Vec::new(),
             is_over: Vec::new(),
             has_new_nodes: false,
@@ -175,6 +178,7 @@ impl Cluster {
         });
         self.plan.faults.push(timed);
         self.views.set_forges(self.plan.forges());
+        self.ledger.set_forges(self.plan.forges());
         self.has_begun.push(false);
         self.is_over.push(false);
     }
@@ -249,6 +253,7 @@ impl Cluster {
             return;
         }
         self.engine.start(host);
+        self.ledger.leaves(host, None);
         let (runtime, process) =
             (self.engine.runtime(host), self.engine.with(|state| state.machine(host).process));
         let at = self.engine.addr_at(host, FIRST_PORT + site.port_offset);
@@ -312,6 +317,7 @@ impl Cluster {
             return Ok(());
         }
         self.has_begun[number] = true;
+        self.clear.begin(self.engine.now(), &self.plan.faults[number]);
         let fault = self.plan.faults[number].fault.clone();
         self.tell(|| format!("begins: {fault:?}"));
         self.deaths.fault(&fault, self.plan.is_mild());
@@ -355,6 +361,7 @@ impl Cluster {
         let fault = self.plan.faults[number].fault.clone();
         self.tell(|| format!("ends: {fault:?}"));
         self.engine.end_fault(number, &fault);
+        self.clear.end(self.engine.now(), &self.plan.faults[number]);
         let told = Told::End { fault: u32::try_from(number).unwrap_or(u32::MAX) };
         self.engine.with(|state| state.trace.tell(state.now, fault.node(), || told));
         match fault {

@@ -1,6 +1,8 @@
 //! The books of all calls: each ends once, runs at most once, and runs not at all if its status
 //! says so.
 
+mod watch;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -90,6 +92,9 @@ struct Books {
     /// Handlers that have begun and neither ended nor been dropped, by machine.
     running: BTreeMap<u32, i64>,
     calls: Calls,
+    watched: watch::Watched,
+    /// Bytes are forged in this run, so nobody's word counts.
+    forges: bool,
     violation: Option<Violation>,
 }
 
@@ -113,6 +118,7 @@ impl Ledger {
         let id = books.entries.len() as u64;
         books.entries.push(Entry { from, to, runs: 0, ended: None, status: None });
         books.open.insert(id, from);
+        books.watched.begins(id);
         books.calls.begun += 1;
         Ticket { ledger: self.clone(), id, is_over: false }
     }
@@ -122,9 +128,15 @@ impl Ledger {
     pub(super) fn runs(&self, id: u64, host: u32, is_offered: bool) -> Running {
         let mut books = lock(&self.books);
         *books.running.entry(host).or_default() += 1;
+        books.watched.moves(id);
         let checked = books.runs(id, host, is_offered);
         books.note(checked);
         Running { ledger: self.clone(), host }
+    }
+
+    /// From now on bytes are forged, or not.
+    pub(crate) fn set_forges(&self, forges: bool) {
+        lock(&self.books).forges = forges;
     }
 
     /// Notes what an oracle found elsewhere.
@@ -189,6 +201,7 @@ impl Books {
         };
         let was_ended = entry.ended.replace(ending);
         self.open.remove(&id);
+        self.watched.ends(id);
         match ending {
             Ending::Answered => self.calls.answered += 1,
             Ending::NeverRan => self.calls.never_ran += 1,
@@ -230,6 +243,7 @@ impl Ticket {
         }
         match result.map_err(|status| status.code) {
             Err(Code::PeerGone) => books.calls.peer_gone += 1,
+            Err(Code::ConnectionLost) => books.watched.is_lost(self.id),
             Err(Code::UnknownService) => books.calls.unknown += 1,
             _ => {}
         }
@@ -292,7 +306,9 @@ impl Pieces {
             )
         }));
         self.taken += 1;
-        lock(&self.ledger.books).calls.chunks += 1;
+        let mut books = lock(&self.ledger.books);
+        books.calls.chunks += 1;
+        books.watched.moves(self.of);
     }
 
     /// There are no more, and nothing failed.

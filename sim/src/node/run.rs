@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::cluster::{Cluster, Setup};
 use super::ledger::Ledger;
+use super::oddities::Square;
 use super::workload::User;
 use crate::checker::deaths::{converges_within, seconds};
 use crate::checker::{Check, Violation, ensure};
 use crate::choices::{Choices, Seeded};
 use crate::clock::nanos;
 use crate::mutant::Defect;
-use crate::run::{Failure, Outcome, Scenario, plan_of};
+use crate::run::{Failure, Outcome, Scenario, plan_of, unhealed};
 use crate::trace::record::What as Told;
 
 const SECOND: u64 = 1_000_000_000;
@@ -41,6 +42,7 @@ pub fn run_with(scenario: &Scenario, mut choices: Box<dyn Choices>) -> Outcome {
     let is_over = Arc::new(AtomicBool::new(false));
     let mut run = Run::new(scenario, plan.clone(), choices, is_over);
     let ended = run.drive(scenario);
+    run.square.clear();
     if let Err(Violation { oracle, detail }) = &ended {
         let told = Told::Fail { oracle: (*oracle).into(), detail: detail.clone() };
         run.cluster.engine.with(|state| state.trace.tell(state.now, None, || told));
@@ -75,6 +77,7 @@ pub fn run_with(scenario: &Scenario, mut choices: Box<dyn Choices>) -> Outcome {
 struct Run {
     cluster: Cluster,
     is_over: Arc<AtomicBool>,
+    square: Arc<Square>,
     converged: Option<u64>,
     healed: Option<u64>,
 }
@@ -98,12 +101,15 @@ impl Run {
             absent: scenario.absent.clone(),
         };
         let mut cluster = Cluster::new(setup, plan, choices);
-        let user = user(&cluster, &is_over, 0);
+        let square = Arc::new(Square::default());
+        let user = user(&cluster, &is_over, &square, 0);
+        let on = square.clone();
+        cluster.setup.configure = Arc::new(move |builder, host| on.watch(builder, host));
         cluster.setup.boot = Arc::new(move |node, host| User { host, ..user.clone() }.boot(node));
         for (host, at) in (0..cluster.hosts()).zip((0_usize..).step_by(START_EVERY)) {
             cluster.start_at(at as u64, host);
         }
-        Self { cluster, is_over, converged: None, healed: None }
+        Self { cluster, is_over, square, converged: None, healed: None }
     }
 
     fn drive(&mut self, scenario: &Scenario) -> Check {
@@ -135,7 +141,7 @@ impl Run {
         let well = self.cluster.well();
         let mut users = Vec::new();
         for &host in &well {
-            let user = user(&self.cluster, &self.is_over, host);
+            let user = user(&self.cluster, &self.is_over, &self.square, host);
             users.extend(self.cluster.node(host).map(|node| (user, node.clone())));
         }
         let story = async move {
@@ -161,6 +167,7 @@ impl Run {
         }
         let nodes: Vec<_> =
             well.iter().filter_map(|&host| self.cluster.node(host).cloned()).collect();
+        self.square.clear();
         let (mutant, now) = (self.cluster.setup.mutant, self.cluster.engine.now());
         let stays = mutant
             .is_some_and(|mutant| well.iter().any(|&host| mutant.has(host, now, Defect::StaysUp)));
@@ -204,7 +211,7 @@ impl Run {
     }
 }
 
-fn user(cluster: &Cluster, is_over: &Arc<AtomicBool>, host: u32) -> User {
+fn user(cluster: &Cluster, is_over: &Arc<AtomicBool>, square: &Arc<Square>, host: u32) -> User {
     let ledger: Ledger = cluster.ledger.clone();
     let world = cluster.engine.inner().clone();
     User {
@@ -214,6 +221,7 @@ fn user(cluster: &Cluster, is_over: &Arc<AtomicBool>, host: u32) -> User {
         hosts: cluster.hosts(),
         mutant: cluster.setup.mutant,
         is_over: is_over.clone(),
+        square: square.clone(),
     }
 }
 
@@ -225,8 +233,7 @@ fn calm(scenario: &Scenario, cluster: &mut Cluster) -> Result<u64, Violation> {
     cluster.run_until(cluster.engine.now() + LOOK_EVERY)?;
     while let Some(reason) = cluster.unconverged() {
         if cluster.engine.now() - scenario.span > within {
-            let detail = format!("{reason}, {:.0} s after the last fault", seconds(within));
-            return Err(Violation { oracle: "convergence", detail });
+            return Err(unhealed(&reason, &cluster.groups(), within));
         }
         cluster.run_until(cluster.engine.now() + LOOK_EVERY)?;
     }
