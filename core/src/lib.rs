@@ -9,6 +9,7 @@
 //!   membership::Membership   who is in the cluster, and alive        one a node
 //!   rpc::Connection          calls and gossip over one byte stream   one a stream
 //!   clock::SharedHlc         one causal clock for all of them        one a node
+//!   seal::Seal               encrypts datagrams, refuses replays     one a node with a secret
 //!   select                   which members to talk to                over an immutable Topology
 //!   wire                     what it all looks like as bytes
 //! ```
@@ -60,8 +61,8 @@
 //! assert_eq!(b.snapshot().members()[0].id, NodeId::new(1));
 //! ```
 //!
-//! What it is not: it does not encrypt yet, it keeps nothing on disk, and it decides nothing by
-//! majority.
+//! What it is not: it brings no cryptography of its own ([`seal::Cryptography`] asks for it), it
+//! keeps nothing on disk, and it decides nothing by majority.
 //!
 //! Guides: [the protocol][protocol], rule by rule, which code and tests cite; [how it is
 //! built][architecture]; `custom_driver`, [a driver on std's sockets][driver]. Features: `std`, on
@@ -81,6 +82,7 @@ pub mod id;
 pub mod membership;
 pub mod rng;
 pub mod rpc;
+pub mod seal;
 pub mod select;
 pub mod time;
 pub mod wire;

@@ -1,9 +1,12 @@
 //! One node as a process: its events are lines on stdout, its commands lines on stdin.
 //!
 //! ```text
-//! agent --id N --listen ADDR [--seed HOST:PORT]... [--cluster NAME] [--data-center DC] [--meta K=V]...
-//!       [--preset local|lan|wan] [--runtime tokio|smol|async-std] [--json]
+//! agent --id N --listen ADDR [--seed HOST:PORT]... [--cluster NAME] [--secret FILE] [--data-center DC]
+//!       [--meta K=V]... [--preset local|lan|wan] [--runtime tokio|smol|async-std] [--json]
+//! agent --generate-secret FILE
 //! ```
+//!
+//! The second one writes a new secret, for `--secret` on every node, and exits.
 //!
 //! SIGTERM (and ctrl-C) leaves the cluster in good order and exits with 0; a second one does not
 //! wait for the leave. The end of stdin ends nothing. What a node is told and says is the same on
@@ -61,11 +64,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_channel::Receiver;
-use chinwag::{Node, Runtime, StartError, Watch};
+use chinwag::{Node, Runtime, Secret, StartError, Watch};
 use futures_lite::future::or;
 use serde_json::Value;
 
-use args::Args;
+use args::{Args, Generate};
 use commands::Ended;
 use echo::Echo;
 use greeter::Greeter;
@@ -77,6 +80,15 @@ const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The agent with these arguments, the program's own name first. Returns when it has ended.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    match Generate::parse(&args) {
+        Some(Ok(Generate { generate_secret })) => {
+            let written = Secret::generate().and_then(|secret| secret.write_new(generate_secret));
+            return written.map_or_else(|error| failed(&error.to_string()), |()| ExitCode::SUCCESS);
+        }
+        Some(Err(exit)) => return exit,
+        None => {}
+    }
     let args = match Args::parse(args) {
         Ok(args) => args,
         Err(exit) => return exit,
@@ -154,6 +166,9 @@ async fn start(args: Args, runtime: Arc<dyn Runtime>) -> Result<(Node, Watch), S
         .cluster(args.cluster)
         .config(args.preset.config())
         .seeds(args.seeds);
+    if let Some(file) = args.secret {
+        builder = builder.secret(Secret::from_file(file).map_err(|error| error.to_string())?);
+    }
     for (key, value) in &args.metadata {
         builder = builder.metadata_entry(key, value);
     }

@@ -6,10 +6,13 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::fs;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use chinwag::Secret;
 use clap::Parser;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
@@ -22,6 +25,9 @@ use crate::story::{self, Shortfall, line};
 const CLUSTER: &str = "demo";
 /// Where agent 1 listens if it is to stay. The README's program names it as its seed.
 const STAY_LISTEN: &str = "127.0.0.1:7001";
+/// Where the cluster's secret is if it is to stay, from where the command is run. The README's
+/// program reads it.
+const STAY_SECRET: &str = "target/quickstart.key";
 
 const START_MAX: Duration = Duration::from_secs(5);
 const CONVERGE_MAX: Duration = Duration::from_secs(8);
@@ -67,7 +73,11 @@ pub fn main(program: io::Result<Program>, args: impl IntoIterator<Item = OsStrin
     let args = Args::parse_from(args);
     story::main("quickstart", program, async |program: &Program| {
         if args.stay {
-            run(program, args.runtime, STAY_LISTEN).await?.stay().await
+            // Of an earlier story.
+            let _removed_or_not_there = fs::remove_file(STAY_SECRET);
+            fs::create_dir_all("target")?;
+            let secret = Path::new(STAY_SECRET);
+            run(program, args.runtime, STAY_LISTEN, secret).await?.stay().await
         } else {
             tell(program, args.runtime).await
         }
@@ -79,21 +89,27 @@ pub fn main(program: io::Result<Program>, args: impl IntoIterator<Item = OsStrin
 /// # Errors
 /// The first step that fell short.
 pub async fn tell(program: &Program, runtime: Kind) -> Result<(), Shortfall> {
-    run(program, runtime, "127.0.0.1:0").await.map(drop)
+    let folder = tempfile::tempdir()?;
+    run(program, runtime, "127.0.0.1:0", &folder.path().join("cluster.key")).await.map(drop)
 }
 
-/// Tells the story with agent 1 at `listen`. Returns it with the agents that run at its end.
+/// Tells the story with agent 1 at `listen`, in a cluster with a new secret, which is written to
+/// the file `secret`. Returns it with the agents that run at its end.
 async fn run<'a>(
     program: &'a Program,
     runtime: Kind,
     listen: &'a str,
+    secret: &Path,
 ) -> Result<Story<'a>, Shortfall> {
     line(format_args!(
-        "chinwag: three processes on {} become a cluster, lose one, take it back, and see one \
-            leave.\n",
+        "chinwag: three processes on {} become an encrypted cluster, lose one, take it back, and \
+            see one leave.\n",
         runtime.name()
     ));
-    let mut story = Story { began: Instant::now(), program, runtime, listen, agents: Vec::new() };
+    let written = Secret::generate().and_then(|new| new.write_new(secret));
+    written.map_err(|error| Shortfall(error.to_string()))?;
+    let (began, secret) = (Instant::now(), secret.display().to_string());
+    let mut story = Story { began, program, runtime, listen, secret, agents: Vec::new() };
     story.step("start three agents", START_MAX, Story::start).await?;
     story.step("see every agent report the other two", CONVERGE_MAX, Story::converge).await?;
     story.step("hear every answer", CALLS_MAX, Story::call).await?;
@@ -111,6 +127,8 @@ struct Story<'a> {
     runtime: Kind,
     /// The address that agent 1 listens on.
     listen: &'a str,
+    /// The file with the cluster's secret.
+    secret: String,
     /// Agents 1, 2 and 3.
     agents: Vec<Agent>,
 }
@@ -146,7 +164,8 @@ impl Story<'_> {
     async fn start_agent(&self, id: u64) -> Result<Agent, Shortfall> {
         // Agent 1 is the first one there; the others join through it.
         let seeds: Vec<_> = self.agents.first().map(Agent::addr).into_iter().collect();
-        let more = ["--cluster", CLUSTER, "--runtime", self.runtime.name()];
+        let runtime = self.runtime.name();
+        let more = ["--cluster", CLUSTER, "--secret", &self.secret, "--runtime", runtime];
         let listen = if id == 1 { self.listen } else { "127.0.0.1:0" };
         Ok(Agent::start(self.program, id, listen, &seeds, &more).await?)
     }
@@ -298,8 +317,8 @@ impl Story<'_> {
     async fn stay(mut self) -> Result<(), Shortfall> {
         let agent = &mut self.agents[0];
         line(format_args!(
-            "quickstart: ok; agents 1 and 3 stay in the cluster \"{CLUSTER}\", agent 1 on {}; \
-                press ctrl-C to end them",
+            "quickstart: ok; agents 1 and 3 stay in the cluster \"{CLUSTER}\", agent 1 on {}, \
+                its secret in {STAY_SECRET}; press ctrl-C to end them",
             agent.addr()
         ));
         let mut reported = agent.events().len();

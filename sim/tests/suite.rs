@@ -11,13 +11,18 @@ use chinwag_conformance::{Host, Story};
 use chinwag_sim::choices::{Choices, Seeded, Tape};
 use chinwag_sim::node::Engine;
 
-use chinwag::Runtime;
+use chinwag::{Runtime, Secret};
 
-struct Virtual(Engine);
+/// A world, and whether the clusters in it are encrypted.
+struct Virtual(Engine, bool);
 
 impl Virtual {
     fn new(choices: impl Choices + 'static) -> Self {
-        Self(Engine::new(1, 7, Box::new(choices)))
+        Self(Engine::new(1, 7, Box::new(choices)), false)
+    }
+
+    fn encrypted(choices: impl Choices + 'static) -> Self {
+        Self(Self::new(choices).0, true)
     }
 }
 
@@ -33,10 +38,18 @@ impl Host for Virtual {
     fn addr(&self) -> SocketAddr {
         self.0.addr(0)
     }
+
+    fn secret(&self) -> Option<Secret> {
+        self.1.then(|| Secret::from_bytes([1; 32]))
+    }
 }
 
 mod benign {
     chinwag_conformance::suite!(super::super::Virtual::new(super::super::Tape::default()));
+}
+
+mod encrypted {
+    chinwag_conformance::suite!(super::super::Virtual::encrypted(super::super::Seeded::new(4)));
 }
 
 mod seeded {

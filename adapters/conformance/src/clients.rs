@@ -12,7 +12,7 @@ use chinwag::{
 use futures_lite::future::{or, zip};
 
 use crate::Host;
-use crate::probe::{Echo, Hang, PATIENCE, Probe, cluster, echo, sees, start};
+use crate::probe::{Echo, Hang, PATIENCE, Probe, builder, cluster, echo, sees, start};
 use crate::tools::{Tally, eventually, spawn};
 
 /// A service with every kind of body, whose instances tell apart who answered.
@@ -146,10 +146,7 @@ pub async fn headers_go_both_ways(host: &dyn Host) {
 async fn start_narrow(host: &dyn Host, id: u64, seeds: &[&Node], in_flight_max: u32) -> Node {
     let seeds = seeds.iter().map(|node| node.advertised_addr().to_string());
     let narrow = rpc::Config { in_flight_max, ..rpc::Config::default() };
-    let node = Node::builder(id, host.addr())
-        .cluster("test")
-        .config(chinwag::Config::local())
-        .seeds(seeds);
+    let node = builder(host, id).cluster("test").config(chinwag::Config::local()).seeds(seeds);
     node.rpc(narrow).start_on(host.runtime()).await.expect("starts")
 }
 

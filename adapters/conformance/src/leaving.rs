@@ -15,7 +15,7 @@ use futures_lite::future::zip;
 
 use crate::Host;
 use crate::flows::{Flows, Repeat};
-use crate::probe::{Echo, Hang, PATIENCE, Probe, cluster_with, echo, sees};
+use crate::probe::{Echo, Hang, PATIENCE, Probe, builder, cluster_with, echo, sees};
 use crate::tools::{Tally, poll_and_drop, spawn};
 
 /// Answered once the gate is open, after a call of its own to another member.
@@ -143,11 +143,7 @@ pub async fn a_leave_waits_no_longer_than_its_drain_time(host: &dyn Host) {
     let rpc = rpc::Config { drain_timeout: DRAIN, ..rpc::Config::default() };
     let mut nodes: Vec<(Node, Probe)> = cluster_with(host, 1, Config::local()).await;
     let seed = nodes[0].0.advertised_addr().to_string();
-    let leaver = Node::builder(2, host.addr())
-        .cluster("test")
-        .config(Config::local())
-        .rpc(rpc)
-        .seeds([seed]);
+    let leaver = builder(host, 2).cluster("test").config(Config::local()).rpc(rpc).seeds([seed]);
     let leaver = leaver.start_on(runtime.clone()).await.expect("starts");
     let probe = Probe::default();
     leaver.add_service(probe.clone()).expect("added");

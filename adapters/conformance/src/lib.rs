@@ -82,7 +82,7 @@ use std::pin::Pin;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use chinwag::Runtime;
+use chinwag::{Runtime, Secret};
 
 /// How long one case may take, in real time. The slowest takes about a second on a free machine.
 pub const CASE_MAX: Duration = Duration::from_secs(90);
@@ -102,6 +102,12 @@ pub trait Host {
     /// Where sockets are bound: an address of this machine, with port 0. Default 127.0.0.1.
     fn addr(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, 0).into()
+    }
+
+    /// The secret of the clusters that the cases start: with one, all of them run encrypted.
+    /// Default none.
+    fn secret(&self) -> Option<Secret> {
+        None
     }
 }
 

@@ -1,9 +1,14 @@
 //! The service under test, and clusters of nodes that have it.
 
+use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chinwag::{Client, Config, Context, Handler, Message, Methods, Node, Service, Status, View};
+use chinwag::{
+    Builder, Client, Config, Context, Epoch, Handler, Message, Methods, Node, OnRuntime, Service,
+    Status, View,
+};
 use futures_lite::future::yield_now;
 
 use crate::Host;
@@ -119,6 +124,20 @@ impl Handler<CallBack> for Probe {
     }
 }
 
+/// The start of a node on `host`, with its secret if it has one.
+pub fn builder(host: &dyn Host, id: u64) -> Builder<OnRuntime> {
+    builder_at(host, id, host.addr())
+}
+
+/// [`builder`], for a node that listens at `addr`.
+pub fn builder_at(host: &dyn Host, id: u64, addr: SocketAddr) -> Builder<OnRuntime> {
+    let builder = Node::builder(id, addr);
+    match host.secret() {
+        Some(secret) => builder.secret(secret),
+        None => builder,
+    }
+}
+
 /// A node of the cluster `test` without services.
 pub async fn start(host: &dyn Host, id: u64, seeds: &[&Node]) -> Node {
     start_with(host, id, seeds, Config::local()).await
@@ -127,8 +146,21 @@ pub async fn start(host: &dyn Host, id: u64, seeds: &[&Node]) -> Node {
 /// [`start`], configured.
 pub async fn start_with(host: &dyn Host, id: u64, seeds: &[&Node], config: Config) -> Node {
     let seeds = seeds.iter().map(|node| node.advertised_addr().to_string());
-    let node = Node::builder(id, host.addr()).cluster("test").config(config).seeds(seeds);
-    node.start_on(host.runtime()).await.expect("starts")
+    let node = builder(host, id).cluster("test").config(config).seeds(seeds);
+    let node = node.start_on(host.runtime()).await.expect("starts");
+    outlives_its_millisecond(host, &node).await;
+    node
+}
+
+/// Waits until a run of the same id that starts now has another epoch than `node`: a case may be
+/// over within the millisecond that an epoch counts (`docs/protocol.md` §1.2).
+pub async fn outlives_its_millisecond(host: &dyn Host, node: &Node) {
+    let runtime = host.runtime();
+    let mut timer = runtime.timer();
+    while Epoch::at(runtime.now().wall) <= node.epoch() {
+        timer.reset(runtime.now().mono + Duration::from_millis(1));
+        poll_fn(|cx| timer.poll_expired(cx)).await;
+    }
 }
 
 /// Waits until `node` has exactly so many others in view.

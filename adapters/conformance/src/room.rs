@@ -9,7 +9,7 @@ use chinwag::{
 };
 
 use crate::Host;
-use crate::probe::{PATIENCE, sees, start};
+use crate::probe::{PATIENCE, builder, sees, start};
 use crate::tools::{Tally, spawn};
 
 /// Server-streaming: one chunk with the length of the request, then another one when the gate lets
@@ -81,10 +81,7 @@ impl Handler<Weigh> for Watches {
 async fn pair_with(host: &dyn Host, config: rpc::Config) -> (Node, Node, Watches) {
     let one = start(host, 1, &[]).await;
     let seed = one.advertised_addr().to_string();
-    let two = Node::builder(2, host.addr())
-        .cluster("test")
-        .config(chinwag::Config::local())
-        .seeds([seed]);
+    let two = builder(host, 2).cluster("test").config(chinwag::Config::local()).seeds([seed]);
     let two = two.rpc(config).start_on(host.runtime()).await.expect("starts");
     let watches = Watches::default();
     two.add_service(watches.clone()).expect("added");

@@ -76,12 +76,14 @@
 //! | timestamps | [`Node::clock`], [`Clock`], [`Stamp`] |
 //! | extensions | [`ClusterExtension`], [`Node::add_extension`], [`WeakNode`] |
 //! | counters | [`Node::stats`], [`Stats`] |
+//! | encryption | [`Builder::secret`], [`Secret`], [`Node::security`], [the guide][security] |
 //! | a runtime of your own | [`Runtime`], [`runtime`] |
 //!
 //! Guides: [services and calls][rpc], [running nodes][operations],
 //! [what error messages mean][troubleshooting], [extensions], [testing under faults][simulation],
 //! [from datacake][from-datacake].
 //!
+//! [security]: https://github.com/chinwag-rs/chinwag/blob/main/docs/security.md
 //! [rpc]: https://github.com/chinwag-rs/chinwag/blob/main/docs/rpc.md
 //! [operations]: https://github.com/chinwag-rs/chinwag/blob/main/docs/operations.md
 //! [troubleshooting]: https://github.com/chinwag-rs/chinwag/blob/main/docs/troubleshooting.md
@@ -89,8 +91,8 @@
 //! [simulation]: https://github.com/chinwag-rs/chinwag/blob/main/docs/simulation.md
 //! [from-datacake]: https://github.com/chinwag-rs/chinwag/blob/main/docs/from-datacake.md
 //!
-//! There are no features to choose. Status: before 0.1. The API and the wire format still change,
-//! and nothing is encrypted yet. Rust 1.88 or newer.
+//! The feature `secure` brings encryption, [`Builder::secret`]; the adapters have it on by default.
+//! Status: before 0.1. The API and the wire format still change. Rust 1.88 or newer.
 //!
 //! What it is not: it has no server of its own and no coordinator, it gives no consensus, and it
 //! stores nothing. During a partition both sides keep running.
@@ -140,11 +142,14 @@ pub use rkyv;
 
 pub use base::life::LeaveReport;
 pub use base::runtime::{Ambient, Runtime};
+#[cfg(feature = "secure")]
+pub use base::secure::{Secret, SecretError};
 pub use base::watch::{Members, Watch};
 pub use call::balanced::Balanced;
 pub use call::client::{Client, Reply, Request};
 pub use call::fan_out::{Answer, Calls, FanOut, FanOutError};
 pub use call::stream_call::{CallReader, StreamCall};
+pub use chinwag_core::seal::{KeyError, KeyId};
 pub use link::stream_halves::{Chunk, Incoming, Outgoing};
 pub use message::method::{Body, Message, Method, Never, Payload, Raw, Received, Streaming};
 pub use message::view::{Malformed, View};
@@ -153,6 +158,8 @@ pub use node::clock::Clock;
 pub use node::extension::ClusterExtension;
 pub use node::handle::{LeaveError, Node, WaitError};
 pub use node::node_on::NodeOn;
+#[cfg(feature = "secure")]
+pub use node::security::{RemoveKeyError, Security};
 pub use node::weak_node::WeakNode;
 pub use serve::context::{Caller, Context};
 pub use serve::service::{AddServiceError, Handler, Methods, Service, StreamHandler};

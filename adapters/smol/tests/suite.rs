@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use chinwag_conformance::{Host, Story};
-use chinwag_smol::{Runtime, Smol};
+use chinwag_smol::{Runtime, Secret, Smol};
 use smol::Executor;
 
-struct Global(Arc<Smol>);
+/// And whether the clusters are encrypted.
+struct Global(Arc<Smol>, bool);
 
 impl Host for Global {
     fn runtime(&self) -> Arc<dyn Runtime> {
@@ -16,6 +17,14 @@ impl Host for Global {
     fn block_on(&self, story: Story<'_>) {
         smol::block_on(story);
     }
+
+    fn secret(&self) -> Option<Secret> {
+        self.1.then(|| Secret::from_bytes([1; 32]))
+    }
+}
+
+fn global(is_encrypted: bool) -> Global {
+    Global(Arc::new(Smol::new()), is_encrypted)
 }
 
 /// An executor on the story's own thread.
@@ -32,9 +41,11 @@ impl Host for Own {
 }
 
 mod on_the_global_executor {
-    chinwag_conformance::suite!(super::super::Global(std::sync::Arc::new(
-        chinwag_smol::Smol::new()
-    )));
+    chinwag_conformance::suite!(super::super::global(false));
+}
+
+mod encrypted {
+    chinwag_conformance::suite!(super::super::global(true));
 }
 
 mod on_an_executor_of_its_own {

@@ -13,6 +13,11 @@
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
+/// The examples of the guide to encryption, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/security.md")]
+struct SecurityGuide;
+
 /// How services are written, called, tested and changed.
 ///
 /// [protocol.md]: https://github.com/chinwag-rs/chinwag/blob/main/docs/protocol.md

@@ -6,10 +6,11 @@ use std::task::Poll;
 
 use chinwag_conformance::probe::{cluster, sees};
 use chinwag_conformance::{Host, Story};
-use chinwag_tokio::{Config, Node, Runtime, StartError, Tokio};
+use chinwag_tokio::{Config, Node, Runtime, Secret, StartError, Tokio};
 use tokio::runtime::{Builder, Runtime as Executor};
 
-struct OnTokio(Executor);
+/// The runtime, and whether the clusters on it are encrypted.
+struct OnTokio(Executor, bool);
 
 impl Host for OnTokio {
     fn runtime(&self) -> Arc<dyn Runtime> {
@@ -19,14 +20,23 @@ impl Host for OnTokio {
     fn block_on(&self, story: Story<'_>) {
         self.0.block_on(story);
     }
+
+    fn secret(&self) -> Option<Secret> {
+        self.1.then(|| Secret::from_bytes([1; 32]))
+    }
 }
 
 fn one_thread() -> OnTokio {
-    OnTokio(Builder::new_current_thread().enable_all().build().expect("a runtime"))
+    OnTokio(Builder::new_current_thread().enable_all().build().expect("a runtime"), false)
 }
 
 fn threads() -> OnTokio {
-    OnTokio(Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime"))
+    let executor = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    OnTokio(executor.expect("a runtime"), false)
+}
+
+fn encrypted() -> OnTokio {
+    OnTokio(threads().0, true)
 }
 
 mod on_one_thread {
@@ -35,6 +45,10 @@ mod on_one_thread {
 
 mod on_threads {
     chinwag_conformance::suite!(super::super::threads());
+}
+
+mod encrypted {
+    chinwag_conformance::suite!(super::super::encrypted());
 }
 
 /// On the runtime around it, and on none where there is none.

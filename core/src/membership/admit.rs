@@ -109,6 +109,12 @@ impl Membership {
         true
     }
 
+    /// Whether a question with this number is open to `subject`.
+    pub(super) fn check_awaits(&mut self, seq: u32, subject: Run) -> bool {
+        let open = self.checks.open.iter_mut();
+        open.flat_map(|check| check.asked()).any(|asked| asked.seq == seq && asked.run == subject)
+    }
+
     /// An answer to an open question; answers whether it was one.
     pub(super) fn check_acked(&mut self, now: Now, seq: u32, subject: Run) -> bool {
         for at in 0..self.checks.len() {

@@ -24,6 +24,39 @@ impl Membership {
         self.receive(now, reply, Plane::Datagram, bytes);
     }
 
+    /// A sealed datagram from `from` was opened, and may be a replay (`docs/protocol.md` §2.9):
+    /// its pings are answered, and nothing else of it is believed. True if it has an ack that the
+    /// machine waits for: then it is no replay, and for [`Membership::handle_datagram`].
+    pub fn handle_unproven(&mut self, from: SocketAddr, bytes: &[u8]) -> bool {
+        let mut reader = Reader::new(bytes);
+        let Ok(header) = Header::decode(&mut reader) else { return false };
+        let reply = Destination { addr: from, id: Some(header.sender) };
+        let mut speaker = self.speaker(&header, reply, Plane::Datagram);
+        (speaker.slot, speaker.is_proven) = (None, false);
+        let mut pinged = None;
+        loop {
+            match datagram::next(&mut reader) {
+                Next::Message(Message::Ack { seq, subject }) if self.awaits_ack(seq, subject) => {
+                    return true;
+                }
+                Next::Message(Message::Ping { seq, target }) => pinged = Some((seq, target)),
+                Next::Message(_) | Next::UnknownKind => {}
+                Next::Malformed | Next::End => break,
+            }
+        }
+        if let Some((seq, target)) = pinged.filter(|_| !self.leave.is_done()) {
+            self.stats.datagrams_in += 1;
+            self.stats.datagram_bytes_in += bytes.len() as u64;
+            self.on_ping(&speaker, seq, target);
+        }
+        false
+    }
+
+    /// Whether a ping with this number is under way to `subject`, sent by this node for itself.
+    fn awaits_ack(&mut self, seq: u32, subject: Run) -> bool {
+        self.probe.awaiting(seq, subject).is_some() || self.check_awaits(seq, subject)
+    }
+
     /// A gossip frame came over a connection from `peer`. A payload that claims another sender is
     /// dropped.
     pub fn handle_stream(&mut self, now: Now, peer: StreamPeer, bytes: &[u8]) {

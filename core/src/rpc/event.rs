@@ -260,7 +260,9 @@ impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lost => f.write_str("the connection was lost"),
-            Self::NotChinwag => f.write_str("the peer does not speak chinwag"),
+            Self::NotChinwag => f.write_str(
+                "the peer does not speak chinwag, or it encrypts and this node has no secret",
+            ),
             Self::Version { ours, theirs } => write!(
                 f,
                 "no common version: this node speaks {} to {}, the peer {} to {}",

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use chinwag::Config;
@@ -30,6 +31,12 @@ pub(crate) struct Args {
     /// The cluster's name: nodes of other clusters are not heard
     #[arg(long, value_name = "NAME", default_value = "chinwag")]
     pub(super) cluster: String,
+    /// The file with the cluster's secret: everything is encrypted, and nobody without it is heard
+    #[arg(long, value_name = "FILE")]
+    pub(super) secret: Option<PathBuf>,
+    /// Write a new secret to a file that is not there yet, and do nothing else
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    pub(super) generate_secret: Option<PathBuf>,
     /// The data centre the node is in
     #[arg(long, value_name = "DC")]
     pub(super) data_center: Option<String>,
@@ -48,6 +55,22 @@ pub(crate) struct Args {
     /// End at once when stdin ends: a parent that dies takes the agent with it
     #[arg(long, hide = true)]
     pub(super) tethered: bool,
+}
+
+/// `--generate-secret`, which needs none of the other arguments.
+#[derive(Debug, Parser)]
+#[command(name = "agent")]
+pub(super) struct Generate {
+    #[arg(long, value_name = "FILE")]
+    pub(super) generate_secret: PathBuf,
+}
+
+impl Generate {
+    /// `None` if it is not asked for.
+    pub(super) fn parse(args: &[OsString]) -> Option<Result<Self, ExitCode>> {
+        let is_asked = |arg: &OsString| arg.to_string_lossy().starts_with("--generate-secret");
+        args.iter().any(is_asked).then(|| parsed(Self::try_parse_from(args)))
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

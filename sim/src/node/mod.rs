@@ -13,6 +13,7 @@
 //!   state       machines, timers, what happens next
 //!   udp, tcp    sockets
 //!   names       what look-ups find
+//!   crypto      algorithms for encrypted streams that repeat
 //!   faults      what goes wrong with machines
 //! ```
 //!
@@ -21,6 +22,7 @@
 
 mod clear;
 mod cluster;
+mod crypto;
 mod engine;
 mod faults;
 mod ledger;

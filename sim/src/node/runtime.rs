@@ -13,6 +13,9 @@ use std::time::Duration;
 use chinwag::protocol::time::{Instant, Now};
 use chinwag::runtime::{BoxFuture, Listener, Runtime, Stream, Timer, UdpSocket};
 
+use chinwag_core::rng::Rng;
+use rustls::crypto::CryptoProvider;
+
 use super::engine::Inner;
 use super::state::State;
 use crate::fault::Answers;
@@ -74,6 +77,15 @@ impl Runtime for Virtual {
 
     fn seed(&self) -> u64 {
         self.world.state().seed_of(self.host)
+    }
+
+    fn random(&self, buf: &mut [u8]) -> io::Result<()> {
+        super::crypto::fill(&mut Rng::new(self.seed()), buf);
+        Ok(())
+    }
+
+    fn crypto_provider(&self) -> Arc<CryptoProvider> {
+        super::crypto::provider(self.seed())
     }
 
     #[track_caller]

@@ -7,6 +7,11 @@ pub mod limits;
 pub(crate) mod owned_task;
 pub(crate) mod pipe;
 pub mod runtime;
+#[cfg(feature = "secure")]
+pub(crate) mod secure;
+#[cfg(not(feature = "secure"))]
+#[path = "plain.rs"]
+pub(crate) mod secure;
 pub(crate) mod state;
 pub(crate) mod sync;
 pub(crate) mod watch;

@@ -57,6 +57,25 @@ pub trait Runtime: Send + Sync + 'static {
     /// other, except where a simulator wants them to. It need not be secret.
     fn seed(&self) -> u64;
 
+    /// Fills `buf` with random bytes that nobody can guess, of which keys are made. By default they
+    /// are the operating system's; a simulator gives its own.
+    ///
+    /// # Errors
+    /// The system has none to give.
+    #[cfg(feature = "secure")]
+    fn random(&self, buf: &mut [u8]) -> io::Result<()> {
+        use ring::rand::{SecureRandom as _, SystemRandom};
+        let filled = SystemRandom::new().fill(buf);
+        filled.map_err(|_| io::Error::other("the operating system gave no random bytes"))
+    }
+
+    /// The algorithms of encrypted streams. By default TLS 1.3 with AES-128-GCM or
+    /// ChaCha20-Poly1305, and X25519, by the crate `ring`; a simulator gives some that repeat.
+    #[cfg(feature = "secure")]
+    fn crypto_provider(&self) -> Arc<rustls::crypto::CryptoProvider> {
+        Arc::new(provider())
+    }
+
     /// Runs `task` to its end, beside the caller. It is polled first after this returns, never
     /// inside it.
     fn spawn(&self, task: BoxFuture<()>);
@@ -88,6 +107,22 @@ pub trait Runtime: Send + Sync + 'static {
     /// every try: an implementation does not cache. No addresses is an error or an empty list;
     /// both mean the same.
     fn lookup(&self, name: &str) -> BoxFuture<io::Result<Vec<SocketAddr>>>;
+}
+
+#[cfg(feature = "secure")]
+/// The algorithms that streams use unless a runtime has others: TLS 1.3 with AES-128-GCM or
+/// ChaCha20-Poly1305, and X25519.
+fn provider() -> rustls::crypto::CryptoProvider {
+    use rustls::crypto::CryptoProvider;
+    use rustls::crypto::ring::{cipher_suite, default_provider, kx_group};
+    CryptoProvider {
+        cipher_suites: vec![
+            cipher_suite::TLS13_AES_128_GCM_SHA256,
+            cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+        ],
+        kx_groups: vec![kx_group::X25519],
+        ..default_provider()
+    }
 }
 
 impl fmt::Debug for dyn Runtime {
@@ -158,12 +193,19 @@ pub trait Stream: Send {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>>;
 
     /// Takes bytes from the front of `bufs`, in order, and says how many: at least one, unless all
-    /// of `bufs` are empty. What is taken is on its way: there is no separate flush.
+    /// of `bufs` are empty. What is taken is on its way, or waits for [`Stream::poll_flush`].
     fn poll_write_vectored(
         &mut self,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>>;
+
+    /// Hands on what was taken and is still held, as by a stream that encrypts. Ready once that is
+    /// done; by default at once.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _ = cx;
+        Poll::Ready(Ok(()))
+    }
 
     /// Ends the sending direction, after what was written. Ready once that is handed on.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;

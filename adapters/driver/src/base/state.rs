@@ -11,6 +11,7 @@ use chinwag_core::rpc;
 use crate::base::inbox::Inbox;
 use crate::base::life::Life;
 use crate::base::runtime::Runtime;
+use crate::base::secure::Security;
 
 /// Who a node is, what it runs on, and how far it is in its life.
 pub(crate) struct NodeState {
@@ -23,6 +24,8 @@ pub(crate) struct NodeState {
     /// Where the sockets are bound.
     pub(crate) bound: SocketAddr,
     pub(crate) cluster: String,
+    /// Encrypts everything, if the cluster has a secret.
+    pub(crate) security: Option<Arc<Security>>,
     pub(crate) rpc: Arc<rpc::Config>,
     /// What all connections may hold together for their peers.
     pub(crate) budget: Arc<rpc::Budget>,
@@ -41,6 +44,7 @@ pub(crate) struct NodeParts {
     pub(crate) addr: SocketAddr,
     pub(crate) bound: SocketAddr,
     pub(crate) cluster: String,
+    pub(crate) security: Option<Arc<Security>>,
     pub(crate) rpc: Arc<rpc::Config>,
     pub(crate) clock: Arc<SharedHlc>,
     /// Bytes that all connections may hold together.
@@ -49,7 +53,8 @@ pub(crate) struct NodeParts {
 
 impl NodeState {
     pub(crate) fn new(parts: NodeParts) -> Self {
-        let NodeParts { runtime, id, epoch, addr, bound, cluster, rpc, clock, held_max } = parts;
+        let NodeParts { runtime, id, epoch, addr, bound, cluster, security, rpc, clock, held_max } =
+            parts;
         let coarse_wall = AtomicU64::new(runtime.now().wall.as_nanos());
         Self {
             runtime,
@@ -58,6 +63,7 @@ impl NodeState {
             addr,
             bound,
             cluster,
+            security,
             rpc,
             budget: rpc::Budget::new(held_max),
             clock,

@@ -183,6 +183,11 @@ impl Links {
     /// Takes a connection in, unless there are too many: then it is dropped, which closes it.
     pub(crate) fn accept(self: &Arc<Self>, now: Now, stream: Box<dyn Stream>) {
         let Some(serve) = self.serve.upgrade() else { return };
+        let stream = match &self.node.security {
+            Some(security) => security.accept(stream),
+            None => Ok(stream),
+        };
+        let Ok(stream) = stream else { return self.counters.connections_refused.add(1) };
         let added = {
             let mut table = lock(&self.table);
             if table.is_closed { Err(NoLink::Closed) } else { table.add(&self.node, now, None) }

@@ -45,6 +45,8 @@ pub(crate) struct LinkTask {
     /// What the machine gave out and is not written yet.
     pub(super) out: Transmit,
     pub(super) turn: FlushTurn,
+    /// The stream holds nothing of what it has taken.
+    pub(super) is_flushed: bool,
     /// The machine may have something to say.
     pub(super) is_due: bool,
     /// Callers that were woken in this poll.
@@ -113,6 +115,7 @@ impl LinkTask {
             receiver,
             out: Transmit::new(),
             turn: FlushTurn::Idle,
+            is_flushed: true,
             is_due: true,
             woken: 0,
             batch: u64::MAX,
@@ -142,7 +145,14 @@ impl LinkTask {
             Io::Dialing(connecting) => match connecting.as_mut().poll(cx) {
                 Poll::Pending => false,
                 Poll::Ready(Ok(stream)) => {
-                    self.io = Io::Open(stream);
+                    let stream = match &self.node.security {
+                        Some(security) => security.dial(stream),
+                        None => Ok(stream),
+                    };
+                    match stream {
+                        Ok(stream) => self.io = Io::Open(stream),
+                        Err(error) => self.fail(now, &error),
+                    }
                     true
                 }
                 Poll::Ready(Err(error)) => {
@@ -157,6 +167,9 @@ impl LinkTask {
 
     /// The stream is of no more use, because of `error`.
     pub(super) fn fail(&mut self, now: Now, error: &dyn Display) {
+        if self.link.peer().is_none() && self.dial_error.is_none() {
+            self.dial_error = Some(error.to_string());
+        }
         // What records it is user code: it runs while nothing is locked.
         let why = self.link.state.lock().note_trouble(error).to_owned();
         tracing::debug!(target: "chinwag::link", link = self.link.key, "{why}");
@@ -325,7 +338,8 @@ impl LinkTask {
     /// Whether the stream has yet to take the last answers of a connection that has drained: the
     /// machine is done once they have left it.
     fn is_lingering(&mut self, now: Now) -> bool {
-        let is_unwritten = matches!(self.ended, Some(CloseReason::Drained)) && !self.out.is_empty();
+        let is_unwritten = matches!(self.ended, Some(CloseReason::Drained))
+            && (!self.out.is_empty() || !self.is_flushed);
         let until = *self.linger_until.get_or_insert(now.mono + self.node.rpc.keepalive_timeout);
         is_unwritten && matches!(self.io, Io::Open(_)) && now.mono < until
     }

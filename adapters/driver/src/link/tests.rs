@@ -107,6 +107,7 @@ impl Pair {
                 addr: addr(id),
                 bound: addr(id),
                 cluster: "test".into(),
+                security: None,
                 rpc: Arc::new(config),
                 clock: Arc::new(SharedHlc::new(Duration::from_millis(500))),
                 held_max: usize::MAX,

@@ -35,7 +35,7 @@ impl LinkTask {
         for _ in 0..WRITES_MAX {
             if self.out.is_empty() {
                 match self.fill(now) {
-                    Fill::Nothing => return false,
+                    Fill::Nothing => return self.flush(cx, now),
                     Fill::Later => {
                         cx.waker().wake_by_ref();
                         return false;
@@ -56,6 +56,25 @@ impl LinkTask {
             }
         }
         true
+    }
+
+    /// Lets the stream hand on what it holds. Whether it has failed.
+    fn flush(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        let Io::Open(stream) = &mut self.io else { return false };
+        if self.is_flushed {
+            return false;
+        }
+        match stream.poll_flush(cx) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(())) => {
+                self.is_flushed = true;
+                false
+            }
+            Poll::Ready(Err(error)) => {
+                self.fail(now, &error);
+                true
+            }
+        }
     }
 
     /// Takes what the machine has to write, if it is time.
@@ -102,6 +121,7 @@ impl LinkTask {
             Poll::Pending => false,
             Poll::Ready(Ok(len)) if len > 0 => {
                 self.out.advance(len);
+                self.is_flushed = false;
                 true
             }
             Poll::Ready(Ok(_)) => {

@@ -15,13 +15,15 @@ use chinwag_core::membership::{
 };
 use chinwag_core::rng::mix;
 use chinwag_core::rpc;
+use chinwag_core::seal;
 use chinwag_core::select::{NodeSelector, Spread};
 
 use crate::base::limits::{
     BIND_ATTEMPTS_MAX, CALL_TIMEOUT_DEFAULT, CONNECTIONS_MAX, HELD_MAX_DEFAULT,
 };
 use crate::base::runtime::{Ambient, Runtime};
-use crate::base::state::NodeParts;
+use crate::base::secure::{self, Secret};
+use crate::base::state::{NodeParts, NodeState};
 use crate::base::watch::Watch;
 use crate::node::handle::Node;
 use crate::node::node_on::NodeOn;
@@ -51,6 +53,7 @@ pub struct Builder<R = OnRuntime> {
     connections_max: usize,
     held_max: usize,
     interceptors: Vec<(Role, Arc<dyn Interceptor>)>,
+    secret: Option<Secret>,
     runtime: PhantomData<fn() -> R>,
 }
 
@@ -77,6 +80,7 @@ impl<R> Builder<R> {
             connections_max: CONNECTIONS_MAX,
             held_max: HELD_MAX_DEFAULT,
             interceptors: Vec::new(),
+            secret: None,
             runtime: PhantomData,
         }
     }
@@ -87,6 +91,16 @@ impl<R> Builder<R> {
     #[must_use]
     pub fn cluster(mut self, name: impl Into<String>) -> Self {
         self.cluster = Some(name.into());
+        self
+    }
+
+    /// The cluster's secret, the same on every member: all that the node sends is encrypted, and it
+    /// hears nobody who does not have the secret. Who has it is a member, and can speak for any
+    /// member.
+    #[cfg(feature = "secure")]
+    #[must_use]
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.secret = Some(secret);
         self
     }
 
@@ -229,6 +243,15 @@ impl<R> Builder<R> {
         };
         let (now, seed) = (runtime.now(), runtime.seed());
         let clock = Arc::new(SharedHlc::resume(self.clock_floor, self.drift_max));
+        let (secret, cluster) = (self.secret.take(), &self.config.cluster);
+        let started = clock.tick(now.wall);
+        let security = secure::start(secret, &runtime, cluster, self.id, started);
+        let security = security.map_err(StartError::Security)?;
+        if security.is_some() {
+            // What travels keeps to the limit, and sealing adds to it.
+            let len_max = &mut self.config.datagram_len_max;
+            *len_max = len_max.saturating_sub(seal::OVERHEAD);
+        }
         let local = Local { id: self.id, epoch: Epoch::at(now.wall), addr, metadata };
         let cluster = self.config.cluster.clone();
         let mut machine = Membership::new(self.config, local, clock.clone(), seed, now)
@@ -242,7 +265,18 @@ impl<R> Builder<R> {
         let (id, rpc) = (self.id, Arc::new(self.rpc));
         let held_max = self.held_max;
         let shared = Shared::new(Parts {
-            node: NodeParts { runtime, id, epoch, addr, bound, cluster, rpc, clock, held_max },
+            node: NodeParts {
+                runtime,
+                id,
+                epoch,
+                addr,
+                bound,
+                cluster,
+                security,
+                rpc,
+                clock,
+                held_max,
+            },
             machine,
             selector: self.selector,
             // The links' jitter has a generator of its own.
@@ -253,18 +287,7 @@ impl<R> Builder<R> {
         for (role, interceptor) in self.interceptors {
             shared.add_interceptor(role, interceptor);
         }
-        let cluster = &shared.node.cluster;
-        tracing::info!(
-            target: "chinwag::node", local = %id, %epoch, %bound, %addr, cluster, "node starts"
-        );
-        if is_exposed {
-            tracing::warn!(
-                target: "chinwag::node",
-                local = %id,
-                "nothing that this node sends or receives at {addr} is encrypted: run it on a \
-                 network that you trust"
-            );
-        }
+        announce(&shared, is_exposed);
         let watch = shared.board.watch();
         NodeTask::spawn(&shared, sockets, self.seeds);
         Ok((Node::new(shared), watch))
@@ -320,6 +343,28 @@ impl<R> fmt::Debug for Builder<R> {
             .field("cluster", &self.cluster)
             .field("seeds", &self.seeds)
             .finish_non_exhaustive()
+    }
+}
+
+/// Says that the node starts, and whether what it sends can be read.
+fn announce(shared: &Shared, is_exposed: bool) {
+    let NodeState { id, bound, addr, cluster, .. } = &*shared.node;
+    let epoch = shared.node.epoch();
+    tracing::info!(
+        target: "chinwag::node", local = %id, %epoch, %bound, %addr, cluster, "node starts"
+    );
+    if let Some(security) = &shared.node.security {
+        tracing::info!(
+            target: "chinwag::security", local = %id, key = %security.key_in_use(),
+            "everything that the node sends and receives is encrypted"
+        );
+    } else if is_exposed {
+        tracing::warn!(
+            target: "chinwag::node",
+            local = %id,
+            "nothing that this node sends or receives at {addr} is encrypted: give every node \
+             of the cluster the same `secret`, or run it on a network that you trust"
+        );
     }
 }
 
@@ -379,6 +424,8 @@ pub enum StartError {
     RpcConfig(rpc::ConfigError),
     /// The metadata does not fit.
     Metadata(MetadataError),
+    /// Encryption could not be set up: the algorithms of the runtime lack one that is needed.
+    Security(String),
     /// The caller is on no runtime of the builder's kind.
     NoRuntime(io::Error),
 }
@@ -413,6 +460,7 @@ impl fmt::Display for StartError {
             Self::Config(error) => error.fmt(f),
             Self::RpcConfig(error) => error.fmt(f),
             Self::Metadata(error) => error.fmt(f),
+            Self::Security(why) => write!(f, "encryption could not be set up: {why}"),
             Self::NoRuntime(error) => write!(f, "the node has no runtime to start on: {error}"),
         }
     }
@@ -425,7 +473,9 @@ impl std::error::Error for StartError {
             Self::Config(error) => Some(error),
             Self::RpcConfig(error) => Some(error),
             Self::Metadata(error) => Some(error),
-            Self::NoAddress(_) | Self::Seed { .. } | Self::NoClusterName(_) => None,
+            Self::NoAddress(_) | Self::Seed { .. } | Self::NoClusterName(_) | Self::Security(_) => {
+                None
+            }
         }
     }
 }

@@ -332,7 +332,8 @@ impl Node {
         let mut methods = Vec::new();
         shared.meters.read(Role::Outbound, &mut methods);
         shared.registry.read(&mut methods);
-        shared.links.counters.read(&membership, shared.links.len(), methods)
+        let security = shared.node.security.as_deref();
+        shared.links.counters.read(&membership, shared.links.len(), methods, security)
     }
 
     // ---- the end ----

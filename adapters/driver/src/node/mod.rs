@@ -6,6 +6,8 @@ pub(crate) mod extension;
 pub(crate) mod handle;
 pub(crate) mod node_on;
 mod report;
+#[cfg(feature = "secure")]
+pub(crate) mod security;
 mod seeds;
 pub(crate) mod task;
 pub(crate) mod weak_node;

@@ -147,7 +147,8 @@ impl NodeTask {
             match udp.poll_recv_from(cx, &mut self.received) {
                 Poll::Pending => return count > 0,
                 Poll::Ready(Ok((len, from))) => {
-                    lock(&self.shared.machine).handle_datagram(now, from, &self.received[..len]);
+                    let datagram = &mut self.received[..len];
+                    take_in(&self.shared, now, from, datagram);
                 }
                 // Some systems report here that an earlier datagram was not wanted.
                 Poll::Ready(Err(error)) => {
@@ -180,11 +181,24 @@ impl NodeTask {
             let wanted = lock(&self.shared.machine).poll_transmit(now, &mut self.transmit);
             let Some(wanted) = wanted else { return count > 0 };
             match wanted.plane {
-                Plane::Datagram => self.unsent = Some(wanted.to.addr),
+                Plane::Datagram if self.is_sendable(now, wanted.to) => {
+                    self.unsent = Some(wanted.to.addr);
+                }
+                Plane::Datagram => self.shared.links.counters.datagrams_unsent.add(1),
                 Plane::Stream => self.send_frame(now, wanted.to),
             }
         }
         true
+    }
+
+    /// Seals the datagram that waits for `to`, where the cluster has a secret. False if it cannot
+    /// be sealed: then it is not sent.
+    fn is_sendable(&mut self, now: Now, to: Destination) -> bool {
+        let node = &self.shared.node;
+        let Some(security) = &node.security else { return true };
+        // Nobody in particular is the rival of this node's id (docs/protocol.md §2.6).
+        let to = to.id.unwrap_or(node.id);
+        security.seal(now, node.epoch(), to, &mut self.transmit)
     }
 
     /// Whether the datagram is off this task's hands.
@@ -255,6 +269,23 @@ impl NodeTask {
             _ => {}
         }
     }
+}
+
+/// Gives a datagram to the machine: opened first, where the cluster has a secret.
+fn take_in(shared: &Shared, now: Now, from: SocketAddr, datagram: &mut [u8]) {
+    let Some(security) = &shared.node.security else {
+        return lock(&shared.machine).handle_datagram(now, from, datagram);
+    };
+    let Ok(opened) = security.open(now, datagram) else { return };
+    let payload = opened.payload(datagram);
+    // docs/protocol.md §2.9
+    if !opened.is_proven() {
+        if !lock(&shared.machine).handle_unproven(from, payload) {
+            return;
+        }
+        security.prove(&opened);
+    }
+    lock(&shared.machine).handle_datagram(now, from, payload);
 }
 
 impl Future for NodeTask {

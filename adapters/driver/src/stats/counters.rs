@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chinwag_core::membership;
 use chinwag_core::rpc::Code;
+use chinwag_core::seal;
 
+use crate::base::secure::Security;
 use crate::stats::latency::Latency;
 
 /// What a node has counted since it started, and how much it holds.
@@ -35,6 +37,10 @@ pub struct Stats {
     pub gossip_shed: u64,
     /// Datagrams that the system refused to send.
     pub datagrams_unsent: u64,
+    /// Datagrams sealed and opened, and those refused, by reason. All zero without a secret.
+    pub seal: seal::Stats,
+    /// Handshakes of encrypted connections that came to nothing, either way: another secret, say.
+    pub handshakes_refused: u64,
     /// Attempts at calls beyond the first, on other members.
     pub retries: u64,
     /// Retries that were not made because the budget for them was spent.
@@ -114,6 +120,7 @@ impl Counters {
         membership: &membership::Stats,
         connections: usize,
         methods: Vec<MethodStats>,
+        security: Option<&Security>,
     ) -> Stats {
         Stats {
             membership: *membership,
@@ -128,6 +135,8 @@ impl Counters {
             handlers_spawned: self.handlers_spawned.get(),
             gossip_shed: self.gossip_shed.get(),
             datagrams_unsent: self.datagrams_unsent.get(),
+            seal: security.map(Security::datagram_stats).unwrap_or_default(),
+            handshakes_refused: security.map_or(0, Security::handshakes_refused),
             retries: self.retries.get(),
             retries_unaffordable: self.retries_unaffordable.get(),
             methods,

@@ -19,9 +19,11 @@ fn every_mistake_says_what_the_table_says() {
     let rows = table::rows();
     let mut lines = Lines::new();
     mistakes::at_the_start(&mut lines);
+    mistakes::with_secrets(&mut lines);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("tokio");
     runtime.block_on(async {
         mistakes::while_joining(&mut lines).await;
+        mistakes::while_joining_with_secrets(&mut lines).await;
         mistakes::in_calls(&mut lines).await;
         mistakes::in_types(&mut lines).await;
     });

@@ -7,8 +7,8 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
 use chinwag_tokio::{
-    Builder, Code, Consistency, Context, Handler, Message, Methods, Node, Service, StartError,
-    Status, Tokio, View, rkyv,
+    Builder, Code, Consistency, Context, Handler, Message, Methods, Node, Secret, SecretError,
+    Service, StartError, Status, Tokio, View, rkyv,
 };
 
 use crate::Lines;
@@ -127,8 +127,63 @@ pub(crate) async fn while_joining(lines: &mut Lines) {
     let exposed = builder(106).cluster("demo").advertise(addr("10.0.0.1:7000"));
     let exposed = exposed.start().await.expect("it starts");
     let said = log::line(106, "chinwag::node", "encrypted").await;
-    lines.insert("The network is not one to trust", said);
+    lines.insert("The nodes have no secret", said);
     exposed.shutdown().await;
+}
+
+fn secret(seed: u8) -> Secret {
+    Secret::from_bytes([seed; 32])
+}
+
+pub(crate) fn with_secrets(lines: &mut Lines) {
+    let folder = std::env::temp_dir().join(format!("chinwag-lines-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let file = folder.join("cluster.key");
+    let said = |secret: Result<Secret, SecretError>| match secret {
+        Ok(_) => panic!("there is no secret"),
+        Err(error) => plain(&error.to_string(), &[]),
+    };
+    lines.insert("There is no such file", said(Secret::from_file(&file)));
+    lines.insert("The secret is a passphrase", said("correct horse".parse()));
+    secret(1).write_new(&file).expect("written");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(&file, open).expect("set");
+    lines.insert("Others can read the secret's file", said(Secret::from_file(&file)));
+    std::fs::remove_dir_all(&folder).expect("removed");
+}
+
+pub(crate) async fn while_joining_with_secrets(lines: &mut Lines) {
+    let sealed = builder(107).secret(secret(1)).start().await.expect("it starts");
+    let clear = builder(108).start().await.expect("it starts");
+    let start = async |id, secret: Option<Secret>, seed: SocketAddr| {
+        let builder = builder(id).seeds([seed.to_string()]);
+        let builder = match secret {
+            Some(secret) => builder.secret(secret),
+            None => builder,
+        };
+        builder.start().await.expect("it starts")
+    };
+    for (id, own, seed, target, part, mistake) in [
+        (109, Some(secret(2)), &sealed, "security", "another", "The seed has another secret"),
+        (
+            110,
+            Some(secret(1)),
+            &clear,
+            "security",
+            "not encrypt",
+            "The seed has no secret, and this node has one",
+        ),
+        (111, None, &sealed, "join", "encrypts", "The seed has a secret, and this node has none"),
+    ] {
+        let addr = seed.local_addr();
+        let node = start(id, own, addr).await;
+        let said = log::line(id, &format!("chinwag::{target}"), part).await;
+        lines.insert(mistake, plain(&said, &[(addr, "10.0.0.2:7000")]));
+        node.shutdown().await;
+    }
+    // The seed says it too.
+    let said = log::line(107, "chinwag::security", "another secret").await;
+    assert!(said.starts_with("WARN no connection with 127.0.0.1:"), "{said}");
 }
 
 #[derive(rkyv::Archive, rkyv::Serialize)]

@@ -48,8 +48,8 @@ pub const EXCHANGES_MAX: usize = 4;
 /// Bytes of one stream-plane payload at most: one gossip frame.
 pub const STREAM_LEN_MAX: usize = 32_768;
 /// The smallest and largest datagram length that may be configured: IPv6's minimum MTU less
-/// headers, UDP's maximum.
-pub const DATAGRAM_LEN_RANGE: (usize, usize) = (1_232, 65_507);
+/// headers, and less what sealing adds (`docs/protocol.md` §2.6); UDP's maximum.
+pub const DATAGRAM_LEN_RANGE: (usize, usize) = (1_202, 65_507);
 /// Seeds that one look-up may give at most.
 pub const SEEDS_MAX: usize = 64;
 /// Addresses of foreign clusters that are reported; later ones are only counted.
@@ -79,7 +79,8 @@ pub struct Config {
     pub cluster: String,
     /// Which planes are used. Default [`Planes::Both`].
     pub planes: Planes,
-    /// Bytes of one datagram at most, 1,232 to 65,507. Default 1,400.
+    /// Bytes of one datagram at most, 1,202 to 65,507. Default 1,400. A driver that seals datagrams
+    /// gives the machine 30 fewer.
     pub datagram_len_max: usize,
 
     /// Time from one probe to the next at awareness 0. Default 1 s.
@@ -310,7 +311,7 @@ impl Config {
             (
                 (DATAGRAM_LEN_RANGE.0..=DATAGRAM_LEN_RANGE.1).contains(&self.datagram_len_max),
                 "datagram_len_max",
-                "must be 1,232 to 65,507",
+                "must be 1,202 to 65,507",
             ),
             (self.indirect_probes <= 16, "indirect_probes", "must be at most 16"),
             (self.confirmations < ACCUSERS_MAX, "confirmations", "must be at most 7"),

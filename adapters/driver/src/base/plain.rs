@@ -1,0 +1,63 @@
+//! What stands for encryption where the feature `secure` is off: a type without a value, so that
+//! nothing is ever sealed.
+
+use std::io;
+use std::sync::Arc;
+
+use chinwag_core::clock::Timestamp;
+use chinwag_core::id::{Epoch, NodeId};
+use chinwag_core::seal::{self, Opened, Refusal};
+use chinwag_core::time::Now;
+
+use crate::base::runtime::{Runtime, Stream};
+
+#[derive(Debug)]
+pub(crate) enum Security {}
+
+/// There is none to give.
+#[derive(Debug)]
+pub(crate) enum Secret {}
+
+pub(crate) fn start(
+    _: Option<Secret>,
+    _: &Arc<dyn Runtime>,
+    _: &str,
+    _: NodeId,
+    _: Timestamp,
+) -> Result<Option<Arc<Security>>, String> {
+    Ok(None)
+}
+
+impl Security {
+    pub(crate) fn dial(&self, _: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
+        match *self {}
+    }
+
+    pub(crate) fn accept(&self, _: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
+        match *self {}
+    }
+
+    pub(crate) fn seal(&self, _: Now, _: Epoch, _: NodeId, _: &mut Vec<u8>) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn open(&self, _: Now, _: &mut [u8]) -> Result<Opened, Refusal> {
+        match *self {}
+    }
+
+    pub(crate) fn key_in_use(&self) -> seal::KeyId {
+        match *self {}
+    }
+
+    pub(crate) fn prove(&self, _: &Opened) {
+        match *self {}
+    }
+
+    pub(crate) fn datagram_stats(&self) -> seal::Stats {
+        match *self {}
+    }
+
+    pub(crate) fn handshakes_refused(&self) -> u64 {
+        match *self {}
+    }
+}

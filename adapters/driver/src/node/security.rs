@@ -1,0 +1,146 @@
+//! [`Security`]: the keys of a cluster, changed while it runs.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use chinwag_core::id::NodeId;
+use chinwag_core::seal::{KeyError, KeyId};
+
+use crate::base::secure::{self, Secret};
+use crate::node::handle::Node;
+
+/// The keys that a node accepts, and the one it uses. A cluster changes its secret in three steps,
+/// each of them on every member before the next one begins, in any order of members: *install* the
+/// new secret, *use* its key, *remove* the old key. No call fails meanwhile, and nobody is
+/// suspected.
+#[derive(Clone, Copy)]
+pub struct Security<'a> {
+    node: &'a Node,
+    keys: &'a secure::Security,
+}
+
+/// Why a key was not removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RemoveKeyError {
+    /// The keyring does not have it, or it is in use here.
+    Key(KeyError),
+    /// These live members still use it: they would not be heard any more.
+    StillUsed(KeyId, Vec<NodeId>),
+}
+
+impl Node {
+    /// The keys of the node; `None` if it was started without a secret, so that nothing is
+    /// encrypted.
+    pub fn security(&self) -> Option<Security<'_>> {
+        let keys = self.shared().node.security.as_deref()?;
+        Some(Security { node: self, keys })
+    }
+}
+
+impl Security<'_> {
+    /// The key that the node uses for what it sends.
+    pub fn key_in_use(&self) -> KeyId {
+        self.keys.key_in_use()
+    }
+
+    /// The keys that the node accepts, in the order in which they were installed.
+    pub fn keys(&self) -> Vec<KeyId> {
+        self.keys.keys()
+    }
+
+    /// Which key each live member uses, as far as this node has heard of late: in a large cluster a
+    /// member is heard once in a round of probes.
+    pub fn peers(&self) -> Vec<(NodeId, KeyId)> {
+        let members = self.node.members();
+        let live: BTreeSet<NodeId> = members.members().iter().map(|member| member.id).collect();
+        self.keys.peers().into_iter().filter(|(peer, _)| live.contains(peer)).collect()
+    }
+
+    /// Accepts this secret too, from now on, and says what its key is called. The same secret has
+    /// the same key id on every member. Installing one twice changes nothing.
+    ///
+    /// # Errors
+    /// [`KeyError::Full`].
+    pub fn install(&self, secret: &Secret) -> Result<KeyId, KeyError> {
+        let id = self.keys.install(secret)?;
+        self.log("installed", id);
+        Ok(id)
+    }
+
+    /// Uses this key from now on. Every member should have it by then; one that does not have it
+    /// does not hear this node.
+    ///
+    /// # Errors
+    /// [`KeyError::Unknown`].
+    pub fn use_key(&self, id: KeyId) -> Result<(), KeyError> {
+        self.keys.use_key(id)?;
+        self.log("used from now on", id);
+        Ok(())
+    }
+
+    /// Accepts this key no longer. Every connection drains, and is dialled again when it is needed,
+    /// so that none rests on the key.
+    ///
+    /// # Errors
+    /// [`RemoveKeyError`]: also while a live member uses the key. Members that are away are not
+    /// waited for: one that comes back with this key alone is refused.
+    pub fn remove(&self, id: KeyId) -> Result<(), RemoveKeyError> {
+        let peers = self.peers();
+        let users: Vec<NodeId> =
+            peers.into_iter().filter(|(_, key)| *key == id).map(|(peer, _)| peer).collect();
+        if !users.is_empty() && id != self.key_in_use() {
+            return Err(RemoveKeyError::StillUsed(id, users));
+        }
+        self.remove_anyway(id).map_err(RemoveKeyError::Key)
+    }
+
+    /// [`Security::remove`], whoever uses the key: they are shut out.
+    ///
+    /// # Errors
+    /// [`KeyError::Unknown`], [`KeyError::InUse`].
+    pub fn remove_anyway(&self, id: KeyId) -> Result<(), KeyError> {
+        self.keys.remove(id)?;
+        self.log("removed", id);
+        // docs/protocol.md §5.13.5
+        let shared = self.node.shared();
+        shared.links.drain(shared.node.runtime.now());
+        Ok(())
+    }
+
+    fn log(&self, what: &str, key: KeyId) {
+        let local = self.node.id();
+        tracing::info!(target: "chinwag::security", %local, %key, "a key is {what}");
+    }
+}
+
+impl fmt::Debug for Security<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Security")
+            .field("key_in_use", &self.key_in_use())
+            .field("keys", &self.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for RemoveKeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(error) => error.fmt(f),
+            Self::StillUsed(id, users) => {
+                write!(f, "key {id} is still used by {} live members:", users.len())?;
+                users.iter().take(8).try_for_each(|user| write!(f, " {user}"))?;
+                f.write_str(if users.len() > 8 { ", and others" } else { "" })
+            }
+        }
+    }
+}
+
+impl std::error::Error for RemoveKeyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Key(error) => Some(error),
+            Self::StillUsed(..) => None,
+        }
+    }
+}
