@@ -78,7 +78,8 @@ pub enum Defect {
     StopsServing,
     /// At node level: its handlers say that they run in another run of the node.
     ForgetsItsRun,
-    /// At node level: breaks its connections when it begins to leave.
+    /// At node level: breaks its connections when it begins to leave, which it does when a call to
+    /// it is open.
     HangsUp,
     /// At node level: offers one service twice.
     OffersTwice,

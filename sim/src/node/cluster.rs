@@ -33,6 +33,9 @@ const SEEDS: u32 = 8;
 /// millionths.
 const POWER_CUT_ODDS: u32 = 300_000;
 
+/// Nanoseconds until a mutant looks again whether it can break something.
+const PUTS_OFF_FOR: u64 = 100_000;
+
 /// What runs on a node once it has started, at every start of its process.
 pub(crate) type Boot = Arc<dyn Fn(&Node, u32) -> Result<(), String> + Send + Sync>;
 /// How a node's builder is changed before it starts.
@@ -314,6 +317,11 @@ impl Cluster {
 
     fn begin(&mut self, number: usize) -> Check {
         if self.is_over[number] {
+            return Ok(());
+        }
+        if self.puts_off(number) {
+            let step = What::Step(Step::Begin(number));
+            self.engine.with(|state| state.queue.push(state.now + PUTS_OFF_FOR, step));
             return Ok(());
         }
         self.has_begun[number] = true;

@@ -149,6 +149,15 @@ impl Ledger {
         lock(&self.books).violation.clone().map_or(Ok(()), Err)
     }
 
+    /// Whether a call of another machine to `host` is open, and a handler answers it.
+    pub(super) fn is_called(&self, host: u32) -> bool {
+        let books = lock(&self.books);
+        let entries =
+            books.open.keys().filter_map(|&id| books.entries.get(usize::try_from(id).ok()?));
+        let mut calls = entries.filter(|entry| entry.runs > 0);
+        calls.any(|entry| entry.to == host && entry.from != host)
+    }
+
     /// Nobody on these machines waits for a call any more, and no handler runs on them.
     pub(super) fn is_quiet(&self, hosts: &[u32]) -> Check {
         let books = lock(&self.books);

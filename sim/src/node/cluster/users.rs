@@ -45,6 +45,15 @@ impl Cluster {
         }
     }
 
+    /// Whether a mutant puts off its leave, because no call to it is open that it could break.
+    pub(super) fn puts_off(&self, number: usize) -> bool {
+        let Fault::Leave(host) = self.plan.faults[number].fault else { return false };
+        let now = self.engine.now();
+        let has_defect =
+            self.setup.mutant.is_some_and(|mutant| mutant.has(host, now, Defect::HangsUp));
+        has_defect && !self.ledger.is_called(host)
+    }
+
     /// A mutant that leaves breaks its connections at once.
     fn hang_up(&self, host: u32) {
         let now = self.engine.now();
