@@ -240,6 +240,7 @@ impl Story {
             shape,
             chunk_len_max: 0,
             depth: 0,
+            caller: 0,
         };
         match (what, stream) {
             (0 | 1, _) => {

@@ -351,6 +351,7 @@ fn request<'a>(
         shape,
         chunk_len_max,
         depth,
+        caller: u64::from(said % 3),
     }
 }
 

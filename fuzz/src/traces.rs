@@ -143,6 +143,7 @@ pub fn connection() -> [Vec<u8>; 2] {
                 shape,
                 chunk_len_max: 0,
                 depth: 0,
+                caller: 0,
             };
             let end = &mut ends[at % 2].machine;
             let call = end.request(start(), request.clone()).expect("few calls");

@@ -81,6 +81,7 @@ impl Peer {
             shape: Shape::UNARY,
             chunk_len_max: 0,
             depth: 0,
+            caller: 0,
         };
         self.machine.request(now(), request).expect("taken");
         self.run(|event| matches!(event, Event::Response { .. }));

@@ -33,6 +33,7 @@ pub fn request(body: &Bytes) -> Request<'_> {
         shape: Shape::UNARY,
         chunk_len_max: 0,
         depth: 0,
+        caller: 0,
     }
 }
 

@@ -185,6 +185,11 @@ impl Calls {
         (entry.serial == call.serial).then_some(&entry.open)
     }
 
+    /// Whether this call is open and has not begun.
+    pub(super) fn is_waiting(&self, call: CallId) -> bool {
+        self.get(call).is_some_and(|open| open.number().is_none())
+    }
+
     pub(super) fn get_mut(&mut self, call: CallId) -> Option<&mut Open> {
         let entry = self.entries.get_mut(call.slot())?;
         (entry.serial == call.serial).then_some(&mut entry.open)
@@ -263,6 +268,11 @@ impl Class {
     pub(super) fn index(self) -> usize {
         let level = 2 - usize::from(self.depth.min(2));
         level << 2 | usize::from(self.charge > 0) << 1 | usize::from(self.is_streaming)
+    }
+
+    /// Whether the requests in the queue of this number are charged.
+    pub(super) fn is_charged(index: usize) -> bool {
+        index & 2 > 0
     }
 
     /// Whether no handler makes it.

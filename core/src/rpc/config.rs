@@ -123,7 +123,8 @@ pub struct Config {
     /// caller that still runs should be away.
     pub answer_wait_max: Duration,
 
-    /// Calls that wait for room: 1..=1,048,576. Default 16,384: as many as may be open at most.
+    /// Calls that wait for room: 1..=1,048,576. Default 16,384: as many as may be open at most. One
+    /// caller may have as many as are left for all others: half of them while it is alone.
     pub waiting_calls_max: usize,
     /// Bytes of calls that wait for room: at least 64 KiB. Default 64 MiB, as much as the peer may
     /// hold of those that have it.

@@ -108,6 +108,9 @@ pub struct Request<'a> {
     /// Calls around this one: 0 if no handler makes it, else one more than that of the handler's
     /// own call (`docs/protocol.md` §5.12.3).
     pub depth: u8,
+    /// Who makes the call, any number: calls of one caller begin in order, and callers whose calls
+    /// wait for room take turns (`docs/protocol.md` §5.12.2).
+    pub caller: u64,
 }
 
 /// What happened. Bodies and attachments begin at 16-byte aligned addresses.
@@ -397,7 +400,7 @@ impl fmt::Display for GossipError {
 
 impl core::error::Error for GossipError {}
 
-/// When what is queued should be written (`reference/rpc.md` §4.2): small calls live from being
+/// When what is queued should be written: small calls live from being
 /// batched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flush {

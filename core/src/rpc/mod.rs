@@ -56,6 +56,7 @@ mod stream;
 mod transmit;
 mod trash;
 mod verbs;
+mod wait_queue;
 
 pub use body::Body;
 pub use budget::Budget;

@@ -2,7 +2,7 @@
 //! waits for the peer's hello beside them (§5.1.1).
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::body::Body;
 use super::calls::{CallLimits, Class, Open, Progress};
-use super::config::GOSSIP_OUT_LEN_MAX;
+use super::config::{Config, GOSSIP_OUT_LEN_MAX};
 use super::connection::Connection;
 use super::content::content_len;
 use super::event::{CallId, Fingerprint, Request, RequestError};
@@ -22,6 +22,7 @@ use super::outbound::{Carried, are_fitting, exceeds, micros};
 use super::status::Code;
 use super::stream::{Shape, StreamRef};
 use super::trash::Trash;
+use super::wait_queue::{WaitQueue, Waiter};
 use crate::time::{Instant, Now};
 
 /// What a call that waits counts against `waiting_len_max` beside its parts.
@@ -40,26 +41,27 @@ pub(super) struct WaitingCall {
     depth: u8,
     chunk_len_max: u32,
     deadline: Option<Instant>,
+    /// Who makes the call.
+    caller: u64,
 }
 
-/// A call in its queue.
-#[derive(Clone, Copy, Debug)]
-struct Waiter {
-    call: CallId,
-    since: Instant,
-    /// When it is looked at because of what its request is charged; `None` once it was, or if it is
-    /// charged nothing.
-    asks_at: Option<Instant>,
+/// What one caller has in the queues.
+#[derive(Debug, Default)]
+struct Usage {
+    calls: usize,
+    len: usize,
 }
 
 /// What waits.
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    /// Calls by class, each in the order in which they were made. Some may be over.
-    calls: [VecDeque<Waiter>; Class::QUEUES],
+    /// Calls by class.
+    queues: [WaitQueue; Class::QUEUES],
     /// Calls that wait, and their bytes.
     count: usize,
     len: usize,
+    /// The same for each caller that has any.
+    usage: BTreeMap<u64, Usage>,
     /// One-way messages and gossip that wait for the peer's hello.
     one_ways: VecDeque<WaitingCall>,
     gossip: VecDeque<Vec<u8>>,
@@ -79,30 +81,44 @@ impl Room {
 
     /// Whether a call of this class waits.
     fn has_calls_of(&self, class: Class) -> bool {
-        !self.calls[class.index()].is_empty()
+        !self.queues[class.index()].is_empty()
+    }
+
+    /// Whether a call of so many bytes may wait. No caller may have more in the queues than is
+    /// left for all others.
+    fn takes(&self, config: &Config, caller: u64, len: usize) -> bool {
+        let calls_left = config.waiting_calls_max.saturating_sub(self.count);
+        let len_left = config.waiting_len_max.saturating_sub(self.len());
+        let is_within = |own: &Usage| own.calls < calls_left && own.len + len <= len_left;
+        calls_left > 0 && len <= len_left && self.usage.get(&caller).is_none_or(is_within)
+    }
+
+    /// A call begins to wait.
+    fn enter(&mut self, caller: u64, len: usize) {
+        (self.count, self.len) = (self.count + 1, self.len + len);
+        let own = self.usage.entry(caller).or_default();
+        (own.calls, own.len) = (own.calls + 1, own.len + len);
     }
 
     /// A call that waited is over, or begins.
     pub(super) fn leave(&mut self, waiting: &WaitingCall) {
-        self.count -= 1;
-        self.len -= waiting.len();
+        let len = waiting.len();
+        (self.count, self.len) = (self.count - 1, self.len - len);
+        if let Some(own) = self.usage.get_mut(&waiting.caller) {
+            (own.calls, own.len) = (own.calls - 1, own.len - len);
+            if own.calls == 0 {
+                self.usage.remove(&waiting.caller);
+            }
+        }
         if self.count == 0 {
-            self.calls.iter_mut().for_each(VecDeque::clear);
+            self.queues.iter_mut().for_each(|queue| drop(queue.take()));
         }
     }
 
     /// Entries of the queues, those that are over too.
     #[cfg(test)]
     pub(super) fn queued(&self) -> usize {
-        self.calls.iter().map(VecDeque::len).sum()
-    }
-
-    /// When the next call has waited for long enough, those with room being given up after
-    /// `wait_max`. Some that are over may stand before it: then this is too early, and nothing
-    /// happens at that time.
-    fn next_at(&self, wait_max: Duration) -> Option<Instant> {
-        let fronts = self.calls.iter().filter_map(VecDeque::front);
-        fronts.map(|waiter| waiter.asks_at.unwrap_or(waiter.since + wait_max)).min()
+        self.queues.iter().map(WaitQueue::len).sum()
     }
 
     /// Nothing waits any more. What its users gave goes to `trash`; calls have been ended.
@@ -126,6 +142,7 @@ impl WaitingCall {
             depth: request.depth,
             chunk_len_max: request.chunk_len_max,
             deadline: request.deadline.map(|timeout| now.mono + timeout),
+            caller: request.caller,
         }
     }
 
@@ -174,24 +191,20 @@ impl Connection {
         request: Request<'_>,
     ) -> Result<CallId, RequestError> {
         let waiting = WaitingCall::new(now, request);
-        let (len, budget_wait_max) = (waiting.len(), self.budget_wait_max());
-        let room = &mut self.room;
-        if room.count >= self.config.waiting_calls_max
-            || room.len() + len > self.config.waiting_len_max
-        {
+        let (caller, len) = (waiting.caller, waiting.len());
+        if !self.room.takes(&self.config, caller, len) {
             waiting.discard(&mut self.outbox.trash);
             return Err(RequestError::Full);
         }
         let has_deadline = waiting.deadline.is_some();
         let progress = Progress::Waiting(Box::new(waiting));
         let call = self.calls.open(Open { has_deadline, class, progress });
-        (room.count, room.len) = (room.count + 1, room.len + len);
-        let queue = &mut room.calls[class.index()];
-        let asks_at = (class.charge > 0).then(|| now.mono + budget_wait_max);
-        queue.push_back(Waiter { call, since: now.mono, asks_at });
-        if queue.len() > 2 * room.count + 64 {
+        self.room.enter(caller, len);
+        let queue = &mut self.room.queues[class.index()];
+        queue.push(Waiter { call, caller, since: now.mono });
+        if queue.len() > 2 * self.room.count + 64 {
             // An application that calls and gives up, over and over, must not fill memory.
-            queue.retain(|waiter| self.calls.get(waiter.call).is_some());
+            queue.sweep(|call| self.calls.is_waiting(call));
         }
         Ok(call)
     }
@@ -236,36 +249,50 @@ impl Connection {
                 self.stats.one_way_dropped += 1;
             }
         }
-        let asks_at = now.mono + self.budget_wait_max();
-        for waiter in self.room.calls.iter_mut().flatten() {
-            waiter.since = now.mono;
-            waiter.asks_at = waiter.asks_at.map(|_| asks_at);
-        }
+        self.room.queues.iter_mut().for_each(|queue| queue.restart(now.mono));
         self.begin_waiting(now);
     }
 
-    /// Begins the calls that wait and have room now, those that handlers make first.
+    /// Begins the calls that wait and have room now, those that handlers make first. Of those of
+    /// one class, callers take turns.
     pub(super) fn begin_waiting(&mut self, now: Now) {
         let Some(limits) = self.call_limits().filter(|_| self.room.has_calls()) else { return };
-        for at in 0..self.room.calls.len() {
-            while let Some(waiter) = self.room.calls[at].front_mut() {
-                waiter.asks_at.take_if(|at| *at <= now.mono);
-                let (call, is_overdue) = (waiter.call, waiter.asks_at.is_none());
+        for at in 0..self.room.queues.len() {
+            let is_charged = Class::is_charged(at);
+            while let Some((next, oldest)) =
+                self.room.queues[at].next(|call| self.calls.is_waiting(call))
+            {
+                let is_overdue = |waiter: Waiter| {
+                    is_charged && waiter.since + self.budget_wait_max() <= now.mono
+                };
+                let (is_next_overdue, is_oldest_overdue) = (is_overdue(next), is_overdue(oldest));
+                if is_oldest_overdue {
+                    self.room.queues[at].has_asked();
+                }
                 if self.is_socket_behind() {
                     break;
                 }
-                let limits = if is_overdue { limits.whatever_is_held() } else { limits };
-                let Some(open) = self.calls.get(call) else {
-                    self.room.calls[at].pop_front();
-                    continue;
+                let whatever = limits.whatever_is_held();
+                let limits_of_next = if is_next_overdue { whatever } else { limits };
+                let (begins, limits) = if self.has_room_within(limits_of_next, next.call) {
+                    (next, limits_of_next)
+                } else if is_oldest_overdue && self.has_room_within(whatever, oldest.call) {
+                    (oldest, whatever)
+                } else {
+                    break;
                 };
-                if !self.calls.has_room(limits, open.class) || !self.reserve_stream(call) {
+                if !self.reserve_stream(begins.call) {
                     break;
                 }
-                self.room.calls[at].pop_front();
-                self.begin_call(now, call, limits);
+                self.room.queues[at].begin(begins);
+                self.begin_call(now, begins.call, limits);
             }
         }
+    }
+
+    /// Whether there is room for an open call that waits.
+    fn has_room_within(&self, limits: CallLimits, call: CallId) -> bool {
+        self.calls.get(call).is_some_and(|open| self.calls.has_room(limits, open.class))
     }
 
     /// A call that waited has room.
@@ -340,7 +367,11 @@ impl Connection {
     /// has room (§5.12.2, §5.12.3).
     pub(super) fn room_wait_at(&self) -> Option<Instant> {
         self.peer()?;
-        self.room.next_at(self.config.room_wait_max)
+        let next_at = |(at, queue): (usize, &WaitQueue)| {
+            let asks_after = Class::is_charged(at).then(|| self.budget_wait_max());
+            queue.next_at(asks_after, self.config.room_wait_max)
+        };
+        self.room.queues.iter().enumerate().filter_map(next_at).min()
     }
 
     /// Ends the calls that have waited for as long as they may. Returns whether there were any.
@@ -351,12 +382,14 @@ impl Connection {
         {
             return has_any;
         }
-        for at in 0..self.room.calls.len() {
-            while let Some(&Waiter { call, since, .. }) = self.room.calls[at].front()
-                && now >= since + self.config.room_wait_max
+        for at in 0..self.room.queues.len() {
+            while let Some((_, oldest)) =
+                self.room.queues[at].next(|call| self.calls.is_waiting(call))
+                && now >= oldest.since + self.config.room_wait_max
             {
-                self.room.calls[at].pop_front();
-                self.end_call(call, Code::Overloaded, "there was no room for the call in time");
+                self.room.queues[at].pop_oldest();
+                let why = "there was no room for the call in time";
+                self.end_call(oldest.call, Code::Overloaded, why);
                 has_any = true;
             }
         }
@@ -365,8 +398,12 @@ impl Connection {
 
     /// Ends all that waits, each call with its event.
     pub(super) fn end_waiting(&mut self, code: Code, message: &str) {
-        for queue in core::mem::take(&mut self.room.calls) {
-            queue.into_iter().for_each(|waiter| self.end_call(waiter.call, code, message));
+        for mut queue in core::mem::take(&mut self.room.queues) {
+            for waiter in queue.take() {
+                if self.calls.is_waiting(waiter.call) {
+                    self.end_call(waiter.call, code, message);
+                }
+            }
         }
         self.stats.one_way_dropped += self.room.one_ways.len() as u64;
         self.stats.gossip_dropped += self.room.gossip.len() as u64;

@@ -18,7 +18,8 @@ use crate::serve::service::{Handler, Service, StreamHandler};
 ///
 /// The connection is the node's, shared by all clients and used both ways. It is opened by the
 /// first call that needs it. When as many calls are open on it as the peer accepts, further ones
-/// wait for their turn, in order, until their deadlines.
+/// wait until their deadlines, and callers take turns. A client and its clones are one caller,
+/// whose calls begin in order.
 pub struct Client<S> {
     target: Target,
     service: PhantomData<fn() -> S>,

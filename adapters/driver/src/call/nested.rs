@@ -32,7 +32,7 @@ impl Context {
     }
 
     fn target(&self, peer: NodeId) -> Target {
-        let mut target = Target::new(self.shared().clone(), peer);
+        let mut target = Target::new(self.shared().clone(), peer, self.caller_number());
         target.trace = self.trace();
         target.deadline = self.deadline();
         target.depth = self.depth_within();

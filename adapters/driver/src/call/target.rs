@@ -43,6 +43,8 @@ pub(crate) struct Target {
     pub(crate) headers: Headers,
     /// Calls around these: 0 if no handler makes them.
     pub(crate) depth: u8,
+    /// Who calls, among the callers of this node: those whose calls wait take turns.
+    pub(crate) caller: u64,
     /// The span whose children the calls are.
     pub(crate) trace: Option<TraceContext>,
     /// Of the service that is called; looked up once, by the first call.
@@ -89,7 +91,8 @@ pub(crate) struct ReplyParts {
 }
 
 impl Target {
-    pub(crate) fn new(shared: Arc<Shared>, peer: NodeId) -> Self {
+    /// For calls of `caller`, a number of [`Shared::next_caller`].
+    pub(crate) fn new(shared: Arc<Shared>, peer: NodeId, caller: u64) -> Self {
         let timeout = Some(shared.call_timeout);
         Self {
             shared,
@@ -98,6 +101,7 @@ impl Target {
             deadline: None,
             headers: Headers::new(),
             depth: 0,
+            caller,
             trace: None,
             meters: OnceLock::new(),
         }
@@ -293,6 +297,7 @@ impl Target {
             shape: Shape::UNARY,
             chunk_len_max: 0,
             depth: self.depth,
+            caller: self.caller,
         }
     }
 

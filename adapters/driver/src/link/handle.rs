@@ -1,8 +1,8 @@
 //! [`Link`]: one connection as callers see it. Its task is in [`task`](super::task).
 //!
 //! Callers lock the machine, put a request in, ring the task's bell and leave a waker in a table:
-//! no channel, no timer and no task per call (`reference/rpc.md` §4.1). The task owns the stream
-//! and does all reading and writing.
+//! no channel, no timer and no task per call. The task owns the stream and does all reading and
+//! writing.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -17,8 +17,8 @@ use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::Destination;
 use chinwag_core::rpc::config::COPY_LEN_MAX;
 use chinwag_core::rpc::{
-    Body, CallId, Code, Connection, Event, Fingerprint, GossipError, Held, InboundId, MethodName,
-    PeerHello, Receiver, Request, RequestError, RespondError, Side, Status, StreamRef,
+    Body, CallId, Code, Connection, Event, GossipError, Held, InboundId, MethodName, PeerHello,
+    Receiver, Request, RequestError, RespondError, Side, Status, StreamRef,
 };
 use chinwag_core::time::{Instant, Now};
 
@@ -30,6 +30,7 @@ use crate::base::sync::Bell;
 use crate::message::answer::Response;
 
 use super::calls::{Calls, Entry};
+use super::serve::PeerMethod;
 use super::state::Guarded;
 use super::streams::{Port, Ports};
 
@@ -62,6 +63,8 @@ pub(super) struct State {
     pub(super) used_at: Instant,
     /// The peer left before it has said hello: go away once what is queued has been written.
     pub(super) has_peer_left: bool,
+    /// The stream is open: the peer may have this side's hello.
+    pub(super) has_stream: bool,
     /// Bytes that the machine gave out are not written yet.
     pub(super) has_unwritten: bool,
     /// Gossip was queued after everything queued had last been written.
@@ -165,6 +168,8 @@ impl Link {
             ports: Ports::default(),
             used_at: now.mono,
             has_peer_left: false,
+            // Whoever accepts has one.
+            has_stream: target.is_none(),
             has_unwritten: false,
             is_gossip_unflushed: false,
             has_early_one_way: false,
@@ -297,7 +302,7 @@ impl Link {
         let state = self.state.lock();
         let is_open = state.machine.peer().is_some();
         // Whoever has this node's hello may send, and takes a connection's end for a loss.
-        let is_greeting = !is_open && self.target.is_none() && !state.machine.is_closed();
+        let is_greeting = !is_open && state.has_stream && !state.machine.is_closed();
         awaits_peer && (is_greeting || is_open && state.machine.awaits_go_away())
             || state.machine.calls_open() + state.machine.inbound_open() > 0
             || state.has_unwritten
@@ -381,20 +386,6 @@ impl Link {
     /// The epoch that the peer's hello names.
     pub(crate) fn peer_epoch(&self) -> Option<Epoch> {
         self.peer().map(|peer| peer.epoch)
-    }
-}
-
-/// A method as the peer names it.
-pub(crate) struct PeerMethod {
-    service: String,
-    method: String,
-    fingerprint: Fingerprint,
-}
-
-impl PeerMethod {
-    pub(crate) fn name(&self) -> MethodName<'_> {
-        let Self { service, method, fingerprint } = self;
-        MethodName { service, method, fingerprint: *fingerprint }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use chinwag_core::rpc::Event;
+use chinwag_core::rpc::{Event, Fingerprint, MethodName};
 use chinwag_core::time::Now;
 
 use crate::link::handle::Link;
@@ -23,4 +23,18 @@ pub(crate) trait Inbound: Send {
 
     /// Ends every call, because the connection is over.
     fn finish(&mut self);
+}
+
+/// A method as the peer names it.
+pub(crate) struct PeerMethod {
+    pub(super) service: String,
+    pub(super) method: String,
+    pub(super) fingerprint: Fingerprint,
+}
+
+impl PeerMethod {
+    pub(crate) fn name(&self) -> MethodName<'_> {
+        let Self { service, method, fingerprint } = self;
+        MethodName { service, method, fingerprint: *fingerprint }
+    }
 }

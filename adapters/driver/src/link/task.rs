@@ -150,7 +150,10 @@ impl LinkTask {
                         None => Ok(stream),
                     };
                     match stream {
-                        Ok(stream) => self.io = Io::Open(stream),
+                        Ok(stream) => {
+                            self.io = Io::Open(stream);
+                            self.link.state.lock().has_stream = true;
+                        }
                         Err(error) => self.fail(now, &error),
                     }
                     true

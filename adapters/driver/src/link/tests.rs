@@ -173,6 +173,7 @@ fn request(body: &'static [u8], shape: Shape) -> Request<'static> {
         shape,
         chunk_len_max: 0,
         depth: 0,
+        caller: 0,
     }
 }
 
@@ -354,6 +355,30 @@ fn settled(pair: &Pair, key: u64, epoch: u64, is_dialed: bool) -> Arc<Link> {
     };
     link.peer.set(hello).expect("it has none");
     link
+}
+
+/// A node that leaves waits for whoever has its hello, also if it dialled: what that peer sends
+/// before it hears of the leave is answered (docs/protocol.md §5.9.5).
+#[test]
+fn a_leave_waits_for_the_hello_and_the_go_away_of_a_peer_that_was_dialled() {
+    let pair = Pair::default();
+    let links = &pair.sides[0].links;
+    let to = Destination { addr: addr(2), id: Some(NodeId::new(2)) };
+    links.find_or_dial(pair.runtime.now(), to).expect("a link");
+    assert!(!links.is_busy(true), "nobody has heard of it");
+    pair.runtime.run();
+    links.drain(pair.runtime.now());
+    assert!(links.is_busy(true), "the stream is open, and the peer may have the hello");
+    assert!(!links.is_busy(false), "a peer is waited for so long only");
+    let stream = lock(&pair.runtime.dialed).pop().expect("it was dialled");
+    pair.sides[1].links.accept(pair.runtime.now(), Box::new(stream));
+    pair.runtime.run();
+    assert!(!links.is_busy(true), "it is open, and nothing is under way");
+    links.drain(pair.runtime.now());
+    assert!(links.is_busy(true), "until the peer has gone away too");
+    pair.runtime.run();
+    assert!(!links.is_busy(true));
+    assert_eq!(links.len(), 0);
 }
 
 /// Of two links to one peer exactly one stays, and it is the same at both ends.

@@ -21,6 +21,10 @@ use crate::message::method::Payload;
 /// root's own alignment is not enough, since what it points to may need more.
 pub(crate) const ALIGN: usize = 16;
 
+/// The alignment of the copy that is read if that of the wire is not enough: that of a page, since
+/// what an archive points to does not say what it needs.
+const WIDE_ALIGN: usize = 4096;
+
 /// A message as it was received: validated once, never copied, read through [`Deref`] as
 /// [`Archived<T>`](rkyv::Archived).
 ///
@@ -38,14 +42,33 @@ impl<T: Payload> View<T> {
     ///
     /// Never panics. Fails when `bytes` are short, malformed, or nested deeper than [`DEPTH_MAX`].
     /// Bytes that do not start at a multiple of 16 are copied to one first; what a connection
-    /// receives does, and is not copied.
+    /// receives does, and is not copied. A type that is aligned to more than 16, or points to one
+    /// that is, is read in a copy too, unless the bytes happen to lie well; one that is aligned to
+    /// more than 4,096 does not compile.
     pub fn new(bytes: Bytes) -> Result<Self, Malformed> {
-        let bytes =
-            if bytes.as_ptr().addr().is_multiple_of(ALIGN) { bytes } else { aligned_copy(&bytes) };
-        let archive = ArchiveValidator::with_max_depth(&bytes, Some(DEPTH_MAX));
-        let mut validator = Validator::new(archive, SharedValidator::new());
-        access_with_context::<T::Archived, _, Error>(&bytes, &mut validator).map_err(Malformed)?;
+        const { assert!(align_of::<T::Archived>() <= WIDE_ALIGN, "aligned to more than a page") };
+        let is_at = |bytes: &Bytes, align| bytes.as_ptr().addr().is_multiple_of(align);
+        let bytes = if is_at(&bytes, ALIGN) { bytes } else { aligned_copy::<ALIGN>(&bytes) };
+        let bytes = match Self::check(&bytes) {
+            Ok(()) => bytes,
+            Err(malformed) if is_at(&bytes, WIDE_ALIGN) => return Err(malformed),
+            // Whether the alignment was the reason cannot be seen. Of malformed bytes this doubles
+            // the work, and no more.
+            Err(_) => {
+                let copy = aligned_copy::<WIDE_ALIGN>(&bytes);
+                Self::check(&copy)?;
+                copy
+            }
+        };
         Ok(Self { bytes, archived: PhantomData })
+    }
+
+    /// Whether these are valid where they lie.
+    fn check(bytes: &[u8]) -> Result<(), Malformed> {
+        let archive = ArchiveValidator::with_max_depth(bytes, Some(DEPTH_MAX));
+        let mut validator = Validator::new(archive, SharedValidator::new());
+        access_with_context::<T::Archived, _, Error>(bytes, &mut validator).map_err(Malformed)?;
+        Ok(())
     }
 }
 
@@ -117,10 +140,23 @@ impl std::error::Error for Malformed {
     }
 }
 
-fn aligned_copy(bytes: &[u8]) -> Bytes {
-    let mut aligned = rkyv::util::AlignedVec::<ALIGN>::with_capacity(bytes.len());
-    aligned.extend_from_slice(bytes);
-    Bytes::from_owner(aligned)
+/// A copy that keeps what it was made of, so that this stays charged for as long as the copy is
+/// held (docs/protocol.md §5.12.4).
+struct Copied<const ALIGN_OF: usize> {
+    copy: rkyv::util::AlignedVec<ALIGN_OF>,
+    _charged: Bytes,
+}
+
+impl<const ALIGN_OF: usize> AsRef<[u8]> for Copied<ALIGN_OF> {
+    fn as_ref(&self) -> &[u8] {
+        &self.copy
+    }
+}
+
+fn aligned_copy<const ALIGN_OF: usize>(bytes: &Bytes) -> Bytes {
+    let mut copy = rkyv::util::AlignedVec::<ALIGN_OF>::with_capacity(bytes.len());
+    copy.extend_from_slice(bytes);
+    Bytes::from_owner(Copied { copy, _charged: bytes.clone() })
 }
 
 #[cfg(test)]

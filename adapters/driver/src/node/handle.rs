@@ -216,15 +216,18 @@ impl Node {
     }
 
     /// A client for the service `S` of `peer`, which may be this node itself.
+    ///
+    /// Keep it, and clone it: the calls that are made with it and its clones are those of one
+    /// caller, and callers whose calls wait for room take turns.
     pub fn client<S: Service>(&self, peer: impl Into<NodeId>) -> Client<S> {
-        Client::new(Target::new(self.shared().clone(), peer.into()))
+        Client::new(self.target(peer.into()))
     }
 
     /// A client for the service `S` of whichever member the node's selector chooses, call by call,
     /// and of another one when a call did not get through. Keep it, and clone it: its budget
     /// for retries is its own.
     pub fn balanced<S: Service>(&self) -> Balanced<S> {
-        Balanced::new(self.target())
+        Balanced::new(self.target(self.id()))
     }
 
     /// One message to each of `members`, of which the first answers count: quorums, hedged calls.
@@ -233,12 +236,14 @@ impl Node {
         &self,
         members: impl IntoIterator<Item = impl Into<NodeId>>,
     ) -> FanOut<S> {
-        FanOut::new(self.target(), members)
+        FanOut::new(self.target(self.id()), members)
     }
 
-    /// For those who say by themselves whom they call.
-    fn target(&self) -> Target {
-        Target::new(self.shared().clone(), self.id())
+    /// For a caller of its own.
+    fn target(&self, peer: NodeId) -> Target {
+        let shared = self.shared().clone();
+        let caller = shared.next_caller();
+        Target::new(shared, peer, caller)
     }
 
     /// Chooses members by the node's selector.

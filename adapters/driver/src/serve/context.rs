@@ -23,6 +23,8 @@ pub struct Context {
     request: InboundRequest,
     /// What goes back beside the answer; made when it is first asked for.
     beside: OnceLock<Arc<Mutex<Beside>>>,
+    /// As whom the handler calls; chosen when it first does.
+    number: OnceLock<u64>,
 }
 
 #[derive(Default)]
@@ -60,7 +62,7 @@ pub(crate) struct InboundRequest {
 
 impl Context {
     pub(crate) fn new(shared: Arc<Shared>, caller: Caller, request: InboundRequest) -> Self {
-        Self { shared, caller, request, beside: OnceLock::new() }
+        Self { shared, caller, request, beside: OnceLock::new(), number: OnceLock::new() }
     }
 
     /// The answer, with what goes back beside it. What a clone adds after this is lost.
@@ -128,10 +130,14 @@ impl Context {
         self.request.trace.as_deref().copied().or_else(|| TraceContext::of(&self.request.headers))
     }
 
-    /// What calls nested in this one begin from.
     /// Calls around those that the handler makes.
     pub(crate) fn depth_within(&self) -> u8 {
         self.request.depth.saturating_add(1)
+    }
+
+    /// The number of the handler among the callers of its node.
+    pub(crate) fn caller_number(&self) -> u64 {
+        *self.number.get_or_init(|| self.shared.next_caller())
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -148,6 +154,7 @@ impl Clone for Context {
             caller: self.caller,
             request: self.request.clone(),
             beside: self.beside.clone(),
+            number: self.number.clone(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! [`Shared`]: what the handles, the node task and the handlers of one node have in common.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) inbound: Chain,
     /// What a call may take unless its client says otherwise.
     pub(crate) call_timeout: Duration,
+    /// Callers that there have been.
+    callers: AtomicU64,
     handle: OnceLock<Weak<Handle>>,
 }
 
@@ -84,6 +87,7 @@ impl Shared {
             outbound,
             inbound,
             call_timeout,
+            callers: AtomicU64::new(0),
             handle: OnceLock::new(),
             node,
         })
@@ -95,6 +99,11 @@ impl Shared {
         let bound = handle.shared.handle.set(Arc::downgrade(&handle));
         debug_assert!(bound.is_ok(), "a node has one handle, made once");
         handle
+    }
+
+    /// A number for another one who makes calls here (docs/protocol.md §5.12.2).
+    pub(crate) fn next_caller(&self) -> u64 {
+        self.callers.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The node's handle, while somebody holds it.

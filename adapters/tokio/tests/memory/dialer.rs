@@ -75,6 +75,7 @@ impl Dialer {
             shape,
             chunk_len_max: 0,
             depth: 0,
+            caller: 0,
         };
         self.machine.request(dialing.runtime.now(), request).expect("room")
     }

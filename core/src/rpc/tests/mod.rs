@@ -4,6 +4,7 @@
 mod calls;
 mod close;
 mod credit;
+mod fairness;
 mod fragments;
 mod frames;
 mod halves;
@@ -278,6 +279,7 @@ pub(super) fn request(body: &[u8]) -> Request<'_> {
         shape: Shape::UNARY,
         chunk_len_max: 1 << 20,
         depth: 0,
+        caller: 0,
     }
 }
 

@@ -108,6 +108,10 @@ fn sum(bytes: &[u8]) -> u64 {
     bytes.iter().map(|&byte| u64::from(byte)).sum()
 }
 
+fn aligned(bytes: &[u8]) -> Bytes {
+    aligned_copy::<ALIGN>(&Bytes::copy_from_slice(bytes))
+}
+
 fn encoded<T: Payload>(value: &T) -> Vec<u8> {
     value.encode().expect("encodes").to_vec()
 }
@@ -116,9 +120,9 @@ fn encoded<T: Payload>(value: &T) -> Vec<u8> {
 /// byte.
 fn survives_damage<T: Payload<Archived: Walk>>(value: &T) {
     let good = encoded(value);
-    let whole = View::<T>::new(aligned_copy(&good)).expect("valid bytes are accepted").walk();
+    let whole = View::<T>::new(aligned(&good)).expect("valid bytes are accepted").walk();
     let mut refused = 0u32;
-    let mut check = |bytes: &[u8]| match View::<T>::new(aligned_copy(bytes)) {
+    let mut check = |bytes: &[u8]| match View::<T>::new(aligned(bytes)) {
         Ok(view) => {
             view.walk();
         }
@@ -134,7 +138,7 @@ fn survives_damage<T: Payload<Archived: Walk>>(value: &T) {
         check(&bad);
     }
     assert!(good.is_empty() || refused > 0, "some damage must be noticed in {} bytes", good.len());
-    assert_eq!(View::<T>::new(aligned_copy(&good)).expect("still valid").walk(), whole);
+    assert_eq!(View::<T>::new(aligned(&good)).expect("still valid").walk(), whole);
 }
 
 #[test]
@@ -168,7 +172,7 @@ fn misaligned_bytes_are_copied_to_where_they_can_be_read() {
     for offset in 0..ALIGN {
         let mut shifted = vec![0; offset];
         shifted.extend_from_slice(&good);
-        let bytes = aligned_copy(&shifted).slice(offset..);
+        let bytes = aligned(&shifted).slice(offset..);
         assert_eq!(bytes.as_ptr().addr() % ALIGN, offset);
         let view = View::<Rich>::new(bytes.clone()).expect("valid at any address");
         assert_eq!(view.wide.to_native(), 1 << 100);
@@ -202,13 +206,12 @@ fn a_depth_bomb_is_refused_on_a_small_stack() {
     for _ in 0..100_000 {
         bomb.extend_from_slice(&outer);
     }
-    assert_eq!(View::<Chain>::new(aligned_copy(&two)).expect("valid").walk(), 2);
+    assert_eq!(View::<Chain>::new(aligned(&two)).expect("valid").walk(), 2);
     let short: Vec<u8> = [&two[..link], &outer, &outer].concat();
-    assert_eq!(View::<Chain>::new(aligned_copy(&short)).expect("the pattern repeats").walk(), 3);
+    assert_eq!(View::<Chain>::new(aligned(&short)).expect("the pattern repeats").walk(), 3);
     std::thread::scope(|scope| {
         let small = std::thread::Builder::new().stack_size(256 * 1024);
-        let refused =
-            small.spawn_scoped(scope, || View::<Chain>::new(aligned_copy(&bomb)).is_err());
+        let refused = small.spawn_scoped(scope, || View::<Chain>::new(aligned(&bomb)).is_err());
         assert!(refused.expect("spawns").join().expect("no overflow"));
     });
 }
@@ -244,4 +247,62 @@ fn what_is_malformed_is_told_without_addresses() {
         }
     }
     assert!(told > 10, "{told}");
+}
+
+/// Alignment beyond that of the wire, at the root and where only a pointer leads.
+#[derive(rkyv::Archive, rkyv::Serialize)]
+#[rkyv(attr(repr(align(64))))]
+struct Wide {
+    id: u64,
+    name: String,
+}
+
+#[derive(rkyv::Archive, rkyv::Serialize)]
+struct Wides {
+    name: String,
+    rows: Vec<Wide>,
+}
+
+fn wide(id: u64) -> Wide {
+    Wide { id, name: "wide".into() }
+}
+
+/// What is charged stays so while the copy is read.
+#[test]
+fn a_copy_keeps_what_it_was_made_of() {
+    struct Charged(rkyv::util::AlignedVec<256>, #[expect(dead_code)] Arc<()>);
+    impl AsRef<[u8]> for Charged {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    let good = encoded(&wide(7));
+    let (mut shifted, charge) = (rkyv::util::AlignedVec::new(), Arc::new(()));
+    shifted.resize(16, 0);
+    shifted.extend_from_slice(&good);
+    let bytes = Bytes::from_owner(Charged(shifted, charge.clone())).slice(16..);
+    let view = View::<Wide>::new(bytes).expect("valid");
+    assert_eq!(Arc::strong_count(&charge), 2);
+    drop(view);
+    assert_eq!(Arc::strong_count(&charge), 1);
+}
+
+#[test]
+fn a_type_of_wider_alignment_is_read_wherever_its_bytes_lie() {
+    let one = encoded(&wide(7));
+    let rows = (0..10).map(wide).collect();
+    let many = encoded(&Wides { name: "a name that is stored out of line".into(), rows });
+    for shift in 0..256 {
+        let bytes = |good: &[u8]| {
+            let mut shifted = rkyv::util::AlignedVec::<256>::with_capacity(512 + good.len());
+            shifted.resize(shift, 0);
+            shifted.extend_from_slice(good);
+            Bytes::from_owner(shifted).slice(shift..)
+        };
+        let view = View::<Wide>::new(bytes(&one)).expect("valid");
+        assert_eq!(view.id.to_native(), 7);
+        let view = View::<Wides>::new(bytes(&many)).expect("valid");
+        let ids: Vec<u64> = view.rows.iter().map(|row| row.id.to_native()).collect();
+        assert_eq!(ids, (0..10).collect::<Vec<u64>>(), "at {shift}");
+    }
 }
