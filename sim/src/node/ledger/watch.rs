@@ -17,6 +17,9 @@ const DRAIN_TIMEOUT: u64 = 30_000_000_000;
 /// A point in the order of what nodes come to hold.
 type Moment = u64;
 
+/// Since when a node has held this epoch of another one, or no run of it.
+type Held = (Moment, Option<u64>);
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
@@ -29,7 +32,7 @@ pub(super) struct Watched {
     unpolled: BTreeSet<u64>,
     /// The epochs that a node's membership has held of another one, and since when; none while it
     /// held no run.
-    held: BTreeMap<(u32, u32), Vec<(Moment, Option<u64>)>>,
+    held: BTreeMap<(u32, u32), Vec<Held>>,
     /// The moment at which each call that is open was begun.
     begun: BTreeMap<u64, Moment>,
     moments: Moment,
