@@ -276,6 +276,10 @@ pub(crate) fn weaker(fault: &Fault) -> Vec<Fault> {
             weaker.push(Fault::Names { node, answers: Answers::Slow(after / 2) });
         }
         Fault::Offset { node, ms } => weaker.push(Fault::Offset { node: *node, ms: ms / 2 }),
+        &Fault::RestartBehind { node, behind } if behind > Duration::from_millis(2) => {
+            weaker.push(Fault::RestartBehind { node, behind: behind / 2 });
+            weaker.push(Fault::Crash { node, moves: true, keeps_clock: false });
+        }
         Fault::Crash { node, moves, keeps_clock } => {
             weaker.push(Fault::Crash { node: *node, moves: false, keeps_clock: *keeps_clock });
             weaker.push(Fault::Crash { node: *node, moves: *moves, keeps_clock: false });

@@ -53,7 +53,11 @@ impl Clear {
 const fn is_state(timed: &Timed) -> bool {
     let stops = matches!(
         timed.fault,
-        Fault::Crash { .. } | Fault::FullPause(_) | Fault::IoBlock(_) | Fault::Suspend { .. }
+        Fault::Crash { .. }
+            | Fault::RestartBehind { .. }
+            | Fault::FullPause(_)
+            | Fault::IoBlock(_)
+            | Fault::Suspend { .. }
     );
     stops && timed.until == u64::MAX
 }
@@ -65,7 +69,7 @@ impl Fault {
         match self {
             Self::Link { .. } | Self::Cut { .. } | Self::Flap { .. } => true,
             Self::FullPause(_) | Self::IoBlock(_) | Self::SlowReader { .. } => true,
-            Self::Crash { .. } | Self::Suspend { .. } => true,
+            Self::Crash { .. } | Self::RestartBehind { .. } | Self::Suspend { .. } => true,
             Self::Addresses { .. } | Self::TakeOver { .. } => true,
             Self::Clock { .. } | Self::Offset { .. } | Self::EarlyTimers(_) => false,
             Self::LookupFails(_) | Self::Names { .. } | Self::Ipv6(_) => false,

@@ -20,7 +20,7 @@ use crate::checker::views::{Views, id};
 use crate::checker::{Check, Violation};
 use crate::choices::{Choices, Odds, Site};
 use crate::clock::nanos;
-use crate::fault::{Fault, Plan, Timed};
+use crate::fault::{Fault, Plan, Return, Timed};
 use crate::host::FIRST_PORT;
 use crate::mutant::{Mutant, Mutation};
 use crate::trace::Story;
@@ -341,6 +341,7 @@ impl Cluster {
                 Fault::FullPause(_)
                     | Fault::IoBlock(_)
                     | Fault::Crash { .. }
+                    | Fault::RestartBehind { .. }
                     | Fault::Clock { .. }
                     | Fault::Suspend { .. }
             );
@@ -349,7 +350,9 @@ impl Cluster {
             }
         });
         match fault {
-            Fault::Crash { node, .. } => self.crash(node, number),
+            Fault::Crash { node, .. } | Fault::RestartBehind { node, .. } => {
+                self.crash(node, number);
+            }
             Fault::Leave(node) | Fault::Metadata(node) | Fault::Broadcast(node) => {
                 if self.engine.with(|state| state.machine(node).pauses) > 0 {
                     self.sites[node as usize].commands.push(number);
@@ -362,6 +365,19 @@ impl Cluster {
         Ok(())
     }
 
+    /// The process on `host` starts again, if it was this fault that ended it.
+    fn come_back(&mut self, host: u32, number: usize, how: Return) {
+        let site = &mut self.sites[host as usize];
+        if site.crashed_by != Some(number) {
+            return;
+        }
+        site.crashed_by = None;
+        site.port_offset += u16::from(how.moves);
+        site.keeps_clock = how.keeps_clock;
+        self.engine.with(|state| state.machine(host).clock.step(-how.behind_ms));
+        self.start(host);
+    }
+
     fn end(&mut self, number: usize) -> Check {
         if std::mem::replace(&mut self.is_over[number], true) {
             return Ok(());
@@ -372,21 +388,15 @@ impl Cluster {
         self.clear.end(self.engine.now(), &self.plan.faults[number]);
         let told = Told::End { fault: u32::try_from(number).unwrap_or(u32::MAX) };
         self.engine.with(|state| state.trace.tell(state.now, fault.node(), || told));
+        if let (Some(host), Some(how)) = (fault.node(), fault.comes_back()) {
+            self.come_back(host, number, how);
+        }
         match fault {
             Fault::FullPause(node) | Fault::Suspend { node, .. }
                 if self.engine.with(|state| state.machine(node).pauses) == 0 =>
             {
                 for number in std::mem::take(&mut self.sites[node as usize].commands) {
                     self.command(number);
-                }
-            }
-            Fault::Crash { node, moves, keeps_clock } => {
-                let site = &mut self.sites[node as usize];
-                if site.crashed_by == Some(number) {
-                    site.crashed_by = None;
-                    site.port_offset += u16::from(moves);
-                    site.keeps_clock = keeps_clock;
-                    self.start(node);
                 }
             }
             _ => {}
@@ -399,8 +409,8 @@ impl Cluster {
     pub(crate) fn end_faults(&mut self) -> Check {
         for number in 0..self.plan.faults.len() {
             let Timed { until, ref fault, .. } = self.plan.faults[number];
-            let is_for_ever =
-                until == u64::MAX && matches!(fault, Fault::Crash { .. } | Fault::Offset { .. });
+            let stays = fault.comes_back().is_some() || matches!(fault, Fault::Offset { .. });
+            let is_for_ever = until == u64::MAX && stays;
             if !self.has_begun[number] {
                 self.is_over[number] = true;
             } else if !is_for_ever && !fault.is_operation() {
