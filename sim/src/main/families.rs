@@ -13,7 +13,7 @@ use clap::Args;
 use super::timed;
 
 #[derive(Args)]
-pub struct FamiliesArgs {
+pub(super) struct FamiliesArgs {
     /// Seeds of each swarm at protocol level, from 0
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
@@ -30,7 +30,7 @@ pub struct FamiliesArgs {
 
 /// Runs both swarms at both levels and prints the table; a seed that fails is named, and makes the
 /// command fail.
-pub fn command(args: &FamiliesArgs) -> bool {
+pub(super) fn command(args: &FamiliesArgs) -> bool {
     let mut struck: BTreeMap<(bool, &str), u64> = BTreeMap::new();
     let mut has_failed = false;
     for level in [Level::Protocol, Level::Node] {

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::timed;
 
 #[derive(Args)]
-pub struct LifeguardArgs {
+pub(super) struct LifeguardArgs {
     /// A small grid: seconds instead of minutes
     #[arg(long)]
     quick: bool,
@@ -35,7 +35,7 @@ pub struct LifeguardArgs {
 }
 
 /// Holds if the published order does.
-pub fn command(args: &LifeguardArgs) -> bool {
+pub(super) fn command(args: &LifeguardArgs) -> bool {
     let slowness = if args.pause { Slowness::FullPause } else { Slowness::IoBlock };
     let mut grid = if args.quick { Grid::quick(slowness) } else { Grid::full(slowness) };
     if !args.slow.is_empty() {

@@ -118,8 +118,12 @@ impl Cluster {
         let has_changed = view.version() != process.version;
         if has_changed {
             process.version = view.version();
-            for subject in (0..self.hosts()).filter(|&subject| subject != host) {
-                let held = view.get(id(subject)).map(|member| member.epoch.get());
+            for subject in 0..self.hosts() {
+                // A node that moves past a run of its own is in another epoch from then on.
+                let held = match view.get(id(subject)) {
+                    _ if subject == host => Some(view.local().epoch.get()),
+                    member => member.map(|member| member.epoch.get()),
+                };
                 self.ledger.holds(host, subject, held);
             }
             let mut altered = view.local().clone();
