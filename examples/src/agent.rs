@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! agent --id N --listen ADDR [--seed HOST:PORT]... [--cluster NAME] [--secret FILE] [--data-center DC]
-//!       [--meta K=V]... [--preset local|lan|wan] [--runtime tokio|smol|async-std] [--json]
+//!       [--cert FILE --key FILE --ca FILE [--domain DOMAIN]] [--meta K=V]...
+//!       [--preset local|lan|wan] [--runtime tokio|smol|async-std] [--json]
 //! agent --generate-secret FILE
 //! ```
 //!
@@ -64,7 +65,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_channel::Receiver;
-use chinwag::{Node, Runtime, Secret, StartError, Watch};
+use chinwag::{Certificates, Node, Runtime, Secret, StartError, Watch};
 use futures_lite::future::or;
 use serde_json::Value;
 
@@ -168,6 +169,9 @@ async fn start(args: Args, runtime: Arc<dyn Runtime>) -> Result<(Node, Watch), S
         .seeds(args.seeds);
     if let Some(file) = args.secret {
         builder = builder.secret(Secret::from_file(file).map_err(|error| error.to_string())?);
+    }
+    if let (Some(cert), Some(key), Some(ca)) = (args.cert, args.key, args.ca) {
+        builder = builder.certificates(Certificates::new(args.domain, cert, key, ca));
     }
     for (key, value) in &args.metadata {
         builder = builder.metadata_entry(key, value);

@@ -8,6 +8,7 @@
 //!   connection_bytes    a peer that may say anything, to one connection
 //!   connection_ops      two connections, with the stream split anywhere and not split
 //!   schedule            a fuzzer's bytes as everything that the simulator leaves to chance
+//!   seal                two nodes that seal datagrams, and a network that repeats and changes them
 //!   store_merge         one history of writes and purges, in any order, on replicas of the store and on a naive model
 //!   view                any bytes as an archive
 //!   hlc                 both clocks against one in wide integers
@@ -29,6 +30,7 @@ pub mod membership_ops;
 pub mod model;
 pub mod packet;
 pub mod schedule;
+pub mod seal;
 pub mod store_merge;
 pub mod stream;
 pub mod traces;
@@ -47,13 +49,14 @@ static ALLOCATED: PeakAlloc = PeakAlloc;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("connection_bytes", |data| connection_bytes::run(data, allocated)),
     ("connection_ops", connection_ops::run),
     ("datagram", datagram::run),
     ("hlc", hlc::run),
     ("membership_ops", |data| _ = membership_ops::run(data)),
     ("schedule", |data| _ = schedule::run(data)),
+    ("seal", seal::run),
     ("store_merge", store_merge::run),
     ("view", view::run),
     ("wire_roundtrip", wire_roundtrip::run),

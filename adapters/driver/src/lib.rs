@@ -143,7 +143,7 @@ pub use rkyv;
 pub use base::life::LeaveReport;
 pub use base::runtime::{Ambient, Runtime};
 #[cfg(feature = "secure")]
-pub use base::secure::{Secret, SecretError};
+pub use base::secure::{CertificateFault, Certificates, Secret, SecretError};
 pub use base::watch::{Members, Watch};
 pub use call::balanced::Balanced;
 pub use call::client::{Client, Reply, Request};

@@ -9,7 +9,9 @@ use std::time::Duration;
 use chinwag_conformance::probe::{Echo, PATIENCE, Probe, sees};
 use chinwag_tokio::chinwag::runtime::{BoxFuture, Listener, Runtime, Stream, Timer, UdpSocket};
 use chinwag_tokio::protocol::time::Now;
-use chinwag_tokio::{Config, Event, KeyError, NodeId, RemoveKeyError, Secret, Tokio, chinwag};
+use chinwag_tokio::{
+    Certificates, Config, Event, KeyError, NodeId, RemoveKeyError, Secret, Tokio, chinwag,
+};
 
 type Node = chinwag::Node;
 
@@ -340,4 +342,65 @@ async fn a_key_that_a_member_uses_is_not_removed_by_mistake() {
     assert!(refused.to_string().contains("still used by 1 live member"), "{refused}");
     two.security().expect("encrypted").use_key(new).expect("installed");
     eventually("two uses the new one", || security.remove(old).is_ok()).await;
+}
+
+/// An authority, and a certificate of each of the nodes with these ids.
+fn authority(folder: &std::path::Path, ids: &[u64]) {
+    use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType};
+    let mut root = CertificateParams::new(Vec::new()).expect("no names");
+    root.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    let file = |name: &str| folder.join(name);
+    std::fs::write(file("roots.pem"), root.self_signed(&key).expect("signed").pem()).expect("ok");
+    let issuer = Issuer::new(root, key);
+    for id in ids {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        let uri = format!("spiffe://example.org/whispers/{id}");
+        params.subject_alt_names = vec![SanType::URI(uri.try_into().expect("ASCII"))];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &issuer).expect("signed").pem();
+        std::fs::write(file(&format!("{id}.pem")), certificate).expect("written");
+        std::fs::write(file(&format!("{id}.key")), key.serialize_pem()).expect("written");
+    }
+}
+
+#[tokio::test]
+async fn s5_14_4_nodes_with_certificates_meet_and_read_them_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    authority(folder.path(), &[1, 2]);
+    let begin = async |id: u64, seeds: &[&Node]| {
+        let file = |name: String| folder.path().join(name);
+        let (chain, key) = (file(format!("{id}.pem")), file(format!("{id}.key")));
+        let certificates = Certificates::new("example.org", chain, key, file("roots.pem".into()));
+        let node = Node::builder(id, ([127, 0, 0, 1], 0).into())
+            .cluster("whispers")
+            .config(Config::local())
+            .seeds(seeds.iter().map(|node| node.local_addr().to_string()))
+            .secret(secret(1))
+            .certificates(certificates);
+        let runtime = Tokio::new(tokio::runtime::Handle::current());
+        let node = node.start_on(Arc::new(runtime)).await.expect("starts");
+        node.add_service(Probe::default()).expect("added");
+        node
+    };
+    let one = begin(1, &[]).await;
+    let two = begin(2, &[&one]).await;
+    sees(&one, 1).await;
+    sees(&two, 1).await;
+    let echoed = one.client::<Probe>(2).call(&Echo { text: "by name".into() }).await;
+    assert_eq!(echoed.expect("answered").text, "by name");
+
+    // The secret alone does not open a connection.
+    let outsider = start(3, Some(secret(1)), &[&one], &Record::default()).await;
+    eventually("both ends have refused", || {
+        outsider.stats().handshakes_refused > 0 && one.stats().handshakes_refused > 0
+    })
+    .await;
+    assert!(outsider.members().members().is_empty());
+    assert_eq!(one.members().members().len(), 1);
+    assert!(one.security().expect("encrypted").reload_certificates().expect("still good"));
+    let echoed = one.client::<Probe>(2).call(&Echo { text: "again".into() }).await;
+    assert_eq!(echoed.expect("answered over a new connection").text, "again");
 }

@@ -26,7 +26,8 @@ impl Imports {
         let exported = exports(&paths(root, ""), &modules);
         let mut of = BTreeMap::new();
         for (module, text) in &modules {
-            if module.is_empty() || module.ends_with("::tests") {
+            let is_test = module.split("::").any(|part| part == "tests");
+            if module.is_empty() || is_test {
                 continue;
             }
             let imported = paths(text, module).into_iter().filter_map(|path| {

@@ -34,6 +34,18 @@ pub(crate) struct Args {
     /// The file with the cluster's secret: everything is encrypted, and nobody without it is heard
     #[arg(long, value_name = "FILE")]
     pub(super) secret: Option<PathBuf>,
+    /// The node's certificate, with those that lead to a root after it
+    #[arg(long, value_name = "FILE", requires_all = ["key", "ca", "secret"])]
+    pub(super) cert: Option<PathBuf>,
+    /// The certificate's private key
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(super) key: Option<PathBuf>,
+    /// The roots that the certificates of other nodes have to lead to
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(super) ca: Option<PathBuf>,
+    /// The trust domain of the certificates: this node's names it spiffe://DOMAIN/CLUSTER/ID
+    #[arg(long, value_name = "DOMAIN", default_value = "chinwag")]
+    pub(super) domain: String,
     /// Write a new secret to a file that is not there yet, and do nothing else
     #[arg(long, value_name = "FILE", exclusive = true)]
     pub(super) generate_secret: Option<PathBuf>,

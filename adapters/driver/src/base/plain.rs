@@ -18,13 +18,21 @@ pub(crate) enum Security {}
 #[derive(Debug)]
 pub(crate) enum Secret {}
 
+/// There are none to give.
+#[derive(Clone, Debug)]
+pub(crate) enum Certificates {}
+
+#[derive(Debug)]
+pub(crate) enum Fault {}
+
 pub(crate) fn start(
     _: Option<Secret>,
+    _: Option<Certificates>,
     _: &Arc<dyn Runtime>,
     _: &str,
     _: NodeId,
     _: Timestamp,
-) -> Result<Option<Arc<Security>>, String> {
+) -> Result<Option<Arc<Security>>, Fault> {
     Ok(None)
 }
 

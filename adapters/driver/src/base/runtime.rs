@@ -42,6 +42,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
+use chinwag_core::id::NodeId;
 use chinwag_core::time::{Instant, Now, WallTime};
 
 /// A future that owns what it needs and can be moved to another thread.
@@ -212,6 +213,13 @@ pub trait Stream: Send {
 
     /// The other end.
     fn peer_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Whether the other end may be the node `peer`, as its hello says: false if it has proven to
+    /// be another one. A stream that proves nothing does not contradict.
+    fn may_be(&self, peer: NodeId) -> bool {
+        let _ = peer;
+        true
+    }
 }
 
 /// Wall-clock time told by a monotonic clock, for [`Runtime::now`]: the system is asked for it once

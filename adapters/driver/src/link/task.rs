@@ -261,6 +261,12 @@ impl LinkTask {
 
     fn connected(&mut self, now: Now, hello: PeerHello) {
         tracing::debug!(target: "chinwag::link", link = self.link.key, peer = %hello.id, epoch = %hello.epoch, addr = %hello.addr, "connected");
+        // docs/protocol.md §5.14.3
+        if matches!(&self.io, Io::Open(stream) if !stream.may_be(hello.id)) {
+            let why =
+                format!("its certificate is not that of node {}, which it says it is", hello.id);
+            return self.fail(now, &why);
+        }
         if self.link.peer.set(hello).is_err() {
             return;
         }

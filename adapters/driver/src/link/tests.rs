@@ -189,6 +189,26 @@ fn a_request_is_handed_on_and_its_answer_comes_back() {
     assert!(Arc::ptr_eq(&link, &again));
 }
 
+/// Node 1 has a good certificate, and its hello says so; node 9's certificate would not do.
+#[test]
+fn s5_14_3_a_hello_with_another_id_than_the_certificate_ends_the_connection() {
+    for (proven, is_taken) in [(1, true), (9, false)] {
+        let pair = Pair::default();
+        let to = Destination { addr: addr(2), id: Some(NodeId::new(2)) };
+        let link = pair.sides[0].links.find_or_dial(pair.runtime.now(), to).expect("a link");
+        pair.runtime.run();
+        let call = pair.begin(&link, b"echo 1").expect("it waits");
+        let mut stream = lock(&pair.runtime.dialed).pop().expect("it was dialled");
+        stream.proven = Some(NodeId::new(proven));
+        pair.sides[1].links.accept(pair.runtime.now(), Box::new(stream));
+        pair.runtime.run();
+        assert_eq!(pair.sides[1].links.len(), usize::from(is_taken));
+        assert_eq!(pair.sides[1].links.find(NodeId::new(1)).is_some(), is_taken);
+        assert_eq!(pair.seen().contains(&"request echo 1".to_owned()), is_taken);
+        assert_eq!(pair.runtime.block_on(call).1.result.is_ok(), is_taken);
+    }
+}
+
 #[test]
 fn a_refusal_says_what_the_other_side_said() {
     let pair = Pair::default();

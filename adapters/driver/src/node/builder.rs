@@ -11,24 +11,24 @@ use chinwag_core::clock::{DRIFT_MAX_DEFAULT, SharedHlc, Timestamp};
 use chinwag_core::id::{Epoch, NodeId};
 use chinwag_core::membership::{
     self, CLUSTER_DEFAULT, Config, DATA_CENTER_KEY, Local, Membership, Metadata, MetadataError,
-    Planes,
 };
 use chinwag_core::rng::mix;
 use chinwag_core::rpc;
 use chinwag_core::seal;
 use chinwag_core::select::{NodeSelector, Spread};
 
-use crate::base::limits::{
-    BIND_ATTEMPTS_MAX, CALL_TIMEOUT_DEFAULT, CONNECTIONS_MAX, HELD_MAX_DEFAULT,
-};
+use crate::base::limits::{CALL_TIMEOUT_DEFAULT, CONNECTIONS_MAX, HELD_MAX_DEFAULT};
 use crate::base::runtime::{Ambient, Runtime};
-use crate::base::secure::{self, Secret};
-use crate::base::state::{NodeParts, NodeState};
+#[cfg(feature = "secure")]
+use crate::base::secure::CertificateFault;
+use crate::base::secure::{self, Certificates, Secret};
+use crate::base::state::NodeParts;
 use crate::base::watch::Watch;
 use crate::node::handle::Node;
 use crate::node::node_on::NodeOn;
 use crate::node::seeds;
-use crate::node::task::{NodeTask, Sockets};
+use crate::node::start::{announce, bind};
+use crate::node::task::NodeTask;
 use crate::serve::shared::{Parts, Shared};
 use crate::stats::counters::Role;
 use crate::stats::interceptor::Interceptor;
@@ -54,6 +54,7 @@ pub struct Builder<R = OnRuntime> {
     held_max: usize,
     interceptors: Vec<(Role, Arc<dyn Interceptor>)>,
     secret: Option<Secret>,
+    certificates: Option<Certificates>,
     runtime: PhantomData<fn() -> R>,
 }
 
@@ -81,6 +82,7 @@ impl<R> Builder<R> {
             held_max: HELD_MAX_DEFAULT,
             interceptors: Vec::new(),
             secret: None,
+            certificates: None,
             runtime: PhantomData,
         }
     }
@@ -101,6 +103,16 @@ impl<R> Builder<R> {
     #[must_use]
     pub fn secret(mut self, secret: Secret) -> Self {
         self.secret = Some(secret);
+        self
+    }
+
+    /// The node's certificate, and the roots by which it checks those of others. Connections rest
+    /// on certificates then, at both ends, and no longer on the secret: nobody is let in as a node
+    /// that its certificate does not name. Datagrams need the secret still.
+    #[cfg(feature = "secure")]
+    #[must_use]
+    pub fn certificates(mut self, certificates: Certificates) -> Self {
+        self.certificates = Some(certificates);
         self
     }
 
@@ -245,8 +257,9 @@ impl<R> Builder<R> {
         let clock = Arc::new(SharedHlc::resume(self.clock_floor, self.drift_max));
         let (secret, cluster) = (self.secret.take(), &self.config.cluster);
         let started = clock.tick(now.wall);
-        let security = secure::start(secret, &runtime, cluster, self.id, started);
-        let security = security.map_err(StartError::Security)?;
+        let certificates = self.certificates.take();
+        let security = secure::start(secret, certificates, &runtime, cluster, self.id, started);
+        let security = security.map_err(StartError::of_security)?;
         if security.is_some() {
             // What travels keeps to the limit, and sealing adds to it.
             let len_max = &mut self.config.datagram_len_max;
@@ -346,54 +359,6 @@ impl<R> fmt::Debug for Builder<R> {
     }
 }
 
-/// Says that the node starts, and whether what it sends can be read.
-fn announce(shared: &Shared, is_exposed: bool) {
-    let NodeState { id, bound, addr, cluster, .. } = &*shared.node;
-    let epoch = shared.node.epoch();
-    tracing::info!(
-        target: "chinwag::node", local = %id, %epoch, %bound, %addr, cluster, "node starts"
-    );
-    if let Some(security) = &shared.node.security {
-        tracing::info!(
-            target: "chinwag::security", local = %id, key = %security.key_in_use(),
-            "everything that the node sends and receives is encrypted"
-        );
-    } else if is_exposed {
-        tracing::warn!(
-            target: "chinwag::node",
-            local = %id,
-            "nothing that this node sends or receives at {addr} is encrypted: give every node \
-             of the cluster the same `secret`, or run it on a network that you trust"
-        );
-    }
-}
-
-/// TCP and UDP on one port. The system picks a TCP port without asking whether UDP's is free, so
-/// that may take a few tries.
-async fn bind(
-    runtime: &dyn Runtime,
-    listen: SocketAddr,
-    planes: Planes,
-) -> Result<Sockets, StartError> {
-    let failed = |error| StartError::Bind { addr: listen, error };
-    for attempt in 1..=BIND_ATTEMPTS_MAX {
-        let listener = runtime.listen(listen).await.map_err(failed)?;
-        let addr = listener.local_addr().map_err(failed)?;
-        if planes == Planes::StreamOnly {
-            return Ok(Sockets { addr, listener, udp: None });
-        }
-        match runtime.bind_udp(addr).await {
-            Ok(udp) => return Ok(Sockets { addr, listener, udp: Some(udp) }),
-            Err(error)
-                if error.kind() == io::ErrorKind::AddrInUse
-                    && listen.port() == 0
-                    && attempt < BIND_ATTEMPTS_MAX => {}
-            Err(error) => return Err(failed(error)),
-        }
-    }
-    unreachable!("the last attempt returns")
-}
-
 /// Why a node did not start. Nothing of it is left.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -426,8 +391,26 @@ pub enum StartError {
     Metadata(MetadataError),
     /// Encryption could not be set up: the algorithms of the runtime lack one that is needed.
     Security(String),
+    /// The certificates cannot be used.
+    #[cfg(feature = "secure")]
+    Certificates(CertificateFault),
     /// The caller is on no runtime of the builder's kind.
     NoRuntime(io::Error),
+}
+
+impl StartError {
+    #[cfg(feature = "secure")]
+    fn of_security(fault: secure::Fault) -> Self {
+        match fault {
+            secure::Fault::Algorithms(why) => Self::Security(why),
+            secure::Fault::Certificates(fault) => Self::Certificates(fault),
+        }
+    }
+
+    #[cfg(not(feature = "secure"))]
+    fn of_security(fault: secure::Fault) -> Self {
+        match fault {}
+    }
 }
 
 impl fmt::Display for StartError {
@@ -461,6 +444,8 @@ impl fmt::Display for StartError {
             Self::RpcConfig(error) => error.fmt(f),
             Self::Metadata(error) => error.fmt(f),
             Self::Security(why) => write!(f, "encryption could not be set up: {why}"),
+            #[cfg(feature = "secure")]
+            Self::Certificates(fault) => fault.fmt(f),
             Self::NoRuntime(error) => write!(f, "the node has no runtime to start on: {error}"),
         }
     }
@@ -473,6 +458,8 @@ impl std::error::Error for StartError {
             Self::Config(error) => Some(error),
             Self::RpcConfig(error) => Some(error),
             Self::Metadata(error) => Some(error),
+            #[cfg(feature = "secure")]
+            Self::Certificates(fault) => Some(fault),
             Self::NoAddress(_) | Self::Seed { .. } | Self::NoClusterName(_) | Self::Security(_) => {
                 None
             }

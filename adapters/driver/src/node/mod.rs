@@ -9,5 +9,6 @@ mod report;
 #[cfg(feature = "secure")]
 pub(crate) mod security;
 mod seeds;
+mod start;
 pub(crate) mod task;
 pub(crate) mod weak_node;

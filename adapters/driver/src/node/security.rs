@@ -6,7 +6,7 @@ use std::fmt;
 use chinwag_core::id::NodeId;
 use chinwag_core::seal::{KeyError, KeyId};
 
-use crate::base::secure::{self, Secret};
+use crate::base::secure::{self, CertificateFault, Secret};
 use crate::node::handle::Node;
 
 /// The keys that a node accepts, and the one it uses. A cluster changes its secret in three steps,
@@ -106,6 +106,23 @@ impl Security<'_> {
         let shared = self.node.shared();
         shared.links.drain(shared.node.runtime.now());
         Ok(())
+    }
+
+    /// Reads the files of the node's certificates again: to be called when they have been replaced,
+    /// or every minute. If they are good, connections are made with them from now on, and those
+    /// there are drain and are made again when they are needed, so that none rests on what was
+    /// replaced or revoked. If not, those from before stay. False if the node has no certificates.
+    ///
+    /// # Errors
+    /// [`CertificateFault`].
+    pub fn reload_certificates(&self) -> Result<bool, CertificateFault> {
+        // docs/protocol.md §5.14.4
+        let has_any = self.keys.reload_certificates()?;
+        if has_any {
+            let shared = self.node.shared();
+            shared.links.drain(shared.node.runtime.now());
+        }
+        Ok(has_any)
     }
 
     fn log(&self, what: &str, key: KeyId) {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use chinwag_core::id::NodeId;
 use chinwag_core::time::{Instant, Now, WallTime};
 
 use super::{BoxFuture, Listener, Runtime, Stream, Timer, UdpSocket};
@@ -211,6 +212,8 @@ pub(crate) struct FakeStream {
     outgoing: Arc<Mutex<Direction>>,
     progress: Arc<Progress>,
     peer: SocketAddr,
+    /// Who the other end has proven to be.
+    pub(crate) proven: Option<NodeId>,
 }
 
 #[derive(Default)]
@@ -227,8 +230,9 @@ impl FakeStream {
             outgoing: there.clone(),
             progress: progress.clone(),
             peer,
+            proven: None,
         };
-        (near, Self { incoming: there, outgoing: back, progress, peer })
+        (near, Self { incoming: there, outgoing: back, progress, peer, proven: None })
     }
 
     fn end(&self) {
@@ -269,6 +273,10 @@ impl Stream for FakeStream {
 
     fn peer_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.peer)
+    }
+
+    fn may_be(&self, peer: NodeId) -> bool {
+        self.proven.is_none_or(|proven| proven == peer)
     }
 }
 

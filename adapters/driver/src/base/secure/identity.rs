@@ -18,15 +18,16 @@ use rustls::pki_types::{
 };
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
 use rustls::version::TLS13;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error,
-    PeerIncompatible, ServerConfig, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig,
+    SignatureScheme,
 };
 use zeroize::Zeroizing;
 
+use super::certificates::{Credentials, no_tls12};
 use super::cipher::Ring;
 use super::secret::Secret;
 
@@ -116,10 +117,6 @@ impl Identities {
         let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls13_signature_with_raw_key(message, &key, signature, algorithms)
     }
-}
-
-fn no_tls12<T>() -> Result<T, Error> {
-    Err(Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered))
 }
 
 impl ServerCertVerifier for Identities {
@@ -240,25 +237,48 @@ pub(crate) struct Configs {
 impl Configs {
     /// For these identities, of which the first one is in use (`docs/protocol.md` §5.13.1). Nothing
     /// is taken from the process: algorithms and time are arguments.
-    pub(crate) fn new(
+    pub(crate) fn of_secrets(
         all: Vec<Identity>,
         provider: &Arc<CryptoProvider>,
         time: &Arc<dyn TimeProvider>,
     ) -> Result<Self, Error> {
         let names = all.iter().map(Identity::name).collect();
         let identities = Arc::new(Identities { all, names, provider: provider.clone() });
+        Self::new(provider, time, &identities, &identities)
+    }
+
+    /// For certificates (`docs/protocol.md` §5.14.1).
+    pub(crate) fn of_certificates(
+        credentials: &Credentials,
+        provider: &Arc<CryptoProvider>,
+        time: &Arc<dyn TimeProvider>,
+    ) -> Result<Self, Error> {
+        let shown = Arc::new(SingleCertAndKey::from(credentials.certified.clone()));
+        Self::new(provider, time, &credentials.checks, &shown)
+    }
+
+    fn new<V, S>(
+        provider: &Arc<CryptoProvider>,
+        time: &Arc<dyn TimeProvider>,
+        verifier: &Arc<V>,
+        shown: &Arc<S>,
+    ) -> Result<Self, Error>
+    where
+        V: ServerCertVerifier + ClientCertVerifier + 'static,
+        S: ResolvesServerCert + ResolvesClientCert + 'static,
+    {
         let mut dialer = ClientConfig::builder_with_details(provider.clone(), time.clone())
             .with_protocol_versions(&[&TLS13])?
             .dangerous()
-            .with_custom_certificate_verifier(identities.clone())
-            .with_client_cert_resolver(identities.clone());
+            .with_custom_certificate_verifier(verifier.clone())
+            .with_client_cert_resolver(shown.clone());
         dialer.alpn_protocols = vec![PROTOCOL.to_vec()];
         dialer.resumption = Resumption::disabled();
         dialer.enable_sni = false;
         let mut acceptor = ServerConfig::builder_with_details(provider.clone(), time.clone())
             .with_protocol_versions(&[&TLS13])?
-            .with_client_cert_verifier(identities.clone())
-            .with_cert_resolver(identities);
+            .with_client_cert_verifier(verifier.clone())
+            .with_cert_resolver(shown.clone());
         acceptor.alpn_protocols = vec![PROTOCOL.to_vec()];
         acceptor.send_tls13_tickets = 0;
         acceptor.session_storage = Arc::new(NoServerSessionStorage {});

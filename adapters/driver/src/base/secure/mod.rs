@@ -1,6 +1,7 @@
 //! Encryption: datagrams sealed by `core::seal`, streams by TLS 1.3, both with keys that follow
 //! from the cluster's secret.
 
+mod certificates;
 mod cipher;
 mod identity;
 mod secret;
@@ -11,7 +12,6 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use chinwag_core::clock::Timestamp;
@@ -23,6 +23,8 @@ use rustls::pki_types::{ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConnection, ServerConnection};
 
+pub use self::certificates::{CertificateFault, Certificates};
+use self::certificates::{Checks, unix_time};
 use self::cipher::Ring;
 use self::identity::{Configs, Identity};
 pub use self::secret::{Secret, SecretError};
@@ -42,22 +44,47 @@ pub(crate) struct Security {
     seal: Mutex<Seal<Ring>>,
     /// One for each key of the keyring.
     identities: Mutex<Vec<Identity>>,
-    configs: ArcSwap<Configs>,
+    /// Where there are certificates, streams rest on them and not on the secret.
+    certificates: Option<Certificates>,
+    id: NodeId,
+    set_up: ArcSwap<SetUp>,
     refusals: Arc<Refusals>,
 }
 
-/// The encryption of a node, if it has a secret. The error says what the algorithms lack.
+/// How streams are encrypted now.
+struct SetUp {
+    configs: Configs,
+    checks: Option<Arc<Checks>>,
+}
+
+/// Why encryption was not set up.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The algorithms lack something.
+    Algorithms(String),
+    Certificates(CertificateFault),
+}
+
+/// The encryption of a node, if it has a secret.
 pub(crate) fn start(
     secret: Option<Secret>,
+    certificates: Option<Certificates>,
     runtime: &Arc<dyn Runtime>,
     cluster: &str,
     id: NodeId,
     started: Timestamp,
-) -> Result<Option<Arc<Security>>, String> {
-    let Some(secret) = secret else { return Ok(None) };
+) -> Result<Option<Arc<Security>>, Fault> {
+    let Some(secret) = secret else {
+        let is_asked = certificates.is_some();
+        return if is_asked {
+            Err(Fault::Certificates(CertificateFault::NoSecret))
+        } else {
+            Ok(None)
+        };
+    };
     let (runtime, cluster) = (runtime.clone(), cluster.to_owned());
-    let security = Security::new(SecurityParts { runtime, cluster, id, secret, started });
-    security.map(|security| Some(Arc::new(security))).map_err(|error| error.to_string())
+    let parts = SecurityParts { runtime, cluster, id, secret, certificates, started };
+    Security::new(parts).map(|security| Some(Arc::new(security)))
 }
 
 /// What [`Security::new`] is given.
@@ -66,25 +93,42 @@ pub(crate) struct SecurityParts {
     pub(crate) cluster: String,
     pub(crate) id: NodeId,
     pub(crate) secret: Secret,
+    pub(crate) certificates: Option<Certificates>,
     pub(crate) started: Timestamp,
 }
 
 impl Security {
-    pub(crate) fn new(parts: SecurityParts) -> Result<Self, rustls::Error> {
-        let SecurityParts { runtime, cluster, id, secret, started } = parts;
+    pub(crate) fn new(parts: SecurityParts) -> Result<Self, Fault> {
+        let SecurityParts { runtime, cluster, id, secret, certificates, started } = parts;
         let provider = runtime.crypto_provider();
         let time: Arc<dyn TimeProvider> = Arc::new(WallTimeOf(runtime.clone()));
         let seal = Seal::new(Ring, &cluster, id, secret.bytes(), started);
-        let identity = Identity::new(&cluster, seal.key_in_use(), &secret, &provider)?;
-        let configs = Configs::new(vec![identity.clone()], &provider, &time)?;
+        let lacks = |error: rustls::Error| Fault::Algorithms(error.to_string());
+        let identity = Identity::new(&cluster, seal.key_in_use(), &secret, &provider);
+        let identity = identity.map_err(lacks)?;
+        let set_up = match &certificates {
+            None => {
+                let configs = Configs::of_secrets(vec![identity.clone()], &provider, &time);
+                SetUp { configs: configs.map_err(lacks)?, checks: None }
+            }
+            Some(certificates) => {
+                let now = unix_time(runtime.now().wall.as_nanos());
+                let credentials = certificates.load(&cluster, id, now, &provider);
+                let credentials = credentials.map_err(Fault::Certificates)?;
+                let configs = Configs::of_certificates(&credentials, &provider, &time);
+                SetUp { configs: configs.map_err(lacks)?, checks: Some(credentials.checks) }
+            }
+        };
         Ok(Self {
+            certificates,
+            id,
             cluster,
             runtime,
             provider,
             time,
             seal: Mutex::new(seal),
             identities: Mutex::new(vec![identity]),
-            configs: ArcSwap::from_pointee(configs),
+            set_up: ArcSwap::from_pointee(set_up),
             refusals: Arc::new(Refusals::new(id)),
         })
     }
@@ -93,16 +137,18 @@ impl Security {
     pub(crate) fn dial(&self, stream: Box<dyn Stream>) -> std::io::Result<Box<dyn Stream>> {
         // A name is demanded; it is neither sent nor looked at.
         let name = ServerName::IpAddress(IpAddr::from([0, 0, 0, 0]).into());
-        let tls = ClientConnection::new(self.configs.load().dialer.clone(), name);
+        let set_up = self.set_up.load();
+        let tls = ClientConnection::new(set_up.configs.dialer.clone(), name);
         let tls = tls.map_err(std::io::Error::other)?;
-        Ok(Box::new(TlsStream::new(stream, tls, self.refusals.clone())))
+        Ok(Box::new(TlsStream::new(stream, tls, self.refusals.clone(), set_up.checks.clone())))
     }
 
     /// The stream that a peer has dialled, encrypted.
     pub(crate) fn accept(&self, stream: Box<dyn Stream>) -> std::io::Result<Box<dyn Stream>> {
-        let tls = ServerConnection::new(self.configs.load().acceptor.clone());
+        let set_up = self.set_up.load();
+        let tls = ServerConnection::new(set_up.configs.acceptor.clone());
         let tls = tls.map_err(std::io::Error::other)?;
-        Ok(Box::new(TlsStream::new(stream, tls, self.refusals.clone())))
+        Ok(Box::new(TlsStream::new(stream, tls, self.refusals.clone(), set_up.checks.clone())))
     }
 
     /// Seals `payload` for the node `to`. False if it cannot be: then it must not be sent.
@@ -157,10 +203,26 @@ impl Security {
         Ok(())
     }
 
-    /// What is dialled or accepted from now on rests on these.
+    /// What is dialled or accepted from now on rests on these, unless it rests on certificates.
     fn set_up(&self, identities: &[Identity]) {
-        let configs = Configs::new(identities.to_vec(), &self.provider, &self.time);
-        self.configs.store(Arc::new(configs.expect("they are set up as the first one was")));
+        if self.certificates.is_some() {
+            return;
+        }
+        let configs = Configs::of_secrets(identities.to_vec(), &self.provider, &self.time);
+        let configs = configs.expect("they are set up as the first one was");
+        self.set_up.store(Arc::new(SetUp { configs, checks: None }));
+    }
+
+    /// Reads the certificates again. False if the node has none; where one is not good, those from
+    /// before stay.
+    pub(crate) fn reload_certificates(&self) -> Result<bool, CertificateFault> {
+        let Some(certificates) = &self.certificates else { return Ok(false) };
+        let now = unix_time(self.runtime.now().wall.as_nanos());
+        let credentials = certificates.load(&self.cluster, self.id, now, &self.provider)?;
+        let configs = Configs::of_certificates(&credentials, &self.provider, &self.time);
+        let configs = configs.map_err(|error| CertificateFault::Refused(error.to_string()))?;
+        self.set_up.store(Arc::new(SetUp { configs, checks: Some(credentials.checks) }));
+        Ok(true)
     }
 
     pub(crate) fn key_in_use(&self) -> KeyId {
@@ -228,8 +290,7 @@ struct WallTimeOf(Arc<dyn Runtime>);
 
 impl TimeProvider for WallTimeOf {
     fn current_time(&self) -> Option<UnixTime> {
-        let wall = Duration::from_nanos(self.0.now().wall.as_nanos());
-        Some(UnixTime::since_unix_epoch(wall))
+        Some(unix_time(self.0.now().wall.as_nanos()))
     }
 }
 

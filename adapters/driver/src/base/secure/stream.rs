@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use rustls::{AlertDescription, Connection, Error};
+use chinwag_core::id::NodeId;
+use rustls::{AlertDescription, Connection, Error, PeerIncompatible};
 
 use super::Refusals;
+use super::certificates::{self, Checks};
 use crate::base::runtime::Stream;
 
 /// The first byte of a hello (§5.1), where a TLS record was expected.
@@ -17,8 +19,12 @@ const MAGIC_FIRST: u8 = 0xc7;
 /// methods is polled.
 pub(crate) struct TlsStream {
     inner: Box<dyn Stream>,
+    /// Where the other end is: a connection that was reset does not know it any more.
+    peer: Option<SocketAddr>,
     tls: Connection,
     refusals: Arc<Refusals>,
+    /// What tells which node a certificate names, where there are certificates.
+    checks: Option<Arc<Checks>>,
     /// The first byte that came.
     first: Option<u8>,
     is_closing: bool,
@@ -29,8 +35,10 @@ impl TlsStream {
         inner: Box<dyn Stream>,
         tls: impl Into<Connection>,
         refusals: Arc<Refusals>,
+        checks: Option<Arc<Checks>>,
     ) -> Self {
-        Self { inner, tls: tls.into(), refusals, first: None, is_closing: false }
+        let (peer, tls) = (inner.peer_addr().ok(), tls.into());
+        Self { inner, peer, tls, refusals, checks, first: None, is_closing: false }
     }
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -59,9 +67,9 @@ impl TlsStream {
         if let Err(error) = self.tls.process_new_packets() {
             // The alert that says why.
             let _sent_or_not = self.poll_send(cx);
-            let why = explain(&error, self.first);
+            let why = explain(&error, self.first, self.checks.is_some());
             if is_handshaking {
-                self.refusals.note(self.inner.peer_addr().ok(), &why);
+                self.refusals.note(self.peer, &why);
             }
             return Poll::Ready(Err(io::Error::new(ErrorKind::InvalidData, why)));
         }
@@ -131,6 +139,12 @@ impl Stream for TlsStream {
     fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.inner.peer_addr()
     }
+
+    fn may_be(&self, peer: NodeId) -> bool {
+        let Some(checks) = &self.checks else { return true };
+        let shown = self.tls.peer_certificates().and_then(|chain| chain.first());
+        shown.and_then(|certificate| checks.node_of(certificate)) == Some(peer)
+    }
 }
 
 /// A stream as rustls wants it, for as long as one poll takes: what is pending would block, and the
@@ -173,7 +187,10 @@ impl Write for Io<'_, '_, '_> {
 }
 
 /// What went wrong, for whoever runs the node (`docs/protocol.md` §5.13.3).
-fn explain(error: &Error, first: Option<u8>) -> String {
+fn explain(error: &Error, first: Option<u8>, has_certificates: bool) -> String {
+    if let Some(why) = certificates::reason(error) {
+        return why;
+    }
     match error {
         _ if first == Some(MAGIC_FIRST) => {
             "the peer does not encrypt: it was started without a secret".into()
@@ -191,7 +208,20 @@ fn explain(error: &Error, first: Option<u8>) -> String {
             | AlertDescription::CertificateUnknown
             | AlertDescription::HandshakeFailure
             | AlertDescription::UnknownCA,
-        ) => "the peer has another secret, or one for another cluster name".into(),
+        ) => match has_certificates {
+            true => "the peer does not accept this node's certificate".into(),
+            false => "the peer has another secret, or one for another cluster name".into(),
+        },
+        Error::PeerIncompatible(PeerIncompatible::IncorrectCertificateTypeExtension)
+        | Error::AlertReceived(AlertDescription::UnsupportedCertificate) => {
+            "one of the two nodes has certificates, and the other one has a secret alone".into()
+        }
+        Error::AlertReceived(AlertDescription::CertificateRevoked) => {
+            "the peer refuses this node's certificate: it is revoked".into()
+        }
+        Error::AlertReceived(AlertDescription::CertificateExpired) => {
+            "the peer refuses this node's certificate: it has expired".into()
+        }
         other => format!("TLS failed: {other}"),
     }
 }

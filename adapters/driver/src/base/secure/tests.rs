@@ -1,9 +1,12 @@
 //! `ring` gives what `core::seal` expects, and TLS over a stream that takes and gives little at a
 //! time. How nodes use both is tested on every runtime.
 
+mod certificates;
+
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use chinwag_core::id::Fence;
 use chinwag_core::time::{Instant, WallTime};
@@ -21,6 +24,7 @@ fn security_of(cluster: &str, secret: u8) -> Security {
         cluster: cluster.into(),
         id: NodeId::new(1),
         secret: Secret::from_bytes([secret; 32]),
+        certificates: None,
         started: Timestamp::default(),
     };
     Security::new(parts).expect("it can be set up")
