@@ -10,7 +10,7 @@ use chinwag_tokio::Tokio;
 
 use super::floor::{Floor, FloorCopy};
 use super::measure::{self, Throughput};
-use super::node::{RawBytes, Typed, TypedVec};
+use super::node::{Encrypted, RawBytes, Typed, TypedVec};
 #[cfg(feature = "peers")]
 use super::peers;
 use super::pingpong::PingPong;
@@ -55,6 +55,8 @@ pub enum Kind {
     /// Typed messages on tokio, with a `Vec<u8>` field: owned by the handler, so copied out of the
     /// view and in again.
     TypedVec,
+    /// [`Kind::Typed`] in a cluster with a secret: every byte over TLS 1.3.
+    Encrypted,
     /// [`Kind::Typed`] on smol as it comes: its global executor with one thread.
     Smol,
     /// [`Kind::Typed`] on an executor of smol's with two threads.
@@ -83,6 +85,7 @@ impl Kind {
         Self::Raw,
         Self::Typed,
         Self::TypedVec,
+        Self::Encrypted,
         Self::Smol,
         Self::Smol2,
         Self::AsyncStd,
@@ -105,6 +108,7 @@ impl Kind {
             Self::Raw => "raw",
             Self::Typed => "typed",
             Self::TypedVec => "typed-vec",
+            Self::Encrypted => "encrypted",
             Self::Smol => "smol",
             Self::Smol2 => "smol-2",
             Self::AsyncStd => "async-std",
@@ -138,6 +142,7 @@ impl Kind {
             Self::Raw => on_tokio::<RawBytes>(),
             Self::Typed => on_tokio::<Typed>(),
             Self::TypedVec => on_tokio::<TypedVec>(),
+            Self::Encrypted => on_tokio::<Encrypted>(),
             Self::Smol => on_smol::<Typed>(),
             Self::Smol2 => on_two_of_smol::<Typed>(),
             Self::AsyncStd => {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chinwag::{
-    Client, Config, Context, Handler, Message, Method, Methods, Node, Raw, Runtime, Service,
-    Status, View,
+    Client, Config, Context, Handler, Message, Method, Methods, Node, Raw, Runtime, Secret,
+    Service, Status, View,
 };
 
 use super::contender::{Caller, Setup};
@@ -30,11 +30,19 @@ struct Nodes {
 
 impl Nodes {
     async fn start(runtime: &Arc<dyn Runtime>, connections: usize) -> Self {
-        let client = start(runtime, CLIENT, &[]).await;
+        Self::start_with(runtime, connections, None).await
+    }
+
+    async fn start_with(
+        runtime: &Arc<dyn Runtime>,
+        connections: usize,
+        secret: Option<&Secret>,
+    ) -> Self {
+        let client = start(runtime, CLIENT, &[], secret).await;
         let seed = [client.advertised_addr().to_string()];
         let mut servers = Vec::new();
         for id in (CLIENT + 1..).take(connections) {
-            let server = start(runtime, id, &seed).await;
+            let server = start(runtime, id, &seed, secret).await;
             server.add_service(Echo).expect("the first");
             servers.push(server);
         }
@@ -43,13 +51,34 @@ impl Nodes {
         seen.expect("they join within moments");
         Self { client, servers }
     }
+
+    fn typed(&self, connection: usize, size: usize) -> TypedCaller<Msg> {
+        let message = Arc::new(Msg { id: 7, name: NAME.into(), body: vec![7; size].into() });
+        let is_answer = |answer: &View<Msg>, message: &Msg| {
+            answer.id == message.id && answer.body.len() == message.body.len()
+        };
+        TypedCaller {
+            client: self.client.client(self.servers[connection].id()),
+            message,
+            is_answer,
+        }
+    }
 }
 
-async fn start(runtime: &Arc<dyn Runtime>, id: u64, seeds: &[String]) -> Node {
+async fn start(
+    runtime: &Arc<dyn Runtime>,
+    id: u64,
+    seeds: &[String],
+    secret: Option<&Secret>,
+) -> Node {
     // On a machine that measures, nobody is to be found dead for being late.
     let config = Config { suspicion_mult: 1_000, ..Config::lan() };
     let builder =
         Node::builder(id, (Ipv4Addr::LOCALHOST, 0).into()).cluster("bench").config(config);
+    let builder = match secret {
+        Some(secret) => builder.secret(secret.clone()),
+        None => builder,
+    };
     builder
         .call_timeout(CALL_TIMEOUT)
         .seeds(seeds)
@@ -194,15 +223,22 @@ impl Setup for Typed {
     }
 
     fn caller(&self, connection: usize, size: usize) -> TypedCaller<Msg> {
-        let message = Arc::new(Msg { id: 7, name: NAME.into(), body: vec![7; size].into() });
-        let is_answer = |answer: &View<Msg>, message: &Msg| {
-            answer.id == message.id && answer.body.len() == message.body.len()
-        };
-        TypedCaller {
-            client: self.0.client.client(self.0.servers[connection].id()),
-            message,
-            is_answer,
-        }
+        self.0.typed(connection, size)
+    }
+}
+
+/// [`Typed`] in a cluster with a secret.
+pub(super) struct Encrypted(Nodes);
+
+impl Setup for Encrypted {
+    type Caller = TypedCaller<Msg>;
+
+    async fn start(runtime: Arc<dyn Runtime>, connections: usize) -> Self {
+        Self(Nodes::start_with(&runtime, connections, Some(&Secret::from_bytes([7; 32]))).await)
+    }
+
+    fn caller(&self, connection: usize, size: usize) -> TypedCaller<Msg> {
+        self.0.typed(connection, size)
     }
 }
 

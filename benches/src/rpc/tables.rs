@@ -161,7 +161,12 @@ fn role(kind: Kind) -> Role {
         | Kind::Floor
         | Kind::FloorCopy => Role::Floor,
         Kind::Typed => Role::Main,
-        Kind::Raw | Kind::TypedVec | Kind::Smol | Kind::Smol2 | Kind::AsyncStd => Role::Chinwag,
+        Kind::Raw
+        | Kind::TypedVec
+        | Kind::Encrypted
+        | Kind::Smol
+        | Kind::Smol2
+        | Kind::AsyncStd => Role::Chinwag,
         #[cfg(feature = "peers")]
         Kind::Datacake | Kind::Tonic | Kind::Tarpc => Role::Peer,
     }
@@ -178,6 +183,7 @@ fn name(kind: Kind) -> &'static str {
         Kind::Raw => "chinwag, raw",
         Kind::Typed => "chinwag",
         Kind::TypedVec => "chinwag, Vec",
+        Kind::Encrypted => "chinwag, encrypted",
         Kind::Smol => "chinwag on smol",
         Kind::Smol2 => "chinwag on smol, 2 threads",
         Kind::AsyncStd => "chinwag on async-std",

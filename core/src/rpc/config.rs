@@ -126,8 +126,8 @@ pub struct Config {
     /// Calls that wait for room: 1..=1,048,576. Default 16,384: as many as may be open at most. One
     /// caller may have as many as are left for all others: half of them while it is alone.
     pub waiting_calls_max: usize,
-    /// Bytes of calls that wait for room: at least 64 KiB. Default 64 MiB, as much as the peer may
-    /// hold of those that have it.
+    /// Bytes of calls that wait for room: at least 64 KiB. Default 128 MiB: a caller that is alone
+    /// may have half of it, which is as much as the peer may hold of those that have room.
     pub waiting_len_max: usize,
     /// How long a call waits for room. Default 2 s: a burst has passed by then; what has not is
     /// overload, and is better known early.
@@ -201,7 +201,7 @@ impl Default for Config {
             response_window_max: 16 * 1024 * 1024,
             answer_wait_max: Duration::from_secs(10),
             waiting_calls_max: 16_384,
-            waiting_len_max: 64 * 1024 * 1024,
+            waiting_len_max: 128 * 1024 * 1024,
             room_wait_max: Duration::from_secs(2),
             methods_max: 1_024,
             outbound_len_max: 8 * 1024 * 1024,
