@@ -1,7 +1,7 @@
 //! Which oracles would see that a fault is not borne.
 
-/// The oracles that watch a family of faults most closely, as `docs/simulation.md` names them. Every
-/// other one looks, too, unless the fault excuses what it is about.
+/// The oracles that watch a family of faults most closely, as `docs/simulation.md` names them.
+/// Every other one looks, too, unless the fault excuses what it is about.
 #[doc(hidden)]
 pub fn watched_by(family: &str) -> &'static [&'static str] {
     match family {
