@@ -260,19 +260,28 @@ impl Open {
 }
 
 impl Class {
+    /// Levels of depth: deeper calls go first.
+    pub(super) const LEVELS: usize = 3;
+    /// Queues of one level, whose calls take turns.
+    pub(super) const QUEUES_OF_LEVEL: usize = 4;
     /// Queues of calls that wait, one a class.
-    pub(super) const QUEUES: usize = 12;
+    pub(super) const QUEUES: usize = Self::LEVELS * Self::QUEUES_OF_LEVEL;
 
     /// The number of its queue: what handlers call goes first. Calls of one queue need the same of
     /// the peer, so that none waits behind one that needs more.
     pub(super) fn index(self) -> usize {
         let level = 2 - usize::from(self.depth.min(2));
-        level << 2 | usize::from(self.charge > 0) << 1 | usize::from(self.is_streaming)
+        level << 2 | usize::from(self.is_charged()) << 1 | usize::from(self.is_streaming)
     }
 
     /// Whether the requests in the queue of this number are charged.
-    pub(super) fn is_charged(index: usize) -> bool {
+    pub(super) fn is_queue_charged(index: usize) -> bool {
         index & 2 > 0
+    }
+
+    /// Whether its request is charged.
+    pub(super) fn is_charged(self) -> bool {
+        self.charge > 0
     }
 
     /// Whether no handler makes it.

@@ -102,6 +102,11 @@ impl Flows {
         self.lens.all
     }
 
+    /// Whether more messages than may be under way at once would wait if there was one more.
+    pub(super) fn are_lanes_wanted(&self) -> bool {
+        self.flows.count() >= u32::from(self.lanes_max)
+    }
+
     /// Those that wait for the socket alone.
     pub(super) fn socket_len(&self) -> usize {
         self.lens.all - self.lens.parked

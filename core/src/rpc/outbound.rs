@@ -7,7 +7,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::body::Body;
-use super::calls::Open;
+use super::calls::{Class, Open};
 use super::config::{ATTACHMENTS_MAX, COPY_LEN_MAX};
 use super::connection::{Connection, Phase};
 use super::content::{Content, content_len};
@@ -43,6 +43,18 @@ impl Connection {
             false => self.flows.socket_len(),
         };
         self.outbox.len() + waiting >= self.config.outbound_len_max
+    }
+
+    /// The same for a call of this class (§5.12.2). A small request waits for nothing but other
+    /// small ones, and a large one may always begin if it need not wait for a lane: whoever sends
+    /// one large message holds up nobody else's calls.
+    pub(super) fn is_socket_behind_for(&self, class: Class) -> bool {
+        let is_behind = match class.is_charged() {
+            _ if self.has_defect(Defect::OneLimitForAll) => true,
+            false => self.outbox.len() >= self.config.outbound_len_max,
+            true => self.flows.are_lanes_wanted(),
+        };
+        is_behind && self.is_socket_behind()
     }
 
     /// Bytes of answers and chunks to the peer's calls that wait.

@@ -57,6 +57,8 @@ struct Usage {
 pub(super) struct Room {
     /// Calls by class.
     queues: [WaitQueue; Class::QUEUES],
+    /// Which queue of each level is next.
+    turns: [usize; Class::LEVELS],
     /// Calls that wait, and their bytes.
     count: usize,
     len: usize,
@@ -180,7 +182,7 @@ impl Connection {
         let limits = self.call_limits();
         limits.is_some_and(|limits| self.calls.has_room(limits, class))
             && !self.room.has_calls_of(class)
-            && !self.is_socket_behind()
+            && !self.is_socket_behind_for(class)
     }
 
     /// Keeps a request until there is room for it.
@@ -253,46 +255,56 @@ impl Connection {
         self.begin_waiting(now);
     }
 
-    /// Begins the calls that wait and have room now, those that handlers make first. Of those of
-    /// one class, callers take turns.
+    /// Begins the calls that wait and have room now, those that handlers make first. The queues of
+    /// one level take turns, and so do the callers of one queue.
     pub(super) fn begin_waiting(&mut self, now: Now) {
         let Some(limits) = self.call_limits().filter(|_| self.room.has_calls()) else { return };
-        for at in 0..self.room.queues.len() {
-            let is_charged = Class::is_charged(at);
-            while let Some((next, oldest)) =
-                self.room.queues[at].next(|call| self.calls.is_waiting(call))
-            {
-                let is_overdue = |waiter: Waiter| {
-                    is_charged && waiter.since + self.budget_wait_max() <= now.mono
-                };
-                let (is_next_overdue, is_oldest_overdue) = (is_overdue(next), is_overdue(oldest));
-                if is_oldest_overdue {
-                    self.room.queues[at].has_asked();
-                }
-                if self.is_socket_behind() {
-                    break;
-                }
-                let whatever = limits.whatever_is_held();
-                let limits_of_next = if is_next_overdue { whatever } else { limits };
-                let (begins, limits) = if self.has_room_within(limits_of_next, next.call) {
-                    (next, limits_of_next)
-                } else if is_oldest_overdue && self.has_room_within(whatever, oldest.call) {
-                    (oldest, whatever)
-                } else {
-                    break;
-                };
-                if !self.reserve_stream(begins.call) {
-                    break;
-                }
-                self.room.queues[at].begin(begins);
-                self.begin_call(now, begins.call, limits);
+        for level in 0..Class::LEVELS {
+            let (count, mut stuck) = (Class::QUEUES_OF_LEVEL, 0);
+            while stuck < count {
+                let nth = self.room.turns[level] % count;
+                self.room.turns[level] = nth + 1;
+                let has_begun = self.begin_next(now, limits, level * count + nth);
+                stuck = if has_begun { 0 } else { stuck + 1 };
             }
         }
     }
 
+    /// Begins a call of this queue. Returns whether there is one that has room.
+    fn begin_next(&mut self, now: Now, limits: CallLimits, at: usize) -> bool {
+        let queue = &mut self.room.queues[at];
+        let Some((next, oldest)) = queue.next(|call| self.calls.is_waiting(call)) else {
+            return false;
+        };
+        let wait_max = self.budget_wait_max();
+        let is_overdue =
+            |waiter: Waiter| Class::is_queue_charged(at) && waiter.since + wait_max <= now.mono;
+        if is_overdue(oldest) {
+            self.room.queues[at].has_asked();
+        }
+        let whatever = limits.whatever_is_held();
+        let limits_of_next = if is_overdue(next) { whatever } else { limits };
+        let (begins, limits) = if self.has_room_within(limits_of_next, next.call) {
+            (next, limits_of_next)
+        } else if is_overdue(oldest) && self.has_room_within(whatever, oldest.call) {
+            (oldest, whatever)
+        } else {
+            return false;
+        };
+        if !self.reserve_stream(begins.call) {
+            return false;
+        }
+        self.room.queues[at].begin(begins);
+        self.begin_call(now, begins.call, limits);
+        true
+    }
+
     /// Whether there is room for an open call that waits.
     fn has_room_within(&self, limits: CallLimits, call: CallId) -> bool {
-        self.calls.get(call).is_some_and(|open| self.calls.has_room(limits, open.class))
+        let class = self.calls.get(call).map(|open| open.class);
+        class.is_some_and(|class| {
+            self.calls.has_room(limits, class) && !self.is_socket_behind_for(class)
+        })
     }
 
     /// A call that waited has room.
@@ -368,7 +380,7 @@ impl Connection {
     pub(super) fn room_wait_at(&self) -> Option<Instant> {
         self.peer()?;
         let next_at = |(at, queue): (usize, &WaitQueue)| {
-            let asks_after = Class::is_charged(at).then(|| self.budget_wait_max());
+            let asks_after = Class::is_queue_charged(at).then(|| self.budget_wait_max());
             queue.next_at(asks_after, self.config.room_wait_max)
         };
         self.room.queues.iter().enumerate().filter_map(next_at).min()

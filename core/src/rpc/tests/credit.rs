@@ -564,8 +564,10 @@ fn s5_7_4_a_stream_may_always_have_one_chunk_waiting() {
             "one"
         );
     }
-    let waits = pair.a.request(pair.now, request(b"x")).expect("taken");
-    assert_eq!(pair.a.number_of(waits), None, "calls wait until less waits for the socket");
+    let waits = pair.a.request(pair.now, request(&[3; 9_000])).expect("taken");
+    assert_eq!(pair.a.number_of(waits), None, "large calls wait until less waits for the socket");
+    let small = pair.a.request(pair.now, request(b"x")).expect("taken");
+    assert!(pair.a.number_of(small).is_some(), "small ones do not");
     assert_eq!(pair.a.one_way(pair.now, request(b"x")), Err(RequestError::Full));
     pair.pump();
     assert!(pair.a.number_of(waits).is_some());

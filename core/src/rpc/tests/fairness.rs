@@ -218,3 +218,43 @@ fn s5_12_2_whatever_callers_do_each_call_ends_once_and_in_the_order_of_its_calle
         assert_eq!(pair.a.room.queued(), 0);
     }
 }
+
+/// Queues of one depth take turns too: however many small calls wait, a large one and a stream are
+/// not kept out, and the other way round.
+#[test]
+fn s5_12_2_calls_of_one_class_keep_no_other_class_out() {
+    for crowd in [10, 9_000] {
+        let mut pair = pair_with_slots(4);
+        for _ in 0..500 {
+            pair.a.request(pair.now, of(1, &vec![1; crowd])).expect("taken");
+        }
+        let (other, shape) = (if crowd == 10 { 9_000 } else { 10 }, Shape::CLIENT_STREAMING);
+        pair.a.request(pair.now, of(2, &vec![2; other])).expect("taken");
+        let stream = Request { shape, chunk_len_max: 0, ..of(3, b"\x03") };
+        pair.a.request(pair.now, stream).expect("taken");
+        let order = served(&mut pair);
+        let at = |first| order.iter().position(|body| body[0] == first).expect("it comes");
+        assert!(at(2) <= 10 && at(3) <= 10, "{} and {} beside {crowd} bytes", at(2), at(3));
+    }
+}
+
+/// A message that takes the socket for long keeps no other call from it (§5.7.4).
+#[test]
+fn s5_12_2_a_large_message_that_waits_for_the_socket_holds_up_no_call() {
+    let small = Config { outbound_len_max: 64 * 1024, ..Config::default() };
+    let mut pair = Pair::connected_with(small, Config::default());
+    pair.a.request(pair.now, of(1, &vec![1; 8 << 20])).expect("taken");
+    for len in [10, 100_000] {
+        let call = pair.a.request(pair.now, of(2, &vec![2; len])).expect("taken");
+        assert!(pair.a.number_of(call).is_some(), "a call of {len} bytes has begun");
+    }
+    // Those that could not go on at once wait: they have not been sent.
+    let mut begun = 0;
+    for _ in 0..10 {
+        let call = pair.a.request(pair.now, of(2, &vec![2; 100_000])).expect("taken");
+        begun += u32::from(pair.a.number_of(call).is_some());
+    }
+    assert_eq!(begun, 1, "as many as may be under way at once");
+    let call = pair.a.request(pair.now, of(2, b"small")).expect("taken");
+    assert!(pair.a.number_of(call).is_some());
+}

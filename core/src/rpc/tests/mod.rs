@@ -11,6 +11,7 @@ mod halves;
 mod hello;
 mod hostile;
 mod limits;
+mod node_budget;
 mod progress;
 mod races;
 mod schedule;
