@@ -280,7 +280,7 @@ pub(crate) fn weaker(fault: &Fault) -> Vec<Fault> {
             weaker.push(Fault::Crash { node: *node, moves: false, keeps_clock: *keeps_clock });
             weaker.push(Fault::Crash { node: *node, moves: *moves, keeps_clock: false });
         }
-        _ => {}
+        other => weaker.extend(restarts_less_behind(other)),
     }
     // One node fewer on either side.
     let (from, to) = fault.sides();
@@ -291,6 +291,16 @@ pub(crate) fn weaker(fault: &Fault) -> Vec<Fault> {
                 .filter(|gone| !from.contains(gone))
                 .filter_map(|&gone| fault.among(|node| node != gone)),
         );
+    }
+    weaker
+}
+
+/// A restart on a clock that is less behind, or not at all.
+fn restarts_less_behind(fault: &Fault) -> Vec<Fault> {
+    let &Fault::RestartBehind { node, behind } = fault else { return Vec::new() };
+    let mut weaker = vec![Fault::Crash { node, moves: true, keeps_clock: false }];
+    if behind > Duration::from_millis(2) {
+        weaker.push(Fault::RestartBehind { node, behind: behind / 2 });
     }
     weaker
 }

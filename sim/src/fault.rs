@@ -5,14 +5,17 @@ mod odd;
 mod plan;
 mod quality;
 pub(crate) mod text;
+mod watched;
 mod words;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use odd::Return;
 pub use odd::{Addresses, Answers, ODD_FAMILIES};
 pub use quality::{HALF_OPEN_FOR, QUEUE_MAX, Quality};
+pub use watched::watched_by;
 
 /// The longest pause of one process that every preset forgives, whatever mild faults are beside it.
 #[doc(hidden)]
@@ -84,6 +87,15 @@ pub enum Fault {
         /// It wrote down its clock's bounds (`docs/protocol.md` §3.9).
         #[serde(default)]
         keeps_clock: bool,
+    },
+    /// The process dies at the begin. At the end a process of its id starts on another port, on a
+    /// wall clock that is set back, and nothing of the run before was written down.
+    RestartBehind {
+        /// Which.
+        node: u32,
+        /// By how much the clock is set back.
+        #[serde(with = "text::span")]
+        behind: Duration,
     },
     /// The wall clock is stepped, and the clock drifts until the end.
     Clock {
@@ -207,6 +219,7 @@ impl Fault {
             Self::IoBlock(_) => "io_block",
             Self::SlowReader { .. } => "slow_reader",
             Self::Crash { .. } => "crash",
+            Self::RestartBehind { .. } => "restart_behind",
             Self::Clock { .. } => "clock",
             Self::Offset { .. } => "offset",
             Self::LookupFails(_) => "lookup",
@@ -248,7 +261,8 @@ impl Fault {
                     || mtu.is_some()
                     || no_datagrams
             }
-            Self::Cut { .. } | Self::Flap { .. } | Self::Crash { .. } => true,
+            Self::Cut { .. } | Self::Flap { .. } => true,
+            Self::Crash { .. } | Self::RestartBehind { .. } => true,
             Self::FullPause(_) | Self::IoBlock(_) | Self::SlowReader { .. } => true,
             Self::Clock { drift_ppm, .. } => drift_ppm.abs() > 1_000,
             Self::Leave(_) | Self::Metadata(_) | Self::Broadcast(_) | Self::EarlyTimers(_) => false,
@@ -273,6 +287,7 @@ impl Fault {
             &Self::FullPause(node)
             | &Self::IoBlock(node)
             | &Self::Crash { node, .. }
+            | &Self::RestartBehind { node, .. }
             | &Self::Clock { node, .. }
             | &Self::Leave(node)
             | &Self::Metadata(node)

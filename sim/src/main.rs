@@ -4,6 +4,10 @@
 
 #[path = "main/exhaustive.rs"]
 mod exhaustive;
+#[path = "main/families.rs"]
+mod families;
+#[path = "main/lifeguard.rs"]
+mod lifeguard;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -14,7 +18,6 @@ use chinwag_sim::args;
 use chinwag_sim::case::{self, Case};
 use chinwag_sim::explore::{Search, search};
 use chinwag_sim::fault::{Fault, Plan, Quality, Timed};
-use chinwag_sim::lifeguard::{self, Grid, Slowness};
 use chinwag_sim::progress::Progress;
 use chinwag_sim::repeat::Twice;
 use chinwag_sim::run::{Faults, Level, Outcome, Scenario, run};
@@ -43,7 +46,10 @@ enum Command {
     Exhaustive(exhaustive::ExhaustiveArgs),
     /// The published experiment with slow members: SWIM, each part of Lifeguard alone, Lifeguard,
     /// and chinwag as shipped
-    Lifeguard(LifeguardArgs),
+    Lifeguard(lifeguard::LifeguardArgs),
+    /// The families of faults, in how many seeds each struck at either level, and the oracles that
+    /// watch them, as a table in Markdown
+    Families(families::FamiliesArgs),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -198,34 +204,6 @@ struct ReplayArgs {
     json: bool,
 }
 
-#[derive(Args)]
-struct LifeguardArgs {
-    /// A small grid: seconds instead of minutes
-    #[arg(long)]
-    quick: bool,
-    /// Slow members stand still as a whole, timers too, instead of waiting for their I/O
-    #[arg(long)]
-    pause: bool,
-    /// How many members are slow, instead of those of the grid
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=64))]
-    slow: Vec<u32>,
-    /// Milliseconds that they are slow
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..))]
-    spans: Vec<u64>,
-    /// Milliseconds that they are well in between
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..))]
-    gaps: Vec<u64>,
-    /// Each combination with so many seeds
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000))]
-    seeds: Option<u64>,
-    /// Threads; one world each
-    #[arg(long, default_value_t = 2)]
-    jobs: usize,
-    /// Prints one JSON object
-    #[arg(long)]
-    json: bool,
-}
-
 fn seeds(text: &str) -> Result<Range<u64>, String> {
     let wrong = || format!("`{text}` are not seeds such as 0..1000");
     let (first, end) = text.split_once("..").ok_or_else(wrong)?;
@@ -239,7 +217,8 @@ fn main() -> ExitCode {
         Command::Explore(args) => explore_command(&args),
         Command::Replay(args) => replay_command(&args),
         Command::Exhaustive(args) => Ok(exhaustive::command(&args)),
-        Command::Lifeguard(args) => Ok(lifeguard_command(&args)),
+        Command::Lifeguard(args) => Ok(lifeguard::command(&args)),
+        Command::Families(args) => Ok(families::command(&args)),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -447,28 +426,6 @@ fn replay_command(args: &ReplayArgs) -> Result<bool, String> {
     }
     show(&case.scenario, &outcome, wall_s, args.json);
     Ok(outcome.failure.is_none())
-}
-
-/// Holds if the published order does.
-fn lifeguard_command(args: &LifeguardArgs) -> bool {
-    let slowness = if args.pause { Slowness::FullPause } else { Slowness::IoBlock };
-    let mut grid = if args.quick { Grid::quick(slowness) } else { Grid::full(slowness) };
-    if !args.slow.is_empty() {
-        grid.slow = args.slow.iter().map(|&slow| slow as usize).collect();
-    }
-    let given = |of: &[u64], else_: Vec<u64>| if of.is_empty() { else_ } else { of.to_vec() };
-    grid.spans = given(&args.spans, grid.spans);
-    grid.gaps = given(&args.gaps, grid.gaps);
-    grid.seeds = args.seeds.unwrap_or(grid.seeds);
-    let (rows, wall_s) = timed(|| lifeguard::experiment(&grid, args.jobs));
-    let swim = rows.first().map(|(_, row)| row.clone()).unwrap_or_default();
-    if args.json {
-        let reports: Vec<_> = rows.iter().map(|(name, row)| row.report(name, &swim)).collect();
-        println!("{}", json!({ "members": lifeguard::MEMBERS, "wall_s": wall_s, "rows": reports }));
-    } else {
-        println!("{}", lifeguard::table(&rows));
-    }
-    args.pause || lifeguard::is_published_order(&rows)
 }
 
 fn show(scenario: &Scenario, outcome: &Outcome, wall_s: f64, as_json: bool) {

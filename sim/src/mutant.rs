@@ -18,6 +18,8 @@ const STAMP_AT: std::ops::Range<usize> = 28..36;
 pub enum Defect {
     /// Takes nothing in.
     Deaf,
+    /// Shows the metadata of others as they were before.
+    ShowsOldDetails,
     /// Takes nothing in, ever again, from one that it has declared dead.
     NeverForgives,
     /// Does not observe the stamps that it receives.
@@ -74,6 +76,11 @@ pub enum Defect {
     StaysUp,
     /// At node level: cannot be called any more once all is over.
     StopsServing,
+    /// At node level: its handlers say that they run in another run of the node.
+    ForgetsItsRun,
+    /// At node level: breaks its connections when it begins to leave, which it does when a call to
+    /// it is open.
+    HangsUp,
     /// At node level: offers one service twice.
     OffersTwice,
     /// At node level: a service is gone that nobody removed.
@@ -230,6 +237,13 @@ impl Mutation {
             return Timestamp::from_raw(last.get() + (10_000_000 << 12));
         }
         last
+    }
+
+    /// How it shows another member.
+    pub(crate) fn shows(&self, node: u32, now: u64, member: &mut Member) {
+        if self.has(node, now, Defect::ShowsOldDetails) {
+            member.metadata = member.metadata.without("dc");
+        }
     }
 
     /// What it says of itself.

@@ -275,8 +275,7 @@ fn calm(scenario: &Scenario, world: &mut World) -> Result<u64, Violation> {
     world.run_until(world.now() + LOOK_EVERY)?;
     while let Some(reason) = world.unconverged() {
         if world.now() - scenario.span > within {
-            let detail = format!("{reason}, {:.0} s after the last fault", seconds(within));
-            return Err(Violation { oracle: "convergence", detail });
+            return Err(unhealed(&reason, &world.groups(), within));
         }
         world.run_until(world.now() + LOOK_EVERY)?;
     }
@@ -290,6 +289,17 @@ fn calm(scenario: &Scenario, world: &mut World) -> Result<u64, Violation> {
             Err(Violation { oracle: "convergence", detail })
         }
     }
+}
+
+/// The views are not the truth so many nanoseconds after the last fault. `groups` do not see each
+/// other.
+pub(crate) fn unhealed(reason: &str, groups: &[Vec<u32>], within: u64) -> Violation {
+    let after = format!("{:.0} s after the last fault", seconds(within));
+    if groups.len() > 1 {
+        let detail = format!("{after} there are several clusters: {groups:?}");
+        return Violation { oracle: "one_cluster", detail };
+    }
+    Violation { oracle: "convergence", detail: format!("{reason}, {after}") }
 }
 
 /// Once the rounds that had begun before are over, nobody may be doubted. A round is stretched by

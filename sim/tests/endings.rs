@@ -79,6 +79,7 @@ fn every_odd_fault() -> Vec<Fault> {
         Fault::Ipv6(2),
         Fault::Suspend { node: 2, wall_stops: false },
         Fault::Suspend { node: 2, wall_stops: true },
+        Fault::RestartBehind { node: 2, behind: 20 * second },
     ];
     let families: Vec<&str> = faults.iter().map(Fault::family).collect();
     assert_eq!(families, ODD_FAMILIES);

@@ -13,7 +13,7 @@ fn planted() -> (Scenario, Outcome) {
             && outcome
                 .failure
                 .as_ref()
-                .is_some_and(|failure| failure.violation.oracle == "convergence")
+                .is_some_and(|failure| failure.violation.oracle == "one_cluster")
     });
     failing.expect("under the swarm somebody is buried who lives")
 }

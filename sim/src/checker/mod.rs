@@ -26,6 +26,7 @@
 
 pub mod clocks;
 pub mod deaths;
+pub mod groups;
 pub mod machine;
 pub mod suspicions;
 pub mod views;

@@ -45,7 +45,7 @@ pub enum Addresses {
 
 /// The families that only the odd swarm draws ([`swarm::odd`](crate::swarm::odd)), as reports name
 /// them.
-pub const ODD_FAMILIES: [&str; 17] = [
+pub const ODD_FAMILIES: [&str; 18] = [
     "no_streams",
     "opens_lost",
     "opens_refused",
@@ -63,6 +63,7 @@ pub const ODD_FAMILIES: [&str; 17] = [
     "ipv6",
     "suspend",
     "suspend_wall",
+    "restart_behind",
 ];
 
 impl Answers {
@@ -90,7 +91,33 @@ impl Addresses {
     }
 }
 
+/// How a process comes back that has died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Return {
+    /// On another port.
+    pub(crate) moves: bool,
+    /// With the bound of its clock that it wrote down.
+    pub(crate) keeps_clock: bool,
+    /// On a wall clock that was set back by so many milliseconds.
+    pub(crate) behind_ms: i64,
+}
+
 impl Fault {
+    /// How the process that dies of it comes back at its end, if one does.
+    pub(crate) fn comes_back(&self) -> Option<Return> {
+        match *self {
+            Self::Crash { moves, keeps_clock, .. } => {
+                Some(Return { moves, keeps_clock, behind_ms: 0 })
+            }
+            Self::RestartBehind { behind, .. } => Some(Return {
+                moves: true,
+                keeps_clock: false,
+                behind_ms: i64::try_from(behind.as_millis()).unwrap_or(i64::MAX),
+            }),
+            _ => None,
+        }
+    }
+
     /// Whether what is sent to the advertised address of a node reaches nobody, or another node.
     pub(super) const fn strays(&self) -> bool {
         matches!(self, Self::TakeOver { .. } | Self::Addresses { odd: Addresses::Moves, .. })

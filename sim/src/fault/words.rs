@@ -55,6 +55,10 @@ impl fmt::Display for Fault {
                     if *keeps_clock { ", clock kept" } else { "" }
                 )
             }
+            Self::RestartBehind { node, behind } => {
+                let behind = text::span_text(*behind);
+                write!(f, "node {node} crashed, back elsewhere with a clock {behind} behind")
+            }
             Self::Clock { node, step_ms, drift_ppm } => {
                 write!(f, "clock of node {node} {step_ms:+} ms, {drift_ppm:+} ppm")
             }

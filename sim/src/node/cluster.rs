@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use chinwag::{Builder, Config, Node, OnRuntime, StartError, Timestamp, Watch};
 
+use super::clear::Clear;
 use super::engine::{Engine, Turn};
 use super::ledger::Ledger;
 use super::state::{Step, What};
@@ -19,7 +20,7 @@ use crate::checker::views::{Views, id};
 use crate::checker::{Check, Violation};
 use crate::choices::{Choices, Odds, Site};
 use crate::clock::nanos;
-use crate::fault::{Fault, Plan, Timed};
+use crate::fault::{Fault, Plan, Return, Timed};
 use crate::host::FIRST_PORT;
 use crate::mutant::{Mutant, Mutation};
 use crate::trace::Story;
@@ -31,6 +32,9 @@ const SEEDS: u32 = 8;
 /// A process that crashes takes its machine's word with it (a power cut) about so often, in
 /// millionths.
 const POWER_CUT_ODDS: u32 = 300_000;
+
+/// Nanoseconds until a mutant looks again whether it can break something.
+const PUTS_OFF_FOR: u64 = 100_000;
 
 /// What runs on a node once it has started, at every start of its process.
 pub(crate) type Boot = Arc<dyn Fn(&Node, u32) -> Result<(), String> + Send + Sync>;
@@ -104,6 +108,7 @@ pub(crate) struct Cluster {
     pub(crate) story: Story,
     told: [u64; 8],
     broadcasts: u64,
+    pub(super) clear: Clear,
     /// Faults that have begun, and that are over or are never to begin.
     has_begun: Vec<bool>,
     is_over: Vec<bool>,
@@ -131,6 +136,7 @@ impl Cluster {
             story: Story::of_last(setup.story_lines),
             told: [0; 8],
             broadcasts: 0,
+            clear: Clear::default(),
             has_begun: Vec::new(),
             is_over: Vec::new(),
             has_new_nodes: false,
@@ -175,6 +181,7 @@ impl Cluster {
         });
         self.plan.faults.push(timed);
         self.views.set_forges(self.plan.forges());
+        self.ledger.set_forges(self.plan.forges());
         self.has_begun.push(false);
         self.is_over.push(false);
     }
@@ -249,6 +256,7 @@ impl Cluster {
             return;
         }
         self.engine.start(host);
+        self.ledger.leaves(host, None);
         let (runtime, process) =
             (self.engine.runtime(host), self.engine.with(|state| state.machine(host).process));
         let at = self.engine.addr_at(host, FIRST_PORT + site.port_offset);
@@ -311,7 +319,13 @@ impl Cluster {
         if self.is_over[number] {
             return Ok(());
         }
+        if self.puts_off(number) {
+            let step = What::Step(Step::Begin(number));
+            self.engine.with(|state| state.queue.push(state.now + PUTS_OFF_FOR, step));
+            return Ok(());
+        }
         self.has_begun[number] = true;
+        self.clear.begin(self.engine.now(), &self.plan.faults[number]);
         let fault = self.plan.faults[number].fault.clone();
         self.tell(|| format!("begins: {fault:?}"));
         self.deaths.fault(&fault, self.plan.is_mild());
@@ -327,6 +341,7 @@ impl Cluster {
                 Fault::FullPause(_)
                     | Fault::IoBlock(_)
                     | Fault::Crash { .. }
+                    | Fault::RestartBehind { .. }
                     | Fault::Clock { .. }
                     | Fault::Suspend { .. }
             );
@@ -335,7 +350,9 @@ impl Cluster {
             }
         });
         match fault {
-            Fault::Crash { node, .. } => self.crash(node, number),
+            Fault::Crash { node, .. } | Fault::RestartBehind { node, .. } => {
+                self.crash(node, number);
+            }
             Fault::Leave(node) | Fault::Metadata(node) | Fault::Broadcast(node) => {
                 if self.engine.with(|state| state.machine(node).pauses) > 0 {
                     self.sites[node as usize].commands.push(number);
@@ -348,6 +365,19 @@ impl Cluster {
         Ok(())
     }
 
+    /// The process on `host` starts again, if it was this fault that ended it.
+    fn come_back(&mut self, host: u32, number: usize, how: Return) {
+        let site = &mut self.sites[host as usize];
+        if site.crashed_by != Some(number) {
+            return;
+        }
+        site.crashed_by = None;
+        site.port_offset += u16::from(how.moves);
+        site.keeps_clock = how.keeps_clock;
+        self.engine.with(|state| state.machine(host).clock.step(-how.behind_ms));
+        self.start(host);
+    }
+
     fn end(&mut self, number: usize) -> Check {
         if std::mem::replace(&mut self.is_over[number], true) {
             return Ok(());
@@ -355,23 +385,18 @@ impl Cluster {
         let fault = self.plan.faults[number].fault.clone();
         self.tell(|| format!("ends: {fault:?}"));
         self.engine.end_fault(number, &fault);
+        self.clear.end(self.engine.now(), &self.plan.faults[number]);
         let told = Told::End { fault: u32::try_from(number).unwrap_or(u32::MAX) };
         self.engine.with(|state| state.trace.tell(state.now, fault.node(), || told));
+        if let (Some(host), Some(how)) = (fault.node(), fault.comes_back()) {
+            self.come_back(host, number, how);
+        }
         match fault {
             Fault::FullPause(node) | Fault::Suspend { node, .. }
                 if self.engine.with(|state| state.machine(node).pauses) == 0 =>
             {
                 for number in std::mem::take(&mut self.sites[node as usize].commands) {
                     self.command(number);
-                }
-            }
-            Fault::Crash { node, moves, keeps_clock } => {
-                let site = &mut self.sites[node as usize];
-                if site.crashed_by == Some(number) {
-                    site.crashed_by = None;
-                    site.port_offset += u16::from(moves);
-                    site.keeps_clock = keeps_clock;
-                    self.start(node);
                 }
             }
             _ => {}
@@ -384,8 +409,8 @@ impl Cluster {
     pub(crate) fn end_faults(&mut self) -> Check {
         for number in 0..self.plan.faults.len() {
             let Timed { until, ref fault, .. } = self.plan.faults[number];
-            let is_for_ever =
-                until == u64::MAX && matches!(fault, Fault::Crash { .. } | Fault::Offset { .. });
+            let stays = fault.comes_back().is_some() || matches!(fault, Fault::Offset { .. });
+            let is_for_ever = until == u64::MAX && stays;
             if !self.has_begun[number] {
                 self.is_over[number] = true;
             } else if !is_for_ever && !fault.is_operation() {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::engine::Engine;
-use super::state::{State, What};
+use super::state::{Machine, State, What};
 use crate::choices::{Odds, Site};
 use crate::clock::nanos;
 use crate::fault::{Addresses, Fault};
@@ -76,6 +76,13 @@ impl Engine {
     /// What was chosen other than 0, if the choices are recorded.
     pub fn take_tape(&self) -> Option<crate::choices::Tape> {
         self.with(State::take_tape)
+    }
+}
+
+impl Machine {
+    /// Whether its process runs at this true nanosecond.
+    pub(super) const fn runs_at(&self, now: u64) -> bool {
+        self.pauses == 0 && self.stalled_until <= now
     }
 }
 
@@ -174,6 +181,28 @@ impl State {
             self.queue
                 .push(self.now + EARLY_EVERY + u64::from(after) * 1_000_000, What::Spurious(host));
         }
+    }
+
+    /// The thread of the process on `host` is blocked for so many nanoseconds from the end of the
+    /// present poll on.
+    pub(super) fn stall(&mut self, host: u32, time: u64) {
+        let (now, until) = (self.now, self.now + time);
+        let machine = self.machine(host);
+        if machine.stalled_until < now {
+            machine.stalled_since = now;
+        }
+        machine.stalled_until = until.max(machine.stalled_until);
+        // What has a deadline may be late because of it.
+        machine.pauses_begun += 1;
+        self.queue.push(until, What::GoesOn);
+    }
+
+    /// So many nanoseconds the thread of the process on `host` was blocked just before now: what
+    /// its tasks see now may have come so long ago.
+    pub(super) fn stalled_for(&mut self, host: u32) -> u64 {
+        let now = self.now;
+        let machine = self.machine(host);
+        if machine.stalled_until == now { now - machine.stalled_since } else { 0 }
     }
 
     /// Takes out everything that holds a waker, to be dropped under no lock.

@@ -1,6 +1,8 @@
 //! The books of all calls: each ends once, runs at most once, and runs not at all if its status
 //! says so.
 
+mod watch;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -90,6 +92,9 @@ struct Books {
     /// Handlers that have begun and neither ended nor been dropped, by machine.
     running: BTreeMap<u32, i64>,
     calls: Calls,
+    watched: watch::Watched,
+    /// Bytes are forged in this run, so nobody's word counts.
+    forges: bool,
     violation: Option<Violation>,
 }
 
@@ -113,6 +118,7 @@ impl Ledger {
         let id = books.entries.len() as u64;
         books.entries.push(Entry { from, to, runs: 0, ended: None, status: None });
         books.open.insert(id, from);
+        books.watched.begins(id);
         books.calls.begun += 1;
         Ticket { ledger: self.clone(), id, is_over: false }
     }
@@ -122,9 +128,15 @@ impl Ledger {
     pub(super) fn runs(&self, id: u64, host: u32, is_offered: bool) -> Running {
         let mut books = lock(&self.books);
         *books.running.entry(host).or_default() += 1;
+        books.watched.moves(id);
         let checked = books.runs(id, host, is_offered);
         books.note(checked);
         Running { ledger: self.clone(), host }
+    }
+
+    /// From now on bytes are forged, or not.
+    pub(crate) fn set_forges(&self, forges: bool) {
+        lock(&self.books).forges = forges;
     }
 
     /// Notes what an oracle found elsewhere.
@@ -135,6 +147,15 @@ impl Ledger {
     /// The first violation, if there was one.
     pub(super) fn check(&self) -> Check {
         lock(&self.books).violation.clone().map_or(Ok(()), Err)
+    }
+
+    /// Whether a call of another machine to `host` is open, and a handler answers it.
+    pub(super) fn is_called(&self, host: u32) -> bool {
+        let books = lock(&self.books);
+        let entries =
+            books.open.keys().filter_map(|&id| books.entries.get(usize::try_from(id).ok()?));
+        let mut calls = entries.filter(|entry| entry.runs > 0);
+        calls.any(|entry| entry.to == host && entry.from != host)
     }
 
     /// Nobody on these machines waits for a call any more, and no handler runs on them.
@@ -189,6 +210,7 @@ impl Books {
         };
         let was_ended = entry.ended.replace(ending);
         self.open.remove(&id);
+        self.watched.ends(id);
         match ending {
             Ending::Answered => self.calls.answered += 1,
             Ending::NeverRan => self.calls.never_ran += 1,
@@ -230,6 +252,7 @@ impl Ticket {
         }
         match result.map_err(|status| status.code) {
             Err(Code::PeerGone) => books.calls.peer_gone += 1,
+            Err(Code::ConnectionLost) => books.watched.is_lost(self.id),
             Err(Code::UnknownService) => books.calls.unknown += 1,
             _ => {}
         }
@@ -292,7 +315,9 @@ impl Pieces {
             )
         }));
         self.taken += 1;
-        lock(&self.ledger.books).calls.chunks += 1;
+        let mut books = lock(&self.ledger.books);
+        books.calls.chunks += 1;
+        books.watched.moves(self.of);
     }
 
     /// There are no more, and nothing failed.

@@ -3,11 +3,13 @@
 //!
 //! ```text
 //!   run         one run under the standard workload
-//!   workload, streams, ledger   what users do, calls with chunks, and the books of all calls
+//!   workload, streams, oddities, ledger   what users do, calls with chunks, users that are no
+//!               help, and the books of all calls
 //!   cluster     processes, the plan, the oracles that watch
 //!   engine      runs tasks and events, one at a time, on one thread
 //!   tasks       who was woken, and who runs next
 //!   runtime     impl Runtime: what a process sees
+//!   clear       since when nothing disturbs calls
 //!   state       machines, timers, what happens next
 //!   udp, tcp    sockets
 //!   names       what look-ups find
@@ -18,12 +20,14 @@
 //! No runtime of the outside is entered, so what asks for one (a stray `tokio::time::sleep`) panics
 //! instead of letting real time in.
 
+mod clear;
 mod cluster;
 mod crypto;
 mod engine;
 mod faults;
 mod ledger;
 mod names;
+mod oddities;
 mod run;
 mod runtime;
 mod state;

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::cluster::{Cluster, Setup};
 use super::ledger::Ledger;
+use super::oddities::Square;
 use super::workload::User;
 use crate::checker::deaths::{converges_within, seconds};
 use crate::checker::{Check, Violation, ensure};
 use crate::choices::{Choices, Seeded};
 use crate::clock::nanos;
 use crate::mutant::Defect;
-use crate::run::{Failure, Outcome, Scenario, plan_of};
+use crate::run::{Failure, Outcome, Scenario, plan_of, unhealed};
 use crate::trace::record::What as Told;
 
 const SECOND: u64 = 1_000_000_000;
@@ -27,6 +28,9 @@ const START_EVERY: usize = 10_000_000;
 /// are found out (`keepalive_idle` and `keepalive_timeout`), dials are bounded (`hello_timeout`)
 /// and wait for one another (`BACKOFF_MAX`).
 const REACHES_WITHIN: u64 = 60 * SECOND;
+/// The longest that calls without a deadline take to end while a fault between nodes goes on that
+/// keeps nobody apart.
+const QUIET_WITHIN: u64 = 300 * SECOND;
 /// A node that was shut down is gone by then, whatever it did.
 const ENDS_WITHIN: u64 = 2 * SECOND;
 
@@ -41,6 +45,7 @@ pub fn run_with(scenario: &Scenario, mut choices: Box<dyn Choices>) -> Outcome {
     let is_over = Arc::new(AtomicBool::new(false));
     let mut run = Run::new(scenario, plan.clone(), choices, is_over);
     let ended = run.drive(scenario);
+    run.square.clear();
     if let Err(Violation { oracle, detail }) = &ended {
         let told = Told::Fail { oracle: (*oracle).into(), detail: detail.clone() };
         run.cluster.engine.with(|state| state.trace.tell(state.now, None, || told));
@@ -75,6 +80,7 @@ pub fn run_with(scenario: &Scenario, mut choices: Box<dyn Choices>) -> Outcome {
 struct Run {
     cluster: Cluster,
     is_over: Arc<AtomicBool>,
+    square: Arc<Square>,
     converged: Option<u64>,
     healed: Option<u64>,
 }
@@ -98,12 +104,15 @@ impl Run {
             absent: scenario.absent.clone(),
         };
         let mut cluster = Cluster::new(setup, plan, choices);
-        let user = user(&cluster, &is_over, 0);
+        let square = Arc::new(Square::default());
+        let user = user(&cluster, &is_over, &square, 0);
+        let on = square.clone();
+        cluster.setup.configure = Arc::new(move |builder, host| on.watch(builder, host));
         cluster.setup.boot = Arc::new(move |node, host| User { host, ..user.clone() }.boot(node));
         for (host, at) in (0..cluster.hosts()).zip((0_usize..).step_by(START_EVERY)) {
             cluster.start_at(at as u64, host);
         }
-        Self { cluster, is_over, converged: None, healed: None }
+        Self { cluster, is_over, square, converged: None, healed: None }
     }
 
     fn drive(&mut self, scenario: &Scenario) -> Check {
@@ -135,7 +144,7 @@ impl Run {
         let well = self.cluster.well();
         let mut users = Vec::new();
         for &host in &well {
-            let user = user(&self.cluster, &self.is_over, host);
+            let user = user(&self.cluster, &self.is_over, &self.square, host);
             users.extend(self.cluster.node(host).map(|node| (user, node.clone())));
         }
         let story = async move {
@@ -150,6 +159,17 @@ impl Run {
         self.tell(REACHES_WITHIN, "rpc_heals", story)
     }
 
+    /// Nobody waits for a call any more. A fault between nodes that never ends may slow down those
+    /// that have no deadline.
+    fn falls_quiet(&mut self, well: &[u32]) -> Check {
+        let is_slow = self.cluster.plan.disturbs_for_ever();
+        let until = self.cluster.engine.now() + if is_slow { QUIET_WITHIN } else { 0 };
+        while self.cluster.engine.now() < until && self.cluster.ledger.is_quiet(well).is_err() {
+            self.cluster.run_until(self.cluster.engine.now() + SECOND)?;
+        }
+        self.cluster.ledger.is_quiet(well)
+    }
+
     /// Every node ends, and leaves no task and no socket. Nobody waits for a call, and no handler
     /// runs.
     fn end(&mut self) -> Check {
@@ -157,10 +177,11 @@ impl Run {
         self.cluster.run_until(stays)?;
         let well = self.cluster.well();
         if !self.cluster.plan.breaks_calls_for_ever() {
-            self.cluster.ledger.is_quiet(&well)?;
+            self.falls_quiet(&well)?;
         }
         let nodes: Vec<_> =
             well.iter().filter_map(|&host| self.cluster.node(host).cloned()).collect();
+        self.square.clear();
         let (mutant, now) = (self.cluster.setup.mutant, self.cluster.engine.now());
         let stays = mutant
             .is_some_and(|mutant| well.iter().any(|&host| mutant.has(host, now, Defect::StaysUp)));
@@ -204,7 +225,7 @@ impl Run {
     }
 }
 
-fn user(cluster: &Cluster, is_over: &Arc<AtomicBool>, host: u32) -> User {
+fn user(cluster: &Cluster, is_over: &Arc<AtomicBool>, square: &Arc<Square>, host: u32) -> User {
     let ledger: Ledger = cluster.ledger.clone();
     let world = cluster.engine.inner().clone();
     User {
@@ -214,6 +235,7 @@ fn user(cluster: &Cluster, is_over: &Arc<AtomicBool>, host: u32) -> User {
         hosts: cluster.hosts(),
         mutant: cluster.setup.mutant,
         is_over: is_over.clone(),
+        square: square.clone(),
     }
 }
 
@@ -225,8 +247,7 @@ fn calm(scenario: &Scenario, cluster: &mut Cluster) -> Result<u64, Violation> {
     cluster.run_until(cluster.engine.now() + LOOK_EVERY)?;
     while let Some(reason) = cluster.unconverged() {
         if cluster.engine.now() - scenario.span > within {
-            let detail = format!("{reason}, {:.0} s after the last fault", seconds(within));
-            return Err(Violation { oracle: "convergence", detail });
+            return Err(unhealed(&reason, &cluster.groups(), within));
         }
         cluster.run_until(cluster.engine.now() + LOOK_EVERY)?;
     }

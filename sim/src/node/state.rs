@@ -52,6 +52,8 @@ pub(crate) enum What {
     },
     Step(Step),
     UdpReadable(Port),
+    /// A thread that was blocked goes on.
+    GoesOn,
 }
 
 /// What the world's own doing is, when its time has come.
@@ -82,6 +84,10 @@ pub(crate) struct Machine {
     /// How often it was made to stand still so far.
     pub(crate) pauses_begun: u32,
     pub(crate) blocks: u32,
+    /// The true nanosecond until which a handler blocks the thread of its process.
+    pub(crate) stalled_until: u64,
+    /// The true nanosecond from which on it has been blocked by that without a pause.
+    pub(crate) stalled_since: u64,
     /// Slow reading under way: nanoseconds between two reads, of each.
     pub(crate) slow: Vec<u64>,
     pub(crate) nameless: u32,
@@ -105,6 +111,8 @@ impl Machine {
             pauses: 0,
             pauses_begun: 0,
             blocks: 0,
+            stalled_until: 0,
+            stalled_since: 0,
             slow: Vec::new(),
             nameless: 0,
             answers: Vec::new(),
@@ -307,9 +315,8 @@ impl State {
             self.tasks.enqueue(id);
         }
         loop {
-            let machines = &self.machines;
-            let (host, waiting) =
-                self.tasks.next_host(|host| machines[host as usize].pauses == 0)?;
+            let runs = |host| self.machines[host as usize].runs_at(self.now);
+            let (host, waiting) = self.tasks.next_host(runs)?;
             let most = u32::try_from(waiting.min(PICKED_FROM_MAX) - 1).unwrap_or(0);
             let odds = Odds { per_million: SCHEDULE_ODDS, most };
             let place = if most > 0 { self.choose(Site::Schedule, host, 0, odds) } else { 0 };
@@ -337,6 +344,7 @@ impl State {
             What::Readable { conn, end } => self.reads_again(conn, end),
             What::Step(step) => self.steps.push_back(step),
             What::UdpReadable(port) => self.udp_reads_again(port),
+            What::GoesOn => {}
         }
         true
     }
@@ -481,6 +489,7 @@ impl State {
         let machine = self.machine(host);
         machine.process += 1;
         machine.is_up = false;
+        machine.stalled_until = 0;
         machine.unsent.clear();
         machine.unsent_len = 0;
         let killed = self.tasks.kill(host);

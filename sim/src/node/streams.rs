@@ -240,6 +240,7 @@ impl Here {
         ledger.note(ensure(made < cx.stamp(), "hlc_causality", || {
             format!("a stream that was opened after {made} carries {}", cx.stamp())
         }));
+        ledger.reaches(talk.id, self.user.run_of(&node));
         if self.user.has(Defect::NeverAnswers) {
             std::future::pending::<()>().await;
         }
@@ -354,7 +355,8 @@ impl User {
         taken?;
         let answer = reader.reply().await?.body;
         let heard = Timestamp::from_raw(answer.stamp.to_native());
-        self.ledger.note(is_after(node, heard, "the answer of a stream", talk.own_pace()));
+        let ago = talk.own_pace() + self.stalled_for();
+        self.ledger.note(is_after(node, heard, "the answer of a stream", ago));
         let (of, took) = (answer.id.to_native(), answer.taken.to_native());
         self.ledger.note(ensure(
             of == talk.id && took == talk.into.min(talk.enough),

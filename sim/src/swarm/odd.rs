@@ -32,6 +32,7 @@ pub fn plan(choices: &mut dyn Choices, nodes: usize, span: u64) -> Plan {
     draw.suspends();
     draw.crashes();
     draw.users();
+    draw.restarts_behind();
     draw.faults.retain(|timed| !NOT_DRAWN.contains(&timed.fault.family()));
     Plan { faults: draw.faults }
 }
@@ -106,6 +107,15 @@ impl Draw<'_> {
             if node != by {
                 self.push(SECOND, self.span, Fault::TakeOver { node, by });
             }
+        }
+    }
+
+    /// After the families above, so that the plans of seeds kept from before keep their numbers.
+    fn restarts_behind(&mut self) {
+        for _ in 0..self.family(300_000, 2) {
+            let node = self.node();
+            let behind = Duration::from_millis(self.scale(1, 3_600_000));
+            self.push(MILLI, self.span / 2, Fault::RestartBehind { node, behind });
         }
     }
 

@@ -1,6 +1,7 @@
 //! Whether the nodes agree on who is there, as seen from outside.
 
 use super::World;
+use crate::checker::groups::groups;
 use crate::checker::views::{id, rank};
 
 impl World {
@@ -22,7 +23,10 @@ impl World {
             well().flat_map(|a| well().map(move |b| (a, b))).filter(|(a, b)| a != b)
         {
             let truth = self.hosts[subject as usize].machine.as_ref()?.local();
-            let got = self.hosts[observer as usize].machine.as_ref()?.get(id(subject));
+            let mut got = self.hosts[observer as usize].machine.as_ref()?.get(id(subject));
+            if let (Some(got), Some(mutation)) = (&mut got, &self.mutation) {
+                mutation.shows(observer, self.now, got);
+            }
             // What its events have said, if they are followed: its user has nothing else.
             let got_rank = got.as_ref().map(rank);
             let seen = if self.setup.checks { self.views.of(observer, subject) } else { got_rank };
@@ -53,8 +57,6 @@ impl World {
         if self.network.addresses.has_strays() {
             return false;
         }
-        let well: Vec<u32> =
-            (0..self.count()).filter(|&node| self.hosts[node as usize].is_well()).collect();
         let seeds = self.seeds();
         let knows = |a: u32, b: u32| {
             let at = self.network.addresses.home(b, self.hosts[b as usize].port);
@@ -62,18 +64,20 @@ impl World {
             let known = machine.and_then(|machine| machine.get(id(b)));
             seeds.contains(&at) || known.is_some_and(|known| known.addr == at)
         };
-        let Some((&first, mut apart)) =
-            well.split_first().map(|(first, rest)| (first, rest.to_vec()))
-        else {
-            return true;
-        };
-        let mut reached = vec![first];
-        while let Some(node) = reached.pop() {
-            let (met, rest) =
-                apart.into_iter().partition(|&other| knows(node, other) || knows(other, node));
-            apart = rest;
-            reached.extend::<Vec<u32>>(met);
-        }
-        apart.is_empty()
+        groups(&self.well(), knows).len() <= 1
+    }
+
+    /// The groups of the well that do not see each other: one, if all have met.
+    pub fn groups(&self) -> Vec<Vec<u32>> {
+        groups(&self.well(), |a, b| {
+            let present = self.hosts[b as usize].machine.as_ref().map(|of| of.local().epoch);
+            let machine = self.hosts[a as usize].machine.as_ref();
+            let seen = machine.and_then(|machine| machine.get(id(b)));
+            seen.is_some_and(|seen| seen.state.is_live() && Some(seen.epoch) == present)
+        })
+    }
+
+    fn well(&self) -> Vec<u32> {
+        (0..self.count()).filter(|&node| self.hosts[node as usize].is_well()).collect()
     }
 }

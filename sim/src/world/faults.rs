@@ -12,7 +12,7 @@ use crate::checker::deaths::Truth;
 use crate::checker::views::id;
 use crate::choices::{Odds, Site};
 use crate::clock::nanos;
-use crate::fault::{Fault, Timed};
+use crate::fault::{Fault, Return, Timed};
 use crate::host::Payload;
 use crate::trace::record::What as Told;
 
@@ -83,7 +83,7 @@ impl World {
                 self.tell_clock(node);
                 self.rearm(node);
             }
-            Fault::Crash { .. } if is_up => {
+            Fault::Crash { .. } | Fault::RestartBehind { .. } if is_up => {
                 host.crashed_by = Some(number);
                 self.crash(node);
             }
@@ -100,8 +100,8 @@ impl World {
                     return self.command(number);
                 }
             }
-            Fault::Crash { .. } | Fault::Offset { .. } | Fault::Ipv6(_) => {}
-            Fault::Addresses { .. } => {}
+            Fault::Crash { .. } | Fault::RestartBehind { .. } => {}
+            Fault::Offset { .. } | Fault::Ipv6(_) | Fault::Addresses { .. } => {}
             Fault::TakeOver { .. } => self.strike("take_over"),
             Fault::Link { .. } | Fault::Cut { .. } | Fault::Flap { .. } => {}
         }
@@ -110,6 +110,7 @@ impl World {
             Fault::FullPause(_)
                 | Fault::IoBlock(_)
                 | Fault::Crash { .. }
+                | Fault::RestartBehind { .. }
                 | Fault::Clock { .. }
                 | Fault::Suspend { .. }
         );
@@ -191,16 +192,23 @@ impl World {
                 self.rearm(node);
                 Ok(())
             }
-            Fault::Crash { moves, keeps_clock, .. } if host.crashed_by == Some(number) => {
-                host.crashed_by = None;
-                host.port += u16::from(moves);
-                let bound = if keeps_clock { host.persisted } else { Timestamp::default() };
-                host.hlc = Arc::new(SharedHlc::resume(bound, DRIFT_MAX_DEFAULT));
-                self.clocks.started(node, keeps_clock);
-                self.start(node)
-            }
-            _ => Ok(()),
+            _ => match fault.comes_back() {
+                Some(how) if host.crashed_by == Some(number) => self.come_back(node, how),
+                _ => Ok(()),
+            },
         }
+    }
+
+    /// The process of `node`, which has died, starts again.
+    fn come_back(&mut self, node: u32, how: Return) -> Check {
+        let host = &mut self.hosts[node as usize];
+        host.crashed_by = None;
+        host.port += u16::from(how.moves);
+        host.clock.step(-how.behind_ms);
+        let bound = if how.keeps_clock { host.persisted } else { Timestamp::default() };
+        host.hlc = Arc::new(SharedHlc::resume(bound, DRIFT_MAX_DEFAULT));
+        self.clocks.started(node, how.keeps_clock);
+        self.start(node)
     }
 
     /// What a user of the node does.

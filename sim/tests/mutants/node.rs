@@ -8,14 +8,15 @@ use chinwag_sim::run::{Faults, Level, Scenario};
 
 use super::{Case, DOC, SECOND, catch_all, oracles_of, sound};
 
-const CASES: [Case; 23] = [
+const CASES: [Case; 27] = [
     ("hears nothing, and no fault excuses it", Defect::Deaf, Some(3), "accuracy"),
     (
         "never again hears a member that it has declared dead",
         Defect::NeverForgives,
         None,
-        "convergence",
+        "one_cluster",
     ),
+    ("shows metadata of before", Defect::ShowsOldDetails, Some(0), "convergence"),
     (
         "tells a change under the incarnation before",
         Defect::ForgetsIncarnations,
@@ -41,6 +42,9 @@ const CASES: [Case; 23] = [
     ("answers under a stamp of later", Defect::AnswersFromTomorrow, Some(0), "hlc_causality"),
     ("answers with a byte more than it was asked", Defect::GarblesAnswers, Some(0), "rpc_answer"),
     ("never answers, all of them", Defect::NeverAnswers, None, "vacuity"),
+    ("never answers", Defect::NeverAnswers, Some(0), "progress"),
+    ("says that another run of it answers", Defect::ForgetsItsRun, Some(0), "who_is_reached"),
+    ("hangs up when it begins to leave", Defect::HangsUp, Some(0), "leave"),
     ("cannot be called once all is over", Defect::StopsServing, Some(0), "rpc_heals"),
     ("loses a service that nobody removed", Defect::LosesGuests, Some(0), "services"),
     ("offers a service twice", Defect::OffersTwice, Some(0), "start"),
@@ -59,9 +63,17 @@ fn scenario(mutant: Option<Mutant>) -> Scenario {
         secs(10),
         Fault::Broadcast(0),
     );
-    // Without it, nothing excuses that the living are doubted.
-    if mutant.is_none_or(|mutant| mutant.defect != Defect::Deaf) {
+    // Without it, nothing excuses that the living are doubted, or that calls stand still.
+    let is_quiet = mutant.is_some_and(|mutant| match mutant.defect {
+        Defect::Deaf | Defect::HangsUp => true,
+        Defect::NeverAnswers => mutant.node.is_some(),
+        _ => false,
+    });
+    if !is_quiet {
         plan = plan.with(secs(6), secs(18), cut);
+    }
+    if mutant.is_some_and(|mutant| mutant.defect == Defect::HangsUp) {
+        plan = plan.with(secs(12), secs(100), Fault::Leave(1));
     }
     Scenario {
         level: Level::Node,

@@ -8,7 +8,7 @@ use chinwag_sim::run::{Faults, Scenario};
 
 use super::{Case, DOC, SECOND, catch_all, oracles_of, sound};
 
-const CASES: [Case; 22] = [
+const CASES: [Case; 23] = [
     ("takes nothing in", Defect::Deaf, Some(10), "accuracy"),
     ("takes nothing in, all of them", Defect::Deaf, None, "vacuity"),
     ("takes nothing in, once all is over", Defect::Deaf, Some(50), "rests"),
@@ -16,8 +16,9 @@ const CASES: [Case; 22] = [
         "takes nothing more from a member that it has declared dead",
         Defect::NeverForgives,
         None,
-        "convergence",
+        "one_cluster",
     ),
+    ("shows metadata of before", Defect::ShowsOldDetails, Some(0), "convergence"),
     ("does not observe stamps", Defect::IgnoresStamps, Some(0), "hlc_causality"),
     ("sends the same stamp again", Defect::RepeatsStamp, Some(5), "hlc_rises"),
     ("sends stamps of ten seconds later", Defect::StampsAhead, Some(5), "hlc_bound"),

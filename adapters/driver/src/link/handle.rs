@@ -69,6 +69,8 @@ pub(super) struct State {
     pub(super) has_unwritten: bool,
     /// Gossip was queued after everything queued had last been written.
     pub(super) is_gossip_unflushed: bool,
+    /// A one-way message was queued before the peer had said who it is.
+    pub(super) has_early_one_way: bool,
 }
 
 impl State {
@@ -170,6 +172,7 @@ impl Link {
             has_stream: target.is_none(),
             has_unwritten: false,
             is_gossip_unflushed: false,
+            has_early_one_way: false,
         };
         let link = Arc::new(Self {
             key,
@@ -235,11 +238,7 @@ impl Link {
     }
 
     pub(crate) fn one_way(&self, now: Now, request: Request<'_>) -> Result<(), RequestError> {
-        {
-            let mut state = self.state.lock();
-            state.machine.one_way(now, request)?;
-            state.used_at = now.mono;
-        }
+        self.state.lock().one_way(now, request)?;
         self.bell.ring();
         Ok(())
     }
@@ -291,9 +290,10 @@ impl Link {
         self.retire();
     }
 
-    /// Whether a call of this node is open, or waits.
+    /// Whether a call of this node is open or waits, or a one-way message has waited for the hello.
     pub(super) fn has_calls(&self) -> bool {
-        self.state.lock().machine.calls_open() > 0
+        let state = self.state.lock();
+        state.machine.calls_open() > 0 || state.has_early_one_way
     }
 
     /// Whether a call is open either way, or something of one may not have been written; or, if the

@@ -6,6 +6,9 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard};
 
+use chinwag_core::rpc::{Request, RequestError};
+use chinwag_core::time::Now;
+
 use super::handle::State;
 use crate::base::sync::lock;
 
@@ -45,5 +48,16 @@ impl Drop for Locked<'_> {
         let trash = self.0.as_mut().map(|state| state.machine.take_trash());
         self.0 = None;
         drop(trash);
+    }
+}
+
+impl State {
+    /// Queues a one-way message.
+    pub(super) fn one_way(&mut self, now: Now, request: Request<'_>) -> Result<(), RequestError> {
+        let is_early = self.machine.peer().is_none();
+        self.machine.one_way(now, request)?;
+        self.used_at = now.mono;
+        self.has_early_one_way |= is_early;
+        Ok(())
     }
 }

@@ -70,6 +70,10 @@ impl Inbound for Answers {
         for event in events {
             match event {
                 Event::Request { id, body, shape, .. } => self.answer(now, *id, body, *shape),
+                Event::OneWay { body, .. } => {
+                    let text = String::from_utf8_lossy(body);
+                    lock(&self.answerer.seen).push(format!("one-way message {text}"));
+                }
                 Event::Cancelled(_) => lock(&self.answerer.seen).push("cancelled".into()),
                 _ => {}
             }
@@ -485,6 +489,40 @@ fn a_dial_that_reaches_another_member_has_failed_and_backs_off() {
     // Who is there is connected to at once.
     pair.connect();
     assert_eq!(pair.sides[0].links.counters.dials_failed.get(), 1);
+}
+
+/// docs/protocol.md §4.9.5: what waits for the run that is held does not go to another one that
+/// answers at its address, whether somebody waits for an answer or not.
+#[test]
+fn what_waits_for_one_run_does_not_go_to_another() {
+    for is_one_way in [true, false] {
+        let pair = Pair::default();
+        let (links, now) = (&pair.sides[0].links, pair.runtime.now());
+        let epoch = pair.sides[1].links.node.epoch().get();
+        links.hold(&Member::new(NodeId::new(2), Epoch::new(epoch + 1), addr(2)), now);
+        let to = Destination { addr: addr(2), id: Some(NodeId::new(2)) };
+        let link = links.find_or_dial(now, to).expect("a link");
+        let waiting = if is_one_way {
+            link.one_way(now, request(b"note", Shape::UNARY)).expect("it waits");
+            None
+        } else {
+            Some(pair.begin(&link, b"echo").expect("it waits"))
+        };
+        pair.connect();
+        let seen = pair.seen();
+        assert!(
+            !seen.iter().any(|seen| seen.contains("note") || seen.contains("echo")),
+            "{seen:?}"
+        );
+        assert_eq!(links.counters.dials_failed.get(), 1, "the dial has failed");
+        drop(waiting);
+        // With nothing that waits, the connection is kept, for gossip.
+        let pair = Pair::default();
+        let (links, now) = (&pair.sides[0].links, pair.runtime.now());
+        links.hold(&Member::new(NodeId::new(2), Epoch::new(epoch + 1), addr(2)), now);
+        pair.connect();
+        assert_eq!(links.counters.dials_failed.get(), 0);
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use chinwag::{Node, State};
 
 use super::{Cluster, SEEDS};
+use crate::checker::groups::groups;
 use crate::checker::views::{id, rank};
 use crate::host::FIRST_PORT;
 
@@ -26,6 +27,11 @@ impl Cluster {
                 let Some(seen) = view.get(id(subject)) else {
                     return Some(format!("node {observer} does not see node {subject}"));
                 };
+                let mut seen = seen.clone();
+                if let Some(mutation) = &self.mutation {
+                    mutation.shows(observer, self.engine.now(), &mut seen);
+                }
+                let seen = &seen;
                 let is_same = seen.metadata == truth.metadata && seen.addr == truth.addr;
                 if rank(seen) != rank(truth) || seen.state != State::Alive || !is_same {
                     return Some(format!("node {observer} holds {seen:?}, which is {truth:?}"));
@@ -53,14 +59,15 @@ impl Cluster {
             let known = process.and_then(|process| process.known.get(&b));
             seeds.contains(&at(b)) || known == Some(&at(b))
         };
-        let Some((&first, rest)) = well.split_first() else { return true };
-        let (mut reached, mut apart) = (vec![first], rest.to_vec());
-        while let Some(node) = reached.pop() {
-            let (met, left) =
-                apart.into_iter().partition(|&other| knows(node, other) || knows(other, node));
-            apart = left;
-            reached.extend::<Vec<u32>>(met);
-        }
-        apart.is_empty()
+        groups(&well, knows).len() <= 1
+    }
+
+    /// The groups of the well that do not see each other: one, if all have met.
+    pub(crate) fn groups(&self) -> Vec<Vec<u32>> {
+        groups(&self.well(), |a, b| {
+            let (Some(node), Some(other)) = (self.node(a), self.node(b)) else { return false };
+            let view = node.members();
+            view.get(id(b)).is_some_and(|seen| seen.epoch == other.epoch())
+        })
     }
 }

@@ -6,7 +6,7 @@ use chinwag::{Event, State};
 
 use super::{Cluster, Post, Process};
 use crate::checker::deaths::Truth;
-use crate::checker::views::{Word, rank};
+use crate::checker::views::{Word, id, rank};
 use crate::checker::{Check, Violation, ensure};
 use crate::fault::Fault;
 use crate::mutant::Defect;
@@ -20,7 +20,8 @@ const SLACK_MICROS: u64 = 1_000;
 impl Cluster {
     /// Looks at what a task of `host` may have changed.
     pub(super) fn observe(&mut self, host: u32) -> Check {
-        self.ledger.check()?;
+        let (now, clear_since) = (self.engine.now(), self.clear.since());
+        self.ledger.watch(now, clear_since, |host| self.is_well(host))?;
         if let Some((host, words)) = self.engine.with(|state| state.panics.pop()) {
             return Err(Violation {
                 oracle: "panic",
@@ -64,6 +65,9 @@ impl Cluster {
             })?;
             self.views.started(host);
             let epoch = node.epoch().get();
+            (0..self.hosts()).for_each(|subject| {
+                self.ledger.holds(host, subject, (subject == host).then_some(epoch));
+            });
             self.engine.with(|state| {
                 state.tell_clock(host);
                 state.trace.tell(state.now, host, || Told::Start { epoch });
@@ -114,6 +118,14 @@ impl Cluster {
         let has_changed = view.version() != process.version;
         if has_changed {
             process.version = view.version();
+            for subject in 0..self.hosts() {
+                // A node that moves past a run of its own is in another epoch from then on.
+                let held = match view.get(id(subject)) {
+                    _ if subject == host => Some(view.local().epoch.get()),
+                    member => member.map(|member| member.epoch.get()),
+                };
+                self.ledger.holds(host, subject, held);
+            }
             let mut altered = view.local().clone();
             if let Some(mutation) = &self.mutation {
                 mutation.local(host, self.engine.now(), &mut altered);

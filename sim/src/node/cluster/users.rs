@@ -5,6 +5,7 @@ use chinwag::Metadata;
 use super::Cluster;
 use crate::checker::{Check, ensure};
 use crate::fault::Fault;
+use crate::mutant::Defect;
 use crate::node::tasks::lock;
 
 impl Cluster {
@@ -18,6 +19,8 @@ impl Cluster {
         match fault {
             Fault::Leave(_) => {
                 process.has_left = true;
+                self.ledger.leaves(host, Some(self.engine.now()));
+                self.hang_up(host);
                 let run = self.engine.with(|state| state.machine(host).process);
                 let post = self.post.clone();
                 self.engine.runtime(host).spawn(Box::pin(async move {
@@ -39,6 +42,25 @@ impl Cluster {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Whether a mutant puts off its leave, because no call to it is open that it could break.
+    pub(super) fn puts_off(&self, number: usize) -> bool {
+        let Fault::Leave(host) = self.plan.faults[number].fault else { return false };
+        let now = self.engine.now();
+        let has_defect =
+            self.setup.mutant.is_some_and(|mutant| mutant.has(host, now, Defect::HangsUp));
+        has_defect && !self.ledger.is_called(host)
+    }
+
+    /// A mutant that leaves breaks its connections at once.
+    fn hang_up(&self, host: u32) {
+        let now = self.engine.now();
+        if self.setup.mutant.is_some_and(|mutant| mutant.has(host, now, Defect::HangsUp)) {
+            (0..self.hosts()).for_each(|other| {
+                self.engine.break_streams(host, other, true);
+            });
         }
     }
 

@@ -115,3 +115,111 @@ fn chunks_that_are_not_those_that_were_sent_are_caught() {
     });
     assert_eq!(short, Some("rpc_chunks"), "the end of the stream is taken for the whole");
 }
+
+const SECOND: u64 = 1_000_000_000;
+
+/// What the books catch when they are looked at every second for half a minute.
+fn watched(clear_since: Option<u64>, mut story: impl FnMut(&Ledger, u64)) -> Option<&'static str> {
+    let ledger = Ledger::default();
+    let mut seconds = 0..30;
+    let found = seconds.find_map(|second| {
+        story(&ledger, second);
+        ledger.watch(second * SECOND, clear_since, |host| host != 9).err()
+    });
+    found.map(|violation| violation.oracle)
+}
+
+#[test]
+fn a_call_that_does_not_move_is_caught_unless_something_disturbs_it() {
+    let mut kept = Vec::new();
+    let mut stands = |from| {
+        kept.clear();
+        let mut begin = |ledger: &Ledger, second| {
+            if second == 0 {
+                kept.push(ledger.begin(from, 1));
+            }
+        };
+        (
+            watched(Some(0), &mut begin),
+            watched(None, &mut begin),
+            watched(Some(25 * SECOND), &mut begin),
+        )
+    };
+    assert_eq!(stands(0), (Some("progress"), None, None));
+    // Its caller stands still itself.
+    assert_eq!(stands(9), (None, None, None));
+}
+
+#[test]
+fn a_call_that_moves_ends_or_is_not_polled_is_not_caught() {
+    let (mut calls, mut pieces) = (Vec::new(), None);
+    let moves = watched(Some(0), |ledger, second| {
+        if second == 0 {
+            calls.push(ledger.begin(0, 1));
+            pieces = Some(Pieces::new(ledger, calls[0].id, 100));
+        }
+        if second % 5 == 0 {
+            let taken = u32::try_from(second / 5).expect("a few");
+            pieces.as_mut().expect("begun").takes(0, taken, true);
+        }
+    });
+    assert_eq!(moves, None);
+    calls.clear();
+    let ends = watched(Some(0), |ledger, second| match second {
+        0 => calls.push(ledger.begin(0, 1)),
+        5 => calls.clear(),
+        _ => {}
+    });
+    assert_eq!(ends, None);
+    let is_held = |polled_again_at| {
+        let mut held = Vec::new();
+        watched(Some(0), |ledger, second| {
+            if second == 0 {
+                held.push(ledger.begin(0, 1));
+                held[0].is_polled(false);
+            } else if second == polled_again_at {
+                held[0].is_polled(true);
+            }
+        })
+    };
+    assert_eq!((is_held(25), is_held(15)), (None, Some("progress")));
+}
+
+#[test]
+fn a_call_reaches_a_run_that_its_caller_has_held_since_it_was_begun() {
+    let reaches = |before: &[Option<u64>], since: &[Option<u64>], epoch| {
+        caught(|ledger| {
+            before.iter().for_each(|&epoch| ledger.holds(0, 1, epoch));
+            let call = ledger.begin(0, 1);
+            since.iter().for_each(|&epoch| ledger.holds(0, 1, epoch));
+            ledger.reaches(call.id, epoch);
+        })
+    };
+    assert_eq!(reaches(&[Some(5)], &[], 5), None);
+    assert_eq!(reaches(&[Some(4), Some(5)], &[Some(6)], 5), None);
+    assert_eq!(reaches(&[Some(4), Some(5)], &[Some(6)], 6), None);
+    assert_eq!(reaches(&[Some(4), Some(5)], &[Some(6)], 4), Some("who_is_reached"));
+    assert_eq!(reaches(&[Some(5)], &[], 6), Some("who_is_reached"));
+    // While no run is held, any may be reached.
+    assert_eq!(reaches(&[], &[], 6), None);
+    assert_eq!(reaches(&[Some(5)], &[None], 6), None);
+    assert_eq!(reaches(&[None, Some(5)], &[], 6), Some("who_is_reached"));
+}
+
+#[test]
+fn a_call_to_a_leaver_is_not_lost_before_its_time() {
+    let lost_at = |lost_at, clear_since| {
+        watched(clear_since, |ledger, second| {
+            if second == 2 {
+                ledger.leaves(1, Some(2 * SECOND));
+            }
+            if second == lost_at {
+                ledger.begin(0, 1).ends(Err(&Status::new(Code::ConnectionLost, "")));
+            }
+        })
+    };
+    assert_eq!(lost_at(1, Some(0)), None);
+    assert_eq!(lost_at(3, Some(0)), Some("leave"));
+    assert_eq!(lost_at(3, None), None);
+    assert_eq!(lost_at(8, Some(7 * SECOND)), None, "a fault was there when it began to leave");
+}
