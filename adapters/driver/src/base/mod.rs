@@ -12,7 +12,6 @@ pub(crate) mod secure;
 #[cfg(not(feature = "secure"))]
 #[path = "plain.rs"]
 pub(crate) mod secure;
-pub(crate) mod seeds;
 pub(crate) mod state;
 pub(crate) mod sync;
 pub(crate) mod watch;

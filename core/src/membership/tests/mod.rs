@@ -11,4 +11,3 @@ mod net;
 mod review;
 mod rules;
 mod scale;
-mod seeds;
