@@ -236,9 +236,11 @@ impl State {
         let len = most - self.split(host, peer, most);
         let conn = self.conns.get_mut(&id)?;
         let pipe = &mut conn.pipes[1 - end];
-        for (to, byte) in buf.iter_mut().zip(pipe.unread.drain(..len)) {
-            *to = byte;
-        }
+        let (front, back) = pipe.unread.as_slices();
+        let (first, second) = buf[..len].split_at_mut(len.min(front.len()));
+        first.copy_from_slice(&front[..first.len()]);
+        second.copy_from_slice(&back[..second.len()]);
+        pipe.unread.drain(..len);
         pipe.read += len;
         // Told when it matters, not at every read: a half of the window is a batch.
         let tells = pipe.read >= WINDOW / 2 || (pipe.unread.is_empty() && pipe.taken >= WINDOW / 2);
