@@ -149,6 +149,8 @@ pub use call::balanced::Balanced;
 pub use call::client::{Client, Reply, Request};
 pub use call::fan_out::{Answer, Calls, FanOut, FanOutError};
 pub use call::stream_call::{CallReader, StreamCall};
+#[cfg(feature = "secure")]
+pub use chinwag_core::seal::Mode as SecurityMode;
 pub use chinwag_core::seal::{KeyError, KeyId};
 pub use link::stream_halves::{Chunk, Incoming, Outgoing};
 pub use message::method::{Body, Message, Method, Never, Payload, Raw, Received, Streaming};
@@ -159,7 +161,7 @@ pub use node::extension::ClusterExtension;
 pub use node::handle::{LeaveError, Node, WaitError};
 pub use node::node_on::NodeOn;
 #[cfg(feature = "secure")]
-pub use node::security::{RemoveKeyError, Security};
+pub use node::security::{RemoveKeyError, RequireError, Security};
 pub use node::weak_node::WeakNode;
 pub use serve::context::{Caller, Context};
 pub use serve::service::{AddServiceError, Handler, Methods, Service, StreamHandler};

@@ -1,5 +1,6 @@
 //! [`NodeState`]: a node's plain state, which its tasks on every layer read.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +11,7 @@ use chinwag_core::rpc;
 
 use crate::base::inbox::Inbox;
 use crate::base::life::Life;
-use crate::base::runtime::Runtime;
+use crate::base::runtime::{BoxFuture, Runtime, Stream};
 use crate::base::secure::Security;
 
 /// Who a node is, what it runs on, and how far it is in its life.
@@ -79,6 +80,18 @@ impl NodeState {
 
     pub(crate) fn set_epoch(&self, epoch: Epoch) {
         self.epoch.store(epoch.get(), Ordering::Relaxed);
+    }
+
+    /// A stream to `addr`, where `id` is expected if it is known.
+    pub(crate) fn connect(
+        &self,
+        addr: SocketAddr,
+        id: Option<NodeId>,
+    ) -> BoxFuture<io::Result<Box<dyn Stream>>> {
+        match &self.security {
+            Some(security) => security.connect(addr, id),
+            None => self.runtime.connect(addr),
+        }
     }
 
     /// The hello that this node's connections begin with.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
+use std::mem::take;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +16,15 @@ use chinwag_core::membership::{
 use chinwag_core::rng::mix;
 use chinwag_core::rpc;
 use chinwag_core::seal;
+#[cfg(feature = "secure")]
+use chinwag_core::seal::Mode as SecurityMode;
 use chinwag_core::select::{NodeSelector, Spread};
 
 use crate::base::limits::{CALL_TIMEOUT_DEFAULT, CONNECTIONS_MAX, HELD_MAX_DEFAULT};
 use crate::base::runtime::{Ambient, Runtime};
+use crate::base::secure;
 #[cfg(feature = "secure")]
-use crate::base::secure::CertificateFault;
-use crate::base::secure::{self, Certificates, Secret};
+use crate::base::secure::{CertificateFault, Certificates, Secret};
 use crate::base::state::NodeParts;
 use crate::base::watch::Watch;
 use crate::node::handle::Node;
@@ -53,8 +56,7 @@ pub struct Builder<R = OnRuntime> {
     connections_max: usize,
     held_max: usize,
     interceptors: Vec<(Role, Arc<dyn Interceptor>)>,
-    secret: Option<Secret>,
-    certificates: Option<Certificates>,
+    encryption: secure::Wanted,
     runtime: PhantomData<fn() -> R>,
 }
 
@@ -81,8 +83,7 @@ impl<R> Builder<R> {
             connections_max: CONNECTIONS_MAX,
             held_max: HELD_MAX_DEFAULT,
             interceptors: Vec::new(),
-            secret: None,
-            certificates: None,
+            encryption: secure::Wanted::default(),
             runtime: PhantomData,
         }
     }
@@ -102,7 +103,7 @@ impl<R> Builder<R> {
     #[cfg(feature = "secure")]
     #[must_use]
     pub fn secret(mut self, secret: Secret) -> Self {
-        self.secret = Some(secret);
+        self.encryption.secret = Some(secret);
         self
     }
 
@@ -112,7 +113,17 @@ impl<R> Builder<R> {
     #[cfg(feature = "secure")]
     #[must_use]
     pub fn certificates(mut self, certificates: Certificates) -> Self {
-        self.certificates = Some(certificates);
+        self.encryption.certificates = Some(certificates);
+        self
+    }
+
+    /// What the node does about others that do not encrypt, where it has a secret. Default
+    /// [`SecurityMode::Required`]: it does not hear them. [`SecurityMode::Transitional`] is for the
+    /// time in which a running cluster is given a secret, one node after the other.
+    #[cfg(feature = "secure")]
+    #[must_use]
+    pub fn security(mut self, mode: SecurityMode) -> Self {
+        self.encryption.mode = mode;
         self
     }
 
@@ -246,7 +257,7 @@ impl<R> Builder<R> {
         }
         self.check(has_name)?;
         self.rpc.validate().map_err(StartError::RpcConfig)?;
-        let metadata = self.metadata.clone().map_err(StartError::Metadata)?;
+        let mut metadata = self.metadata.clone().map_err(StartError::Metadata)?;
         let sockets = bind(&*runtime, self.listen, self.config.planes).await?;
         let addr = match self.advertise {
             Some(addr) if addr.port() == 0 => SocketAddr::new(addr.ip(), sockets.addr.port()),
@@ -255,12 +266,12 @@ impl<R> Builder<R> {
         };
         let (now, seed) = (runtime.now(), runtime.seed());
         let clock = Arc::new(SharedHlc::resume(self.clock_floor, self.drift_max));
-        let (secret, cluster) = (self.secret.take(), &self.config.cluster);
+        let (wanted, cluster) = (take(&mut self.encryption), &self.config.cluster);
         let started = clock.tick(now.wall);
-        let certificates = self.certificates.take();
-        let security = secure::start(secret, certificates, &runtime, cluster, self.id, started);
+        let security = secure::start(wanted, &runtime, cluster, self.id, started);
         let security = security.map_err(StartError::of_security)?;
-        if security.is_some() {
+        if let Some(security) = &security {
+            metadata = security.own(&metadata).map_err(StartError::Metadata)?;
             // What travels keeps to the limit, and sealing adds to it.
             let len_max = &mut self.config.datagram_len_max;
             *len_max = len_max.saturating_sub(seal::OVERHEAD);

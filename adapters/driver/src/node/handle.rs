@@ -134,10 +134,7 @@ impl Node {
     /// # Errors
     /// See [`MetadataError`].
     pub fn set_metadata(&self, metadata: Metadata) -> Result<(), MetadataError> {
-        let now = self.now();
-        lock(&self.shared().machine).set_metadata(now, metadata)?;
-        self.shared().node.inbox.bell.ring();
-        Ok(())
+        self.edit_metadata(|_| Ok(metadata))
     }
 
     /// Sets one entry of what the node says about itself, and leaves the others as they are,
@@ -166,7 +163,10 @@ impl Node {
         let now = self.now();
         {
             let mut machine = lock(&self.shared().machine);
-            let edited = edit(&machine.local().metadata)?;
+            let mut edited = edit(&machine.local().metadata)?;
+            if let Some(security) = &self.shared().node.security {
+                edited = security.own(&edited)?;
+            }
             machine.set_metadata(now, edited)?;
         }
         self.shared().node.inbox.bell.ring();

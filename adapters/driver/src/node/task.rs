@@ -20,6 +20,7 @@ use crate::base::limits::{
     ACCEPT_PAUSE, ACCEPTS_PER_TURN_MAX, DATAGRAM_LEN_MAX, DATAGRAMS_PER_TURN_MAX, TURNS_MAX,
 };
 use crate::base::runtime::{Alarm, BoxFuture, Listener, UdpSocket};
+use crate::base::secure::Security;
 use crate::base::sync::lock;
 use crate::link::table::Gone;
 use crate::node::report::report;
@@ -244,6 +245,9 @@ impl NodeTask {
         }
         // Before anybody can see the view: a call that follows it goes to the run that it shows.
         for event in &self.events {
+            if let Some(security) = &self.shared.node.security {
+                tell(security, event);
+            }
             if let Event::Joined(member) = event {
                 self.shared.links.forget_failures(member.addr);
                 self.shared.links.hold(member, now);
@@ -268,6 +272,15 @@ impl NodeTask {
             }
             _ => {}
         }
+    }
+}
+
+/// What an event says about who encrypts.
+fn tell(security: &Security, event: &Event) {
+    match event {
+        Event::Joined(member) | Event::Updated(member) => security.handle_member(member),
+        Event::Died(member) | Event::Left(member) => security.handle_gone(member.id),
+        _ => {}
     }
 }
 

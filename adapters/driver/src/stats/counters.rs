@@ -41,6 +41,9 @@ pub struct Stats {
     pub seal: seal::Stats,
     /// Handshakes of encrypted connections that came to nothing, either way: another secret, say.
     pub handshakes_refused: u64,
+    /// Connections that were not encrypted, either way, while the node was
+    /// [transitional](seal::Mode::Transitional).
+    pub connections_plain: u64,
     /// Attempts at calls beyond the first, on other members.
     pub retries: u64,
     /// Retries that were not made because the budget for them was spent.
@@ -137,6 +140,7 @@ impl Counters {
             datagrams_unsent: self.datagrams_unsent.get(),
             seal: security.map(Security::datagram_stats).unwrap_or_default(),
             handshakes_refused: security.map_or(0, Security::handshakes_refused),
+            connections_plain: security.map_or(0, Security::connections_plain),
             retries: self.retries.get(),
             retries_unaffordable: self.retries_unaffordable.get(),
             methods,
