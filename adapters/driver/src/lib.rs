@@ -70,6 +70,7 @@
 //! |---|---|
 //! | the start of a node, and its settings | [`Node::builder`], [`Builder`], [`Config`], [`StartError`] |
 //! | who is in the cluster | [`Node::members`], [`Node::watch`], [`Node::wait_for`], [`Event`] |
+//! | seeds | [`Builder::seeds`], [`SeedProvider`], [`Node::add_seed`], [`Node::remove_seed`] |
 //! | services | [`Service`], [`Handler`], [`StreamHandler`], [`Message`], [`Context`], [`View`] |
 //! | calls | [`Node::client`], [`Node::balanced`], [`Node::fan_out`], [`Status`], [`Code`] |
 //! | the choice of members | [`Node::select`], [`Consistency`], [`NodeSelector`] |
@@ -144,6 +145,7 @@ pub use base::life::LeaveReport;
 pub use base::runtime::{Ambient, Runtime};
 #[cfg(feature = "secure")]
 pub use base::secure::{CertificateFault, Certificates, Secret, SecretError};
+pub use base::seeds::{SeedError, SeedProvider};
 pub use base::watch::{Members, Watch};
 pub use call::balanced::Balanced;
 pub use call::client::{Client, Reply, Request};

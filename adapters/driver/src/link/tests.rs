@@ -114,6 +114,7 @@ impl Pair {
                 security: None,
                 rpc: Arc::new(config),
                 clock: Arc::new(SharedHlc::new(Duration::from_millis(500))),
+                seeds: crate::base::seeds::SeedList::default(),
                 held_max: usize::MAX,
             };
             let answerer = Arc::<Answerer>::default();
