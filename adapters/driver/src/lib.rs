@@ -140,6 +140,9 @@ pub use chinwag_core::select::{
 /// The archive format of messages, in the version that chinwag uses. With it a program needs no
 /// dependency of its own on rkyv: a derive names it by `#[rkyv(crate = chinwag::rkyv)]`.
 pub use rkyv;
+/// TLS, in the version that chinwag uses: for [`Builder::crypto_provider`].
+#[cfg(feature = "secure")]
+pub use rustls;
 
 pub use base::life::LeaveReport;
 pub use base::runtime::{Ambient, Runtime};

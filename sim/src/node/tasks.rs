@@ -79,9 +79,8 @@ impl Bells {
     /// Waits, in real time, for somebody outside of the world to wake somebody in it.
     pub(crate) fn wait(&self) {
         let woken = lock(&self.woken);
-        let is_quiet = |woken: &mut Woken| {
-            woken.tasks.is_empty() && !woken.story && !woken.has_grown
-        };
+        let is_quiet =
+            |woken: &mut Woken| woken.tasks.is_empty() && !woken.story && !woken.has_grown;
         drop(self.rings.wait_while(woken, is_quiet).unwrap_or_else(PoisonError::into_inner));
     }
 

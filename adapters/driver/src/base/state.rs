@@ -110,6 +110,14 @@ impl NodeState {
         }
     }
 
+    /// The stream that a peer has dialled, as what it says is read from it.
+    pub(crate) fn accepted(&self, stream: Box<dyn Stream>) -> Box<dyn Stream> {
+        match &self.security {
+            Some(security) => security.accept(stream),
+            None => stream,
+        }
+    }
+
     /// The hello that this node's connections begin with.
     pub(crate) fn hello(&self) -> rpc::Hello {
         rpc::Hello {

@@ -103,7 +103,7 @@ impl LinkTask {
         };
         let io = match origin {
             Origin::Dial(not_before) => Io::Waiting(not_before),
-            Origin::Accepted(stream) => Io::Open(stream),
+            Origin::Accepted(stream) => Io::Open(node.accepted(stream)),
         };
         let task = Self {
             io,

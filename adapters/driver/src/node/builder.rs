@@ -127,6 +127,16 @@ impl<R> Builder<R> {
         self
     }
 
+    /// The algorithms of encrypted connections, in place of `ring`'s: a validated module, say. They
+    /// need TLS 1.3 and Ed25519; [`Builder::start`] fails if they lack something. The process's own
+    /// default is never looked at. Datagrams are sealed by `ring` in any case.
+    #[cfg(feature = "secure")]
+    #[must_use]
+    pub fn crypto_provider(mut self, provider: Arc<rustls::crypto::CryptoProvider>) -> Self {
+        self.encryption.provider = Some(provider);
+        self
+    }
+
     /// The data centre the node is in, by which selectors spread. Default the empty name.
     #[must_use]
     pub fn data_center(self, name: &str) -> Self {

@@ -77,6 +77,8 @@ pub(crate) struct Wanted {
     pub(crate) secret: Option<Secret>,
     pub(crate) certificates: Option<Certificates>,
     pub(crate) mode: Mode,
+    /// The algorithms of connections, if not the runtime's.
+    pub(crate) provider: Option<Arc<CryptoProvider>>,
 }
 
 /// The encryption of a node, if it has a secret.
@@ -87,7 +89,7 @@ pub(crate) fn start(
     id: NodeId,
     started: Timestamp,
 ) -> Result<Option<Arc<Security>>, Fault> {
-    let Wanted { secret, certificates, mode } = wanted;
+    let Wanted { secret, certificates, mode, provider } = wanted;
     let Some(secret) = secret else {
         let is_asked = certificates.is_some();
         return if is_asked {
@@ -97,7 +99,9 @@ pub(crate) fn start(
         };
     };
     let (runtime, cluster) = (runtime.clone(), cluster.to_owned());
-    let parts = SecurityParts { runtime, cluster, id, secret, certificates, mode, started };
+    let provider = provider.unwrap_or_else(|| runtime.crypto_provider());
+    let parts =
+        SecurityParts { runtime, cluster, id, secret, certificates, mode, provider, started };
     Security::new(parts).map(|security| Some(Arc::new(security)))
 }
 
@@ -109,13 +113,14 @@ pub(crate) struct SecurityParts {
     pub(crate) secret: Secret,
     pub(crate) certificates: Option<Certificates>,
     pub(crate) mode: Mode,
+    pub(crate) provider: Arc<CryptoProvider>,
     pub(crate) started: Timestamp,
 }
 
 impl Security {
     pub(crate) fn new(parts: SecurityParts) -> Result<Self, Fault> {
-        let SecurityParts { runtime, cluster, id, secret, certificates, mode, started } = parts;
-        let provider = runtime.crypto_provider();
+        let SecurityParts { runtime, cluster, id, secret, certificates, mode, provider, started } =
+            parts;
         let time: Arc<dyn TimeProvider> = Arc::new(WallTimeOf(runtime.clone()));
         let mut seal = Seal::new(Ring, &cluster, id, secret.bytes(), started);
         seal.set_mode(mode);
@@ -196,19 +201,19 @@ impl Security {
 
     /// The stream that a peer has dialled, encrypted; in [`Mode::Transitional`], if the peer
     /// encrypts.
-    pub(crate) fn accept(&self, stream: Box<dyn Stream>) -> std::io::Result<Box<dyn Stream>> {
+    pub(crate) fn accept(&self, stream: Box<dyn Stream>) -> Box<dyn Stream> {
         let set_up = self.set_up.load();
         let tls = ServerConnection::new(set_up.configs.acceptor.clone());
-        let tls = tls.map_err(std::io::Error::other)?;
+        let tls = tls.expect("it was tried when it was set up");
         let (refusals, checks) = (self.refusals.clone(), set_up.checks.clone());
-        Ok(match self.mode() {
+        match self.mode() {
             Mode::Transitional => {
                 let over_tls: OverTls =
                     Box::new(move |stream| Box::new(TlsStream::new(stream, tls, refusals, checks)));
                 Box::new(Either::new(stream, over_tls, self.plain.clone()))
             }
             _ => Box::new(TlsStream::new(stream, tls, refusals, checks)),
-        })
+        }
     }
 
     pub(crate) fn mode(&self) -> Mode {

@@ -110,6 +110,7 @@ fn node(id: u64, certificates: Certificates) -> Result<Security, Fault> {
         secret: Secret::from_bytes([1; 32]),
         certificates: Some(certificates),
         mode: Mode::Required,
+        provider: provider(),
         started: Timestamp::default(),
     })
 }
