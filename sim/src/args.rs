@@ -105,8 +105,8 @@ fn when_of(text: &str) -> Result<(u64, u64), String> {
 }
 
 /// The token from which a run of a swarm can be repeated: version (`v1`, or `n1` at node level;
-/// with an `o` behind it the odd swarm, and with an `e` encrypted), preset, nodes, seed, milliseconds, and which faults are
-/// kept.
+/// with an `o` behind it the odd swarm, and with an `e` encrypted), preset, nodes, seed,
+/// milliseconds, and which faults are kept.
 pub fn token(scenario: &Scenario, preset: &str) -> Option<String> {
     let kept = match &scenario.faults {
         Faults::Swarm(None) | Faults::Odd(None) => "all".to_owned(),
