@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,17 +25,34 @@ impl Disks {
     }
 }
 
-/// A disk as a process sees it: every operation takes a while.
+/// A disk as a process sees it: every operation takes a while, and calls back into the node before
+/// and after it, and when the disk is dropped, as users' storages may.
 pub(crate) struct Disk {
     pub(crate) below: MemoryStorage,
     pub(crate) node: WeakNode,
     /// How much real time each operation takes besides. None of it is time of the simulated world.
     pub(crate) real_time: Duration,
+    /// How often it has called back.
+    pub(crate) called_back: Arc<AtomicU64>,
 }
 
 impl Disk {
     pub(crate) fn new(below: MemoryStorage, node: &Node) -> Self {
-        Self { below, node: node.downgrade(), real_time: Duration::ZERO }
+        Self {
+            below,
+            node: node.downgrade(),
+            real_time: Duration::ZERO,
+            called_back: Arc::default(),
+        }
+    }
+
+    /// Takes every lock of the node that users can reach.
+    fn calls_back(&self) {
+        if let Some(node) = self.node.upgrade() {
+            drop((node.stats(), node.members()));
+            let _ = node.clock().now();
+            self.called_back.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "makes the host slow")]
@@ -53,6 +71,7 @@ impl Storage for Disk {
     type Error = Infallible;
 
     async fn keyspaces(&self) -> Result<Vec<String>, Infallible> {
+        self.calls_back();
         self.below.keyspaces().await
     }
 
@@ -62,12 +81,15 @@ impl Storage for Disk {
         after: Option<&Key>,
         max: usize,
     ) -> Result<Vec<Entry>, Infallible> {
+        self.calls_back();
         self.below.scan(keyspace, after, max).await
     }
 
     async fn get(&self, keyspace: &str, keys: &[Key]) -> Result<Vec<Option<Document>>, Infallible> {
+        self.calls_back();
         let documents = self.below.get(keyspace, keys).await;
         self.takes(millis(1)).await;
+        self.calls_back();
         documents
     }
 
@@ -76,28 +98,41 @@ impl Storage for Disk {
         keyspace: &str,
         documents: Vec<(Key, Document)>,
     ) -> Result<(), Infallible> {
+        self.calls_back();
         self.takes(millis(2)).await;
         self.below.merge(keyspace, documents).await?;
         self.takes(millis(1)).await;
+        self.calls_back();
         Ok(())
     }
 
     async fn purge(&self, keyspace: &str, entries: &[(Key, Version)]) -> Result<(), Infallible> {
+        self.calls_back();
         self.takes(millis(2)).await;
         self.below.purge(keyspace, entries).await?;
         self.takes(millis(1)).await;
+        self.calls_back();
         Ok(())
     }
 
     async fn load_mark(&self, name: &str) -> Result<Option<Bytes>, Infallible> {
+        self.calls_back();
         self.below.load_mark(name).await
     }
 
     async fn save_mark(&self, name: &str, mark: Bytes) -> Result<(), Infallible> {
+        self.calls_back();
         self.takes(millis(2)).await;
         self.below.save_mark(name, mark).await?;
         self.takes(millis(1)).await;
+        self.calls_back();
         Ok(())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.calls_back();
     }
 }
 

@@ -31,27 +31,16 @@ impl Drop for Lock {
     }
 }
 
-/// A disk whose process holds a lock, and which calls back into the node.
+/// A disk whose process holds a lock.
 struct Locked {
     disk: Disk,
     _lock: Lock,
-}
-
-impl Locked {
-    /// Takes every lock of the node that users can reach.
-    fn looks_back(&self) {
-        if let Some(node) = self.disk.node.upgrade() {
-            drop((node.stats(), node.members()));
-            let _ = node.clock().now();
-        }
-    }
 }
 
 impl Storage for Locked {
     type Error = Infallible;
 
     async fn keyspaces(&self) -> Result<Vec<String>, Infallible> {
-        self.looks_back();
         self.disk.keyspaces().await
     }
 
@@ -61,12 +50,10 @@ impl Storage for Locked {
         after: Option<&Key>,
         max: usize,
     ) -> Result<Vec<Entry>, Infallible> {
-        self.looks_back();
         self.disk.scan(keyspace, after, max).await
     }
 
     async fn get(&self, keyspace: &str, keys: &[Key]) -> Result<Vec<Option<Document>>, Infallible> {
-        self.looks_back();
         self.disk.get(keyspace, keys).await
     }
 
@@ -75,24 +62,18 @@ impl Storage for Locked {
         keyspace: &str,
         documents: Vec<(Key, Document)>,
     ) -> Result<(), Infallible> {
-        self.looks_back();
-        self.disk.merge(keyspace, documents).await?;
-        self.looks_back();
-        Ok(())
+        self.disk.merge(keyspace, documents).await
     }
 
     async fn purge(&self, keyspace: &str, entries: &[(Key, Version)]) -> Result<(), Infallible> {
-        self.looks_back();
         self.disk.purge(keyspace, entries).await
     }
 
     async fn load_mark(&self, name: &str) -> Result<Option<Bytes>, Infallible> {
-        self.looks_back();
         self.disk.load_mark(name).await
     }
 
     async fn save_mark(&self, name: &str, mark: Bytes) -> Result<(), Infallible> {
-        self.looks_back();
         self.disk.save_mark(name, mark).await
     }
 }

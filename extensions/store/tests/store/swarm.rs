@@ -1,6 +1,8 @@
-//! Writers on every node, on few keys, while anything goes wrong.
+//! Writers on every node, on few keys, while anything goes wrong. Storages call back into their
+//! nodes all the while.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use chinwag::{Bytes, Consistency, Node, NodeId};
@@ -28,6 +30,8 @@ pub(crate) struct Met {
     stale: u64,
     fetched: u64,
     pushed: u64,
+    /// Calls of storages back into their nodes.
+    called_back: u64,
 }
 
 /// One operation of a user of `keyspace`, and what it was told.
@@ -119,7 +123,8 @@ pub(crate) async fn users_write_and_things_go_wrong<S: Storage>(
     let Scene { trouble, open, loses_disks, looked_at } = scene;
     let (disks, losers) = (Disks::default(), Arc::new(Mutex::new(BTreeSet::new())));
     let starts = Mutex::new(BTreeMap::new());
-    let (opened, lost) = (disks.clone(), losers.clone());
+    let called_back = Arc::new(AtomicU64::new(0));
+    let (opened, lost, calls) = (disks.clone(), losers.clone(), called_back.clone());
     let boot = move |node: &Node| {
         let mut starts = starts.lock().expect("whole");
         let count = starts.entry(node.id()).or_insert(0);
@@ -129,7 +134,9 @@ pub(crate) async fn users_write_and_things_go_wrong<S: Storage>(
             opened.lose(node.id());
             lost.insert(node.id());
         }
-        open(Disk::new(opened.of(node.id()), node))
+        let mut disk = Disk::new(opened.of(node.id()), node);
+        disk.called_back = calls.clone();
+        open(disk)
     };
     let stores = Stores::start(world, MACHINES, boot, quick).await;
     trouble(world);
@@ -151,6 +158,7 @@ pub(crate) async fn users_write_and_things_go_wrong<S: Storage>(
     let mut met = Met {
         writes: told.lock().expect("whole").counts(),
         losses: losers.len(),
+        called_back: called_back.load(Ordering::Relaxed),
         ..Met::default()
     };
     for stats in machines.iter().filter_map(|machine| Some(stores.at(*machine)?.stats())) {
@@ -209,6 +217,7 @@ fn nothing_acknowledged_is_lost_and_all_become_equal() {
         ("purges failed", sum(|met| met.purges_failed)),
         ("fetched", sum(|met| met.fetched)),
         ("pushed", sum(|met| met.pushed)),
+        ("called back", sum(|met| met.called_back)),
     ];
     println!("{} seeds met {met:?}, stale {}", all.len(), sum(|met| met.stale));
     // A single seed may be lucky.
