@@ -83,8 +83,8 @@ fn a_fault_is_told_in_few_words() {
     }
 }
 
-/// Every row of both tables of faults in `docs/simulation.md` has an example that is a plan, and the
-/// example is of a family that the row names. Every family has a row.
+/// Every row of both tables of faults in `docs/simulation.md` has an example that is a plan, and
+/// the example is of a family that the row names. Every family has a row.
 #[test]
 fn every_fault_has_an_example_in_the_document_that_is_read() {
     let doc = include_str!("../../docs/simulation.md");
