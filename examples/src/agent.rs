@@ -1,8 +1,9 @@
 //! One node as a process: its events are lines on stdout, its commands lines on stdin.
 //!
 //! ```text
-//! agent --id N --listen ADDR [--seed HOST:PORT]... [--cluster NAME] [--secret FILE] [--data-center DC]
-//!       [--cert FILE --key FILE --ca FILE [--domain DOMAIN]] [--meta K=V]...
+//! agent --id N --listen ADDR [--seed HOST:PORT]... [--cluster NAME] [--data-center DC]
+//!       [--secret FILE [--transitional] [--cert FILE --key FILE --ca FILE [--domain DOMAIN]]]
+//!       [--meta K=V]...
 //!       [--preset local|lan|wan] [--runtime tokio|smol|async-std] [--json]
 //! agent --generate-secret FILE
 //! ```
@@ -47,6 +48,7 @@
 //! | `broadcast TEXT` | `bytes` |
 //! | `now` | `stamp`: `micros.counter`, later ones sorting later as text; `micros`, `counter` |
 //! | `stats` | what the node has counted; `membership`: what its membership machine has |
+//! | `keys`, `install FILE`, `use KEY`, `remove KEY`, `require` | `in_use`, `keys`, `is_transitional`, `peers`: `id`, `key`; `in_clear`: ids |
 //! | `leave` | `acked`, `needed`; then the process exits with 0 |
 //!
 //! Without `--json` the same is told in words.
@@ -55,6 +57,7 @@ pub(crate) mod args;
 pub(crate) mod commands;
 mod echo;
 mod greeter;
+mod keys;
 pub(crate) mod output;
 
 use std::ffi::OsString;
@@ -65,7 +68,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_channel::Receiver;
-use chinwag::{Certificates, Node, Runtime, Secret, StartError, Watch};
+use chinwag::{Certificates, Node, Runtime, Secret, SecurityMode, StartError, Watch};
 use futures_lite::future::or;
 use serde_json::Value;
 
@@ -169,6 +172,9 @@ async fn start(args: Args, runtime: Arc<dyn Runtime>) -> Result<(Node, Watch), S
         .seeds(args.seeds);
     if let Some(file) = args.secret {
         builder = builder.secret(Secret::from_file(file).map_err(|error| error.to_string())?);
+        if args.transitional {
+            builder = builder.security(SecurityMode::Transitional);
+        }
     }
     if let (Some(cert), Some(key), Some(ca)) = (args.cert, args.key, args.ca) {
         builder = builder.certificates(Certificates::new(args.domain, cert, key, ca));

@@ -105,8 +105,8 @@ fn when_of(text: &str) -> Result<(u64, u64), String> {
 }
 
 /// The token from which a run of a swarm can be repeated: version (`v1`, or `n1` at node level;
-/// with an `o` behind it the odd swarm), preset, nodes, seed, milliseconds, and which faults are
-/// kept.
+/// with an `o` behind it the odd swarm, and with an `e` encrypted), preset, nodes, seed,
+/// milliseconds, and which faults are kept.
 pub fn token(scenario: &Scenario, preset: &str) -> Option<String> {
     let kept = match &scenario.faults {
         Faults::Swarm(None) | Faults::Odd(None) => "all".to_owned(),
@@ -118,13 +118,13 @@ pub fn token(scenario: &Scenario, preset: &str) -> Option<String> {
         Faults::These(_) | Faults::Mild => return None,
     };
     let Scenario { level, nodes, seed, span, .. } = scenario;
-    let version = match (level, &scenario.faults) {
-        (Level::Protocol, Faults::Odd(_)) => "v1o",
-        (Level::Node, Faults::Odd(_)) => "n1o",
-        (Level::Protocol, _) => "v1",
-        (Level::Node, _) => "n1",
+    let version = match level {
+        Level::Protocol => "v1",
+        Level::Node => "n1",
     };
-    Some(format!("{version}.{preset}.{nodes}.{seed}.{}.{kept}", span / 1_000_000))
+    let odd = if matches!(scenario.faults, Faults::Odd(_)) { "o" } else { "" };
+    let encrypted = if scenario.is_encrypted { "e" } else { "" };
+    Some(format!("{version}{odd}{encrypted}.{preset}.{nodes}.{seed}.{}.{kept}", span / 1_000_000))
 }
 
 /// The run that a token names.
@@ -135,11 +135,13 @@ pub fn parse_token(text: &str) -> Result<(Scenario, &'static str), String> {
     let wrong = || format!("`{text}` is not a replay token such as v1.lan.5.42.60000.all");
     let parts: Vec<&str> = text.split('.').collect();
     let &[version, name, nodes, seed, millis, kept] = &parts[..] else { return Err(wrong()) };
-    let (level, is_odd) = match version {
-        "v1" => (Level::Protocol, false),
-        "n1" => (Level::Node, false),
-        "v1o" => (Level::Protocol, true),
-        "n1o" => (Level::Node, true),
+    let (level, is_odd, is_encrypted) = match version {
+        "v1" => (Level::Protocol, false, false),
+        "v1o" => (Level::Protocol, true, false),
+        "n1" => (Level::Node, false, false),
+        "n1o" => (Level::Node, true, false),
+        "n1e" => (Level::Node, false, true),
+        "n1oe" => (Level::Node, true, true),
         _ => return Err(wrong()),
     };
     let name = PRESETS.into_iter().find(|known| *known == name).ok_or_else(wrong)?;
@@ -164,6 +166,7 @@ pub fn parse_token(text: &str) -> Result<(Scenario, &'static str), String> {
         span: millis * 1_000_000,
         config: preset(name).ok_or_else(wrong)?,
         faults: if is_odd { Faults::Odd(kept) } else { Faults::Swarm(kept) },
+        is_encrypted,
         ..Scenario::default()
     };
     Ok((scenario, name))

@@ -343,6 +343,9 @@ struct CaseText {
     /// Without any part of Lifeguard.
     #[serde(default, skip_serializing_if = "text::is_default")]
     swim: bool,
+    /// The nodes have a secret.
+    #[serde(default, skip_serializing_if = "text::is_default")]
+    encrypted: bool,
     nodes: usize,
     #[serde(default, skip_serializing_if = "text::is_default")]
     absent: Vec<u32>,
@@ -359,12 +362,14 @@ struct CaseText {
 impl Case {
     /// As JSON, for [`Case::parse`]. `preset` is the name of the configuration.
     pub fn to_json(&self, preset: &str) -> String {
-        let Scenario { level, nodes, seed, span, calms, absent, config, .. } = &self.scenario;
+        let Scenario { level, nodes, seed, span, calms, absent, config, is_encrypted, .. } =
+            &self.scenario;
         let file = CaseText {
             version: 1,
             level: *level,
             preset: preset.to_owned(),
             swim: config.awareness_max == 0,
+            encrypted: *is_encrypted,
             nodes: *nodes,
             absent: absent.clone(),
             seed: *seed,
@@ -409,6 +414,7 @@ impl Case {
             faults: Faults::These(plan),
             calms: file.calms,
             absent: file.absent,
+            is_encrypted: file.encrypted,
             ..Scenario::default()
         };
         Ok((Self { scenario, tape }, name))

@@ -176,6 +176,9 @@ struct ExploreArgs {
     /// protocol: machines and nothing else; node: the driver that ships, under a workload of calls
     #[arg(long, value_enum, default_value = "protocol")]
     level: Depth,
+    /// The nodes have a secret, and encrypt; at node level
+    #[arg(long)]
+    encrypted: bool,
     /// Threads; one world each
     #[arg(long, default_value_t = 1)]
     jobs: usize,
@@ -299,6 +302,9 @@ fn read_plan(path: &Path, nodes: usize) -> Result<Plan, String> {
 
 fn explore_command(args: &ExploreArgs) -> Result<bool, String> {
     let nodes = args.nodes as usize;
+    if args.encrypted && Level::from(args.level) == Level::Protocol {
+        return Err("--encrypted is for --level node: the protocol level has no bytes".into());
+    }
     let faults = match args.faults.as_str() {
         "swarm" => Faults::Swarm(None),
         "odd" => Faults::Odd(None),
@@ -313,6 +319,7 @@ fn explore_command(args: &ExploreArgs) -> Result<bool, String> {
         span: chinwag_sim::clock::nanos(args.span),
         config: args::preset(&args.preset).ok_or("no such preset")?,
         faults,
+        is_encrypted: args.encrypted,
         ..Scenario::default()
     };
     let twice = if args.twice.is_some() { Twice::All } else { Twice::Some };

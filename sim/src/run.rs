@@ -76,6 +76,9 @@ pub struct Scenario {
     pub traces: bool,
     /// Nodes that never start.
     pub absent: Vec<u32>,
+    /// Whether the nodes have a secret. At node level alone: the protocol level has no bytes to
+    /// encrypt.
+    pub is_encrypted: bool,
     /// A defect put in on purpose.
     pub mutant: Option<Mutant>,
 }
@@ -95,6 +98,7 @@ impl Default for Scenario {
             story_lines: 0,
             traces: false,
             absent: Vec::new(),
+            is_encrypted: false,
             mutant: None,
         }
     }

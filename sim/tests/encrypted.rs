@@ -7,7 +7,10 @@ use std::time::Duration;
 use chinwag::{
     Config, Context, Event, Handler, Message, Methods, Node, Secret, Service, Status, View, Watch,
 };
+use chinwag_sim::explore::search;
 use chinwag_sim::fault::Quality;
+use chinwag_sim::repeat::Twice;
+use chinwag_sim::run::{Faults, Level, Scenario};
 use chinwag_sim::{World, check, secs, step_back};
 
 #[derive(rkyv::Archive, rkyv::Serialize)]
@@ -181,4 +184,28 @@ fn s2_7_keys_change_while_anything_goes_wrong() {
             assert_eq!(security.keys(), [security.key_in_use()]);
         }
     });
+}
+
+/// The swarm of `explore --level node --encrypted`, with all oracles: a run follows from its seed
+/// with encryption too.
+#[test]
+fn whatever_goes_wrong_for_encrypted_clusters_breaks_no_rule() {
+    for faults in [Faults::Swarm(None), Faults::Odd(None)] {
+        let scenario = Scenario {
+            level: Level::Node,
+            is_encrypted: true,
+            faults,
+            span: 30_000_000_000,
+            ..Scenario::default()
+        };
+        let found = search(&scenario, 0..3, 2, Twice::All, 1, &|_| {});
+        if let Some((seed, outcome)) = found.failures.first() {
+            panic!("seed {seed}: {}", outcome.failure.as_ref().expect("it failed"));
+        }
+        let token = chinwag_sim::args::token(&scenario, "lan").expect("it has one");
+        assert_eq!(
+            chinwag_sim::args::parse_token(&token).map(|(same, _)| same.is_encrypted),
+            Ok(true)
+        );
+    }
 }

@@ -1,6 +1,6 @@
 //! How a node starts and ends, and that nothing of it stays.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -10,11 +10,15 @@ use futures_lite::future::{or, zip};
 
 use crate::counted::Counted;
 use crate::probe::{Echo, Hang, PATIENCE, Probe, builder, builder_at, cluster, echo, sees, start};
-use crate::tools::{eventually, read, tick};
+use crate::tools::{eventually, read, takes_a_port_again, tick};
 use crate::{Host, Story};
 
 /// Another node can have it then, and connections of the first do not stand in its way.
 pub async fn shutdown_frees_the_port(host: &dyn Host) {
+    takes_a_port_again(async || a_node_takes_the_port_of_another(host).await).await;
+}
+
+async fn a_node_takes_the_port_of_another(host: &dyn Host) -> io::Result<()> {
     let nodes = cluster(host, 2).await;
     let addr = nodes[1].0.local_addr();
     assert_eq!(echo(&nodes[0].0, 2).await, Ok((1, 2)));
@@ -31,7 +35,10 @@ pub async fn shutdown_frees_the_port(host: &dyn Host) {
     );
     let again = builder_at(host, 2, addr).cluster("test").config(Config::local());
     let again = again.seeds([nodes[0].0.advertised_addr().to_string()]);
-    let again = again.start_on(host.runtime()).await.expect("the port is free");
+    let again = match again.start_on(host.runtime()).await {
+        Err(StartError::Bind { error, .. }) => return Err(error),
+        started => started.expect("it starts"),
+    };
     again.add_service(Probe::default()).expect("added");
     sees(&again, 1).await;
     let epoch = again.epoch();
@@ -41,6 +48,7 @@ pub async fn shutdown_frees_the_port(host: &dyn Host) {
         .await
         .expect("the new run");
     assert_eq!(echo(&nodes[0].0, 2).await, Ok((1, 2)), "a call reaches the new run");
+    Ok(())
 }
 
 /// What tasks and handlers of a node hold is free when `shutdown` returns: a file, say, that the
@@ -106,6 +114,10 @@ impl<F: FnMut()> Drop for OnDrop<F> {
 /// Dropping the last handle ends every task and frees every socket, whatever is in flight; other
 /// things of the node do not hold it.
 pub async fn a_node_leaves_nothing_behind(host: &dyn Host) {
+    takes_a_port_again(async || nodes_end_with_their_handles(host).await).await;
+}
+
+async fn nodes_end_with_their_handles(host: &dyn Host) -> io::Result<()> {
     let counted = CountedHost { host, counted: Counted::new(host.runtime()) };
     let tasks = || counted.counted.tasks();
     let nodes = cluster(&counted, 3).await;
@@ -125,14 +137,15 @@ pub async fn a_node_leaves_nothing_behind(host: &dyn Host) {
     zip(held.call(&Hang), end).await.0.expect_err("the node is gone");
     eventually(&*host.runtime(), || tasks() == 0).await;
     for addr in addrs {
-        drop(host.runtime().bind_udp(addr).await.expect("its port is free"));
-        drop(host.runtime().listen(addr).await.expect("its port is free"));
+        drop(host.runtime().bind_udp(addr).await?);
+        drop(host.runtime().listen(addr).await?);
     }
     while watch.next().await.is_some() {}
     assert!(weak.upgrade().is_none(), "a weak handle keeps no node alive");
     let status = client.call(&Echo { text: String::new() }).await.map(drop).expect_err("no node");
     assert_eq!((status.code, status.never_sent()), (Code::Unavailable, true));
     assert!(clock.now() < clock.now(), "a clock is a clock");
+    Ok(())
 }
 
 /// Strangers take what room there is: further connections are closed and counted, and whoever needs

@@ -11,7 +11,8 @@ use futures_lite::future::zip;
 
 use crate::Host;
 use crate::tools::{
-    Tally, close, listen, poll_and_drop, poll_with, read, read_up_to, streams, write,
+    Tally, close, listen, poll_and_drop, poll_with, read, read_up_to, streams, takes_a_port_again,
+    write,
 };
 
 /// More than any system buffers for one stream.
@@ -165,19 +166,23 @@ pub async fn a_dropped_connect_harms_nothing(host: &dyn Host) {
 
 /// Even while connections that it accepted are there.
 pub async fn a_port_is_free_once_its_listener_is_dropped(host: &dyn Host) {
-    let (mut listener, addr) = listen(host).await;
-    let runtime = host.runtime();
-    let taken = runtime.listen(addr).await.err().expect("in use");
-    assert_eq!(taken.kind(), ErrorKind::AddrInUse);
-    let (one, two) = zip(runtime.connect(addr), poll_fn(|cx| listener.poll_accept(cx))).await;
-    let (mut one, mut two) = (one.expect("connected"), two.expect("accepted"));
-    drop(listener);
-    // The accepted end closes first, so it is the one that lingers.
-    close(&mut *two).await;
-    assert_eq!(read(&mut *one, &mut [0; 1]).await.expect("the end"), 0);
-    drop((one, two));
-    let again = runtime.listen(addr).await.expect("free");
-    assert_eq!(again.local_addr().expect("bound"), addr);
+    takes_a_port_again(async || {
+        let (mut listener, addr) = listen(host).await;
+        let runtime = host.runtime();
+        let taken = runtime.listen(addr).await.err().expect("in use");
+        assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+        let (one, two) = zip(runtime.connect(addr), poll_fn(|cx| listener.poll_accept(cx))).await;
+        let (mut one, mut two) = (one.expect("connected"), two.expect("accepted"));
+        drop(listener);
+        // The accepted end closes first, so it is the one that lingers.
+        close(&mut *two).await;
+        assert_eq!(read(&mut *one, &mut [0; 1]).await.expect("the end"), 0);
+        drop((one, two));
+        let again = runtime.listen(addr).await?;
+        assert_eq!(again.local_addr().expect("bound"), addr);
+        Ok(())
+    })
+    .await;
 }
 
 /// `TCP_NODELAY`, on both ends: without it, a second small write waits for the acknowledgement of

@@ -92,6 +92,23 @@ pub async fn expired(timer: &mut dyn Timer) {
     poll_fn(|cx| timer.poll_expired(cx)).await;
 }
 
+/// Tries of a story that takes a port again: see [`takes_a_port_again`].
+const TRIES: usize = 10;
+
+/// Plays a story that takes a port again which it had let go of. Other tests run at the same time,
+/// and the system may have given one of them the port: then the story is played again, with
+/// another port. A port that is never free fails.
+pub(crate) async fn takes_a_port_again(story: impl AsyncFn() -> io::Result<()>) {
+    for _ in 0..TRIES {
+        match story().await {
+            Ok(()) => return,
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => panic!("a port is not taken again: {error}"),
+        }
+    }
+    panic!("a port that was let go of is not free, in {TRIES} tries");
+}
+
 /// Asks again and again until it is so, for what tells nobody when it changes.
 pub async fn eventually(runtime: &dyn Runtime, mut is_so: impl FnMut() -> bool) {
     while !is_so() {

@@ -70,6 +70,7 @@
 //! |---|---|
 //! | the start of a node, and its settings | [`Node::builder`], [`Builder`], [`Config`], [`StartError`] |
 //! | who is in the cluster | [`Node::members`], [`Node::watch`], [`Node::wait_for`], [`Event`] |
+//! | seeds | [`Builder::seeds`], [`SeedProvider`], [`Node::add_seed`], [`Node::remove_seed`] |
 //! | services | [`Service`], [`Handler`], [`StreamHandler`], [`Message`], [`Context`], [`View`] |
 //! | calls | [`Node::client`], [`Node::balanced`], [`Node::fan_out`], [`Status`], [`Code`] |
 //! | the choice of members | [`Node::select`], [`Consistency`], [`NodeSelector`] |
@@ -139,16 +140,22 @@ pub use chinwag_core::select::{
 /// The archive format of messages, in the version that chinwag uses. With it a program needs no
 /// dependency of its own on rkyv: a derive names it by `#[rkyv(crate = chinwag::rkyv)]`.
 pub use rkyv;
+/// TLS, in the version that chinwag uses: for [`Builder::crypto_provider`].
+#[cfg(feature = "secure")]
+pub use rustls;
 
 pub use base::life::LeaveReport;
 pub use base::runtime::{Ambient, Runtime};
 #[cfg(feature = "secure")]
 pub use base::secure::{CertificateFault, Certificates, Secret, SecretError};
+pub use base::seeds::{SeedError, SeedProvider};
 pub use base::watch::{Members, Watch};
 pub use call::balanced::Balanced;
 pub use call::client::{Client, Reply, Request};
 pub use call::fan_out::{Answer, Calls, FanOut, FanOutError};
 pub use call::stream_call::{CallReader, StreamCall};
+#[cfg(feature = "secure")]
+pub use chinwag_core::seal::Mode as SecurityMode;
 pub use chinwag_core::seal::{KeyError, KeyId};
 pub use link::stream_halves::{Chunk, Incoming, Outgoing};
 pub use message::method::{Body, Message, Method, Never, Payload, Raw, Received, Streaming};
@@ -159,7 +166,7 @@ pub use node::extension::ClusterExtension;
 pub use node::handle::{LeaveError, Node, WaitError};
 pub use node::node_on::NodeOn;
 #[cfg(feature = "secure")]
-pub use node::security::{RemoveKeyError, Security};
+pub use node::security::{RemoveKeyError, RequireError, Security};
 pub use node::weak_node::WeakNode;
 pub use serve::context::{Caller, Context};
 pub use serve::service::{AddServiceError, Handler, Methods, Service, StreamHandler};

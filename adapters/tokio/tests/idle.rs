@@ -94,7 +94,9 @@ fn a_thousand_idle_connections_cost_little() {
         Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
     let node = {
         let _entered = runtime.enter();
-        runtime.block_on(Node::builder(1, (Ipv4Addr::LOCALHOST, 0).into()).cluster("idle").start())
+        // They are strangers of one host, of whom an eighth is let in.
+        let builder = Node::builder(1, (Ipv4Addr::LOCALHOST, 0).into()).cluster("idle");
+        runtime.block_on(builder.connections_max(8 * CONNECTIONS).start())
     };
     let node = node.expect("free ports");
     let config = Arc::new(Config::default());

@@ -63,7 +63,10 @@ impl Machine for Chinwag {
         let machine = Membership::new(Config::lan(), local, clock, seed, at(net.now()))
             .expect("a preset is valid");
         let mut started = Self { machine, seeds: seeds(node) };
-        started.machine.handle_seeds(at(net.now()), &started.seeds);
+        if !started.seeds.is_empty() {
+            started.machine.join(at(net.now()));
+            started.machine.handle_timeout(at(net.now()));
+        }
         started.settle(net);
         started
     }

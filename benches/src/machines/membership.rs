@@ -75,6 +75,9 @@ impl Node {
     #[must_use]
     pub fn join(mut self, size: u64) -> Self {
         self.size = size;
+        self.machine.join(self.now());
+        self.machine.handle_timeout(self.now());
+        assert!(self.machine.poll_lookup());
         self.machine.handle_seeds(self.now(), &[addr(SEED)]);
         let transmit =
             self.machine.poll_transmit(self.now(), &mut self.buf).expect("the seed is asked");

@@ -96,10 +96,7 @@ impl Membership {
         match effect {
             Effect::EndSolitude => self.end_solitude(now),
             Effect::SyncSoon(id) => self.sync_soon_with(now, id),
-            Effect::Isolate => {
-                self.tell(Event::Isolated);
-                self.rejoin(now);
-            }
+            Effect::Isolate => self.rejoin(now),
             Effect::Gossip => self.arm_gossip(now),
             Effect::Reconnect => self.arm_reconnect(now),
             Effect::Warn(slot) => _ = self.warn(slot),

@@ -78,6 +78,9 @@ impl Membership {
 
     fn exchange_failed(&mut self, now: Now, failed: &Exchange) {
         self.stats.syncs_failed += 1;
+        if failed.to.id.is_none() {
+            self.seed_tried(now);
+        }
         let peer = failed.to.id.and_then(|id| self.claims.table().find(id));
         let is_in_view = peer.is_some_and(|slot| self.claims.table().get(slot).state.is_live());
         // An exchange with a seed that is away, or a dead member, was none of the regular ones: if

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::str::FromStr;
 
 use super::Cryptography;
 
@@ -34,6 +35,29 @@ impl fmt::Display for KeyId {
 impl fmt::Debug for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// A key id is eight hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParseKeyIdError;
+
+impl fmt::Display for ParseKeyIdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key id is eight hexadecimal digits")
+    }
+}
+
+impl core::error::Error for ParseKeyIdError {}
+
+impl FromStr for KeyId {
+    type Err = ParseKeyIdError;
+
+    /// Reads what [`Display`](fmt::Display) writes.
+    fn from_str(text: &str) -> Result<Self, ParseKeyIdError> {
+        let is_right = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let id = is_right.then(|| u32::from_str_radix(text, 16).ok()).flatten();
+        id.map(Self).ok_or(ParseKeyIdError)
     }
 }
 

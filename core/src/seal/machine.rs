@@ -1,12 +1,13 @@
 //! [`Seal`]: seals what a node sends and opens what it receives (`docs/protocol.md` §2.6).
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
 use super::keyring::{Entry, KeyError, KeyId, Keyring};
+use super::opened::{Opened, Refusal, SealedBy, Stats};
+use super::peers::Peers;
 use super::sessions::{Session, Sessions, Subkey};
 use super::{Cryptography, SALT_LEN, Salt, TAG_LEN};
 use crate::clock::Timestamp;
@@ -40,6 +41,19 @@ const COUNTER_MAX: u64 = 1 << 32;
 /// that was suspended, or cloned, has its own session from then on.
 const CLOCKS_PART_MAX: Duration = Duration::from_secs(1);
 
+/// What a node with a secret does about nodes that do not encrypt (`docs/protocol.md` §2.10).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mode {
+    /// It hears nobody who does not encrypt, and sends nothing in clear.
+    #[default]
+    Required,
+    /// It hears them too, and speaks in clear to those of whom it does not know that they encrypt.
+    /// For the time in which a running cluster is given a secret: it protects against nobody who
+    /// can send packets.
+    Transitional,
+}
+
 /// The session in which this node seals.
 struct Sending<C: Cryptography> {
     key_id: KeyId,
@@ -59,74 +73,9 @@ pub struct Seal<C: Cryptography> {
     keyring: Keyring<C>,
     sending: Option<Sending<C>>,
     sessions: Sessions<C>,
+    mode: Mode,
+    peers: Peers,
     stats: Stats,
-}
-
-/// What a [`Seal`] has counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Datagrams sealed.
-    pub sealed: u64,
-    /// Datagrams opened.
-    pub opened: u64,
-    /// Of those opened: datagrams of a session that may be a replay, so that only pings in them are
-    /// answered.
-    pub unproven: u64,
-    /// Datagrams that were not sealed.
-    pub plain: u64,
-    /// Sealed datagrams that were too short, or had a counter out of range.
-    pub malformed: u64,
-    /// Datagrams sealed with a key that this node does not have.
-    pub unknown_key: u64,
-    /// Datagrams that had been received before, or were overtaken by too many.
-    pub replayed: u64,
-    /// Datagrams whose tag was wrong: forged, damaged, or sealed for another node.
-    pub forged: u64,
-}
-
-/// A datagram that was opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Opened {
-    /// Where the plain payload is, in the bytes that were opened.
-    start: usize,
-    end: usize,
-    salt: Salt,
-    key_id: KeyId,
-    counter: u64,
-    stamp: Timestamp,
-    sender: NodeId,
-    is_proven: bool,
-}
-
-impl Opened {
-    /// The plain payload, as the sender's machine wrote it, in the bytes that were opened.
-    pub fn payload<'a>(&self, datagram: &'a [u8]) -> &'a [u8] {
-        &datagram[self.start..self.end]
-    }
-
-    /// Whether it is certain that the datagram was not received before. If not, it is for
-    /// [`Membership::handle_unproven`](crate::membership::Membership::handle_unproven), and for
-    /// [`Seal::prove`] if that says so.
-    pub fn is_proven(&self) -> bool {
-        self.is_proven
-    }
-}
-
-/// Why a datagram was not opened. It is counted, and nothing else changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// It is not sealed.
-    Plain,
-    /// It is too short, its counter is out of range, or its session has another sender.
-    Malformed,
-    /// This node does not have the key.
-    UnknownKey(KeyId),
-    /// Its counter was taken before, or is too old to tell.
-    Replayed,
-    /// Its tag is wrong.
-    Forged,
 }
 
 impl<C: Cryptography> Seal<C> {
@@ -150,8 +99,35 @@ impl<C: Cryptography> Seal<C> {
             keyring: Keyring::new(first),
             sending: None,
             sessions: Sessions::new(started),
+            mode: Mode::Required,
+            peers: Peers::default(),
             stats: Stats::default(),
         }
+    }
+
+    /// What is done from now on about nodes that do not encrypt.
+    pub fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+    }
+
+    /// What is done about nodes that do not encrypt.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// This run is a member, and says that it uses `key`; `None` if it has no secret.
+    pub fn handle_member(&mut self, id: NodeId, epoch: Epoch, key: Option<KeyId>) {
+        self.peers.joined(id, epoch, key);
+    }
+
+    /// The node is no member any more.
+    pub fn handle_gone(&mut self, id: NodeId) {
+        self.peers.gone(id);
+    }
+
+    /// Whether the node encrypts with a key that this one has. `None` if nothing is known of it.
+    pub fn encrypts(&self, id: NodeId) -> Option<bool> {
+        self.peers.encrypts(id, |key| self.keyring.get(key).is_some())
     }
 
     // docs/protocol.md §2.7
@@ -195,8 +171,14 @@ impl<C: Cryptography> Seal<C> {
 
     /// Seals `payload`, which [`poll_transmit`](crate::membership::Membership::poll_transmit) has
     /// written, for the node `to`: what `payload` has afterwards is the datagram. False if there is
-    /// no session to seal in: then `payload` is empty, for nothing may leave in clear.
+    /// no session to seal in: then `payload` is empty, for nothing may leave in clear. In
+    /// [`Mode::Transitional`] it may, and `payload` stays as it is if the receiver is not known to
+    /// encrypt.
     pub fn seal(&mut self, to: NodeId, payload: &mut Vec<u8>) -> bool {
+        if self.mode == Mode::Transitional && self.encrypts(to) != Some(true) {
+            self.stats.plain_out += 1;
+            return true;
+        }
         let sending = self.sending.as_mut().filter(|sending| sending.counter < COUNTER_MAX);
         let (Some(sending), true) = (sending, payload.len() >= HEADER_LEN) else {
             payload.clear();
@@ -229,6 +211,7 @@ impl<C: Cryptography> Seal<C> {
     pub fn open(&mut self, now: Now, datagram: &mut [u8]) -> Result<Opened, Refusal> {
         let opened = self.try_open(now, datagram);
         match &opened {
+            Ok(opened) if !opened.is_sealed() => self.stats.plain_in += 1,
             Ok(opened) => {
                 self.stats.opened += 1;
                 self.stats.unproven += u64::from(!opened.is_proven);
@@ -244,16 +227,14 @@ impl<C: Cryptography> Seal<C> {
 
     fn try_open(&mut self, now: Now, datagram: &mut [u8]) -> Result<Opened, Refusal> {
         if datagram.first().is_none_or(|first| first & SEALED == 0) {
-            return Err(Refusal::Plain);
+            return self.open_plain(datagram);
         }
         if datagram.len() < OVERHEAD + HEADER_LEN {
             return Err(Refusal::Malformed);
         }
         let key_id = KeyId::new(u32::from_le_bytes(field(datagram, 2)));
         let salt = Salt::new(field(datagram, 6));
-        let mut counter = [0; 8];
-        counter[..6].copy_from_slice(&field::<6>(datagram, 18));
-        let counter = u64::from_le_bytes(counter);
+        let counter = u48(datagram, 18);
         if counter == 0 || counter > COUNTER_MAX {
             return Err(Refusal::Malformed);
         }
@@ -280,6 +261,7 @@ impl<C: Cryptography> Seal<C> {
             return Err(Refusal::Forged);
         }
         let sender = NodeId::new(u64::from_le_bytes(field(datagram, SENDER_AT)));
+        let epoch = Epoch::new(u48(datagram, SENDER_AT + 8));
         let stamp = Timestamp::from_raw(u64::from_le_bytes(field(datagram, STAMP_AT)));
         let is_proven = if let Some(session) = known {
             if session.sender != sender {
@@ -298,27 +280,48 @@ impl<C: Cryptography> Seal<C> {
         datagram[start + 1] = 0;
         datagram[start + 2..HEAD_LEN].copy_from_slice(&self.fence.get().to_le_bytes());
         let end = datagram.len() - TAG_LEN;
-        let opened = Opened { start, end, salt, key_id, counter, stamp, sender, is_proven };
-        if is_proven && self.sessions.get(&salt).is_none() {
-            self.begin(&opened, self.sessions.floor());
+        let by = SealedBy { salt, key_id, counter, stamp, sender, epoch };
+        if is_proven {
+            if self.sessions.get(&salt).is_none() {
+                self.begin(&by, self.sessions.floor());
+            }
+            self.heard(&by);
         }
-        Ok(opened)
+        Ok(Opened { start, end, by: Some(by), is_proven })
+    }
+
+    // docs/protocol.md §2.10.2
+    fn open_plain(&self, datagram: &[u8]) -> Result<Opened, Refusal> {
+        match self.mode {
+            Mode::Required => Err(Refusal::Plain),
+            Mode::Transitional => {
+                Ok(Opened { start: 0, end: datagram.len(), by: None, is_proven: true })
+            }
+        }
+    }
+
+    fn heard(&mut self, by: &SealedBy) {
+        if self.mode == Mode::Transitional {
+            self.peers.heard(by.sender, by.epoch);
+        }
     }
 
     /// The datagram has answered a question that this node asked just now, so its session is no
     /// replay: what is sealed in it later is believed.
     pub fn prove(&mut self, opened: &Opened) {
-        if self.sessions.get(&opened.salt).is_none() {
-            self.begin(opened, opened.stamp);
+        let Some(by) = &opened.by else { return };
+        if self.sessions.get(&by.salt).is_none() {
+            self.begin(by, by.stamp);
         }
+        self.heard(by);
     }
 
-    fn begin(&mut self, opened: &Opened, floor: Timestamp) {
-        let Some(entry) = self.keyring.get(opened.key_id) else { return };
-        let subkey = subkey(&self.crypto, &entry.root, &opened.salt);
-        let mut session = Session::new(opened.key_id, subkey, opened.sender, floor);
-        let _has_answered = session.take(opened.counter, opened.stamp);
-        self.sessions.insert(opened.salt, Box::new(session));
+    fn begin(&mut self, by: &SealedBy, floor: Timestamp) {
+        let Some(entry) = self.keyring.get(by.key_id) else { return };
+        let subkey = subkey(&self.crypto, &entry.root, &by.salt);
+        let mut session = Session::new(by.key_id, subkey, by.sender, floor);
+        let _has_answered = session.take(by.counter, by.stamp);
+        self.sessions.insert(by.salt, Box::new(session));
     }
 
     /// Accepts what is sealed with this secret, from now on.
@@ -358,17 +361,6 @@ impl<C: Cryptography> Seal<C> {
     /// The keys that this node accepts.
     pub fn keys(&self) -> Vec<KeyId> {
         self.keyring.ids().collect()
-    }
-
-    /// With which key each node that is remembered sealed its latest datagram for this one, in the
-    /// order of ids.
-    pub fn peers(&self) -> Vec<(NodeId, KeyId)> {
-        let mut latest = BTreeMap::new();
-        for session in self.sessions.iter() {
-            let known = latest.entry(session.sender).or_insert((session.newest(), session.key_id));
-            *known = (*known).max((session.newest(), session.key_id));
-        }
-        latest.into_iter().map(|(peer, (_, key))| (peer, key)).collect()
     }
 
     /// Sessions of peers that are remembered.
@@ -415,6 +407,11 @@ fn aad(head: &[u8], to: NodeId) -> [u8; HEAD_LEN + 8] {
     aad[..HEAD_LEN].copy_from_slice(head);
     aad[HEAD_LEN..].copy_from_slice(&to.get().to_le_bytes());
     aad
+}
+
+fn u48(bytes: &[u8], at: usize) -> u64 {
+    let [a, b, c, d, e, f] = field(bytes, at);
+    u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
 }
 
 fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {

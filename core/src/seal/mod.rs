@@ -1,5 +1,5 @@
 //! Sealed datagrams: encryption, authentication, and the refusal of replays
-//! (`docs/protocol.md` §2.6 to §2.9).
+//! (`docs/protocol.md` §2.6 to §2.10).
 //!
 //! ```text
 //!   Membership::poll_transmit -> Seal::seal -> network
@@ -12,15 +12,22 @@
 
 mod keyring;
 mod machine;
+mod opened;
+mod peers;
 mod sessions;
 mod window;
 
-pub use keyring::{KEYS_MAX, KeyError, KeyId};
-pub use machine::{OVERHEAD, Opened, Refusal, Seal, Stats};
+pub use keyring::{KEYS_MAX, KeyError, KeyId, ParseKeyIdError};
+pub use machine::{Mode, OVERHEAD, Seal};
+pub use opened::{Opened, Refusal, Stats};
 pub use sessions::{SESSIONS_MAX, STAMP_AGE_MAX};
 pub use window::WINDOW;
 
 use core::fmt;
+
+/// The key of the metadata under which a node with a secret says which key it uses
+/// (`docs/protocol.md` §2.10).
+pub const KEY_ID_KEY: &str = "chinwag.key";
 
 /// Bytes of a session's salt.
 pub const SALT_LEN: usize = 12;

@@ -44,10 +44,6 @@ impl<C: Cryptography> Session<C> {
         Self { key_id, subkey, window: Window::new(), sender, floor, newest: floor }
     }
 
-    pub(super) fn newest(&self) -> Timestamp {
-        self.newest
-    }
-
     /// The datagram with this counter has a good tag. Whether it is new for certain: it may have
     /// been sealed, and received, before the session was known here.
     pub(super) fn take(&mut self, counter: u64, stamp: Timestamp) -> bool {
@@ -110,10 +106,6 @@ impl<C: Cryptography> Sessions<C> {
                 session.key_id != id
             });
         }
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Session<C>> {
-        self.young.values().chain(self.old.values()).map(|session| &**session)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -15,7 +15,8 @@ use crate::runtime::Kind;
 /// One node of a chinwag cluster, as a process.
 ///
 /// Prints what happens in the cluster on stdout, and takes commands as lines on stdin: members,
-/// call ID TEXT, select LEVEL, set K=V, broadcast TEXT, now, stats, leave.
+/// call ID TEXT, select LEVEL, set K=V, broadcast TEXT, now, stats, keys, install FILE, use KEY,
+/// remove KEY, require, leave.
 #[derive(Debug, Parser)]
 #[command(name = "agent")]
 pub(crate) struct Args {
@@ -34,6 +35,9 @@ pub(crate) struct Args {
     /// The file with the cluster's secret: everything is encrypted, and nobody without it is heard
     #[arg(long, value_name = "FILE")]
     pub(super) secret: Option<PathBuf>,
+    /// Also hear nodes without the secret, until the command `require`: for a running cluster
+    #[arg(long, requires = "secret")]
+    pub(super) transitional: bool,
     /// The node's certificate, with those that lead to a root after it
     #[arg(long, value_name = "FILE", requires_all = ["key", "ca", "secret"])]
     pub(super) cert: Option<PathBuf>,

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::args::pair;
 use super::echo::{Echo, Say};
+use super::keys::{self, KeyCommand};
 use super::output::Output;
 
 /// Bytes of one command at most: the longest text that a call can carry at its default limits is
@@ -77,6 +78,10 @@ async fn next_line(stdin: &mut BufReader<Unblock<Stdin>>) -> Option<Result<Strin
     }
 }
 
+/// All there are.
+const COMMANDS: &str = "commands: members, call ID TEXT, select LEVEL, set K=V, broadcast TEXT, \
+    now, stats, keys, install FILE, use KEY, remove KEY, require, leave";
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Command {
     Members,
@@ -86,6 +91,7 @@ enum Command {
     Broadcast(String),
     Now,
     Stats,
+    Keys(KeyCommand),
     Leave,
 }
 
@@ -113,11 +119,10 @@ impl Command {
             "now" => alone(Self::Now),
             "stats" => alone(Self::Stats),
             "leave" => alone(Self::Leave),
-            _ => {
-                Err("commands: members, call ID TEXT, select LEVEL, set K=V, broadcast TEXT, now, \
-                    stats, leave"
-                    .to_owned())
-            }
+            _ => match KeyCommand::parse(name, rest) {
+                Some(command) => command.map(Self::Keys),
+                None => Err(COMMANDS.to_owned()),
+            },
         };
         command.map_err(|reason| failure(name, reason))
     }
@@ -148,6 +153,7 @@ async fn answer(node: &Node, command: &Command) -> Value {
             json!({ "reply": "now", "stamp": now.to_string(), "micros": now.micros(), "counter": now.counter() })
         }
         Command::Stats => stats(node),
+        Command::Keys(command) => keys::answer(node, command),
         Command::Leave => match node.leave().await {
             Ok(report) => {
                 json!({ "reply": "leave", "acked": report.acked, "needed": report.needed })

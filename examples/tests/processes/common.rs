@@ -83,6 +83,11 @@ impl Cluster {
         self.push(agent)
     }
 
+    /// The agent at `index` is no longer of the cluster.
+    pub(crate) fn take(&mut self, index: usize) -> Agent {
+        self.0.remove(index)
+    }
+
     pub(crate) fn push(&mut self, agent: Agent) -> &mut Agent {
         self.0.push(agent);
         self.0.last_mut().expect("it was pushed")

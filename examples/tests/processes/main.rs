@@ -12,3 +12,4 @@ mod custom_driver;
 mod hosts;
 mod kv;
 mod mixed;
+mod secret;

@@ -433,7 +433,8 @@ impl At {
         self.fault(Fault::Clock { node, step_ms, drift_ppm });
     }
 
-    /// The node says goodbye, and its process ends.
+    /// The node says goodbye, and its process ends. It starts again when the time that this lasts
+    /// is over, as in a rolling restart; without one it stays away.
     pub fn leave(self, node: u32) {
         self.fault(Fault::Leave(node));
     }

@@ -17,7 +17,7 @@ fn every_order_of_two_nodes_holds_and_reaches_a_death_and_a_return() {
 
 #[test]
 fn every_order_of_three_nodes_holds() {
-    let found = search(&Search { depth: 3, ..Search::default() });
+    let found = search(&Search { depth: 4, ..Search::default() });
     assert_eq!(found.failure, None);
     assert!(found.is_complete && found.state_count() > 100, "{found:?}");
 }

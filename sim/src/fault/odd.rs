@@ -92,7 +92,7 @@ impl Addresses {
 }
 
 /// How a process comes back that has died.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Return {
     /// On another port.
     pub(crate) moves: bool,

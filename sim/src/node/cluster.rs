@@ -74,6 +74,7 @@ struct Process {
 struct Operated {
     process: Option<Process>,
     port_offset: u16,
+    /// The fault that ended its process: with that, it starts again.
     crashed_by: Option<usize>,
     persisted: Timestamp,
     keeps_clock: bool,
@@ -90,7 +91,8 @@ type Started = (u32, u32, Result<(Node, Watch), StartError>);
 #[derive(Default)]
 struct Post {
     started: Vec<Started>,
-    left: Vec<(u32, u32)>,
+    /// And the fault by which it left.
+    left: Vec<(u32, u32, usize)>,
     shut_down: Vec<(u32, u32)>,
 }
 
@@ -390,6 +392,9 @@ impl Cluster {
         self.engine.with(|state| state.trace.tell(state.now, fault.node(), || told));
         if let (Some(host), Some(how)) = (fault.node(), fault.comes_back()) {
             self.come_back(host, number, how);
+        }
+        if let Fault::Leave(host) = fault {
+            self.come_back(host, number, Return::default());
         }
         match fault {
             Fault::FullPause(node) | Fault::Suspend { node, .. }

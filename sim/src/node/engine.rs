@@ -29,7 +29,7 @@ impl Inner {
 
     /// Something was spawned: whoever waits for the world looks again.
     pub(crate) fn ring(&self) {
-        self.bells.ring_story();
+        self.bells.ring_world();
     }
 }
 
@@ -124,7 +124,8 @@ impl Engine {
     pub(crate) fn is_anybody_woken(&self) -> bool {
         let state = &mut *self.inner.state();
         self.inner.bells.take(&mut state.woken);
-        state.woken.story || !state.woken.tasks.is_empty()
+        let has_grown = std::mem::take(&mut state.woken.has_grown);
+        has_grown || state.woken.story || !state.woken.tasks.is_empty()
     }
 
     /// Whether the next [`Engine::poll_story`] polls.

@@ -9,6 +9,8 @@ use super::cluster::{Cluster, Setup};
 use super::ledger::Ledger;
 use super::oddities::Square;
 use super::workload::User;
+use chinwag::Secret;
+
 use crate::checker::deaths::{converges_within, seconds};
 use crate::checker::{Check, Violation, ensure};
 use crate::choices::{Choices, Seeded};
@@ -107,7 +109,14 @@ impl Run {
         let square = Arc::new(Square::default());
         let user = user(&cluster, &is_over, &square, 0);
         let on = square.clone();
-        cluster.setup.configure = Arc::new(move |builder, host| on.watch(builder, host));
+        let secret = scenario.is_encrypted.then(|| Secret::from_bytes([7; 32]));
+        cluster.setup.configure = Arc::new(move |builder, host| {
+            let builder = on.watch(builder, host);
+            match &secret {
+                Some(secret) => builder.secret(secret.clone()),
+                None => builder,
+            }
+        });
         cluster.setup.boot = Arc::new(move |node, host| User { host, ..user.clone() }.boot(node));
         for (host, at) in (0..cluster.hosts()).zip((0_usize..).step_by(START_EVERY)) {
             cluster.start_at(at as u64, host);

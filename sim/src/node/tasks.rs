@@ -46,6 +46,8 @@ pub(crate) struct Woken {
     pub(crate) tasks: Vec<TaskId>,
     /// The story that drives the world, which is on no machine.
     pub(crate) story: bool,
+    /// A task was spawned.
+    pub(crate) has_grown: bool,
 }
 
 impl Bells {
@@ -53,6 +55,7 @@ impl Bells {
         let mut woken = lock(&self.woken);
         into.tasks.append(&mut woken.tasks);
         into.story |= std::mem::take(&mut woken.story);
+        into.has_grown |= std::mem::take(&mut woken.has_grown);
     }
 
     /// From now on only the calling thread may wake anybody in this world.
@@ -76,13 +79,20 @@ impl Bells {
     /// Waits, in real time, for somebody outside of the world to wake somebody in it.
     pub(crate) fn wait(&self) {
         let woken = lock(&self.woken);
-        let is_quiet = |woken: &mut Woken| woken.tasks.is_empty() && !woken.story;
+        let is_quiet =
+            |woken: &mut Woken| woken.tasks.is_empty() && !woken.story && !woken.has_grown;
         drop(self.rings.wait_while(woken, is_quiet).unwrap_or_else(PoisonError::into_inner));
     }
 
     /// The waker of the story.
     pub(crate) fn story(self: &Arc<Self>) -> Waker {
         Arc::new(StoryBell(self.clone())).into()
+    }
+
+    /// A task was spawned. That does not wake the story.
+    pub(crate) fn ring_world(&self) {
+        lock(&self.woken).has_grown = true;
+        self.rings.notify_one();
     }
 
     pub(crate) fn ring_story(&self) {

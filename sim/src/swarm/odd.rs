@@ -11,7 +11,7 @@ use crate::fault::{Addresses, Answers, Fault, ODD_FAMILIES, Plan, Quality, Timed
 const FAMILY_FIRST: u32 = 100;
 /// Families that are not drawn, because a defect is open that they find: each has its entry in
 /// `sim/tests/expected_failures/list.txt`, and is drawn again once that entry is gone.
-pub const NOT_DRAWN: [&str; 1] = ["names_never"];
+pub const NOT_DRAWN: [&str; 0] = [];
 
 /// Draws the faults of a run over `nodes` nodes that end by `span` nanoseconds, apart from those
 /// that never end.

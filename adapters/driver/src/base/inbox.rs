@@ -1,5 +1,6 @@
 //! [`Inbox`]: what connections have for the node task.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 
@@ -37,6 +38,10 @@ pub(crate) struct Arrivals {
     pub(crate) foreigners: Vec<(SocketAddr, String)>,
     /// Addresses that were dialled and not connected.
     pub(crate) dial_failures: Vec<DialFailure>,
+    /// Look-ups of seeds that have ended, by their numbers.
+    pub(crate) lookups: Vec<(u64, io::Result<Vec<SocketAddr>>)>,
+    /// Whether the user has changed the list of seeds.
+    pub(crate) has_new_seeds: bool,
 }
 
 impl Arrivals {
@@ -45,6 +50,8 @@ impl Arrivals {
             && self.failures.is_empty()
             && self.foreigners.is_empty()
             && self.dial_failures.is_empty()
+            && self.lookups.is_empty()
+            && !self.has_new_seeds
     }
 }
 
@@ -69,6 +76,23 @@ impl Inbox {
     /// task is behind.
     pub(crate) fn post_dial_failure(&self, failure: DialFailure) {
         self.post(|arrivals| push(&mut arrivals.dial_failures, failure, INBOX_FAILURES_MAX));
+    }
+
+    /// Adds what a look-up of a seed gave. There are never more than
+    /// [`LOOKUPS_MAX`](crate::limits::LOOKUPS_MAX) on their way, so none is shed.
+    pub(crate) fn post_lookup(&self, number: u64, answer: io::Result<Vec<SocketAddr>>) {
+        self.post(|arrivals| {
+            arrivals.lookups.push((number, answer));
+            true
+        });
+    }
+
+    /// Says that the list of seeds is another one.
+    pub(crate) fn post_new_seeds(&self) {
+        self.post(|arrivals| {
+            arrivals.has_new_seeds = true;
+            true
+        });
     }
 
     /// Takes everything that has arrived.

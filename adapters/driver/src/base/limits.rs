@@ -103,6 +103,15 @@ pub const ACCEPTS_PER_TURN_MAX: usize = 16;
 /// many as are being sent at once where connections keep up.
 pub const ARCHIVES_LEN_MAX: usize = 8 * 1024 * 1024;
 
+/// How long a look-up of a seed may take: a resolver that tries a second server after 5 s, as most
+/// do, is waited for.
+pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Look-ups of seeds that are under way at once. Runtimes look names up on threads of a pool, which
+/// the program needs, too; a name whose server is silent keeps a thread for
+/// [`LOOKUP_TIMEOUT`] and more.
+pub const LOOKUPS_MAX: usize = 32;
+
 /// The time from the first to the second warning that no seed has answered; each further one is
 /// twice as long. Long enough for the other nodes of a new cluster to start.
 pub const SEED_WARNING_MIN: Duration = Duration::from_secs(10);

@@ -12,6 +12,7 @@ pub(crate) mod secure;
 #[cfg(not(feature = "secure"))]
 #[path = "plain.rs"]
 pub(crate) mod secure;
+pub(crate) mod seeds;
 pub(crate) mod state;
 pub(crate) mod sync;
 pub(crate) mod watch;

@@ -2,14 +2,16 @@
 //! nothing is ever sealed.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use chinwag_core::clock::Timestamp;
 use chinwag_core::id::{Epoch, NodeId};
+use chinwag_core::membership::{Member, Metadata, MetadataError};
 use chinwag_core::seal::{self, Opened, Refusal};
 use chinwag_core::time::Now;
 
-use crate::base::runtime::{Runtime, Stream};
+use crate::base::runtime::{BoxFuture, Runtime, Stream};
 
 #[derive(Debug)]
 pub(crate) enum Security {}
@@ -25,9 +27,15 @@ pub(crate) enum Certificates {}
 #[derive(Debug)]
 pub(crate) enum Fault {}
 
+/// What a builder was told of encryption: nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) secret: Option<Secret>,
+    pub(crate) certificates: Option<Certificates>,
+}
+
 pub(crate) fn start(
-    _: Option<Secret>,
-    _: Option<Certificates>,
+    _: Wanted,
     _: &Arc<dyn Runtime>,
     _: &str,
     _: NodeId,
@@ -37,11 +45,15 @@ pub(crate) fn start(
 }
 
 impl Security {
-    pub(crate) fn dial(&self, _: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
-        match *self {}
+    pub(crate) fn connect(
+        self: &Arc<Self>,
+        _: SocketAddr,
+        _: Option<NodeId>,
+    ) -> BoxFuture<io::Result<Box<dyn Stream>>> {
+        match **self {}
     }
 
-    pub(crate) fn accept(&self, _: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
+    pub(crate) fn accept(&self, _: Box<dyn Stream>) -> Box<dyn Stream> {
         match *self {}
     }
 
@@ -50,6 +62,26 @@ impl Security {
     }
 
     pub(crate) fn open(&self, _: Now, _: &mut [u8]) -> Result<Opened, Refusal> {
+        match *self {}
+    }
+
+    pub(crate) fn handle_member(&self, _: &Member) {
+        match *self {}
+    }
+
+    pub(crate) fn handle_gone(&self, _: NodeId) {
+        match *self {}
+    }
+
+    pub(crate) fn own(&self, _: &Metadata) -> Result<Metadata, MetadataError> {
+        match *self {}
+    }
+
+    pub(crate) fn is_transitional(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn connections_plain(&self) -> u64 {
         match *self {}
     }
 

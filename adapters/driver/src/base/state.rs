@@ -1,8 +1,9 @@
 //! [`NodeState`]: a node's plain state, which its tasks on every layer read.
 
+use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use chinwag_core::clock::SharedHlc;
 use chinwag_core::id::{Epoch, NodeId};
@@ -10,8 +11,9 @@ use chinwag_core::rpc;
 
 use crate::base::inbox::Inbox;
 use crate::base::life::Life;
-use crate::base::runtime::Runtime;
+use crate::base::runtime::{BoxFuture, Runtime, Stream};
 use crate::base::secure::Security;
+use crate::base::seeds::SeedList;
 
 /// Who a node is, what it runs on, and how far it is in its life.
 pub(crate) struct NodeState {
@@ -32,6 +34,8 @@ pub(crate) struct NodeState {
     pub(crate) clock: Arc<SharedHlc>,
     /// Wall-clock nanoseconds at the node task's last turn.
     pub(crate) coarse_wall: AtomicU64,
+    /// What the node joins through.
+    pub(crate) seeds: Mutex<SeedList>,
     pub(crate) inbox: Inbox,
     pub(crate) life: Arc<Life>,
 }
@@ -47,14 +51,26 @@ pub(crate) struct NodeParts {
     pub(crate) security: Option<Arc<Security>>,
     pub(crate) rpc: Arc<rpc::Config>,
     pub(crate) clock: Arc<SharedHlc>,
+    pub(crate) seeds: SeedList,
     /// Bytes that all connections may hold together.
     pub(crate) held_max: usize,
 }
 
 impl NodeState {
     pub(crate) fn new(parts: NodeParts) -> Self {
-        let NodeParts { runtime, id, epoch, addr, bound, cluster, security, rpc, clock, held_max } =
-            parts;
+        let NodeParts {
+            runtime,
+            id,
+            epoch,
+            addr,
+            bound,
+            cluster,
+            security,
+            rpc,
+            clock,
+            seeds,
+            held_max,
+        } = parts;
         let coarse_wall = AtomicU64::new(runtime.now().wall.as_nanos());
         Self {
             runtime,
@@ -68,6 +84,7 @@ impl NodeState {
             budget: rpc::Budget::new(held_max),
             clock,
             coarse_wall,
+            seeds: Mutex::new(seeds),
             inbox: Inbox::default(),
             life: Arc::default(),
         }
@@ -79,6 +96,26 @@ impl NodeState {
 
     pub(crate) fn set_epoch(&self, epoch: Epoch) {
         self.epoch.store(epoch.get(), Ordering::Relaxed);
+    }
+
+    /// A stream to `addr`, where `id` is expected if it is known.
+    pub(crate) fn connect(
+        &self,
+        addr: SocketAddr,
+        id: Option<NodeId>,
+    ) -> BoxFuture<io::Result<Box<dyn Stream>>> {
+        match &self.security {
+            Some(security) => security.connect(addr, id),
+            None => self.runtime.connect(addr),
+        }
+    }
+
+    /// The stream that a peer has dialled, as what it says is read from it.
+    pub(crate) fn accepted(&self, stream: Box<dyn Stream>) -> Box<dyn Stream> {
+        match &self.security {
+            Some(security) => security.accept(stream),
+            None => stream,
+        }
     }
 
     /// The hello that this node's connections begin with.

@@ -32,6 +32,7 @@ use crate::message::answer::Response;
 use super::calls::{Calls, Entry};
 use super::serve::PeerMethod;
 use super::state::Guarded;
+use super::strangers::Host;
 use super::streams::{Port, Ports};
 
 /// How a call ended, and when its connection heard of it.
@@ -43,6 +44,8 @@ pub(crate) struct Link {
     pub(crate) key: u64,
     /// Whom it was dialled for; `None` if it was accepted.
     pub(crate) target: Option<Destination>,
+    /// The host that dialled, if it was accepted and that is known.
+    pub(super) host: Option<Host>,
     pub(crate) bell: Bell,
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) peer: OnceLock<PeerHello>,
@@ -154,6 +157,7 @@ impl Link {
         node: &NodeState,
         key: u64,
         target: Option<Destination>,
+        host: Option<Host>,
         now: Now,
     ) -> (Arc<Self>, Receiver) {
         let side = if target.is_some() { Side::Dialer } else { Side::Acceptor };
@@ -177,6 +181,7 @@ impl Link {
         let link = Arc::new(Self {
             key,
             target,
+            host,
             bell: Bell::default(),
             runtime: node.runtime.clone(),
             peer: OnceLock::new(),

@@ -6,6 +6,7 @@ pub(crate) mod handle;
 pub(crate) mod local;
 pub(crate) mod serve;
 pub(crate) mod state;
+mod strangers;
 pub(crate) mod stream_halves;
 pub(crate) mod streams;
 pub(crate) mod table;

@@ -23,6 +23,7 @@ use crate::base::state::NodeState;
 use crate::base::sync::lock;
 use crate::link::handle::Link;
 use crate::link::serve::Serve;
+use crate::link::strangers::{Host, has_room};
 use crate::link::task::{LinkTask, Origin};
 use crate::stats::counters::Counters;
 
@@ -161,7 +162,7 @@ impl Links {
             if let Some(link) = known.filter(|link| link.is_usable()) {
                 return Ok(link.clone());
             }
-            let (link, receiver) = table.add(&self.node, now, Some(to))?;
+            let (link, receiver) = table.add(&self.node, now, Some(to), None)?;
             if let Some(id) = to.id {
                 table.by_peer.insert(id, link.clone());
                 self.publish(&table);
@@ -183,14 +184,16 @@ impl Links {
     /// Takes a connection in, unless there are too many: then it is dropped, which closes it.
     pub(crate) fn accept(self: &Arc<Self>, now: Now, stream: Box<dyn Stream>) {
         let Some(serve) = self.serve.upgrade() else { return };
-        let stream = match &self.node.security {
-            Some(security) => security.accept(stream),
-            None => Ok(stream),
-        };
-        let Ok(stream) = stream else { return self.counters.connections_refused.add(1) };
+        let host = stream.peer_addr().ok().map(|addr| Host::of(addr.ip()));
         let added = {
             let mut table = lock(&self.table);
-            if table.is_closed { Err(NoLink::Closed) } else { table.add(&self.node, now, None) }
+            if table.is_closed {
+                Err(NoLink::Closed)
+            } else if table.has_room_for_strangers(host) {
+                table.add(&self.node, now, None, host)
+            } else {
+                Err(NoLink::TooMany)
+            }
         };
         match added {
             Ok((link, receiver)) => {
@@ -370,15 +373,26 @@ impl Table {
         node: &NodeState,
         now: Now,
         target: Option<Destination>,
+        host: Option<Host>,
     ) -> Result<(Arc<Link>, Receiver), NoLink> {
         if self.all.len() >= self.connections_max {
             return Err(NoLink::TooMany);
         }
         let key = self.next_key;
         self.next_key += 1;
-        let (link, receiver) = Link::new(node, key, target, now);
+        let (link, receiver) = Link::new(node, key, target, host, now);
         self.all.insert(key, link.clone());
         Ok((link, receiver))
+    }
+
+    /// Whether somebody who is not known may connect from `host` (docs/protocol.md §5.7.8).
+    fn has_room_for_strangers(&self, host: Option<Host>) -> bool {
+        let is_held = |link: &Link| {
+            link.peer().is_some_and(|peer| self.held.get(&peer.id) == Some(&peer.epoch))
+        };
+        let accepted = self.all.values().filter(|link| link.target.is_none() && !is_held(link));
+        let hosts = accepted.map(|link| link.host);
+        has_room(self.connections_max, self.all.len(), host, hosts)
     }
 
     /// Takes no new calls on those links to `peer` that `is_over` names, and returns them.

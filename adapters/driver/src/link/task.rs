@@ -103,7 +103,7 @@ impl LinkTask {
         };
         let io = match origin {
             Origin::Dial(not_before) => Io::Waiting(not_before),
-            Origin::Accepted(stream) => Io::Open(stream),
+            Origin::Accepted(stream) => Io::Open(node.accepted(stream)),
         };
         let task = Self {
             io,
@@ -138,24 +138,15 @@ impl LinkTask {
             Io::Waiting(until) if *until <= now.mono => {
                 let Some(target) = self.link.target else { return false };
                 self.links.counters.dialed.add(1);
-                self.io = Io::Dialing(self.node.runtime.connect(target.addr));
+                self.io = Io::Dialing(self.node.connect(target.addr, target.id));
                 true
             }
             Io::Waiting(_) | Io::Open(_) => false,
             Io::Dialing(connecting) => match connecting.as_mut().poll(cx) {
                 Poll::Pending => false,
                 Poll::Ready(Ok(stream)) => {
-                    let stream = match &self.node.security {
-                        Some(security) => security.dial(stream),
-                        None => Ok(stream),
-                    };
-                    match stream {
-                        Ok(stream) => {
-                            self.io = Io::Open(stream);
-                            self.link.state.lock().has_stream = true;
-                        }
-                        Err(error) => self.fail(now, &error),
-                    }
+                    self.io = Io::Open(stream);
+                    self.link.state.lock().has_stream = true;
                     true
                 }
                 Poll::Ready(Err(error)) => {

@@ -114,6 +114,7 @@ impl Pair {
                 security: None,
                 rpc: Arc::new(config),
                 clock: Arc::new(SharedHlc::new(Duration::from_millis(500))),
+                seeds: crate::base::seeds::SeedList::default(),
                 held_max: usize::MAX,
             };
             let answerer = Arc::<Answerer>::default();
@@ -360,7 +361,7 @@ fn settled(pair: &Pair, key: u64, epoch: u64, is_dialed: bool) -> Arc<Link> {
     let to = Destination { addr: addr(2), id: Some(NodeId::new(2)) };
     let target = is_dialed.then_some(to);
     let node = &pair.sides[0].links.node;
-    let (link, _receiver) = Link::new(node, key, target, pair.runtime.now());
+    let (link, _receiver) = Link::new(node, key, target, None, pair.runtime.now());
     let hello = PeerHello {
         id: NodeId::new(2),
         epoch: Epoch::new(epoch),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
+use std::mem::take;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,18 +16,20 @@ use chinwag_core::membership::{
 use chinwag_core::rng::mix;
 use chinwag_core::rpc;
 use chinwag_core::seal;
+#[cfg(feature = "secure")]
+use chinwag_core::seal::Mode as SecurityMode;
 use chinwag_core::select::{NodeSelector, Spread};
 
 use crate::base::limits::{CALL_TIMEOUT_DEFAULT, CONNECTIONS_MAX, HELD_MAX_DEFAULT};
 use crate::base::runtime::{Ambient, Runtime};
+use crate::base::secure;
 #[cfg(feature = "secure")]
-use crate::base::secure::CertificateFault;
-use crate::base::secure::{self, Certificates, Secret};
+use crate::base::secure::{CertificateFault, Certificates, Secret};
+use crate::base::seeds::{SeedError, SeedList, SeedProvider, Source};
 use crate::base::state::NodeParts;
 use crate::base::watch::Watch;
 use crate::node::handle::Node;
 use crate::node::node_on::NodeOn;
-use crate::node::seeds;
 use crate::node::start::{announce, bind};
 use crate::node::task::NodeTask;
 use crate::serve::shared::{Parts, Shared};
@@ -44,7 +47,7 @@ pub struct Builder<R = OnRuntime> {
     config: Config,
     cluster: Option<String>,
     metadata: Result<Metadata, MetadataError>,
-    seeds: Vec<String>,
+    seeds: Vec<(String, Option<Source>)>,
     rpc: rpc::Config,
     selector: Box<dyn NodeSelector>,
     drift_max: Duration,
@@ -53,8 +56,7 @@ pub struct Builder<R = OnRuntime> {
     connections_max: usize,
     held_max: usize,
     interceptors: Vec<(Role, Arc<dyn Interceptor>)>,
-    secret: Option<Secret>,
-    certificates: Option<Certificates>,
+    encryption: secure::Wanted,
     runtime: PhantomData<fn() -> R>,
 }
 
@@ -81,8 +83,7 @@ impl<R> Builder<R> {
             connections_max: CONNECTIONS_MAX,
             held_max: HELD_MAX_DEFAULT,
             interceptors: Vec::new(),
-            secret: None,
-            certificates: None,
+            encryption: secure::Wanted::default(),
             runtime: PhantomData,
         }
     }
@@ -102,7 +103,7 @@ impl<R> Builder<R> {
     #[cfg(feature = "secure")]
     #[must_use]
     pub fn secret(mut self, secret: Secret) -> Self {
-        self.secret = Some(secret);
+        self.encryption.secret = Some(secret);
         self
     }
 
@@ -112,7 +113,27 @@ impl<R> Builder<R> {
     #[cfg(feature = "secure")]
     #[must_use]
     pub fn certificates(mut self, certificates: Certificates) -> Self {
-        self.certificates = Some(certificates);
+        self.encryption.certificates = Some(certificates);
+        self
+    }
+
+    /// What the node does about others that do not encrypt, where it has a secret. Default
+    /// [`SecurityMode::Required`]: it does not hear them. [`SecurityMode::Transitional`] is for the
+    /// time in which a running cluster is given a secret, one node after the other.
+    #[cfg(feature = "secure")]
+    #[must_use]
+    pub fn security(mut self, mode: SecurityMode) -> Self {
+        self.encryption.mode = mode;
+        self
+    }
+
+    /// The algorithms of encrypted connections, in place of `ring`'s: a validated module, say. They
+    /// need TLS 1.3 and Ed25519; [`Builder::start`] fails if they lack something. The process's own
+    /// default is never looked at. Datagrams are sealed by `ring` in any case.
+    #[cfg(feature = "secure")]
+    #[must_use]
+    pub fn crypto_provider(mut self, provider: Arc<rustls::crypto::CryptoProvider>) -> Self {
+        self.encryption.provider = Some(provider);
         self
     }
 
@@ -131,12 +152,22 @@ impl<R> Builder<R> {
     }
 
     /// Members to join through, as `host:port`, where an IPv6 address is in brackets. Any number,
-    /// this node among them or not; looked up again at every try. None being there now is no error:
-    /// joining goes on in the background, and the log says what came of each. One that is not
-    /// `host:port` makes [`Builder::start`] fail.
+    /// this node among them or not. Names are looked up again for as long as the node runs, so that
+    /// parts of a cluster which have lost each other meet again (`docs/protocol.md` §4.8). None
+    /// being there now is no error: joining goes on in the background, and the log says what came
+    /// of each. One that is not `host:port` makes [`Builder::start`] fail. The list can change
+    /// while the node runs: [`Node::add_seed`], [`Node::remove_seed`].
     #[must_use]
     pub fn seeds<T: Into<String>>(mut self, seeds: impl IntoIterator<Item = T>) -> Self {
-        self.seeds.extend(seeds.into_iter().map(Into::into));
+        self.seeds.extend(seeds.into_iter().map(|seed| (seed.into(), None)));
+        self
+    }
+
+    /// A function that gives addresses to join through, beside [`Builder::seeds`]: from the API of
+    /// an orchestrator, say. The log calls it `name`.
+    #[must_use]
+    pub fn seed_provider(mut self, name: impl Into<String>, provider: impl SeedProvider) -> Self {
+        self.seeds.push((name.into(), Some(Source::Provider(Arc::new(provider)))));
         self
     }
 
@@ -244,9 +275,9 @@ impl<R> Builder<R> {
         if let Some(cluster) = self.cluster.take() {
             self.config.cluster = cluster;
         }
-        self.check(has_name)?;
+        let seeds = self.check(has_name)?;
         self.rpc.validate().map_err(StartError::RpcConfig)?;
-        let metadata = self.metadata.clone().map_err(StartError::Metadata)?;
+        let mut metadata = self.metadata.clone().map_err(StartError::Metadata)?;
         let sockets = bind(&*runtime, self.listen, self.config.planes).await?;
         let addr = match self.advertise {
             Some(addr) if addr.port() == 0 => SocketAddr::new(addr.ip(), sockets.addr.port()),
@@ -255,12 +286,12 @@ impl<R> Builder<R> {
         };
         let (now, seed) = (runtime.now(), runtime.seed());
         let clock = Arc::new(SharedHlc::resume(self.clock_floor, self.drift_max));
-        let (secret, cluster) = (self.secret.take(), &self.config.cluster);
+        let (wanted, cluster) = (take(&mut self.encryption), &self.config.cluster);
         let started = clock.tick(now.wall);
-        let certificates = self.certificates.take();
-        let security = secure::start(secret, certificates, &runtime, cluster, self.id, started);
+        let security = secure::start(wanted, &runtime, cluster, self.id, started);
         let security = security.map_err(StartError::of_security)?;
-        if security.is_some() {
+        if let Some(security) = &security {
+            metadata = security.own(&metadata).map_err(StartError::Metadata)?;
             // What travels keeps to the limit, and sealing adds to it.
             let len_max = &mut self.config.datagram_len_max;
             *len_max = len_max.saturating_sub(seal::OVERHEAD);
@@ -269,7 +300,7 @@ impl<R> Builder<R> {
         let cluster = self.config.cluster.clone();
         let mut machine = Membership::new(self.config, local, clock.clone(), seed, now)
             .map_err(StartError::Config)?;
-        if !self.seeds.is_empty() {
+        if !seeds.is_empty() {
             machine.join(now);
         }
         let bound = sockets.addr;
@@ -288,6 +319,7 @@ impl<R> Builder<R> {
                 security,
                 rpc,
                 clock,
+                seeds,
                 held_max,
             },
             machine,
@@ -302,18 +334,18 @@ impl<R> Builder<R> {
         }
         announce(&shared, is_exposed);
         let watch = shared.board.watch();
-        NodeTask::spawn(&shared, sockets, self.seeds);
+        NodeTask::spawn(&shared, sockets);
         Ok((Node::new(shared), watch))
     }
 }
 
 impl<R> Builder<R> {
-    /// What can be wrong before a socket is bound.
-    fn check(&self, has_name: bool) -> Result<(), StartError> {
-        for seed in &self.seeds {
-            if let Some(fault) = seeds::fault_of(seed) {
-                return Err(StartError::Seed { seed: seed.clone(), fault });
-            }
+    /// What can be wrong before a socket is bound. Gives the seeds.
+    fn check(&self, has_name: bool) -> Result<SeedList, StartError> {
+        let mut seeds = SeedList::default();
+        for (name, source) in &self.seeds {
+            let source = source.clone().map_or_else(|| Source::of(name), Ok);
+            seeds.add(name.clone(), source.map_err(StartError::Seed)?);
         }
         let addr = self.advertise.unwrap_or(self.listen);
         if addr.ip().is_unspecified() {
@@ -322,7 +354,7 @@ impl<R> Builder<R> {
         let addrs = [addr, self.listen];
         match addrs.into_iter().find(|addr| !addr.ip().is_loopback()) {
             Some(addr) if !has_name => Err(StartError::NoClusterName(addr)),
-            _ => Ok(()),
+            _ => Ok(seeds),
         }
     }
 }
@@ -354,7 +386,7 @@ impl<R> fmt::Debug for Builder<R> {
             .field("id", &self.id)
             .field("listen", &self.listen)
             .field("cluster", &self.cluster)
-            .field("seeds", &self.seeds)
+            .field("seeds", &self.seeds.iter().map(|(name, _)| name).collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }
@@ -374,12 +406,7 @@ pub enum StartError {
     /// [`advertise`](Builder::advertise).
     NoAddress(SocketAddr),
     /// A seed is not `host:port`. One that cannot be reached is no error.
-    Seed {
-        /// The seed as it was given.
-        seed: String,
-        /// What is wrong with it.
-        fault: &'static str,
-    },
+    Seed(SeedError),
     /// The node can be reached from other hosts at this address, and no cluster name was chosen
     /// ([`Builder::cluster`]).
     NoClusterName(SocketAddr),
@@ -432,9 +459,7 @@ impl fmt::Display for StartError {
                 "others cannot reach {addr}: say which address of this host they can, with \
                  `advertise`"
             ),
-            Self::Seed { seed, fault } => {
-                write!(f, "the seed {seed:?} is not `host:port`: {fault}")
-            }
+            Self::Seed(error) => error.fmt(f),
             Self::NoClusterName(addr) => write!(
                 f,
                 "a node at {addr}, which other hosts can reach, needs a cluster name: choose one \
@@ -458,11 +483,10 @@ impl std::error::Error for StartError {
             Self::Config(error) => Some(error),
             Self::RpcConfig(error) => Some(error),
             Self::Metadata(error) => Some(error),
+            Self::Seed(error) => Some(error),
             #[cfg(feature = "secure")]
             Self::Certificates(fault) => Some(fault),
-            Self::NoAddress(_) | Self::Seed { .. } | Self::NoClusterName(_) | Self::Security(_) => {
-                None
-            }
+            Self::NoAddress(_) | Self::NoClusterName(_) | Self::Security(_) => None,
         }
     }
 }

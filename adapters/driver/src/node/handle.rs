@@ -16,6 +16,7 @@ use chinwag_core::time::{Instant, Now};
 use crate::base::life::LeaveReport;
 use crate::base::owned_task::OwnedTask;
 use crate::base::runtime::Alarm;
+use crate::base::seeds::{SeedError, SeedList, SeedProvider, Source};
 use crate::base::sync::lock;
 use crate::base::watch::{Members, Watch};
 use crate::call::balanced::Balanced;
@@ -129,15 +130,50 @@ impl Node {
         }
     }
 
+    /// Adds a member to join through, as [`Builder::seeds`]: it is tried at once.
+    ///
+    /// # Errors
+    /// [`SeedError`] if it is not `host:port`; nothing has changed then.
+    pub fn add_seed(&self, seed: impl Into<String>) -> Result<(), SeedError> {
+        let seed = seed.into();
+        let source = Source::of(&seed)?;
+        self.change_seeds(|seeds| seeds.add(seed, source));
+        Ok(())
+    }
+
+    /// Adds a function that gives addresses to join through, as [`Builder::seed_provider`]: it is
+    /// asked at once.
+    pub fn add_seed_provider(&self, name: impl Into<String>, provider: impl SeedProvider) {
+        self.change_seeds(|seeds| seeds.add(name.into(), Source::Provider(Arc::new(provider))));
+    }
+
+    /// Joins no more through the seed, or the provider, that was added as `name`; says whether it
+    /// was there. Members that were found through it stay.
+    pub fn remove_seed(&self, name: &str) -> bool {
+        self.change_seeds(|seeds| seeds.remove(name))
+    }
+
+    /// The seeds, and the names of providers, in the order in which they were added.
+    pub fn seeds(&self) -> Vec<String> {
+        lock(&self.shared().node.seeds).iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Returns whether a seed was taken out or got another source.
+    fn change_seeds(&self, change: impl FnOnce(&mut SeedList) -> Option<Source>) -> bool {
+        let shared = self.shared();
+        // A provider is the user's: it is dropped while nothing is locked.
+        let before = { change(&mut lock(&shared.node.seeds)) };
+        lock(&shared.machine).join(self.now());
+        shared.node.inbox.post_new_seeds();
+        before.is_some()
+    }
+
     /// Replaces what the node says about itself; the others hear of it.
     ///
     /// # Errors
     /// See [`MetadataError`].
     pub fn set_metadata(&self, metadata: Metadata) -> Result<(), MetadataError> {
-        let now = self.now();
-        lock(&self.shared().machine).set_metadata(now, metadata)?;
-        self.shared().node.inbox.bell.ring();
-        Ok(())
+        self.edit_metadata(|_| Ok(metadata))
     }
 
     /// Sets one entry of what the node says about itself, and leaves the others as they are,
@@ -166,7 +202,10 @@ impl Node {
         let now = self.now();
         {
             let mut machine = lock(&self.shared().machine);
-            let edited = edit(&machine.local().metadata)?;
+            let mut edited = edit(&machine.local().metadata)?;
+            if let Some(security) = &self.shared().node.security {
+                edited = security.own(&edited)?;
+            }
             machine.set_metadata(now, edited)?;
         }
         self.shared().node.inbox.bell.ring();

@@ -1,10 +1,9 @@
 //! [`Security`]: the keys of a cluster, changed while it runs.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use chinwag_core::id::NodeId;
-use chinwag_core::seal::{KeyError, KeyId};
+use chinwag_core::seal::{KEY_ID_KEY, KeyError, KeyId, Mode as SecurityMode};
 
 use crate::base::secure::{self, CertificateFault, Secret};
 use crate::node::handle::Node;
@@ -29,6 +28,10 @@ pub enum RemoveKeyError {
     StillUsed(KeyId, Vec<NodeId>),
 }
 
+/// Why clear text is still heard: these live members do not encrypt with a key that this node has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequireError(pub Vec<NodeId>);
+
 impl Node {
     /// The keys of the node; `None` if it was started without a secret, so that nothing is
     /// encrypted.
@@ -49,12 +52,53 @@ impl Security<'_> {
         self.keys.keys()
     }
 
-    /// Which key each live member uses, as far as this node has heard of late: in a large cluster a
-    /// member is heard once in a round of probes.
+    /// Which key each live member uses, as it says itself. A member that is not named has no
+    /// secret.
     pub fn peers(&self) -> Vec<(NodeId, KeyId)> {
         let members = self.node.members();
-        let live: BTreeSet<NodeId> = members.members().iter().map(|member| member.id).collect();
-        self.keys.peers().into_iter().filter(|(peer, _)| live.contains(peer)).collect()
+        let members = members.members().iter();
+        members.filter_map(|member| Some((member.id, secure::key_of(member)?))).collect()
+    }
+
+    /// What the node does about others that do not encrypt.
+    pub fn mode(&self) -> SecurityMode {
+        self.keys.mode()
+    }
+
+    /// The live members that do not encrypt with a key that this node has: it speaks to them in
+    /// clear as long as it is [`SecurityMode::Transitional`].
+    pub fn in_clear(&self) -> Vec<NodeId> {
+        let members = self.node.members();
+        let ids = members.members().iter().map(|member| member.id);
+        ids.filter(|id| self.keys.encrypts(*id) != Some(true)).collect()
+    }
+
+    /// Hears nobody from now on who does not encrypt: [`SecurityMode::Required`], the last step of
+    /// giving a running cluster a secret. Connections in clear end in good order.
+    ///
+    /// # Errors
+    /// [`RequireError`]: some live members do not encrypt yet.
+    pub fn require(&self) -> Result<(), RequireError> {
+        match self.in_clear() {
+            users if users.is_empty() => {
+                self.require_anyway();
+                Ok(())
+            }
+            users => Err(RequireError(users)),
+        }
+    }
+
+    /// [`Security::require`], whoever does not encrypt: they are shut out.
+    pub fn require_anyway(&self) {
+        if self.mode() == SecurityMode::Required {
+            return;
+        }
+        self.keys.require();
+        let local = self.node.id();
+        tracing::info!(target: "chinwag::security", %local, "nobody is heard who does not encrypt");
+        // docs/protocol.md §2.10.5
+        let shared = self.node.shared();
+        shared.links.drain(shared.node.runtime.now());
     }
 
     /// Accepts this secret too, from now on, and says what its key is called. The same secret has
@@ -75,6 +119,8 @@ impl Security<'_> {
     /// [`KeyError::Unknown`].
     pub fn use_key(&self, id: KeyId) -> Result<(), KeyError> {
         self.keys.use_key(id)?;
+        // It fails only in a node that is leaving: then it does not matter any more.
+        let _said = self.node.set_metadata_entry(KEY_ID_KEY, &id.to_string());
         self.log("used from now on", id);
         Ok(())
     }
@@ -146,12 +192,25 @@ impl fmt::Display for RemoveKeyError {
             Self::Key(error) => error.fmt(f),
             Self::StillUsed(id, users) => {
                 write!(f, "key {id} is still used by {} live members:", users.len())?;
-                users.iter().take(8).try_for_each(|user| write!(f, " {user}"))?;
-                f.write_str(if users.len() > 8 { ", and others" } else { "" })
+                write_some(f, users)
             }
         }
     }
 }
+
+fn write_some(f: &mut fmt::Formatter<'_>, ids: &[NodeId]) -> fmt::Result {
+    ids.iter().take(8).try_for_each(|id| write!(f, " {id}"))?;
+    f.write_str(if ids.len() > 8 { ", and others" } else { "" })
+}
+
+impl fmt::Display for RequireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} live members do not encrypt yet:", self.0.len())?;
+        write_some(f, &self.0)
+    }
+}
+
+impl std::error::Error for RequireError {}
 
 impl std::error::Error for RemoveKeyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {

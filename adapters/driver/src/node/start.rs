@@ -19,7 +19,13 @@ pub(super) fn announce(shared: &Shared, is_exposed: bool) {
     tracing::info!(
         target: "chinwag::node", local = %id, %epoch, %bound, %addr, cluster, "node starts"
     );
-    if let Some(security) = &shared.node.security {
+    if let Some(security) = shared.node.security.as_ref().filter(|it| it.is_transitional()) {
+        tracing::warn!(
+            target: "chinwag::security", local = %id, key = %security.key_in_use(),
+            "the node also hears nodes that do not encrypt: start every node with the secret, and \
+             then call `require`"
+        );
+    } else if let Some(security) = &shared.node.security {
         tracing::info!(
             target: "chinwag::security", local = %id, key = %security.key_in_use(),
             "everything that the node sends and receives is encrypted"

@@ -19,11 +19,12 @@ use crate::base::life::{Alive, LeaveReport};
 use crate::base::limits::{
     ACCEPT_PAUSE, ACCEPTS_PER_TURN_MAX, DATAGRAM_LEN_MAX, DATAGRAMS_PER_TURN_MAX, TURNS_MAX,
 };
-use crate::base::runtime::{Alarm, BoxFuture, Listener, UdpSocket};
+use crate::base::runtime::{Alarm, Listener, UdpSocket};
+use crate::base::secure::Security;
 use crate::base::sync::lock;
 use crate::link::table::Gone;
 use crate::node::report::report;
-use crate::node::seeds::{Answer, Seeds};
+use crate::node::seeds::{self, Seeds};
 use crate::serve::shared::Shared;
 
 /// What a node is bound to.
@@ -38,7 +39,8 @@ pub(crate) struct NodeTask {
     sockets: Sockets,
     shared: Arc<Shared>,
     seeds: Seeds,
-    lookup: Option<BoxFuture<Vec<Answer>>>,
+    /// Whether there has been another member.
+    was_joined: bool,
     received: Box<[u8]>,
     /// What the machine wrote last, and where it is to go if the socket was not ready to take it.
     transmit: Vec<u8>,
@@ -52,14 +54,14 @@ pub(crate) struct NodeTask {
 }
 
 impl NodeTask {
-    pub(crate) fn spawn(shared: &Arc<Shared>, sockets: Sockets, seeds: Vec<String>) {
+    pub(crate) fn spawn(shared: &Arc<Shared>, sockets: Sockets) {
         let task = Self {
             received: vec![0; if sockets.udp.is_some() { DATAGRAM_LEN_MAX } else { 0 }]
                 .into_boxed_slice(),
             sockets,
             shared: shared.clone(),
-            seeds: Seeds::new(seeds, [shared.node.addr, shared.node.bound]),
-            lookup: None,
+            seeds: seeds::of(&shared.node),
+            was_joined: false,
             transmit: Vec::new(),
             unsent: None,
             alarm: Alarm::new(&*shared.node.runtime),
@@ -95,28 +97,38 @@ impl NodeTask {
         true
     }
 
-    /// Looks the seeds up when the machine wants them, one look-up at a time.
-    fn look_up(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
-        if self.lookup.is_none() && lock(&self.shared.machine).poll_lookup() {
-            let is_alone = self.shared.board.members().members().is_empty();
-            self.seeds.begin_round(now.mono, is_alone, self.shared.node.id);
-            let (shared, seeds) = (self.shared.clone(), self.seeds.names());
-            self.lookup = Some(Box::pin(async move {
-                let mut found = Vec::new();
-                for seed in &*seeds {
-                    found.push(shared.node.runtime.lookup(seed).await);
-                }
-                found
-            }));
-        }
-        let Some(Poll::Ready(found)) = self.lookup.as_mut().map(|lookup| lookup.as_mut().poll(cx))
-        else {
+    /// Begins a round of joining when the machine wants one (`docs/protocol.md` §4.8).
+    fn look_up(&mut self, now: Now) -> bool {
+        if !lock(&self.shared.machine).poll_lookup() {
             return false;
-        };
-        self.lookup = None;
-        let addrs = self.seeds.looked_up(found);
-        lock(&self.shared.machine).handle_seeds(now, &addrs);
+        }
+        let is_alone = self.shared.board.members().members().is_empty();
+        self.seeds.begin_round(now.mono, is_alone, self.shared.node.id);
+        self.use_seeds(now);
         true
+    }
+
+    /// The machine tries what is known, and what is due is looked up.
+    fn use_seeds(&mut self, now: Now) {
+        let addrs = self.seeds.addrs();
+        lock(&self.shared.machine).handle_seeds(now, &addrs);
+        self.seeds.look_up(&self.shared.node, now.mono);
+    }
+
+    /// What has come of look-ups, and of changes of the list of seeds.
+    fn take_seeds(&mut self, now: Now, answers: Vec<(u64, seeds::Answer)>, has_new_seeds: bool) {
+        if answers.is_empty() && !has_new_seeds {
+            return;
+        }
+        if has_new_seeds {
+            let list = lock(&self.shared.node.seeds).clone();
+            self.seeds.set_list(&list);
+        }
+        for (number, answer) in answers {
+            let is_failed = self.seeds.answered(number, answer);
+            self.shared.links.counters.lookups_failed.add(u64::from(is_failed));
+        }
+        self.use_seeds(now);
     }
 
     /// What connections have brought.
@@ -127,8 +139,10 @@ impl NodeTask {
             if is_refused {
                 lock(&self.shared.machine).handle_refused(now, addr);
             }
-            self.seeds.dial_failed(addr, why);
+            let is_seed = self.seeds.dial_failed(addr, why);
+            self.shared.links.counters.seed_dials_failed.add(u64::from(is_seed));
         }
+        self.take_seeds(now, inbox.lookups, inbox.has_new_seeds);
         for (peer, frame) in inbox.frames {
             lock(&self.shared.machine).handle_stream(now, peer, &frame);
         }
@@ -244,6 +258,9 @@ impl NodeTask {
         }
         // Before anybody can see the view: a call that follows it goes to the run that it shows.
         for event in &self.events {
+            if let Some(security) = &self.shared.node.security {
+                tell(security, event);
+            }
             if let Event::Joined(member) = event {
                 self.shared.links.forget_failures(member.addr);
                 self.shared.links.hold(member, now);
@@ -257,8 +274,12 @@ impl NodeTask {
     }
 
     /// What an event means for connections and for those who wait, and what an operator is told.
-    fn act_on(&self, event: &Event, now: Now) {
-        report(self.shared.node.id, &self.shared.node.cluster, event);
+    fn act_on(&mut self, event: &Event, now: Now) {
+        self.was_joined |= matches!(event, Event::Joined(_));
+        // Of a node that never had company the log says what came of each seed instead.
+        if self.was_joined || !matches!(event, Event::Isolated) {
+            report(self.shared.node.id, &self.shared.node.cluster, event);
+        }
         let gone = |member: &Member, gone| self.shared.links.peer_gone(member, gone, now);
         match event {
             Event::Died(member) => gone(member, Gone::Died),
@@ -268,6 +289,15 @@ impl NodeTask {
             }
             _ => {}
         }
+    }
+}
+
+/// What an event says about who encrypts.
+fn tell(security: &Security, event: &Event) {
+    match event {
+        Event::Joined(member) | Event::Updated(member) => security.handle_member(member),
+        Event::Died(member) | Event::Left(member) => security.handle_gone(member.id),
+        _ => {}
     }
 }
 
@@ -301,7 +331,7 @@ impl Future for NodeTask {
             let now = this.shared.node.runtime.now();
             this.shared.node.coarse_wall.store(now.wall.as_nanos(), Ordering::Relaxed);
             let mut has_progressed = this.accept(cx, now);
-            has_progressed |= this.look_up(cx, now);
+            has_progressed |= this.look_up(now);
             has_progressed |= this.take_inbox(now);
             has_progressed |= this.receive(cx, now);
             has_progressed |= this.tick(cx, now);

@@ -21,6 +21,10 @@ pub struct Stats {
     pub dialed: u64,
     /// Dials that did not get as far as the peer's hello.
     pub dials_failed: u64,
+    /// Of those, dials to addresses of seeds.
+    pub seed_dials_failed: u64,
+    /// Look-ups of seeds that failed, gave nothing, or were not answered in time.
+    pub lookups_failed: u64,
     /// Connections accepted.
     pub accepted: u64,
     /// Connections turned away because there were too many.
@@ -41,6 +45,9 @@ pub struct Stats {
     pub seal: seal::Stats,
     /// Handshakes of encrypted connections that came to nothing, either way: another secret, say.
     pub handshakes_refused: u64,
+    /// Connections that were not encrypted, either way, while the node was
+    /// [transitional](seal::Mode::Transitional).
+    pub connections_plain: u64,
     /// Attempts at calls beyond the first, on other members.
     pub retries: u64,
     /// Retries that were not made because the budget for them was spent.
@@ -103,6 +110,8 @@ pub struct MethodStats {
 pub(crate) struct Counters {
     pub(crate) dialed: Counter,
     pub(crate) dials_failed: Counter,
+    pub(crate) seed_dials_failed: Counter,
+    pub(crate) lookups_failed: Counter,
     pub(crate) accepted: Counter,
     pub(crate) connections_refused: Counter,
     pub(crate) accepts_failed: Counter,
@@ -127,6 +136,8 @@ impl Counters {
             connections,
             dialed: self.dialed.get(),
             dials_failed: self.dials_failed.get(),
+            seed_dials_failed: self.seed_dials_failed.get(),
+            lookups_failed: self.lookups_failed.get(),
             accepted: self.accepted.get(),
             connections_refused: self.connections_refused.get(),
             accepts_failed: self.accepts_failed.get(),
@@ -137,6 +148,7 @@ impl Counters {
             datagrams_unsent: self.datagrams_unsent.get(),
             seal: security.map(Security::datagram_stats).unwrap_or_default(),
             handshakes_refused: security.map_or(0, Security::handshakes_refused),
+            connections_plain: security.map_or(0, Security::connections_plain),
             retries: self.retries.get(),
             retries_unaffordable: self.retries_unaffordable.get(),
             methods,

@@ -43,15 +43,22 @@ pub const BROADCAST_LEN_MAX: usize = 1_024;
 pub const MESSAGE_LEN_MAX: usize = 16_384;
 /// Table transfers in progress at one time, per node: the rest are told to ask somebody else.
 pub const TRANSFERS_MAX: usize = 128;
-/// Own exchanges outstanding at one time: one to each of a few seeds.
-pub const EXCHANGES_MAX: usize = 4;
+/// Own exchanges outstanding at one time: one to each of [`SEED_TRIES_MAX`] seeds, and room for
+/// those with members beside them.
+pub const EXCHANGES_MAX: usize = 12;
+/// Seeds that are tried at one time (§4.8.4): enough that some that are silent hold up nobody, and
+/// few enough that a joiner does not get the table many times.
+pub const SEED_TRIES_MAX: usize = 8;
+/// Time from one try of a seed to the next, if the one before has not failed by then (§4.8.4): as
+/// RFC 8305 has it for connection attempts.
+pub const SEED_TRY_INTERVAL: Duration = Duration::from_millis(250);
 /// Bytes of one stream-plane payload at most: one gossip frame.
 pub const STREAM_LEN_MAX: usize = 32_768;
 /// The smallest and largest datagram length that may be configured: IPv6's minimum MTU less
 /// headers, and less what sealing adds (`docs/protocol.md` §2.6); UDP's maximum.
 pub const DATAGRAM_LEN_RANGE: (usize, usize) = (1_202, 65_507);
-/// Seeds that one look-up may give at most.
-pub const SEEDS_MAX: usize = 64;
+/// Addresses of seeds that are tried in one round; further ones are tried once these were.
+pub const SEEDS_MAX: usize = 256;
 /// Addresses of foreign clusters that are reported; later ones are only counted.
 pub const FOREIGN_MAX: usize = 64;
 /// Changes learnt from a table transfer are gossiped on only while fewer than this many rumours
@@ -135,16 +142,17 @@ pub struct Config {
     /// sent on to other members. Default 192 KiB.
     pub sync_rate_max: u32,
 
-    /// First wait before the seeds are tried again; doubles up to `join_retry_max`. Default 250
-    /// ms.
+    /// First wait before the seeds are looked up again by a node that is alone; doubles up to
+    /// `join_retry_max`. Default 250 ms.
     pub join_retry_min: Duration,
-    /// Longest wait before the seeds are tried again. Default 10 s.
+    /// Longest wait before a node that is alone looks the seeds up again. Default 10 s.
     pub join_retry_max: Duration,
-    /// Seeds asked at one try at most, drawn at random. Default 3.
+    /// Seeds that a round begins to try at once, 1 to [`SEED_TRIES_MAX`]. Default 3.
     pub join_fanout: usize,
     /// Time between pings of one remembered dead member, drawn at random. Default 2 s.
     pub reconnect_interval: Duration,
-    /// Time between tries of seeds that are not in the view. Default 15 s.
+    /// Time between look-ups of the seeds by a node that has found others, up to 8 members; grows
+    /// with the number of members beyond (§4.8.1). Default 15 s.
     pub seed_interval: Duration,
     /// How long a dead or left member is remembered, at most. Default 24 h.
     pub tombstone_lifetime: Duration,
@@ -318,7 +326,7 @@ impl Config {
             ((1..=64).contains(&self.gossip_fanout), "gossip_fanout", "must be 1 to 64"),
             ((1..=100).contains(&self.retransmit_mult), "retransmit_mult", "must be 1 to 100"),
             (self.sync_rate_max >= 4_096, "sync_rate_max", "must be at least 4 KiB a second"),
-            ((1..=EXCHANGES_MAX).contains(&self.join_fanout), "join_fanout", "must be 1 to 4"),
+            ((1..=SEED_TRIES_MAX).contains(&self.join_fanout), "join_fanout", "must be 1 to 8"),
             (
                 (16..=TOMBSTONES_MAX).contains(&self.tombstones_max),
                 "tombstones_max",

@@ -48,7 +48,8 @@ pub enum Event {
         /// Where the earlier run was.
         addr: SocketAddr,
     },
-    /// The last other live member is gone.
+    /// No other live member is in the view: the last one is gone, or the first round of joining
+    /// found nobody (§4.8.1). Told once until another member is there.
     Isolated,
     /// A node of another cluster talks to this one, or was talked to; said once per address or
     /// name, for a bounded number of them.

@@ -6,7 +6,6 @@ use core::time::Duration;
 use smallvec::SmallVec;
 
 use crate::id::NodeId;
-use crate::membership::EXCHANGES_MAX;
 use crate::membership::state::config::Config;
 use crate::membership::state::outbox::Destination;
 use crate::membership::state::ring::Slot;
@@ -65,7 +64,7 @@ pub(crate) struct Sync {
     pub(crate) interval: Duration,
     /// Whom to ask next, if not somebody at random.
     pub(crate) hint: Option<NodeId>,
-    pub(crate) exchanges: SmallVec<[Exchange; EXCHANGES_MAX]>,
+    pub(crate) exchanges: SmallVec<[Exchange; 4]>,
     pub(crate) transfers: VecDeque<Transfer>,
     pub(crate) next_exchange: u32,
     /// The count of claims before the exchange whose last chunk is being read.

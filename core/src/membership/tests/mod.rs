@@ -11,3 +11,4 @@ mod net;
 mod review;
 mod rules;
 mod scale;
+mod seeds;

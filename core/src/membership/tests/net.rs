@@ -31,6 +31,8 @@ pub(crate) struct Host {
     /// Events folded over an empty map.
     pub(crate) folded: BTreeMap<NodeId, Member>,
     pub(crate) seeds: Vec<SocketAddr>,
+    /// When its machine wanted the addresses of its seeds.
+    pub(crate) lookups: Vec<Instant>,
     pub(crate) bytes_sent: u64,
     pub(crate) datagrams_sent: u64,
     timer_at: Option<Instant>,
@@ -60,11 +62,15 @@ pub(crate) struct Net {
     pub(crate) no_datagrams: bool,
     /// Addresses of hosts that are gone as a whole: nobody refuses there.
     pub(crate) silent: BTreeSet<SocketAddr>,
+    /// Addresses of which no dial ever hears anything.
+    pub(crate) swallowed: BTreeSet<SocketAddr>,
     pub(crate) config: Config,
     /// Whether every event is checked against the snapshot: on but in the largest runs.
     pub(crate) checks_folds: bool,
     /// What was sent, for tests that look at the wire.
     pub(crate) tap: Option<Vec<(usize, Plane, Vec<u8>)>>,
+    /// Where it was sent on the stream plane.
+    pub(crate) tap_to: Option<Vec<SocketAddr>>,
 }
 
 pub(crate) fn secs(count: u64) -> Duration {
@@ -98,9 +104,11 @@ impl Net {
             cut: BTreeSet::new(),
             no_datagrams: false,
             silent: BTreeSet::new(),
+            swallowed: BTreeSet::new(),
             config,
             checks_folds: true,
             tap: None,
+            tap_to: None,
         }
     }
 
@@ -147,6 +155,7 @@ impl Net {
             events: Vec::new(),
             folded: BTreeMap::new(),
             seeds,
+            lookups: Vec::new(),
             bytes_sent: 0,
             datagrams_sent: 0,
             timer_at: None,
@@ -255,6 +264,9 @@ impl Net {
     }
 
     fn deliver(&mut self, payload: Payload) {
+        if self.swallowed.contains(&payload.to) {
+            return;
+        }
         let Some(&host) = self.by_addr.get(&payload.to).filter(|_| !self.is_cut(&payload)) else {
             if payload.plane == Plane::Stream && self.hosts[payload.from].is_up {
                 let to = Destination { addr: payload.to, id: payload.to_id };
@@ -307,6 +319,7 @@ impl Net {
             self.check_fold(host);
         }
         if self.hosts[host].machine.poll_lookup() {
+            self.hosts[host].lookups.push(self.now);
             let seeds = self.hosts[host].seeds.clone();
             self.with(host, |machine, now| machine.handle_seeds(now, &seeds));
         }
@@ -319,6 +332,9 @@ impl Net {
         sender.datagrams_sent += u64::from(plane == Plane::Datagram);
         if let Some(tap) = &mut self.tap {
             tap.push((from, plane, bytes.to_vec()));
+        }
+        if let Some(tap) = self.tap_to.as_mut().filter(|_| plane == Plane::Stream) {
+            tap.push(to.addr);
         }
         let is_lost = self.rng.below(100) < self.loss_percent;
         let latency = Duration::from_nanos(500_000 + self.rng.below_u64(1_500_000));

@@ -8,7 +8,7 @@ use super::{Cluster, Post, Process};
 use crate::checker::deaths::Truth;
 use crate::checker::views::{Word, id, rank};
 use crate::checker::{Check, Violation, ensure};
-use crate::fault::Fault;
+use crate::fault::{Fault, Return};
 use crate::mutant::Defect;
 use crate::node::tasks::lock;
 use crate::trace::record::What as Told;
@@ -89,7 +89,7 @@ impl Cluster {
                 known: std::collections::BTreeMap::new(),
             });
         }
-        for (host, run) in left {
+        for (host, run, number) in left {
             if self.engine.with(|state| state.machine(host).process) == run {
                 self.deaths.is(host, Truth::Left);
                 self.engine.with(|state| {
@@ -97,6 +97,10 @@ impl Cluster {
                 });
                 self.has_new_nodes = true;
                 self.sites[host as usize].process = None;
+                self.sites[host as usize].crashed_by = Some(number);
+                if self.is_over[number] {
+                    self.come_back(host, number, Return::default());
+                }
             }
         }
         for (host, run) in shut_down {

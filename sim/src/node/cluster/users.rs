@@ -27,7 +27,7 @@ impl Cluster {
                     // On the runtime, because a task of the node would end with the node.
                     let _report = node.leave().await;
                     node.shutdown().await;
-                    lock(&post).left.push((host, run));
+                    lock(&post).left.push((host, run, number));
                 }));
             }
             Fault::Metadata(_) => {

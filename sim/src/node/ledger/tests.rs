@@ -200,6 +200,20 @@ fn a_call_reaches_a_run_that_its_caller_has_held_since_it_was_begun() {
     assert_eq!(reaches(&[Some(4), Some(5)], &[Some(6)], 6), None);
     assert_eq!(reaches(&[Some(4), Some(5)], &[Some(6)], 4), Some("who_is_reached"));
     assert_eq!(reaches(&[Some(5)], &[], 6), Some("who_is_reached"));
+    // A process that has moved from one epoch to another is reached by whoever holds either.
+    let moves = |starts_anew: bool| {
+        caught(|ledger| {
+            ledger.holds(1, 1, Some(5));
+            ledger.holds(0, 1, Some(5));
+            if starts_anew {
+                ledger.leaves(1, None);
+            }
+            ledger.holds(1, 1, Some(6));
+            let call = ledger.begin(0, 1);
+            ledger.reaches(call.id, 6);
+        })
+    };
+    assert_eq!((moves(false), moves(true)), (None, Some("who_is_reached")));
     // While no run is held, any may be reached.
     assert_eq!(reaches(&[], &[], 6), None);
     assert_eq!(reaches(&[Some(5)], &[None], 6), None);

@@ -33,6 +33,8 @@ pub(super) struct Watched {
     /// The epochs that a node's membership has held of another one, and since when; none while it
     /// held no run.
     held: BTreeMap<(u32, u32), Vec<Held>>,
+    /// The epochs that the present process of a node has had.
+    own: BTreeMap<u32, BTreeSet<u64>>,
     /// The moment at which each call that is open was begun.
     begun: BTreeMap<u64, Moment>,
     moments: Moment,
@@ -68,7 +70,11 @@ impl Watched {
         let held = self.held.get(&(from, to)).map_or(&[][..], Vec::as_slice);
         let before = held.iter().rposition(|&(since, _)| since <= begun);
         let mut since = held[before.unwrap_or(0)..].iter();
-        before.is_none() || since.any(|&(_, of)| of.is_none_or(|of| of == epoch))
+        let own = self.own.get(&to);
+        // A process that moves past a run of its own id is the same one as before.
+        let is_own = |epoch| own.is_some_and(|own| own.contains(&epoch));
+        let is_same = |of| of == epoch || is_own(of) && is_own(epoch);
+        before.is_none() || since.any(|&(_, of)| of.is_none_or(is_same))
     }
 }
 
@@ -81,6 +87,9 @@ impl Ledger {
             watched.moments += 1;
             held.push((watched.moments, epoch));
         }
+        if let (true, Some(epoch)) = (observer == subject, epoch) {
+            watched.own.entry(subject).or_default().insert(epoch);
+        }
     }
 
     /// The run `epoch` of the node that was asked begins to answer.
@@ -92,11 +101,13 @@ impl Ledger {
 
     /// A node leaves from now on, or, with none, runs anew.
     pub(crate) fn leaves(&self, host: u32, since: Option<u64>) {
-        let leaving = &mut lock(&self.books).watched.leaving;
-        match since {
-            Some(since) => leaving.insert(host, since),
-            None => leaving.remove(&host),
-        };
+        let watched = &mut lock(&self.books).watched;
+        if let Some(since) = since {
+            watched.leaving.insert(host, since);
+        } else {
+            watched.leaving.remove(&host);
+            watched.own.remove(&host);
+        }
     }
 
     /// What has changed since the last time, at true nanosecond `now`. `clear_since`: nothing has

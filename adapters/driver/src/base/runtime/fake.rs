@@ -1,6 +1,6 @@
 //! [`FakeRuntime`]: a runtime for unit tests, whose time and traffic the test has in its hand.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -27,6 +27,10 @@ pub(crate) struct FakeRuntime {
     pub(crate) udp: Arc<Datagrams>,
     /// What the next attempts to bind the UDP socket fail with, the first one last.
     pub(crate) refusals: Mutex<Vec<io::ErrorKind>>,
+    /// The addresses of names. A name that is not here is never answered.
+    pub(crate) names: Mutex<BTreeMap<String, Vec<SocketAddr>>>,
+    /// The names that were looked up.
+    pub(crate) asked: Mutex<Vec<String>>,
     /// Rises with everything that may have given a task something to do.
     progress: Arc<Progress>,
 }
@@ -139,8 +143,14 @@ impl Runtime for FakeRuntime {
     }
 
     fn lookup(&self, name: &str) -> BoxFuture<io::Result<Vec<SocketAddr>>> {
-        let addr = name.parse();
-        Box::pin(async { addr.map(|addr| vec![addr]).map_err(io::Error::other) })
+        lock(&self.asked).push(name.to_owned());
+        let found = lock(&self.names).get(name).cloned();
+        Box::pin(async move {
+            match found {
+                Some(addrs) => Ok(addrs),
+                None => std::future::pending().await,
+            }
+        })
     }
 }
 
@@ -211,7 +221,7 @@ pub(crate) struct FakeStream {
     incoming: Arc<Mutex<Direction>>,
     outgoing: Arc<Mutex<Direction>>,
     progress: Arc<Progress>,
-    peer: SocketAddr,
+    pub(crate) peer: SocketAddr,
     /// Who the other end has proven to be.
     pub(crate) proven: Option<NodeId>,
 }

@@ -23,7 +23,7 @@ use rustls::time_provider::TimeProvider;
 use rustls::version::TLS13;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig,
-    SignatureScheme,
+    ServerConnection, SignatureScheme,
 };
 use zeroize::Zeroizing;
 
@@ -282,6 +282,9 @@ impl Configs {
         acceptor.alpn_protocols = vec![PROTOCOL.to_vec()];
         acceptor.send_tls13_tickets = 0;
         acceptor.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Self { dialer: Arc::new(dialer), acceptor: Arc::new(acceptor) })
+        let acceptor = Arc::new(acceptor);
+        // What is wrong with it is told here, and not when the first peer connects.
+        ServerConnection::new(acceptor.clone())?;
+        Ok(Self { dialer: Arc::new(dialer), acceptor })
     }
 }

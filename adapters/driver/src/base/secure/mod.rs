@@ -6,9 +6,11 @@ mod cipher;
 mod identity;
 mod secret;
 mod stream;
+mod transition;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,7 +18,8 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 use chinwag_core::clock::Timestamp;
 use chinwag_core::id::{Epoch, NodeId};
-use chinwag_core::seal::{self, KeyError, KeyId, Opened, Refusal, Seal};
+use chinwag_core::membership::{Member, Metadata, MetadataError};
+use chinwag_core::seal::{self, KEY_ID_KEY, KeyError, KeyId, Mode, Opened, Refusal, Seal};
 use chinwag_core::time::Now;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{ServerName, UnixTime};
@@ -29,7 +32,8 @@ use self::cipher::Ring;
 use self::identity::{Configs, Identity};
 pub use self::secret::{Secret, SecretError};
 use self::stream::TlsStream;
-use crate::base::runtime::{Runtime, Stream};
+use self::transition::{Either, OverTls};
+use crate::base::runtime::{BoxFuture, Runtime, Stream};
 use crate::base::sync::lock;
 
 /// Addresses whose failed handshakes are warned of; of later ones the log says so at `DEBUG`.
@@ -49,6 +53,8 @@ pub(crate) struct Security {
     id: NodeId,
     set_up: ArcSwap<SetUp>,
     refusals: Arc<Refusals>,
+    /// Connections that were not encrypted, in [`Mode::Transitional`].
+    plain: Arc<AtomicU64>,
 }
 
 /// How streams are encrypted now.
@@ -65,15 +71,25 @@ pub(crate) enum Fault {
     Certificates(CertificateFault),
 }
 
+/// What a builder was told of encryption.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) secret: Option<Secret>,
+    pub(crate) certificates: Option<Certificates>,
+    pub(crate) mode: Mode,
+    /// The algorithms of connections, if not the runtime's.
+    pub(crate) provider: Option<Arc<CryptoProvider>>,
+}
+
 /// The encryption of a node, if it has a secret.
 pub(crate) fn start(
-    secret: Option<Secret>,
-    certificates: Option<Certificates>,
+    wanted: Wanted,
     runtime: &Arc<dyn Runtime>,
     cluster: &str,
     id: NodeId,
     started: Timestamp,
 ) -> Result<Option<Arc<Security>>, Fault> {
+    let Wanted { secret, certificates, mode, provider } = wanted;
     let Some(secret) = secret else {
         let is_asked = certificates.is_some();
         return if is_asked {
@@ -83,7 +99,9 @@ pub(crate) fn start(
         };
     };
     let (runtime, cluster) = (runtime.clone(), cluster.to_owned());
-    let parts = SecurityParts { runtime, cluster, id, secret, certificates, started };
+    let provider = provider.unwrap_or_else(|| runtime.crypto_provider());
+    let parts =
+        SecurityParts { runtime, cluster, id, secret, certificates, mode, provider, started };
     Security::new(parts).map(|security| Some(Arc::new(security)))
 }
 
@@ -94,15 +112,18 @@ pub(crate) struct SecurityParts {
     pub(crate) id: NodeId,
     pub(crate) secret: Secret,
     pub(crate) certificates: Option<Certificates>,
+    pub(crate) mode: Mode,
+    pub(crate) provider: Arc<CryptoProvider>,
     pub(crate) started: Timestamp,
 }
 
 impl Security {
     pub(crate) fn new(parts: SecurityParts) -> Result<Self, Fault> {
-        let SecurityParts { runtime, cluster, id, secret, certificates, started } = parts;
-        let provider = runtime.crypto_provider();
+        let SecurityParts { runtime, cluster, id, secret, certificates, mode, provider, started } =
+            parts;
         let time: Arc<dyn TimeProvider> = Arc::new(WallTimeOf(runtime.clone()));
-        let seal = Seal::new(Ring, &cluster, id, secret.bytes(), started);
+        let mut seal = Seal::new(Ring, &cluster, id, secret.bytes(), started);
+        seal.set_mode(mode);
         let lacks = |error: rustls::Error| Fault::Algorithms(error.to_string());
         let identity = Identity::new(&cluster, seal.key_in_use(), &secret, &provider);
         let identity = identity.map_err(lacks)?;
@@ -130,25 +151,104 @@ impl Security {
             identities: Mutex::new(vec![identity]),
             set_up: ArcSwap::from_pointee(set_up),
             refusals: Arc::new(Refusals::new(id)),
+            plain: Arc::default(),
+        })
+    }
+
+    /// A stream to `addr`, where `id` is expected if it is known. It is encrypted, unless that node
+    /// does not encrypt and this one may speak to it all the same (docs/protocol.md §2.10.4).
+    pub(crate) fn connect(
+        self: &Arc<Self>,
+        addr: SocketAddr,
+        id: Option<NodeId>,
+    ) -> BoxFuture<std::io::Result<Box<dyn Stream>>> {
+        let encrypts = match self.mode() {
+            Mode::Transitional => id.and_then(|id| lock(&self.seal).encrypts(id)),
+            _ => Some(true),
+        };
+        let (security, connecting) = (self.clone(), self.runtime.connect(addr));
+        Box::pin(async move {
+            let stream = connecting.await?;
+            match encrypts {
+                Some(true) => Ok(Box::new(security.dial(stream, false)?) as _),
+                Some(false) => {
+                    security.plain.fetch_add(1, Ordering::Relaxed);
+                    Ok(stream)
+                }
+                None => {
+                    let mut tls = security.dial(stream, true)?;
+                    let shaken = poll_fn(|cx| tls.poll_handshake(cx)).await;
+                    if shaken.is_err() && tls.met_plain() {
+                        security.plain.fetch_add(1, Ordering::Relaxed);
+                        return security.runtime.connect(addr).await;
+                    }
+                    shaken.map(|()| Box::new(tls) as _)
+                }
+            }
         })
     }
 
     /// The stream that this node has dialled, encrypted.
-    pub(crate) fn dial(&self, stream: Box<dyn Stream>) -> std::io::Result<Box<dyn Stream>> {
+    fn dial(&self, stream: Box<dyn Stream>, may_be_plain: bool) -> std::io::Result<TlsStream> {
         // A name is demanded; it is neither sent nor looked at.
         let name = ServerName::IpAddress(IpAddr::from([0, 0, 0, 0]).into());
         let set_up = self.set_up.load();
         let tls = ClientConnection::new(set_up.configs.dialer.clone(), name);
         let tls = tls.map_err(std::io::Error::other)?;
-        Ok(Box::new(TlsStream::new(stream, tls, self.refusals.clone(), set_up.checks.clone())))
+        let (refusals, checks) = (self.refusals.clone(), set_up.checks.clone());
+        Ok(TlsStream::new(stream, tls, refusals, checks).tolerating(may_be_plain))
     }
 
-    /// The stream that a peer has dialled, encrypted.
-    pub(crate) fn accept(&self, stream: Box<dyn Stream>) -> std::io::Result<Box<dyn Stream>> {
+    /// The stream that a peer has dialled, encrypted; in [`Mode::Transitional`], if the peer
+    /// encrypts.
+    pub(crate) fn accept(&self, stream: Box<dyn Stream>) -> Box<dyn Stream> {
         let set_up = self.set_up.load();
         let tls = ServerConnection::new(set_up.configs.acceptor.clone());
-        let tls = tls.map_err(std::io::Error::other)?;
-        Ok(Box::new(TlsStream::new(stream, tls, self.refusals.clone(), set_up.checks.clone())))
+        let tls = tls.expect("it was tried when it was set up");
+        let (refusals, checks) = (self.refusals.clone(), set_up.checks.clone());
+        match self.mode() {
+            Mode::Transitional => {
+                let over_tls: OverTls =
+                    Box::new(move |stream| Box::new(TlsStream::new(stream, tls, refusals, checks)));
+                Box::new(Either::new(stream, over_tls, self.plain.clone()))
+            }
+            _ => Box::new(TlsStream::new(stream, tls, refusals, checks)),
+        }
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        lock(&self.seal).mode()
+    }
+
+    pub(crate) fn is_transitional(&self) -> bool {
+        self.mode() == Mode::Transitional
+    }
+
+    /// Nobody who does not encrypt is heard from now on.
+    pub(crate) fn require(&self) {
+        lock(&self.seal).set_mode(Mode::Required);
+    }
+
+    /// What the node says about itself, with the key that it uses (docs/protocol.md §2.10.1).
+    pub(crate) fn own(&self, metadata: &Metadata) -> Result<Metadata, MetadataError> {
+        metadata.with(KEY_ID_KEY, &self.key_in_use().to_string())
+    }
+
+    /// This run is a member now, or says something else about itself.
+    pub(crate) fn handle_member(&self, member: &Member) {
+        lock(&self.seal).handle_member(member.id, member.epoch, key_of(member));
+    }
+
+    pub(crate) fn handle_gone(&self, id: NodeId) {
+        lock(&self.seal).handle_gone(id);
+    }
+
+    pub(crate) fn encrypts(&self, id: NodeId) -> Option<bool> {
+        lock(&self.seal).encrypts(id)
+    }
+
+    pub(crate) fn connections_plain(&self) -> u64 {
+        self.plain.load(Ordering::Relaxed)
     }
 
     /// Seals `payload` for the node `to`. False if it cannot be: then it must not be sent.
@@ -233,10 +333,6 @@ impl Security {
         lock(&self.seal).keys()
     }
 
-    pub(crate) fn peers(&self) -> Vec<(NodeId, KeyId)> {
-        lock(&self.seal).peers()
-    }
-
     pub(crate) fn datagram_stats(&self) -> seal::Stats {
         lock(&self.seal).stats()
     }
@@ -250,6 +346,11 @@ impl fmt::Debug for Security {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Security").field("key_in_use", &self.key_in_use()).finish_non_exhaustive()
     }
+}
+
+/// The key that a member says it uses; `None` if it has no secret.
+pub(crate) fn key_of(member: &Member) -> Option<KeyId> {
+    member.metadata.get(KEY_ID_KEY)?.parse().ok()
 }
 
 /// Handshakes that came to nothing.

@@ -27,6 +27,8 @@ pub(crate) struct TlsStream {
     checks: Option<Arc<Checks>>,
     /// The first byte that came.
     first: Option<u8>,
+    /// A peer that does not encrypt is no reason for a warning.
+    may_be_plain: bool,
     is_closing: bool,
 }
 
@@ -38,10 +40,21 @@ impl TlsStream {
         checks: Option<Arc<Checks>>,
     ) -> Self {
         let (peer, tls) = (inner.peer_addr().ok(), tls.into());
-        Self { inner, peer, tls, refusals, checks, first: None, is_closing: false }
+        let (first, may_be_plain, is_closing) = (None, false, false);
+        Self { inner, peer, tls, refusals, checks, first, may_be_plain, is_closing }
     }
 
-    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// As it is; but a peer that does not encrypt is expected.
+    pub(super) fn tolerating(self, may_be_plain: bool) -> Self {
+        Self { may_be_plain, ..self }
+    }
+
+    /// Whether the handshake failed because the peer does not encrypt.
+    pub(super) fn met_plain(&self) -> bool {
+        self.first == Some(MAGIC_FIRST)
+    }
+
+    pub(super) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.tls.is_handshaking() {
             let _sent_later = self.poll_send(cx)?;
             if !self.tls.is_handshaking() {
@@ -68,7 +81,7 @@ impl TlsStream {
             // The alert that says why.
             let _sent_or_not = self.poll_send(cx);
             let why = explain(&error, self.first, self.checks.is_some());
-            if is_handshaking {
+            if is_handshaking && !(self.may_be_plain && self.met_plain()) {
                 self.refusals.note(self.peer, &why);
             }
             return Poll::Ready(Err(io::Error::new(ErrorKind::InvalidData, why)));

@@ -2,6 +2,7 @@
 //! time. How nodes use both is tested on every runtime.
 
 mod certificates;
+mod transition;
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -18,6 +19,14 @@ fn security(secret: u8) -> Security {
     security_of("demo", secret)
 }
 
+fn provider() -> Arc<CryptoProvider> {
+    FakeRuntime::default().crypto_provider()
+}
+
+fn dial(security: &Security, stream: impl Stream + 'static) -> Box<dyn Stream> {
+    Box::new(security.dial(Box::new(stream), false).expect("set up"))
+}
+
 fn security_of(cluster: &str, secret: u8) -> Security {
     let parts = SecurityParts {
         runtime: Arc::new(FakeRuntime::default()),
@@ -25,6 +34,8 @@ fn security_of(cluster: &str, secret: u8) -> Security {
         id: NodeId::new(1),
         secret: Secret::from_bytes([secret; 32]),
         certificates: None,
+        mode: Mode::Required,
+        provider: provider(),
         started: Timestamp::default(),
     };
     Security::new(parts).expect("it can be set up")
@@ -131,8 +142,8 @@ type Ends = (Box<dyn Stream>, Box<dyn Stream>);
 
 fn connect(dialer: &Security, acceptor: &Security) -> Ends {
     let (near, far) = pipe();
-    let near = dialer.dial(Box::new(near)).expect("set up");
-    (near, acceptor.accept(Box::new(far)).expect("set up"))
+    let near = dial(dialer, near);
+    (near, acceptor.accept(Box::new(far)))
 }
 
 /// Sends `data` one way, and says what came and how it ended, or which errors both ends got.
@@ -207,9 +218,10 @@ fn s5_13_3_a_peer_that_does_not_encrypt_is_named() {
     ] {
         for dials in [true, false] {
             let (near, far) = pipe();
-            let stream: Box<dyn Stream> = Box::new(near);
-            let mut stream =
-                if dials { one.dial(stream) } else { one.accept(stream) }.expect("set up");
+            let mut stream = match dials {
+                true => dial(&one, near),
+                false => one.accept(Box::new(near)),
+            };
             lock(&far.to).bytes.extend(said);
             let cx = &mut Context::from_waker(Waker::noop());
             let error = (0..100).find_map(|_| match stream.poll_read(cx, &mut [0; 64]) {
@@ -259,8 +271,8 @@ fn s5_13_a_flipped_bit_gives_no_bytes() {
         let (near, far) = pipe();
         lock(&near.to).flip = Some(at);
         let passed = near.to.clone();
-        let near = one.dial(Box::new(near)).expect("set up");
-        let mut ends = (near, two.accept(Box::new(far)).expect("set up"));
+        let near = dial(&one, near);
+        let mut ends = (near, two.accept(Box::new(far)));
         let data = [9; 400];
         let arrived = send(&mut ends, &data);
         if lock(&passed).passed > at {

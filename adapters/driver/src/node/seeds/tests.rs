@@ -1,29 +1,5 @@
 use super::*;
 
-#[test]
-fn a_seed_is_a_host_and_a_port() {
-    for good in ["10.0.0.1:7000", "[::1]:7000", "db-1:7000", "db_1.eu.example:1", "[fe80::1%2]:9"] {
-        assert_eq!(fault_of(good), None, "{good}");
-    }
-    for (bad, expected) in [
-        ("", "no port"),
-        ("db-1", "no port"),
-        ("10.0.0.1", "no port"),
-        (":7000", "no host"),
-        ("db-1:", "not a number"),
-        ("db-1:http", "not a number"),
-        ("db-1:65536", "not a number"),
-        ("db-1:0", "port is 0"),
-        ("10.0.0.1:0", "port is 0"),
-        ("::1:7000", "brackets"),
-        ("http://db-1:7000", "neither"),
-        ("db 1:7000", "neither"),
-    ] {
-        let fault = fault_of(bad);
-        assert!(fault.is_some_and(|fault| fault.contains(expected)), "{bad}: {fault:?}");
-    }
-}
-
 fn addr(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
@@ -33,7 +9,23 @@ fn at(seconds: u64) -> Instant {
 }
 
 fn seeds(names: &[&str]) -> Seeds {
-    Seeds::new(names.iter().map(ToString::to_string).collect(), [addr(1), addr(1)])
+    let mut list = SeedList::default();
+    for name in names {
+        list.add((*name).into(), Source::of(name).expect("a host and a port"));
+    }
+    let mut seeds = Seeds::new([addr(1), addr(1)]);
+    seeds.set_list(&list);
+    seeds
+}
+
+/// A round in which the seeds of these names are answered so.
+fn round(seeds: &mut Seeds, answers: Vec<(&str, Answer)>) {
+    seeds.begin_round(at(0), false, NodeId::new(1));
+    for (number, (name, answer)) in (1..).zip(answers) {
+        let seed = seeds.all.iter_mut().find(|seed| seed.name == name).expect("it is a seed");
+        (seed.is_due, seed.lookup) = (false, Some(number));
+        seeds.answered(number, answer);
+    }
 }
 
 fn refused() -> Answer {
@@ -42,20 +34,28 @@ fn refused() -> Answer {
 
 #[test]
 fn every_seed_is_named_with_what_came_of_it() {
-    let mut seeds = seeds(&["127.0.0.1:1", "127.0.0.1:2", "db:3", "gone:4", "empty:5", "mute:6"]);
-    let found = [Ok(vec![addr(1)]), Ok(vec![addr(2)]), Ok(vec![addr(3)]), refused(), Ok(vec![])];
-    let addrs = seeds.looked_up(found.into_iter().chain([Ok(vec![addr(6)])]).collect());
-    assert_eq!(addrs, [addr(1), addr(2), addr(3), addr(6)]);
-    seeds.dial_failed(addr(2), "timed out".into());
-    seeds.dial_failed(addr(2), "refused".into());
-    seeds.dial_failed(addr(3), "refused".into());
-    seeds.dial_failed(addr(9), "not a seed's".into());
+    let names = ["127.0.0.1:1", "127.0.0.1:2", "db:3", "gone:4", "empty:5", "mute:6", "slow:7"];
+    let mut seeds = seeds(&names);
+    round(
+        &mut seeds,
+        vec![
+            ("db:3", Ok(vec![addr(3)])),
+            ("gone:4", refused()),
+            ("empty:5", Ok(vec![])),
+            ("mute:6", Ok(vec![addr(6)])),
+        ],
+    );
+    assert_eq!(seeds.addrs(), [addr(1), addr(2), addr(3), addr(6)]);
+    assert!(seeds.dial_failed(addr(2), "timed out".into()));
+    assert!(seeds.dial_failed(addr(2), "refused".into()));
+    assert!(seeds.dial_failed(addr(3), "refused".into()));
+    assert!(!seeds.dial_failed(addr(9), "not a seed's".into()));
     assert_eq!(
         seeds.warning(at(0), true).as_deref(),
         Some(
             "no seed has answered yet, and this node keeps trying: 127.0.0.1:2: refused; db:3: \
              refused (at 127.0.0.1:3); gone:4: no such name; empty:5: the name has no address; \
-             mute:6: no answer"
+             mute:6: no answer; slow:7: its look-up is not answered yet"
         )
     );
 }
@@ -63,18 +63,45 @@ fn every_seed_is_named_with_what_came_of_it() {
 #[test]
 fn a_long_list_is_cut_and_the_rest_counted() {
     let names: Vec<String> = (0..SEEDS_NAMED_MAX + 3).map(|at| format!("db-{at}:7")).collect();
-    let mut seeds = Seeds::new(names.clone(), [addr(1), addr(1)]);
-    seeds.looked_up(names.iter().map(|_| refused()).collect());
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut seeds = seeds(&names);
+    round(&mut seeds, names.iter().map(|name| (*name, refused())).collect());
     let text = seeds.warning(at(0), true).expect("nobody was found");
     assert!(text.ends_with("; and 3 more"), "{text}");
     assert_eq!(text.matches("no such name").count(), SEEDS_NAMED_MAX);
+}
+
+/// `docs/protocol.md` §4.8.3: a look-up that fails forgets nothing, and one that gives other
+/// addresses replaces those before.
+#[test]
+fn a_failed_look_up_forgets_nothing() {
+    let mut seeds = seeds(&["db:3"]);
+    round(&mut seeds, vec![("db:3", Ok(vec![addr(3), addr(4)]))]);
+    for answer in [refused(), Ok(vec![])] {
+        round(&mut seeds, vec![("db:3", answer)]);
+        assert_eq!(seeds.addrs(), [addr(3), addr(4)]);
+    }
+    assert!(seeds.dial_failed(addr(4), "refused".into()));
+    round(&mut seeds, vec![("db:3", Ok(vec![addr(5)]))]);
+    assert_eq!(seeds.addrs(), [addr(5)]);
+    assert!(seeds.failures.is_empty(), "of an address that is no seed's any more");
+}
+
+/// `docs/protocol.md` §4.8.3: an answer to a look-up that nobody waits for changes nothing.
+#[test]
+fn an_answer_for_a_seed_that_was_taken_out_is_dropped() {
+    let mut seeds = seeds(&["db:3"]);
+    seeds.all[0].lookup = Some(1);
+    seeds.set_list(&SeedList::default());
+    assert!(!seeds.answered(1, refused()), "it is not counted either");
+    assert!(seeds.addrs().is_empty());
 }
 
 #[test]
 fn the_log_says_it_at_once_and_then_at_a_distance_that_doubles() {
     let mut seeds = seeds(&["db:2"]);
     assert_eq!(seeds.warning(at(0), true), None, "the first round has not been yet");
-    seeds.looked_up(vec![refused()]);
+    round(&mut seeds, vec![("db:2", refused())]);
     let said: Vec<u64> =
         (1..3_600 * 6).filter(|&second| seeds.warning(at(second), true).is_some()).collect();
     let distances: Vec<u64> = said.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -91,6 +118,6 @@ fn the_log_says_it_at_once_and_then_at_a_distance_that_doubles() {
 #[test]
 fn a_node_that_is_its_own_only_seed_is_not_warned() {
     let mut seeds = seeds(&["127.0.0.1:1"]);
-    seeds.looked_up(vec![Ok(vec![addr(1)])]);
+    round(&mut seeds, vec![]);
     assert_eq!(seeds.warning(at(0), true), None);
 }

@@ -158,7 +158,7 @@ fn numbers_stay_in_their_ranges() {
         ("confirmations", |config, value| config.confirmations = value, 0, 7),
         ("gossip_fanout", |config, value| config.gossip_fanout = value, 1, 64),
         ("retransmit_mult", |config, value| config.retransmit_mult = u32_of(value), 1, 100),
-        ("join_fanout", |config, value| config.join_fanout = value, 1, 4),
+        ("join_fanout", |config, value| config.join_fanout = value, 1, 8),
         ("tombstones_max", |config, value| config.tombstones_max = value, 16, 16_384),
         ("leave_acks", |config, value| config.leave_acks = value, 1, 16),
         (

@@ -109,6 +109,8 @@ fn node(id: u64, certificates: Certificates) -> Result<Security, Fault> {
         id: NodeId::new(id),
         secret: Secret::from_bytes([1; 32]),
         certificates: Some(certificates),
+        mode: Mode::Required,
+        provider: provider(),
         started: Timestamp::default(),
     })
 }
@@ -208,9 +210,9 @@ fn s5_14_4_a_certificate_that_cannot_be_used_is_refused_at_the_start() {
     assert!(fault(authority.certificates("missing")).contains("No such file"));
     let runtime: Arc<dyn Runtime> = Arc::new(FakeRuntime::default());
     let certificates = Some(authority.certificates("1"));
+    let wanted = Wanted { certificates, ..Wanted::default() };
     let id = NodeId::new(1);
-    let started =
-        super::super::start(None, certificates, &runtime, "demo", id, Timestamp::default());
+    let started = super::super::start(wanted, &runtime, "demo", id, Timestamp::default());
     assert!(matches!(started, Err(Fault::Certificates(CertificateFault::NoSecret))));
 }
 
