@@ -16,6 +16,8 @@
 //! begins another suspicion is cut and counted.
 
 mod cluster;
+#[cfg(feature = "cli")]
+pub mod connections;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

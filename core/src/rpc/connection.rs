@@ -92,8 +92,10 @@ pub struct Connection {
     /// The last frame was a keepalive, and no call was open.
     pub(super) is_resting: bool,
     pub(super) stats: Stats,
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) defect: Option<super::mutant::Defect>,
+    #[cfg(feature = "fuzzing")]
+    pub(super) has_no_stamps: bool,
 }
 
 /// Where the connection is (§5, the table).
@@ -148,8 +150,10 @@ impl Connection {
             owes_go_away: false,
             is_resting: false,
             stats: Stats::default(),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "fuzzing"))]
             defect: None,
+            #[cfg(feature = "fuzzing")]
+            has_no_stamps: false,
         };
         (connection, receiver)
     }

@@ -69,6 +69,9 @@ pub use event::{
 pub use headers::{Headers, HeadersError};
 pub use hello::{Hello, MAGIC, PeerHello, STREAM_VERSION_MAX, STREAM_VERSION_MIN, archive_format};
 pub use methods::MethodName;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use mutant::Defect;
 pub use receive::Receiver;
 pub use stats::Stats;
 pub use status::{Code, Status};

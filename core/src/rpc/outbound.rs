@@ -131,7 +131,7 @@ impl Connection {
         };
         let header = FrameHeader { method, code: request.depth.into(), ..header };
         let Carried { headers, body, attachments, chunk_len_max, .. } = request;
-        let stamp = self.clock.tick(now.wall);
+        let stamp = self.stamp(now);
         let chunk_len_max = if flags == 0 || call.is_none() { 0 } else { chunk_len_max };
         if body.is_small() && attachments.is_empty() && chunk_len_max == 0 {
             if let Some(call) = call {
@@ -214,7 +214,7 @@ impl Connection {
         body: Body<'_>,
     ) {
         let owner = Owner::Inbound(header.call);
-        let stamp = self.clock.tick(now.wall);
+        let stamp = self.stamp(now);
         let has_earlier = self.flows.has(owner);
         if body.is_small() && attachments.is_empty() && !has_earlier {
             self.outbox.message(header, stamp, None, headers, body);
@@ -236,7 +236,7 @@ impl Connection {
     pub(super) fn send_refusal(&mut self, now: Now, call: u32, status: &Status) {
         let mut header = FrameHeader::new(Kind::Response, call);
         set_status(&mut header, status);
-        let stamp = self.clock.tick(now.wall);
+        let stamp = self.stamp(now);
         self.outbox.message(
             header,
             stamp,

@@ -426,6 +426,22 @@ fn len_of_buffer(target: usize, len_max: usize) -> usize {
     if target <= len_max { target + OVER_LEN } else { len_max }
 }
 
+/// For searches over connections.
+#[cfg(feature = "fuzzing")]
+impl Receiver {
+    /// All that waits in it and can matter later: not where the memory of bodies comes from.
+    #[doc(hidden)]
+    pub fn state(&self) -> impl fmt::Debug {
+        #[rustfmt::skip]
+        let Self {
+            slab, slab_len_max: _, has_greeted, is_short, is_after_large, start, end, large,
+            lanes, skip, extension_len_max: _, arena: _, pool: _,
+        } = self;
+        let slab = (slab.len(), *start, &slab[*start..*end]);
+        (slab, has_greeted, is_short, is_after_large, large, lanes, skip)
+    }
+}
+
 impl fmt::Debug for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiver")

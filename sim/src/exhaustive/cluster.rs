@@ -423,7 +423,7 @@ impl Cluster {
             "{flight:?} {crashes_left} {restarts_left} {suspected:?} {mutation:?}"
         ));
         all.add(&format_args!("{views:?} {suspicions:?} {machines:?}"));
-        u128::from(all.0[0]) << 64 | u128::from(all.0[1])
+        all.value()
     }
 
     fn tell(&mut self, line: impl FnOnce() -> String) {
@@ -452,11 +452,15 @@ fn is_same_stream(one: &Payload, other: &Payload) -> bool {
 
 /// 128 bits over text, without the text being built.
 #[derive(Default)]
-struct Digest([u64; 2]);
+pub(super) struct Digest([u64; 2]);
 
 impl Digest {
-    fn add(&mut self, text: &std::fmt::Arguments<'_>) {
+    pub(super) fn add(&mut self, text: &std::fmt::Arguments<'_>) {
         self.write_fmt(*text).expect("digests take all");
+    }
+
+    pub(super) fn value(&self) -> u128 {
+        u128::from(self.0[0]) << 64 | u128::from(self.0[1])
     }
 }
 
