@@ -42,7 +42,7 @@ enum Command {
     /// One run again, from the token that a failure printed
     Replay(ReplayArgs),
     /// Every order of deliveries, timeouts, a crash and a restart of two or three nodes, to a
-    /// bounded depth
+    /// bounded depth; or of all that two connections may do
     Exhaustive(exhaustive::ExhaustiveArgs),
     /// The published experiment with slow members: SWIM, each part of Lifeguard alone, Lifeguard,
     /// and chinwag as shipped

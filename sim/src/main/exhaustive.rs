@@ -1,5 +1,8 @@
 //! `chinwag-sim exhaustive`.
 
+#[path = "connections.rs"]
+mod connections;
+
 use chinwag_sim::exhaustive::{Found, INVARIANTS, Search, replay, search};
 use clap::Args;
 use serde_json::json;
@@ -32,6 +35,19 @@ pub(super) struct ExhaustiveArgs {
     /// Plays this one order, as a failure printed it: 0,3,1
     #[arg(long, value_delimiter = ',')]
     order: Vec<u32>,
+    /// Two connections instead, and every order of what they and their applications may do. Of the
+    /// options above `--states-max` holds, for each story
+    #[arg(long)]
+    connections: bool,
+    /// With `--connections`: how often time passes before all else has happened
+    #[arg(long, default_value_t = 1, requires = "connections")]
+    hurries: u32,
+    /// With `--connections`: calls that each end gives up, at most
+    #[arg(long, default_value_t = 1, requires = "connections")]
+    drops: u32,
+    /// With `--connections`: the story of this number and no other
+    #[arg(long, requires = "connections")]
+    story: Option<usize>,
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
@@ -39,6 +55,9 @@ pub(super) struct ExhaustiveArgs {
 
 /// Answers whether all that was searched holds, and nothing was left out.
 pub(super) fn command(args: &ExhaustiveArgs) -> bool {
+    if args.connections {
+        return connections::command(args);
+    }
     let wanted = Search {
         nodes: args.nodes.into(),
         depth: args.depth.into(),
