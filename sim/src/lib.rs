@@ -5,7 +5,7 @@
 //! ```text
 //!   run, explore        a scenario and its outcome; many seeds, until one fails
 //!   minimise, case      making a failing scenario small; what is left of it, as files
-//!   exhaustive          every order of two or three nodes, to a bounded depth
+//!   exhaustive          every order of two or three nodes, to a bounded depth; of two connections
 //!   swarm, fault        what goes wrong: drawn from a seed, or written down
 //!   world, queue        nodes, clocks, the order of what happens
 //!   network, clock      what becomes of a payload; what a node reads
