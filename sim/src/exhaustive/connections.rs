@@ -12,7 +12,7 @@
 //! the applications hold, and the time. The stamps of the causal clock stand still.
 //!
 //! A state is stuck if no way leads from it to the end, in which every call has ended over
-//! connections that are still there.
+//! connections that are still there; giving calls up is no way.
 
 mod pair;
 mod stories;
@@ -21,7 +21,7 @@ mod tests;
 
 use std::collections::HashMap;
 
-use chinwag_core::rpc::Defect;
+pub use chinwag_core::rpc::Defect;
 
 use pair::{ACTS, Act, Pair};
 pub use stories::{Story, stories};
@@ -71,8 +71,8 @@ struct Reached {
     parent: u32,
     act: Option<Act>,
     is_end: bool,
-    /// A step from here leads elsewhere.
-    moves: bool,
+    /// Nothing can move.
+    is_over: bool,
 }
 
 /// A state on the way that is being searched, and the step that is to be tried next.
@@ -132,8 +132,8 @@ impl Graph<'_> {
                 self.found.is_complete = false;
                 return;
             }
-            let is_over = |last: &Here| last.enabled == 0 && !self.reached[last.at as usize].is_end;
-            if self.search.defect.is_some() && is_here && self.way.last().is_some_and(is_over) {
+            let is_stuck = |of: &Reached| of.is_over && !of.is_end;
+            if self.search.defect.is_some() && self.reached.last().is_some_and(is_stuck) {
                 self.found.is_complete = false;
                 return;
             }
@@ -154,9 +154,8 @@ impl Graph<'_> {
         let parent = self.way.last().map_or(0, |here| here.at);
         let next = u32::try_from(self.reached.len()).expect("fewer than 2^32 states");
         let at = *self.known.entry(pair.digest()).or_insert(next);
-        if act.is_some() && at != parent {
+        if act.is_some_and(|act| !matches!(act, Act::Drop(_))) {
             self.edges.push((parent, at));
-            self.reached[parent as usize].moves = true;
         }
         if at != next {
             self.found.merged += 1;
@@ -164,7 +163,7 @@ impl Graph<'_> {
         }
         let is_end = pair.is_done();
         let enabled = if is_end { 0 } else { pair.enabled() };
-        self.reached.push(Reached { parent, act, is_end, moves: false });
+        self.reached.push(Reached { parent, act, is_end, is_over: pair.is_over() });
         self.way.push(Here { at, next: 0, enabled });
         self.found.ends += usize::from(is_end);
         self.found.deepest = self.found.deepest.max(self.way.len() - 1);
@@ -177,7 +176,8 @@ impl Graph<'_> {
         let mut is_good: Vec<bool> = self.reached.iter().map(|state| state.is_end).collect();
         if self.found.is_complete {
             self.edges.sort_unstable_by_key(|&(_, to)| to);
-            let mut open: Vec<u32> = (0..).zip(&is_good).filter(|of| *of.1).map(|of| of.0).collect();
+            let mut open: Vec<u32> =
+                (0..).zip(&is_good).filter(|of| *of.1).map(|of| of.0).collect();
             while let Some(to) = open.pop() {
                 let first = self.edges.partition_point(|edge| edge.1 < to);
                 for &(from, _) in self.edges[first..].iter().take_while(|edge| edge.1 == to) {
@@ -187,12 +187,7 @@ impl Graph<'_> {
                 }
             }
         } else {
-            let untried = |here: &Here| here.enabled >> here.next != 0;
-            let waiting: Vec<u32> =
-                self.way.iter().filter(|here| untried(here)).map(|here| here.at).collect();
-            for (at, state) in (0..).zip(&self.reached) {
-                is_good[at as usize] |= state.moves || waiting.contains(&at);
-            }
+            is_good.iter_mut().zip(&self.reached).for_each(|(good, of)| *good |= !of.is_over);
         }
         self.found.stuck = is_good.iter().filter(|is_good| !**is_good).count();
         self.found.order = is_good.iter().position(|is_good| !is_good).map(|at| self.way_to(at));

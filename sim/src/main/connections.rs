@@ -1,19 +1,30 @@
 //! `chinwag-sim exhaustive --connections`.
 
+pub(super) use chinwag_sim::exhaustive::connections::Defect;
 use chinwag_sim::exhaustive::connections::{Found, Search, Story, search, stories};
 use serde_json::{Value, json};
 
 use super::super::timed;
 use super::ExhaustiveArgs;
 
+/// A rule by its name.
+pub(super) fn rule(text: &str) -> Result<Defect, String> {
+    let name = |defect: &Defect| format!("{defect:?}");
+    let found = Defect::ALL.into_iter().find(|defect| name(defect) == text);
+    found.ok_or_else(|| format!("the rules are {:?}", Defect::ALL))
+}
+
 /// Answers whether no state of any story is stuck. A story that was not searched to its end is said
 /// to be so.
 pub(super) fn command(args: &ExhaustiveArgs) -> bool {
     let &ExhaustiveArgs { hurries, drops, states_max, .. } = args;
-    let wanted = Search { hurries, drops, states_max, defect: None };
-    let is_asked = |nth: usize| args.story.is_none_or(|story| story == nth);
+    let wanted = Search { hurries, drops, states_max, defect: args.without };
+    let is_needed = |story: &Story| args.without.is_none_or(|rule| story.needs == Some(rule));
     let (mut all, mut holds) = (Vec::new(), true);
-    for (nth, story) in stories().iter().enumerate().filter(|(nth, _)| is_asked(*nth)) {
+    for (nth, story) in stories().iter().enumerate() {
+        if args.story.is_some_and(|asked| asked != nth) || !is_needed(story) {
+            continue;
+        }
         let (found, wall_s) = timed(|| search(story, &wanted));
         holds &= found.stuck == 0;
         if args.json {

@@ -48,6 +48,9 @@ pub(super) struct ExhaustiveArgs {
     /// With `--connections`: the story of this number and no other
     #[arg(long, requires = "connections")]
     story: Option<usize>,
+    /// With `--connections`: leaves out a rule of credit, and searches the story that needs it
+    #[arg(long, requires = "connections", value_parser = connections::rule)]
+    without: Option<connections::Defect>,
     /// Prints one JSON object
     #[arg(long)]
     json: bool,

@@ -22,8 +22,8 @@ use crate::clock::HostClock;
 const PIPE_LEN: usize = 32 * 1024;
 /// Time after which nothing moves any more.
 const HORIZON: Duration = Duration::from_secs(3_600);
-/// How often a stubborn caller asks again.
-const ASKS_MAX: u8 = 3;
+/// How often a stubborn caller asks: more often than its calls can have waited for room until then.
+const ASKS_MAX: u8 = 6;
 
 /// What can happen next, at one end or at both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub(super) const ACTS: [Act; 13] = [
 /// What an application has under way at one end.
 #[derive(Debug, Default)]
 struct App {
-    /// Calls of its own, with what they ask and how often they did.
+    /// Calls of its own, with what they ask, for the how-manieth time.
     own: BTreeMap<CallId, (Ask, u8)>,
     /// Calls of handlers: whose, and the request that the handler holds.
     nested: BTreeMap<CallId, (InboundId, Bytes)>,
@@ -322,8 +322,7 @@ impl Pair {
             Act::Drop(at) => self.ends[at].give_up(now),
             Act::Pass => {
                 self.hurries_left -= u32::from(!self.is_at_rest());
-                let next = self.next_timer().map_or(Duration::ZERO, |at| at.since(now.mono));
-                let by = next.max(Duration::from_millis(1));
+                let by = self.next_timer().map_or(Duration::ZERO, |at| at.since(now.mono));
                 self.now = Now { mono: now.mono + by, wall: now.wall + by };
                 let now = self.now;
                 self.ends.iter_mut().for_each(|end| end.machine.handle_timeout(now));
@@ -334,9 +333,10 @@ impl Pair {
         }
     }
 
+    /// One that is due and has done nothing does not count.
     fn next_timer(&self) -> Option<Instant> {
         let timers = self.ends.iter().filter_map(|end| end.machine.poll_timeout());
-        timers.min().filter(|&at| at < Instant::ZERO + HORIZON)
+        timers.filter(|&at| at > self.now.mono && at < Instant::ZERO + HORIZON).min()
     }
 
     /// Nothing but time can pass, or a call be given up.
@@ -363,6 +363,11 @@ impl Pair {
                 self.next_timer().is_some() && (self.hurries_left > 0 || self.is_at_rest())
             }
         }
+    }
+
+    /// Nothing can happen any more, but that a call is given up.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_at_rest() && !self.can(Act::Pass)
     }
 
     /// What may happen, as bits of [`ACTS`].

@@ -50,9 +50,16 @@ fn tiny() -> Config {
     }
 }
 
+/// A stream that has the only slot, and calls that wait for it.
+const WAITS_FOR_A_STREAM: &[Ask] = &[
+    Ask::Echo { chunks: 3, len: 30_000, declared: 0 },
+    Ask::Stubborn { len: 50_000 },
+    Ask::Stubborn { len: 50_000 },
+];
+
 /// Every story: one for each rule of credit, and all kinds of calls at once.
 pub fn stories() -> Vec<Story> {
-    use Ask::{Echo, Fetch, Hops, Stubborn};
+    use Ask::{Echo, Fetch, Hops};
     vec![
         Story {
             name: "nested calls from both ends, larger than the budget together",
@@ -101,19 +108,13 @@ pub fn stories() -> Vec<Story> {
             name: "calls that wait for the slot of a stream",
             config: Config {
                 in_flight_max: 1,
-                message_len_max: 50_000,
+                message_len_max: 64 * 1024,
+                stream_reserve_max: 4 << 20,
                 outbound_len_max: 0,
-                room_wait_max: Duration::from_secs(100),
+                room_wait_max: Duration::from_secs(1_000),
                 ..tiny()
             },
-            asks: [
-                &[
-                    Echo { chunks: 2, len: 20_000, declared: 20_000 },
-                    Stubborn { len: 40_000 },
-                    Stubborn { len: 40_000 },
-                ],
-                &[],
-            ],
+            asks: [WAITS_FOR_A_STREAM, WAITS_FOR_A_STREAM],
             needs: Some(Defect::OneLimitForAll),
         },
         Story {
