@@ -73,14 +73,15 @@ impl Service for Work {
 impl Handler<Outer> for Work {
     async fn handle(&self, cx: &Context, _: Bytes) -> Result<Raw, Status> {
         let locked = self.lock.lock(cx).await;
-        let _locked = if self.is_held { Some(locked) } else { None };
-        cx.client::<Self>(2).without_timeout().call_raw::<Between>(&b""[..]).await.map(Raw)
+        // Given back here, unless the mistake is made.
+        let _held = self.is_held.then_some(locked);
+        cx.client::<Self>(2).without_timeout().call_raw::<Between>(Bytes::new()).await.map(Raw)
     }
 }
 
 impl Handler<Between> for Work {
     async fn handle(&self, cx: &Context, _: Bytes) -> Result<Raw, Status> {
-        cx.client::<Self>(1).without_timeout().call_raw::<Inner>(&b""[..]).await.map(Raw)
+        cx.client::<Self>(1).without_timeout().call_raw::<Inner>(Bytes::new()).await.map(Raw)
     }
 }
 
@@ -134,7 +135,7 @@ fn a_lock_that_is_held_across_a_call_that_needs_it_waits_for_ever() {
             |_, nodes, count| async move {
                 let client = nodes[1].client::<Work>(1).without_timeout();
                 nodes[1].spawn(async move {
-                    client.call_raw::<Outer>(&b""[..]).await.expect("answered");
+                    client.call_raw::<Outer>(Bytes::new()).await.expect("answered");
                     count.fetch_add(1, SeqCst);
                 });
             },

@@ -1,6 +1,6 @@
-//! What a search over connections needs, and nobody else has: defects that are put in on purpose, so
-//! that it can be seen to find what each of the rules of credit is for (`docs/protocol.md`
-//! §5.12.10), a clock that stands still, and a whole machine as text. They are in this crate's own
+//! What a search over connections needs, and nobody else has: defects that are put in on purpose,
+//! so that it can be seen to find what each of the rules of credit is for (`docs/protocol.md`
+//! §5.12.10), stamps that stand still, and a whole machine as text. They are in this crate's own
 //! tests and behind its feature `fuzzing`; elsewhere the questions are constants.
 
 use super::connection::Connection;
@@ -9,7 +9,7 @@ use crate::time::Now;
 
 /// A rule of credit that is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "only searches name it"))]
+#[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "for searches"))]
 pub enum Defect {
     /// A request that does not fit into the budget waits there until it does.
     BudgetIsWaitedFor,
@@ -26,7 +26,7 @@ pub enum Defect {
 }
 
 #[cfg(any(test, feature = "fuzzing"))]
-#[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "only searches name it"))]
+#[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "for searches"))]
 impl Defect {
     /// All of them.
     pub const ALL: [Self; 6] = [

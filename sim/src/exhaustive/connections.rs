@@ -19,7 +19,7 @@ mod stories;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 pub use chinwag_core::rpc::Defect;
 
@@ -86,7 +86,7 @@ struct Here {
 struct Graph<'a> {
     search: &'a Search,
     story: &'a Story,
-    known: HashMap<u128, u32>,
+    known: BTreeMap<u128, u32>,
     reached: Vec<Reached>,
     /// From, to.
     edges: Vec<(u32, u32)>,
@@ -99,7 +99,7 @@ pub fn search(story: &Story, search: &Search) -> Found {
     let mut graph = Graph {
         search,
         story,
-        known: HashMap::new(),
+        known: BTreeMap::new(),
         reached: Vec::new(),
         edges: Vec::new(),
         way: Vec::new(),
