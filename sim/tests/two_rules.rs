@@ -108,13 +108,11 @@ impl StreamHandler<Echo> for Work {
 }
 
 /// How many of the tasks that `begin` spawns have ended after ten minutes.
-fn ended<F: Future<Output = ()>>(
+fn ended<F: Future<Output = ()> + Send>(
     is_held: bool,
     begin: impl Fn(World, Vec<Node>, Arc<AtomicUsize>) -> F + Send + Sync,
     expected: usize,
-) where
-    F: Send,
-{
+) {
     let begin = &begin;
     check(0..2, |world| async move {
         let work = Work { lock: Lock::default(), is_held };
