@@ -8,7 +8,7 @@ use super::*;
 fn no_order_of_any_story_gets_stuck() {
     let mut complete = 0;
     for story in stories() {
-        let calm = Search { hurries: 0, drops: 0, states_max: 600, ..Search::default() };
+        let calm = Search { hurries: 0, drops: 0, states_max: 800, ..Search::default() };
         for wanted in [Search { states_max: 300, ..Search::default() }, calm] {
             let found = search(&story, &wanted);
             assert_eq!((found.stuck, &found.order), (0, &None), "{}", story.name);
