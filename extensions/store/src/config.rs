@@ -10,6 +10,10 @@ pub(crate) struct Config {
     pub(crate) purge_interval: Duration,
     pub(crate) purge_after: Duration,
     pub(crate) forget_after: Duration,
+    /// How many replicas count, whoever is seen.
+    pub(crate) replicas: Option<usize>,
+    /// How many replicas count at least.
+    pub(crate) replicas_min: usize,
 }
 
 impl Default for Config {
@@ -20,6 +24,8 @@ impl Default for Config {
             purge_interval: Duration::from_secs(60),
             purge_after: Duration::from_secs(3_600),
             forget_after: Duration::from_secs(7 * 24 * 3_600),
+            replicas: None,
+            replicas_min: 1,
         }
     }
 }

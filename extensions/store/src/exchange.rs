@@ -46,12 +46,13 @@ struct Differences {
 }
 
 impl Exchange {
-    /// Makes this replica and `peer` equal, as far as nothing is written meanwhile.
+    /// Makes this replica and `peer` equal, as far as nothing is written meanwhile. Returns whether
+    /// everything was compared: not if one of the two must be cleansed first.
     pub(crate) async fn run(
         replica: &Arc<Replica>,
         peer: NodeId,
         timeout: Duration,
-    ) -> Result<(), Status> {
+    ) -> Result<bool, Status> {
         let node = replica.node()?;
         let client = node.client::<StoreService>(peer).timeout(timeout);
         let deadline = node.now().mono + timeout * EXCHANGE_TIMEOUTS_MAX;
@@ -65,15 +66,15 @@ impl Exchange {
             theirs.is_cleansed && roster.absence(peer).generation <= theirs.cleansed;
         if !is_peer_cleansed {
             // It will cleanse itself first, with somebody else or in an exchange that it begins.
-            return Ok(());
+            return Ok(false);
         }
         if roster.is_cleansed() {
-            return exchange.keyspaces(&roots).await;
+            return exchange.keyspaces(&roots).await.map(|()| true);
         }
         if theirs.absence(replica.me).generation < roster.own.generation {
             // It was not yet asked about the last purge without this replica: another peer, or
             // later (docs/store.md §5.6).
-            return Ok(());
+            return Ok(false);
         }
         exchange.horizon = Some(roster.own.horizon);
         exchange.keyspaces(&roots).await?;
@@ -83,7 +84,7 @@ impl Exchange {
         cleansed.map_err(Failure::Storage)?;
         // Now the other way round, too.
         exchange.horizon = None;
-        exchange.keyspaces(&roots).await
+        exchange.keyspaces(&roots).await.map(|()| true)
     }
 
     /// What the peer says of itself, and the sums of its keyspaces.

@@ -1,6 +1,7 @@
 //! [`StoreExtension`]: the store as it is added to a node.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -75,6 +76,26 @@ impl StoreExtension {
     }
 }
 
+impl StoreExtension {
+    /// Fixes how many replicas `Quorum` and `All` count, this one included, whoever is seen
+    /// (docs/store.md §3.8). By default they count the durable roster. It must be the same on all
+    /// replicas.
+    #[must_use]
+    pub fn replicas(mut self, count: NonZeroUsize) -> Self {
+        self.config.replicas = Some(count.get());
+        self
+    }
+
+    /// Says how many replicas there must be, this one included: `Quorum` and `All` count at least
+    /// so many before the durable roster is known, and [`Store::ready`] waits for a majority of
+    /// them. Default 1.
+    #[must_use]
+    pub fn replicas_at_least(mut self, count: NonZeroUsize) -> Self {
+        self.config.replicas_min = count.get();
+        self
+    }
+}
+
 impl ClusterExtension for StoreExtension {
     type Output = Store;
     type Error = OpenError;
@@ -140,11 +161,13 @@ impl Exchanger {
             // This replica may have been away, or is new: it does not wait for its turn.
             self.shared.spread.ring(peer);
         }
+        self.shared.check_ready();
         while let Some(peer) = self.wait().await {
             if self.begin(peer).is_err() {
-                return;
+                break;
             }
         }
+        self.shared.ready.close();
     }
 
     /// Begins an exchange beside those that are under way (docs/store.md §4.3).
@@ -158,7 +181,12 @@ impl Exchanger {
             let done = Exchange::run(&shared.replica, peer, shared.config.timeout).await;
             let counters = &shared.replica.counters;
             match done {
-                Ok(()) => counters.exchanges.add(1),
+                Ok(is_whole) => {
+                    counters.exchanges.add(1);
+                    if is_whole {
+                        shared.compared(peer);
+                    }
+                }
                 Err(status) => {
                     counters.exchanges_failed.add(1);
                     if status.message == peers::NOT_A_REPLICA {
@@ -240,13 +268,15 @@ impl Exchanger {
                     // Two of the others, about, whatever their number: not all of them are to send
                     // the same to one that comes with nothing.
                     let others = replica.peers().len().max(1);
-                    if self.rng.index(others) < 2 {
+                    if !self.shared.ready.is_set() || self.rng.index(others) < 2 {
                         spread.ring(member.id);
                     }
                 }
             }
             _ => {}
         }
+        // Who counts may have changed.
+        shared.check_ready();
         replica.node().map(drop)
     }
 

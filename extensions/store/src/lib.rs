@@ -18,6 +18,7 @@ mod exchange;
 mod extension;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod gather;
 mod index;
 mod janitor;
 mod join;

@@ -1,14 +1,18 @@
 //! Who else is a replica (docs/store.md §1.1), and which of them a level selects.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chinwag::{
-    Client, Code, Consistency, Handler, Member, Message, Node, NodeId, Picks, SelectError, Status,
+    Client, Code, Consistency, Handler, Member, Message, Node, NodeId, SelectError, State, Status,
     Topology,
 };
 
-use crate::replica::{Replica, lock};
+use crate::config::Config;
+use crate::gather::Plan;
+use crate::limits::ROSTER_MAX;
+use crate::replica::{Replica, Voters, lock};
 use crate::service::StoreService;
 
 /// The entry of metadata that says that a member is a replica, and its value.
@@ -55,32 +59,132 @@ pub(crate) fn replicas(node: &Node) -> Vec<NodeId> {
 /// Selects among replicas by the node's selector.
 #[derive(Default)]
 pub(crate) struct Selection {
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
     /// Of the latest view that somebody selected from: whose turn it is goes on from view to view.
-    topology: Mutex<Option<Arc<Topology>>>,
+    topology: Option<Arc<Topology>>,
+    /// The data centre in which each replica was seen last.
+    centers: BTreeMap<NodeId, String>,
 }
 
 impl Selection {
-    pub(crate) fn select(&self, node: &Node, level: Consistency) -> Result<Picks, SelectError> {
-        node.select_on(&self.topology(node), level)
+    /// Who is asked for a level, and how many must answer (docs/store.md §3.1, §3.8).
+    pub(crate) fn plan(
+        &self,
+        replica: &Replica,
+        node: &Node,
+        level: Consistency,
+        config: &Config,
+    ) -> Result<Plan, SelectError> {
+        if level == Consistency::None {
+            return Ok(Plan::default());
+        }
+        let topology = self.topology(node);
+        let voters = replica.voters().unwrap_or_default();
+        let needs = self.needs(&topology, &voters, level, config);
+        let order = order(&topology, node, level);
+        let of_group = |id: &NodeId| {
+            let center = topology.data_center(*id).unwrap_or_default();
+            needs.iter().position(|(of, _)| of.as_ref().is_none_or(|of| of == center))
+        };
+        let order: Vec<(NodeId, usize)> =
+            order.iter().filter_map(|id| Some((*id, of_group(id)?))).collect();
+        let needs: Vec<usize> = needs.into_iter().map(|(_, need)| need).collect();
+        for (group, &required) in needs.iter().enumerate() {
+            let live = order.iter().filter(|(_, of)| *of == group).count();
+            if live < required {
+                return Err(SelectError::NotEnoughNodes { live, required });
+            }
+        }
+        Ok(Plan { needs, order })
+    }
+
+    /// How many others must answer: of everybody, or of each data centre that is named.
+    fn needs(
+        &self,
+        topology: &Topology,
+        voters: &Voters,
+        level: Consistency,
+        config: &Config,
+    ) -> Vec<(Option<String>, usize)> {
+        let total = voters.count(config);
+        let local = topology.local_data_center();
+        let of_all = |need| vec![(None, need)];
+        match level {
+            Consistency::None => Vec::new(),
+            Consistency::One => of_all(1),
+            Consistency::Two => of_all(2),
+            Consistency::Three => of_all(3),
+            Consistency::Quorum => of_all(total / 2),
+            Consistency::All => of_all(total.saturating_sub(1)),
+            Consistency::LocalQuorum | Consistency::EachQuorum => {
+                let mut centers = self.centers(topology, voters);
+                // Who was never seen counts as one of the local data centre, as this replica does.
+                let known: usize = centers.values().sum();
+                *centers.entry(local.to_owned()).or_default() += total.saturating_sub(known);
+                let need = |(center, count): (String, usize)| {
+                    let need = if center == local { count / 2 } else { count / 2 + 1 };
+                    (Some(center), need)
+                };
+                let is_asked = |(center, _): &(String, usize)| {
+                    level == Consistency::EachQuorum || center == local
+                };
+                centers.into_iter().filter(is_asked).map(need).collect()
+            }
+        }
+    }
+
+    /// How many of the other replicas are in each data centre, as far as they were seen there.
+    fn centers(&self, topology: &Topology, voters: &Voters) -> BTreeMap<String, usize> {
+        let seen = lock(&self.seen);
+        let mut centers = BTreeMap::new();
+        for id in voters.live.iter().chain(&voters.away) {
+            let center = topology.data_center(*id).or(seen.centers.get(id).map(String::as_str));
+            if let Some(center) = center {
+                *centers.entry(center.to_owned()).or_default() += 1;
+            }
+        }
+        centers
     }
 
     fn topology(&self, node: &Node) -> Arc<Topology> {
         let members = node.members();
-        let mut latest = lock(&self.topology);
-        if let Some(topology) = &*latest
+        let mut seen = lock(&self.seen);
+        if let Some(topology) = &seen.topology
             && topology.version() == members.version()
         {
             return topology.clone();
         }
         let local = members.local();
-        let replicas = members.members().iter().filter(|member| is_replica(member));
-        let others = replicas.map(|member| (member.id, member.data_center()));
+        let replicas = || members.members().iter().filter(|member| is_replica(member));
+        if seen.centers.len() > ROSTER_MAX {
+            seen.centers.clear();
+        }
+        seen.centers.extend(replicas().map(|it| (it.id, it.data_center().to_owned())));
+        let others = replicas().map(|member| (member.id, member.data_center()));
         let (version, id, data_center) = (members.version(), local.id, local.data_center());
-        let next = Arc::new(match &*latest {
+        let next = Arc::new(match &seen.topology {
             Some(before) => before.next(version, id, data_center, others),
             None => Topology::new(version, id, data_center, others),
         });
-        *latest = Some(next.clone());
+        seen.topology = Some(next.clone());
         next
     }
 }
+
+/// All live replicas: first those that the node's selector picks, last those that are suspected.
+fn order(topology: &Topology, node: &Node, level: Consistency) -> Vec<NodeId> {
+    let picks = node.select_on(topology, level);
+    let mut order: Vec<NodeId> = picks.into_iter().flatten().collect();
+    let others: Vec<NodeId> = topology.iter().filter(|id| !order.contains(id)).collect();
+    order.extend(others);
+    let members = node.members();
+    order.sort_by_key(|id| members.get(*id).is_none_or(|member| member.state != State::Alive));
+    order
+}
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,7 @@ use crate::votes::Votes;
 use crate::wire::{Origin, OriginClaim, Ticket, Turn};
 
 use gate::Gate;
+pub(crate) use hearing::Voters;
 pub(crate) use taking::Written;
 
 /// One replica. Tasks and handlers share it; it does not keep its node alive.

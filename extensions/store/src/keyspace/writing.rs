@@ -1,12 +1,12 @@
 //! Writing at a level (docs/store.md §3.1 to §3.4).
 
-use chinwag::{Bytes, Client, Consistency, Node, Picks, Status};
+use chinwag::{Bytes, Client, Consistency, Node, NodeId, Status};
 
 use super::{Keyspace, refused};
 use crate::any_storage::StorageError;
 use crate::document::{Document, Version};
 use crate::error::{LimitError, TooFew, WriteError};
-use crate::join::join_all;
+use crate::gather::{Plan, gather};
 use crate::key::Key;
 use crate::limits::{BATCH_LEN_MAX, VALUE_LEN_MAX};
 use crate::peers;
@@ -15,13 +15,17 @@ use crate::service::StoreService;
 use crate::wire::{ArchivedTaken, Doc, OriginClaim, Replicate};
 
 /// A write that succeeded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Written {
     /// Its version; of several keys, that of the last.
     pub version: Version,
     /// How many replicas have it durably, or something newer. At least as many as the level names,
     /// the local one included.
     pub replicas: usize,
+    /// Which ones they are: this node first, then the others in the order of their answers. Others
+    /// may have it by now, too.
+    pub holders: Vec<NodeId>,
     /// Keys for which one of these replicas had something newer: by the order of versions the
     /// write came before it. A clock ran behind.
     pub superseded: usize,
@@ -31,6 +35,23 @@ impl Written {
     /// Whether something newer was there already, for the key or for one of the keys.
     pub const fn is_superseded(&self) -> bool {
         self.superseded > 0
+    }
+}
+
+/// Replicas that are not known to have a write: they get it in the background (docs/store.md §3.3).
+struct Rest<'a> {
+    keyspace: &'a Keyspace,
+    others: Vec<NodeId>,
+    documents: &'a [(Key, Document)],
+}
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        let Keyspace { shared, name } = self.keyspace;
+        for &other in &self.others {
+            let keys = self.documents.iter().map(|(key, _)| key.clone());
+            shared.spread.push(&shared.replica, other, name, keys);
+        }
     }
 }
 
@@ -44,8 +65,9 @@ impl Keyspace {
         let replica = &self.shared.replica;
         let node = replica.node().map_err(|_| WriteError::Closed)?;
         // Before anything is written: too few replicas is an error that leaves nothing behind.
-        let picks = self.shared.selection.select(&node, level).map_err(WriteError::Select)?;
-        for &peer in &picks {
+        let plan = self.shared.selection.plan(replica, &node, level, &self.shared.config);
+        let plan = plan.map_err(WriteError::Select)?;
+        for &(peer, _) in &plan.order {
             // Before the versions are chosen: whoever confirms a purge in between names all that
             // may get these documents (docs/store.md §1.4, §5.3).
             if !replica.meet(peer).await? {
@@ -64,51 +86,50 @@ impl Keyspace {
             WrittenHere::Unsure(error) => return Err(WriteError::Storage(error)),
         };
         replica.counters.written.add(documents.len());
-        let keys: Vec<Key> = documents.iter().map(|(key, _)| key.clone()).collect();
-        for other in peers::replicas(&node).into_iter().filter(|other| !picks.contains(other)) {
-            self.shared.spread.push(&self.shared.replica, other, &self.name, keys.iter().cloned());
-        }
         let Some(version) = documents.last().map(|(_, document)| document.version) else {
             // No keys, so nothing to wait for.
-            let nothing = Version { stamp: chinwag::Timestamp::default(), node: replica.me };
-            return Ok(Written { version: nothing, replicas: picks.len() + 1, superseded: 0 });
+            let version = Version { stamp: chinwag::Timestamp::default(), node: replica.me };
+            let holders = vec![replica.me];
+            return Ok(Written { version, replicas: plan.needed() + 1, holders, superseded: 0 });
         };
-        self.replicate(&node, &picks, origin, &documents, version).await
+        self.replicate(&node, &plan, origin, &documents, version).await
     }
 
-    /// Waits for all of `picks` to have it. What one of them did not get is left to the background.
+    /// Waits until as many have it as the level needs. All others get it in the background.
     async fn replicate(
         &self,
         node: &Node,
-        picks: &Picks,
+        plan: &Plan,
         origin: OriginClaim,
         documents: &[(Key, Document)],
         version: Version,
     ) -> Result<Written, WriteError> {
-        let until = node.now().mono + self.shared.config.timeout;
-        let sent = join_all(picks.iter().map(|&peer| {
+        let (shared, timeout) = (&self.shared, self.shared.config.timeout);
+        let until = node.now().mono + timeout;
+        // Dropped at the end, or when the caller stops waiting.
+        let mut rest = Rest { keyspace: self, others: peers::replicas(node), documents };
+        let send = |peer| {
             let client = node.client::<StoreService>(peer).until(until);
-            async move { (peer, self.send(&client, origin, documents).await) }
-        }));
-        let (mut superseded, mut failures) = (0, Vec::new());
-        for (peer, result) in sent.await {
-            match result {
-                Ok(newer) => {
-                    superseded += newer;
-                    self.shared.replica.counters.replicated.add(documents.len());
-                }
-                Err(status) => {
-                    failures.push((peer, status));
-                    let keys = documents.iter().map(|(key, _)| key.clone());
-                    self.shared.spread.push(&self.shared.replica, peer, &self.name, keys);
-                }
+            async move {
+                let begun = node.now().mono;
+                let newer = self.send(&client, origin, documents).await?;
+                shared.patience.note(node.now().mono.since(begun));
+                Ok(newer)
             }
+        };
+        let gathered = gather(node, plan, shared.patience.wait(timeout), send).await;
+        shared.replica.counters.replicated.add(documents.len() * gathered.answers.len());
+        let superseded = gathered.answers.iter().map(|(_, newer)| newer).sum();
+        let mut holders = vec![shared.replica.me];
+        holders.extend(gathered.answers.iter().map(|(peer, _)| *peer));
+        rest.others.retain(|other| !holders.contains(other));
+        drop(rest);
+        if gathered.is_met {
+            return Ok(Written { version, replicas: holders.len(), holders, superseded });
         }
-        let (needed, answered) = (picks.len() + 1, picks.len() + 1 - failures.len());
-        if failures.is_empty() {
-            return Ok(Written { version, replicas: answered, superseded });
-        }
-        Err(WriteError::Replicas { version, few: TooFew { answered, needed, failures } })
+        let (needed, answered) = (plan.needed() + 1, gathered.met + 1);
+        let few = TooFew { answered, needed, failures: gathered.failures };
+        Err(WriteError::Replicas { version, few })
     }
 
     /// Has one replica keep the documents. Says for how many of them it has something newer.

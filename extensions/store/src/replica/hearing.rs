@@ -6,8 +6,26 @@ use chinwag::protocol::time::{Instant, WallTime};
 use chinwag::{NodeId, Timestamp};
 
 use super::{Failure, Replica, lock};
+use crate::config::Config;
+use crate::peers;
 use crate::roster::{Heard, Roster};
 use crate::wire::Ticket;
+
+/// The other replicas that count (docs/store.md §3.8).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Voters {
+    pub(crate) live: Vec<NodeId>,
+    /// In the roster, and no live replicas now.
+    pub(crate) away: Vec<NodeId>,
+}
+
+impl Voters {
+    /// How many replicas count, with the local one.
+    pub(crate) fn count(&self, config: &Config) -> usize {
+        let known = 1 + self.live.len() + self.away.len();
+        config.replicas.unwrap_or(known.max(config.replicas_min))
+    }
+}
 
 impl Replica {
     /// Takes in what `peer` says of itself. What it says about others is its vote, and no more.
@@ -80,6 +98,17 @@ impl Replica {
         };
         let has_left = roster.members.get(&node).is_some_and(|standing| standing.has_left);
         has_left || running.now().mono.since(since) >= self.config.forget_after
+    }
+
+    /// The other replicas that count (docs/store.md §3.8).
+    pub(crate) fn voters(&self) -> Result<Voters, Failure> {
+        let node = self.node()?;
+        self.update_away(node.now().mono)?;
+        let roster = self.roster();
+        let live = peers::replicas(&node);
+        let is_away = |other: &NodeId| !live.contains(other) && !self.is_gone_of(&roster, *other);
+        let away = roster.members.keys().copied().filter(is_away).collect();
+        Ok(Voters { live, away })
     }
 
     /// Notes who of the roster is no live replica, and gives it.
